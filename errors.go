@@ -1,0 +1,55 @@
+package skerry
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind classes errors by what a caller can do about them. Each tongue has one
+// table from kinds to its own statuses.
+type Kind int
+
+const (
+	Internal    Kind = iota // our fault; try again or report it
+	Invalid                 // the request can never succeed; mend the named field
+	NotFound                // the thing named does not exist
+	Conflict                // the thing is there in another state than assumed
+	Denied                  // not allowed
+	Exhausted               // a limit was reached
+	Unavailable             // a part that is needed does not answer now; try again
+	Unsupported             // this server does not offer it
+)
+
+var kindNames = [...]string{"internal", "invalid", "not found", "conflict", "denied", "exhausted", "unavailable", "unsupported"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Error is an error with a kind. Message is written for the user and names the
+// field and the fix; Subject names the thing at fault ("check", "service") where
+// a tongue has words of its own for it.
+type Error struct {
+	Kind    Kind
+	Subject string
+	ID      string
+	Message string
+	Err     error // the cause, already told in Message; may be nil
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an error of kind k. A %w verb keeps the cause.
+func Errorf(k Kind, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Kind: k, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// KindOf returns the kind of the first *Error in err's chain, else Internal.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Internal
+}

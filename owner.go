@@ -1,0 +1,166 @@
+package skerry
+
+import (
+	"context"
+	"time"
+)
+
+// OwnerID names an owner: the one writer of its set.
+type OwnerID string
+
+// OwnerKind says who stands behind an owner, and so what its silence means.
+type OwnerKind string
+
+const (
+	// AgentOwner is a node agent.
+	AgentOwner OwnerKind = "agent"
+	// LeaseOwner is a program without an agent: it beats within its TTL, or expires.
+	LeaseOwner OwnerKind = "lease"
+	// ExternalOwner stands for records that an outside program writes through the
+	// catalog and that nobody announces again. It never expires, and an agent's or
+	// lease's record of the same node and id wins over its own.
+	ExternalOwner OwnerKind = "external"
+)
+
+// Version orders an owner's sets: the epoch grows at every start of the owner,
+// the sequence with every change. The newer one wins, everywhere, always.
+type Version struct {
+	Epoch uint64 `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+}
+
+// Less reports whether v is older than w.
+func (v Version) Less(w Version) bool {
+	return v.Epoch < w.Epoch || v.Epoch == w.Epoch && v.Seq < w.Seq
+}
+
+// Set is all that an owner announces.
+type Set struct {
+	Node      *Node       `json:"node"`
+	Instances []*Instance `json:"services,omitempty"`
+	Checks    []*Check    `json:"checks,omitempty"`
+}
+
+// Delta is a change on top of a version of a set.
+type Delta struct {
+	Node             *Node       // nil: unchanged
+	Instances        []*Instance // new or replaced, by ID
+	Checks           []*Check    // new or replaced, by ID
+	RemovedInstances []string    // IDs; their checks must be named in RemovedChecks
+	RemovedChecks    []string
+}
+
+// Announcement is what an owner says: the whole set, or a delta on top of Base.
+// The catalog takes ownership of all that it points to; the announcer may go on
+// reading it but must not write.
+type Announcement struct {
+	Owner   OwnerID
+	Kind    OwnerKind
+	Version Version       // of the set after this announcement
+	TTL     time.Duration // leases: the longest silence; 0 for other kinds
+	Set     *Set          // the whole set, or nil
+	Base    Version       // of the set that Delta applies to
+	Delta   *Delta
+}
+
+// Outcome is a receiver's answer to an announcement or a beat.
+type Outcome int
+
+const (
+	// Applied: the announcement changed the catalog.
+	Applied Outcome = iota
+	// Unchanged: what was announced, or confirmed by a beat, is already there; nobody was woken.
+	Unchanged
+	// Stale: a newer version is already there; the announcement was dropped.
+	Stale
+	// Resend: the owner or its version is not known here; announce the whole set.
+	Resend
+)
+
+// Announcer takes in what owners say. All methods may be called at once from
+// many goroutines; none blocks on I/O.
+type Announcer interface {
+	// Announce applies a. An invalid announcement is an error of kind [Invalid]
+	// and changes nothing.
+	Announce(a Announcement) (Outcome, error)
+	// Beat says that the owner is alive and has the set with this digest.
+	// It answers [Unchanged] or [Resend].
+	Beat(id OwnerID, digest uint64) Outcome
+	// Withdraw removes the owner and its set at once and leaves a tombstone, so
+	// that a late announcement of an older version does not revive it. It reports
+	// whether the owner was there.
+	Withdraw(id OwnerID) bool
+	// Digest returns the digest of the owner's present set: equal sets have equal
+	// digests, whatever the order of their records. ok is false for an unknown owner.
+	Digest(id OwnerID) (digest uint64, ok bool)
+}
+
+// Registration is one instance with its checks, as a program asks for it.
+type Registration struct {
+	Instance *Instance
+	Checks   []CheckDefinition
+	// ReplaceChecks withdraws the checks of the instance that are not named here.
+	ReplaceChecks bool
+}
+
+// Registrar is a node's own set as programs on that node change it. A method
+// that returns nil has made the change durable. Errors are of kind [Invalid],
+// [NotFound], or [Unavailable] when the change could not be written to disk.
+type Registrar interface {
+	RegisterService(ctx context.Context, r Registration) error
+	DeregisterService(ctx context.Context, id string) error
+	RegisterCheck(ctx context.Context, d CheckDefinition) error
+	DeregisterCheck(ctx context.Context, id string) error
+	// UpdateTTL refreshes a TTL check: its state, its output, and a full TTL from now.
+	UpdateTTL(ctx context.Context, id string, status Health, output string) error
+	// SetMaintenance turns maintenance mode on or off: of the instance with this
+	// ID, or of the whole node when serviceID is empty.
+	SetMaintenance(ctx context.Context, serviceID string, on bool, reason string) error
+	// ReplaceSet makes the instances and their checks exactly those given, in
+	// one change. It reports whether anything was different.
+	ReplaceSet(ctx context.Context, rs []Registration) (changed bool, err error)
+}
+
+// Local reads a node's own set: what its agent runs and would announce.
+type Local interface {
+	Node() *Node
+	// Instances and Checks return all, ordered by ID.
+	Instances() []*Instance
+	Checks() []*Check
+	// Instance returns the instance with this ID and its checks, the node's checks
+	// apart; nil if there is none.
+	Instance(id string) (i *Instance, own, node []*Check)
+	// Changed returns a channel that is closed at the next change of the local
+	// set other than a check's output.
+	Changed() <-chan struct{}
+}
+
+// Leases are the sets of programs that have no agent and beat for themselves.
+type Leases interface {
+	// PutOwner announces the owner's whole set and starts or renews its lease.
+	// It returns the digest to beat with, and whether anything changed.
+	PutOwner(ctx context.Context, id OwnerID, set Set, ttl time.Duration) (digest uint64, changed bool, err error)
+	// BeatOwner answers [Unchanged] ("ok") or [Resend] ("send it all").
+	BeatOwner(id OwnerID, digest uint64) Outcome
+	// DeleteOwner withdraws the owner; an error of kind [NotFound] if there is none.
+	DeleteOwner(ctx context.Context, id OwnerID) error
+}
+
+// ExternalRecord is a write through the catalog: a node and, optionally,
+// instances and checks on it.
+type ExternalRecord struct {
+	Node *Node
+	// KeepNode leaves a node of that name as it is when there is one.
+	KeepNode bool
+	Instance *Instance
+	Checks   []*Check
+}
+
+// External are the records that outside programs write through the catalog.
+// A method that returns nil has made the change durable.
+type External interface {
+	PutExternal(ctx context.Context, r ExternalRecord) error
+	// DeleteExternal removes the instance or the check with this ID from the
+	// node, or the whole node when both are empty. Deleting the unknown is no error.
+	DeleteExternal(ctx context.Context, node, serviceID, checkID string) error
+}

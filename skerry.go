@@ -1,0 +1,149 @@
+// Package skerry holds the words of the registry: what a service instance, a
+// check, a node and an owner are, and the interfaces through which the parts
+// of Skerry meet. It imports only the standard library, and everything else
+// imports it.
+//
+// The words, from the outside in: an [Owner] announces one [Set] (a [Node], its
+// [Instance]s and its [Check]s). The [Catalog] holds every owner's set and
+// answers with immutable views: the instances of a service ([View]), of a node
+// ([NodeView]). A protocol front-end (a "tongue") only translates between these
+// words and its own.
+package skerry
+
+// Health is the state of a check, and of an instance as the worst of its checks.
+type Health string
+
+// The states that every tongue knows. A check that an external program writes
+// through the catalog may carry another word; it counts as neither passing nor
+// critical.
+const (
+	Passing  Health = "passing"
+	Warning  Health = "warning"
+	Critical Health = "critical"
+)
+
+// Valid reports whether h is one of the three states.
+func (h Health) Valid() bool { return h == Passing || h == Warning || h == Critical }
+
+func (h Health) rank() int {
+	switch h {
+	case Passing:
+		return 0
+	case Critical:
+		return 2
+	}
+	return 1
+}
+
+// Worse returns the worse of h and other.
+func (h Health) Worse(other Health) Health {
+	if other.rank() > h.rank() {
+		return other
+	}
+	return h
+}
+
+// Stamp says when the catalog of this server first saw a record and when it
+// last saw it change, in its own change counter (see [Catalog]). It is the
+// catalog's to write: what an owner announces carries none.
+type Stamp struct {
+	Created  uint64 `json:"-"`
+	Modified uint64 `json:"-"`
+}
+
+// Node is a host or, for external services, whatever stands for one. Its name
+// is unique within a datacenter.
+type Node struct {
+	Stamp
+	Name            string            `json:"name"`
+	ID              string            `json:"id,omitempty"` // a UUID; empty for most external nodes
+	Datacenter      string            `json:"datacenter,omitempty"`
+	Address         string            `json:"address"`
+	TaggedAddresses map[string]string `json:"tagged_addresses,omitempty"` // "lan", "wan", "lan_ipv4", … → address
+	Meta            map[string]string `json:"meta,omitempty"`
+	Locality        *Locality         `json:"locality,omitempty"`
+}
+
+// Locality is where a node or an instance stands.
+type Locality struct {
+	Region string `json:"region,omitempty"`
+	Zone   string `json:"zone,omitempty"`
+}
+
+// Endpoint is an address with a port, as in the tagged addresses of an instance.
+type Endpoint struct {
+	Address string `json:"address"`
+	Port    int    `json:"port"`
+}
+
+// NamedPort is one of several ports of an instance.
+type NamedPort struct {
+	Name    string `json:"name"`
+	Port    int    `json:"port"`
+	Default bool   `json:"default,omitempty"`
+}
+
+// Weights are an instance's shares of the traffic while it passes and while it
+// warns. 1 and 1 unless told otherwise.
+type Weights struct {
+	Passing int `json:"passing"`
+	Warning int `json:"warning"`
+}
+
+// Instance is one running copy of a service. Its ID is unique on its node.
+// An instance is immutable once it was announced.
+type Instance struct {
+	Stamp
+	ID                string              `json:"id"`
+	Service           string              `json:"service"`
+	Tags              []string            `json:"tags,omitempty"`
+	Address           string              `json:"address,omitempty"` // empty: the node's
+	Port              int                 `json:"port,omitempty"`
+	Weights           Weights             `json:"weights"`
+	Meta              map[string]string   `json:"meta,omitempty"`
+	TaggedAddresses   map[string]Endpoint `json:"tagged_addresses,omitempty"`
+	EnableTagOverride bool                `json:"enable_tag_override,omitempty"`
+	Extra             *Extra              `json:"extra,omitempty"`
+}
+
+// Extra holds what few instances carry, apart so that the many stay small.
+type Extra struct {
+	Ports      []NamedPort `json:"ports,omitempty"`
+	SocketPath string      `json:"socket_path,omitempty"`
+	Locality   *Locality   `json:"locality,omitempty"`
+	// Kind, Proxy and Connect belong to Consul's service mesh. Skerry keeps
+	// them as JSON, gives them back, and attaches no meaning to them.
+	Kind    string `json:"kind,omitempty"`
+	Proxy   []byte `json:"proxy,omitempty"`
+	Connect []byte `json:"connect,omitempty"`
+}
+
+// Check is what is known of one health check: of an instance when ServiceID is
+// set, of the whole node otherwise. A check is immutable once it was announced.
+type Check struct {
+	Stamp
+	ID          string   `json:"id"` // unique on its node
+	Name        string   `json:"name"`
+	Status      Health   `json:"status"`
+	Notes       string   `json:"notes,omitempty"`  // for people
+	Output      string   `json:"output,omitempty"` // of the last run; not part of what watchers wait for
+	ServiceID   string   `json:"service_id,omitempty"`
+	ServiceName string   `json:"service_name,omitempty"`
+	ServiceTags []string `json:"service_tags,omitempty"`
+	Type        string   `json:"type,omitempty"` // "http", "ttl", …; empty when its writer did not say
+	// Interval and Timeout as their owner wrote them, for display.
+	Interval string `json:"interval,omitempty"`
+	Timeout  string `json:"timeout,omitempty"`
+	// Definition is set for checks that an outside program runs (Consul ESM).
+	Definition *CheckDefinition `json:"definition,omitempty"`
+}
+
+// The check IDs and the type of maintenance mode, as Consul names them.
+const (
+	NodeMaintenanceID          = "_node_maintenance"
+	ServiceMaintenanceIDPrefix = "_service_maintenance:"
+	TypeMaintenance            = "maintenance"
+)
+
+// Maintenance reports whether c stands for maintenance mode and not for a probe.
+func (c *Check) Maintenance() bool { return c.Type == TypeMaintenance }
