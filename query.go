@@ -1,6 +1,9 @@
 package skerry
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Stage is one step of the read path. It keeps or drops an entry, and can say
 // why it dropped it.
@@ -92,12 +95,19 @@ func healthStage(keep func(Health) bool) Stage {
 		Why: func(e *Entry) string {
 			for _, c := range e.Checks {
 				if !keep(c.Status) {
-					return "check " + c.ID + " is " + string(c.Status) + ": " + c.Output
+					return "check " + c.ID + " is " + string(c.Status) + c.since() + ": " + c.Output
 				}
 			}
 			return ""
 		},
 	}
+}
+
+func (c *Check) since() string {
+	if c.Since.IsZero() {
+		return ""
+	}
+	return " since " + c.Since.UTC().Format(time.RFC3339)
 }
 
 // HasTags drops instances that lack any of tags. Case does not matter, as in

@@ -10,6 +10,8 @@
 // words and its own.
 package skerry
 
+import "time"
+
 // Health is the state of a check, and of an instance as the worst of its checks.
 type Health string
 
@@ -122,15 +124,18 @@ type Extra struct {
 // set, of the whole node otherwise. A check is immutable once it was announced.
 type Check struct {
 	Stamp
-	ID          string   `json:"id"` // unique on its node
-	Name        string   `json:"name"`
-	Status      Health   `json:"status"`
-	Notes       string   `json:"notes,omitempty"`  // for people
-	Output      string   `json:"output,omitempty"` // of the last run; not part of what watchers wait for
-	ServiceID   string   `json:"service_id,omitempty"`
-	ServiceName string   `json:"service_name,omitempty"`
-	ServiceTags []string `json:"service_tags,omitempty"`
-	Type        string   `json:"type,omitempty"` // "http", "ttl", …; empty when its writer did not say
+	ID     string `json:"id"` // unique on its node
+	Name   string `json:"name"`
+	Status Health `json:"status"`
+	Notes  string `json:"notes,omitempty"`  // for people
+	Output string `json:"output,omitempty"` // of the last run; not part of what watchers wait for
+	// Since is when Status became what it is, by the clock of who runs the check;
+	// zero when that is not known.
+	Since       time.Time `json:"since,omitzero"`
+	ServiceID   string    `json:"service_id,omitempty"`
+	ServiceName string    `json:"service_name,omitempty"`
+	ServiceTags []string  `json:"service_tags,omitempty"`
+	Type        string    `json:"type,omitempty"` // "http", "ttl", …; empty when its writer did not say
 	// Interval and Timeout as their owner wrote them, for display.
 	Interval string `json:"interval,omitempty"`
 	Timeout  string `json:"timeout,omitempty"`
