@@ -12,12 +12,10 @@ type Catalog interface {
 	// Node returns a node with its instances and checks, or nil. Names are
 	// compared without regard to case.
 	Node(name string) *NodeView
-	// Nodes returns all nodes, ordered by name, with the index of the last change
-	// to any node's own record, instances or checks.
-	Nodes() ([]*NodeView, uint64)
-	// Services returns the names of all services with the tags in use, ordered by
-	// name, and the index of the last change to this list.
-	Services() ([]ServiceSummary, uint64)
+	// Nodes returns all nodes, ordered by name.
+	Nodes() []*NodeView
+	// Services returns the names of all services, in order.
+	Services() []string
 	// Lookup returns what has this IP address, in canonical text form: nodes by
 	// their address, instances by their own.
 	Lookup(ip string) []Owned
@@ -38,7 +36,8 @@ const (
 	TopicService  TopicKind = iota // the instances, checks and nodes of one service
 	TopicNode                      // one node with its instances and checks
 	TopicNodes                     // the node records alone
-	TopicServices                  // the list of service names and tags
+	TopicServices                  // the list of service names and their tags in use
+	TopicChecks                    // any check
 	TopicAll                       // anything at all
 )
 
@@ -46,13 +45,6 @@ const (
 type Topic struct {
 	Kind TopicKind
 	Name string // of the service or node
-}
-
-// ServiceSummary is a service in the list of all.
-type ServiceSummary struct {
-	Name      string
-	Tags      []string // the union, in the order of first use
-	Instances []*Entry // ordered as in View
 }
 
 // Owned is an address's holder: a node, or an instance on it.
