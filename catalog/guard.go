@@ -1,0 +1,188 @@
+package catalog
+
+import (
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Guard says when expiries stop being believed. Independent failures do not
+// silence most owners of a service at the same time; a broken network or a
+// broken registry does. The zero value of a field means its default.
+type Guard struct {
+	// Share of a service's leased owners (in all, or in one zone) that may be
+	// silent at once before their expiry is held; default 0.5. 1 turns the guard off.
+	Share float64
+	// Least is how many must be silent at least; default 3.
+	Least int
+	// Window is how long a lost owner counts among the silent; default 30 s.
+	Window time.Duration
+	// Hold is how long owners are held before they expire after all; default 10 min.
+	Hold time.Duration
+}
+
+func (g Guard) withDefaults() Guard {
+	if g.Share == 0 {
+		g.Share = 0.5
+	}
+	if g.Least == 0 {
+		g.Least = 3
+	}
+	if g.Window == 0 {
+		g.Window = 30 * time.Second
+	}
+	if g.Hold == 0 {
+		g.Hold = 10 * time.Minute
+	}
+	return g
+}
+
+// guardState is what the guard remembers: how many owners are held, and who was
+// lost within the window.
+type guardState struct {
+	held   int
+	recent map[guardKey][]time.Time
+}
+
+// guardKey is what failures are counted by: a service, in all or in one zone.
+type guardKey struct{ service, zone string }
+
+func keysOf(o *owner, it *item) []guardKey {
+	keys := []guardKey{{service: it.instance.Service}}
+	if l := o.node.Locality; l != nil && l.Zone != "" {
+		keys = append(keys, guardKey{it.instance.Service, l.Zone})
+	}
+	return keys
+}
+
+// judge decides for each owner whose time is up: lost, or held.
+func (t *Table) judge(due []*owner, now time.Time) []skerry.OwnerID {
+	suspicious := map[guardKey]bool{}
+	var lost []*owner
+	for _, o := range due {
+		if o.lease.held || !t.suspect(o, now, suspicious) {
+			lost = append(lost, o)
+			continue
+		}
+		t.hold(o, now)
+	}
+	ids := make([]skerry.OwnerID, 0, len(lost))
+	for _, o := range lost {
+		t.remember(o, now)
+		t.expire(o)
+		ids = append(ids, o.id)
+	}
+	return ids
+}
+
+func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
+	for _, it := range o.items {
+		if it.instance == nil {
+			continue
+		}
+		for _, key := range keysOf(o, it) {
+			verdict, ok := known[key]
+			if !ok {
+				verdict = t.tooMany(key, now)
+				known[key] = verdict
+			}
+			if verdict {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tooMany reports whether more owners behind key are silent than independent
+// failures explain. An owner beats every third of its TTL, so one that died at
+// the same moment as the first to expire has been silent for two thirds of it.
+func (t *Table) tooMany(key guardKey, now time.Time) bool {
+	s := t.service(key.service)
+	if s == nil {
+		return false
+	}
+	t.guard.forget(key, now.Add(-t.cfg.Guard.Window))
+	silent := len(t.guard.recent[key])
+	total := silent
+	seen := map[*owner]bool{}
+	for _, it := range s.items {
+		o := it.owner
+		if o.lease.ttl == 0 || seen[o] || key.zone != "" && (o.node.Locality == nil || o.node.Locality.Zone != key.zone) {
+			continue
+		}
+		seen[o] = true
+		total++
+		if now.Sub(o.lease.beat) >= o.lease.ttl*2/3 {
+			silent++
+		}
+	}
+	return silent >= t.cfg.Guard.Least && float64(silent) > t.cfg.Guard.Share*float64(total)
+}
+
+func (g *guardState) forget(key guardKey, before time.Time) {
+	times := g.recent[key]
+	for len(times) > 0 && times[0].Before(before) {
+		times = times[1:]
+	}
+	if len(times) == 0 {
+		delete(g.recent, key)
+		return
+	}
+	g.recent[key] = times
+}
+
+func (t *Table) remember(o *owner, now time.Time) {
+	if t.guard.recent == nil {
+		t.guard.recent = map[guardKey][]time.Time{}
+	}
+	for _, it := range o.items {
+		if it.instance != nil {
+			for _, key := range keysOf(o, it) {
+				t.guard.forget(key, now.Add(-t.cfg.Guard.Window))
+				t.guard.recent[key] = append(t.guard.recent[key], now)
+			}
+		}
+	}
+}
+
+func (t *Table) hold(o *owner, now time.Time) {
+	o.lease.held, o.lease.heldUntil = true, now.Add(t.cfg.Guard.Hold)
+	t.guard.held++
+	t.showGuard(o)
+	t.cfg.Log.Warn("guard holds a silent owner: too many fell silent at once",
+		"owner", o.id, "node", o.node.Name, "until", o.lease.heldUntil)
+}
+
+// showGuard marks the owner's services as changed, so that readers and watchers
+// see that it is held, or no longer.
+func (t *Table) showGuard(o *owner) {
+	c := &change{t: t, o: o}
+	for _, it := range o.items {
+		if it.instance != nil {
+			c.touchService(it.instance.Service)
+		}
+	}
+}
+
+// Held returns how many owners the guard holds.
+func (t *Table) Held() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.guard.held
+}
+
+// Release ends the guard's hold at once: the owners that are still silent are
+// lost. It returns them.
+func (t *Table) Release() []skerry.OwnerID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []skerry.OwnerID
+	for _, o := range t.owners {
+		if o.lease.held {
+			ids = append(ids, o.id)
+			t.expire(o)
+		}
+	}
+	return ids
+}

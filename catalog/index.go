@@ -1,0 +1,51 @@
+package catalog
+
+import "time"
+
+// An index is at most 2^53, so that JavaScript and Lua clients keep it exact:
+//
+//	29 bits: start of the server, in units of 4 s since 2026
+//	18 bits: changes since, carrying into the bits above
+//	 6 bits: the server's tag
+//
+// The counter may carry, since time goes on too: as long as a server sees fewer
+// than 65,000 changes a second over its whole life, its next start is above all
+// that it issued. The persisted last index covers a clock that went back.
+const (
+	tagBits   = 6
+	indexStep = 1 << tagBits
+	startBits = 24 // below the start
+	startUnit = 4 * time.Second
+	maxIndex  = 1<<53 - 1
+)
+
+var indexEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// FirstIndex returns the index at which a server that starts now begins. tag
+// tells servers apart (6 bits count); last is the greatest index that an earlier
+// run is known to have issued, or 0.
+func FirstIndex(now time.Time, tag uint8, last uint64) uint64 {
+	units := uint64(max(now.Sub(indexEpoch)/startUnit, 1))
+	first := units << startBits
+	if first <= last {
+		first = (last>>startBits + 1) << startBits
+	}
+	return (first | uint64(tag)%indexStep) & maxIndex
+}
+
+// Index returns the last index issued.
+func (t *Table) Index() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.index
+}
+
+// Foreign implements [skerry.Catalog].
+func (t *Table) Foreign(index uint64) bool {
+	if index%indexStep != t.cfg.FirstIndex%indexStep || index < t.cfg.FirstIndex {
+		return true
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return index > t.index
+}

@@ -1,0 +1,56 @@
+package catalog
+
+import (
+	"net/netip"
+
+	"github.com/skerryhq/skerry"
+)
+
+// addressBook finds who has an address. It is made when it is asked for and kept
+// until the next change: reverse look-ups are rare beside registrations.
+type addressBook struct {
+	index  uint64
+	owners map[netip.Addr][]skerry.Owned
+}
+
+// Lookup implements [skerry.Catalog].
+func (t *Table) Lookup(ip string) []skerry.Owned {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return nil
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	book := t.addresses.Load()
+	if book == nil || book.index != t.index {
+		book = t.makeAddressBook()
+		t.addresses.Store(book)
+	}
+	return book.owners[addr.Unmap()]
+}
+
+func (t *Table) makeAddressBook() *addressBook {
+	book := &addressBook{index: t.index, owners: map[netip.Addr][]skerry.Owned{}}
+	add := func(ip string, o skerry.Owned) {
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			book.owners[addr.Unmap()] = append(book.owners[addr.Unmap()], o)
+		}
+	}
+	for _, n := range t.nodes {
+		rec := n.record()
+		add(rec.Address, skerry.Owned{Node: rec})
+		for _, v := range rec.TaggedAddresses {
+			if v != rec.Address {
+				add(v, skerry.Owned{Node: rec})
+			}
+		}
+		for _, o := range n.owners {
+			for _, it := range o.items {
+				if it.instance != nil && it.instance.Address != "" {
+					add(it.instance.Address, skerry.Owned{Node: rec, Instance: it.instance})
+				}
+			}
+		}
+	}
+	return book
+}

@@ -1,0 +1,212 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Service implements [skerry.Catalog]. It takes no lock unless the service
+// changed since it was last read.
+func (t *Table) Service(name string) *skerry.View {
+	if s := t.service(name); s != nil {
+		if v := s.view.Load(); v != nil {
+			return v
+		}
+		t.mu.RLock()
+		defer t.mu.RUnlock()
+		// It may have gone and come back meanwhile.
+		if s = t.service(name); s != nil {
+			return t.buildView(s)
+		}
+		return t.emptyView(name)
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if s := t.service(name); s != nil {
+		return t.buildView(s)
+	}
+	return t.emptyView(name)
+}
+
+// buildView is called with mu held for reading: no writer can change the
+// service between building and storing.
+func (t *Table) buildView(s *service) *skerry.View {
+	if v := s.view.Load(); v != nil {
+		return v
+	}
+	v := &skerry.View{Service: s.name, Index: s.topic.index, Entries: make([]*skerry.Entry, 0, len(s.items))}
+	shared := map[*node][]*skerry.Check{}
+	for i, it := range s.items {
+		if i > 0 && s.items[i-1].id == it.id && s.items[i-1].owner.at == it.owner.at {
+			continue // the record before outranks it
+		}
+		at := it.owner.at
+		nodeChecks, ok := shared[at]
+		if !ok {
+			nodeChecks = at.checksOf("")
+			shared[at] = nodeChecks
+		}
+		e := &skerry.Entry{
+			Node: at.record(), Instance: it.instance, Owner: it.owner.id,
+			Guarded: it.owner.lease.held, Health: skerry.Passing,
+		}
+		own := at.checksOf(it.id)
+		if len(own) == 0 {
+			e.Checks = nodeChecks
+		} else {
+			e.Checks = slices.Concat(nodeChecks, own)
+		}
+		for _, c := range e.Checks {
+			e.Health = e.Health.Worse(c.Status)
+		}
+		if e.Guarded {
+			v.Guarded++
+			v.Cause = skerry.CauseGuarded
+		}
+		v.Entries = append(v.Entries, e)
+	}
+	if !s.view.CompareAndSwap(nil, v) {
+		return s.view.Load()
+	}
+	return v
+}
+
+// checksOf merges what the node's owners say of one service ID, or of the node.
+func (n *node) checksOf(serviceID string) []*skerry.Check {
+	var out []*skerry.Check
+	merged := false
+	for _, o := range n.owners {
+		it := o.items[serviceID]
+		if it == nil || len(it.checks) == 0 {
+			continue
+		}
+		if out == nil {
+			out = it.checks
+			continue
+		}
+		if !merged {
+			out, merged = slices.Clone(out), true
+		}
+		for _, c := range it.checks {
+			if at, found := slices.BinarySearchFunc(out, c.ID, compareCheckID); !found {
+				out = slices.Insert(out, at, c)
+			}
+		}
+	}
+	return out
+}
+
+func compareCheckID(c *skerry.Check, id string) int { return cmp.Compare(c.ID, id) }
+
+func (t *Table) emptyView(name string) *skerry.View {
+	return &skerry.View{Service: name, Index: t.topics.absentOf(name).index, Cause: t.causeOf(name)}
+}
+
+func (t *Table) causeOf(name string) skerry.Cause {
+	if d, ok := t.departed.services[name]; ok {
+		return d.cause
+	}
+	if t.cfg.Now().Before(t.recoverUntil) {
+		return skerry.CauseRecovering
+	}
+	return skerry.CauseUnknown
+}
+
+// Node implements [skerry.Catalog].
+func (t *Table) Node(name string) *skerry.NodeView {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if n := t.nodes[nodeKey(name)]; n != nil {
+		return n.build()
+	}
+	return nil
+}
+
+func (n *node) build() *skerry.NodeView {
+	if v := n.view.Load(); v != nil {
+		return v
+	}
+	v := &skerry.NodeView{Node: n.record(), Index: n.topic.index}
+	if len(n.owners) == 1 {
+		v.Instances, v.Checks = n.owners[0].records()
+	} else {
+		v.Instances, v.Checks = n.merge()
+	}
+	slices.SortFunc(v.Instances, func(a, b *skerry.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(v.Checks, func(a, b *skerry.Check) int { return cmp.Compare(a.ID, b.ID) })
+	if !n.view.CompareAndSwap(nil, v) {
+		return n.view.Load()
+	}
+	return v
+}
+
+func (o *owner) records() ([]*skerry.Instance, []*skerry.Check) {
+	instances := make([]*skerry.Instance, 0, len(o.items))
+	for _, it := range o.items {
+		if it.instance != nil {
+			instances = append(instances, it.instance)
+		}
+	}
+	checks := make([]*skerry.Check, 0, len(o.checks))
+	for _, c := range o.checks {
+		checks = append(checks, c)
+	}
+	return instances, checks
+}
+
+func (n *node) merge() (instances []*skerry.Instance, checks []*skerry.Check) {
+	seen := map[string]bool{}
+	seenChecks := map[string]bool{}
+	for _, o := range n.owners {
+		is, cs := o.records()
+		for _, i := range is {
+			if !seen[i.ID] {
+				seen[i.ID] = true
+				instances = append(instances, i)
+			}
+		}
+		for _, c := range cs {
+			if !seenChecks[c.ID] {
+				seenChecks[c.ID] = true
+				checks = append(checks, c)
+			}
+		}
+	}
+	return instances, checks
+}
+
+// Nodes implements [skerry.Catalog].
+func (t *Table) Nodes() []*skerry.NodeView {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	nodes := make([]*skerry.NodeView, 0, len(t.nodes))
+	for _, n := range t.nodes {
+		nodes = append(nodes, n.build())
+	}
+	slices.SortFunc(nodes, func(a, b *skerry.NodeView) int { return cmp.Compare(a.Node.Name, b.Node.Name) })
+	return nodes
+}
+
+type nameList struct {
+	index uint64
+	names []string
+}
+
+// Services implements [skerry.Catalog].
+func (t *Table) Services() []string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if l := t.nameList.Load(); l != nil && l.index == t.topics.services.index {
+		return l.names
+	}
+	l := &nameList{index: t.topics.services.index}
+	t.services.Range(func(name, _ any) bool {
+		l.names = append(l.names, name.(string))
+		return true
+	})
+	slices.Sort(l.names)
+	t.nameList.Store(l)
+	return l.names
+}

@@ -1,0 +1,156 @@
+// Package catalog is the table of all owners' sets, and the views on it.
+//
+// It is pure: no socket, no disk, and the clock is passed in. Its promises are
+// the tests of package catalogtest; DESIGN.md tells how it works and what its
+// decisions cost.
+package catalog
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/steady"
+)
+
+// Config is what a Table needs to know. The zero value of a field means its default.
+type Config struct {
+	// FirstIndex is where the change counter begins: see [FirstIndex].
+	FirstIndex uint64
+	// Now and After are the clock; default time.Now and time.AfterFunc.
+	Now   func() time.Time
+	After func(time.Duration, func())
+	// Coalesce is how long a change waits for others before watchers are woken;
+	// default 2 ms.
+	Coalesce time.Duration
+	// TickEvery is how often Tick will be called; default 250 ms. A longer gap
+	// counts as a stall of this process, for whose time nobody expires.
+	TickEvery time.Duration
+	// Recover is how long after the start nobody expires; default 0, which is right
+	// only where no lease can outlive a restart.
+	Recover time.Duration
+	Guard   Guard
+	Log     *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.FirstIndex == 0 {
+		c.FirstIndex = FirstIndex(time.Now(), 0, 0)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.After == nil {
+		c.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
+	}
+	if c.Coalesce == 0 {
+		c.Coalesce = 2 * time.Millisecond
+	}
+	if c.TickEvery == 0 {
+		c.TickEvery = 250 * time.Millisecond
+	}
+	c.Guard = c.Guard.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Table implements [skerry.Catalog] and [skerry.Announcer].
+type Table struct {
+	cfg          Config
+	recoverUntil time.Time
+
+	services sync.Map // name → *service; written under mu
+
+	mu       sync.RWMutex
+	index    uint64 // the last one issued
+	owners   map[skerry.OwnerID]*owner
+	nodes    map[string]*node // by lower-case name
+	departed departures
+	leases   leases
+	guard    guardState
+	topics   topics
+
+	addresses atomic.Pointer[addressBook]
+	nameList  atomic.Pointer[nameList]
+}
+
+var (
+	_ skerry.Catalog   = (*Table)(nil)
+	_ skerry.Announcer = (*Table)(nil)
+)
+
+// New returns an empty table.
+func New(cfg Config) *Table {
+	cfg = cfg.withDefaults()
+	now := cfg.Now()
+	t := &Table{
+		cfg:          cfg,
+		recoverUntil: now.Add(cfg.Recover),
+		index:        cfg.FirstIndex,
+		owners:       map[skerry.OwnerID]*owner{},
+		nodes:        map[string]*node{},
+	}
+	t.departed = newDepartures()
+	t.leases = leases{clock: &steady.Clock{}}
+	t.topics = newTopics(cfg.FirstIndex)
+	return t
+}
+
+// owner is one owner's set, indexed for reading.
+type owner struct {
+	id      skerry.OwnerID
+	kind    skerry.OwnerKind
+	version skerry.Version
+	node    *skerry.Node
+	at      *node
+	items   map[string]*item         // by service ID; "" holds the node's checks
+	checks  map[string]*skerry.Check // by check ID
+	lease   lease
+
+	digest   uint64
+	digestAt skerry.Version
+}
+
+// item is an instance with its checks. Without instance it holds checks of the
+// node, or of an instance that another owner announced.
+type item struct {
+	owner    *owner
+	id       string
+	instance *skerry.Instance
+	checks   []*skerry.Check // ordered by ID
+}
+
+// node is a node name with the owners that announced it.
+type node struct {
+	key    string
+	owners []*owner // the one whose record wins first
+	topic  topic
+	view   atomic.Pointer[skerry.NodeView]
+}
+
+func (n *node) record() *skerry.Node { return n.owners[0].node }
+
+// service is a service name with its instances.
+type service struct {
+	name  string
+	items []*item // ordered by node, ID, precedence
+	topic topic
+	view  atomic.Pointer[skerry.View]
+}
+
+// outranks says whose record of the same node and ID wins.
+func (o *owner) outranks(p *owner) bool {
+	if (o.kind == skerry.ExternalOwner) != (p.kind == skerry.ExternalOwner) {
+		return p.kind == skerry.ExternalOwner
+	}
+	return o.id < p.id
+}
+
+func (t *Table) next() uint64 {
+	t.index += indexStep
+	return t.index
+}
