@@ -198,10 +198,10 @@ func (j *Journal) Append(record []byte) *Batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.broken; err != nil {
-		return failed(err)
+		return finished(err)
 	}
 	if j.closed {
-		return failed(ErrClosed)
+		return finished(ErrClosed)
 	}
 	before := len(j.buf)
 	j.buf = appendLine(j.buf, record)
@@ -213,7 +213,7 @@ func (j *Journal) Append(record []byte) *Batch {
 	return j.batch
 }
 
-func failed(err error) *Batch {
+func finished(err error) *Batch {
 	b := newBatch()
 	b.err = err
 	close(b.done)

@@ -1,0 +1,279 @@
+// Package agent is a node's own set: the instances that programs on this node
+// registered, their checks and maintenance mode. It keeps the set on disk, runs
+// the checks and announces every change to the catalog. DESIGN.md tells how.
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/journal"
+)
+
+// Config is what an agent needs to know.
+type Config struct {
+	Owner skerry.OwnerID
+	Node  skerry.Node
+	// NodeChecks are checks of the node that the process itself vouches for.
+	NodeChecks []*skerry.Check
+	// Own are instances that stand for this process, registered beside the others
+	// and not withdrawable.
+	Own []*skerry.Instance
+	// Dir holds the deadlines of TTL checks; "" keeps nothing.
+	Dir           string
+	Kinds         check.Table
+	Policy        check.Policy
+	OutputMaxSize int // bytes kept of a check's output; default 4096
+	DiscardOutput bool
+	// ReapEvery is how often deregister_critical_service_after is looked at;
+	// default 1 s.
+	ReapEvery  time.Duration
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Agent implements [skerry.Registrar], [skerry.Local] and [journal.Keeper].
+type Agent struct {
+	cfg     Config
+	catalog skerry.Announcer
+	ledger  *journal.Ledger
+	runner  *check.Runner
+	log     *slog.Logger
+	started time.Time
+
+	// edit serialises changes of the set. It is held while the runner is told, so
+	// that the runner follows the changes in their order; never while waiting for disk.
+	edit sync.Mutex
+
+	mu        sync.RWMutex
+	version   skerry.Version
+	services  map[string]*service // by instance ID
+	node      service             // holds the node's checks
+	checks    map[string]*checkState
+	reapable  map[string]*checkState // critical, with a time to be withdrawn after
+	changed   chan struct{}
+	deadlines *deadlines
+	ttlDefs   map[ttlKey]*skerry.CheckDefinition
+	resume    map[string]time.Duration // until Start: the time left of TTL checks
+}
+
+// service is an instance with its checks; without instance, the node's checks.
+type service struct {
+	instance *skerry.Instance
+	checks   []*checkState // in no order
+	source   source
+}
+
+// checkState is a check with its definition. check is replaced, never written to.
+type checkState struct {
+	check  *skerry.Check
+	def    *skerry.CheckDefinition // nil for maintenance and the process's own
+	source source
+	slot   int32          // of its deadline; noSlot for other kinds than TTL
+	batch  *journal.Batch // of the last state written
+}
+
+// source says where a registration came from: each source replaces its own as a
+// whole and leaves the others' alone.
+type source string
+
+const (
+	sourceAPI     source = ""        // one-by-one endpoints and whole sets by HTTP
+	sourceConfig  source = "config"  // configuration files
+	sourceProcess source = "process" // this process itself: never withdrawn
+)
+
+// New returns an agent that has nothing yet: open the ledger with it as the
+// keeper named [KeeperName], then call Start.
+func New(cfg Config, catalog skerry.Announcer) *Agent {
+	if cfg.ReapEvery == 0 {
+		cfg.ReapEvery = time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{
+		cfg: cfg, catalog: catalog, log: cfg.Log,
+		services: map[string]*service{},
+		checks:   map[string]*checkState{},
+		reapable: map[string]*checkState{},
+		ttlDefs:  map[ttlKey]*skerry.CheckDefinition{},
+		resume:   map[string]time.Duration{},
+	}
+	a.runner = check.NewRunner(check.Config{
+		Kinds: cfg.Kinds, Node: cfg.Node.Name, OutputMaxSize: cfg.OutputMaxSize,
+		Report: a.report, Log: cfg.Log, Registerer: cfg.Registerer,
+	})
+	return a
+}
+
+// Start announces the set that was replayed and begins to run its checks.
+func (a *Agent) Start(ledger *journal.Ledger) error {
+	a.edit.Lock()
+	defer a.edit.Unlock()
+	a.ledger = ledger
+	a.started = time.Now()
+	if err := a.openDeadlines(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.version = skerry.Version{Epoch: max(a.version.Epoch+1, uint64(a.started.UnixMilli())), Seq: 1}
+	for _, c := range a.cfg.NodeChecks {
+		a.place(&checkState{check: c, source: sourceProcess, slot: noSlot})
+	}
+	for _, i := range a.cfg.Own {
+		a.services[i.ID] = &service{instance: i, source: sourceProcess}
+	}
+	set := a.set()
+	ledger.Append(KeeperName, record{Epoch: a.version.Epoch})
+	_, err := a.catalog.Announce(skerry.Announcement{
+		Owner: a.cfg.Owner, Kind: skerry.AgentOwner, Version: a.version, Set: set,
+	})
+	restored := slices.Collect(maps.Values(a.checks))
+	a.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("announce the restored set: %w", err)
+	}
+	for _, cs := range restored {
+		if cs.def != nil {
+			a.startCheck(cs)
+		}
+	}
+	clear(a.resume)
+	return nil
+}
+
+// set returns the whole set. Called with mu held.
+func (a *Agent) set() *skerry.Set {
+	node := a.cfg.Node
+	s := &skerry.Set{Node: &node}
+	for _, sv := range a.services {
+		s.Instances = append(s.Instances, sv.instance)
+	}
+	for _, cs := range a.checks {
+		s.Checks = append(s.Checks, cs.check)
+	}
+	return s
+}
+
+// Close stops the checks. What was acknowledged is on disk already.
+func (a *Agent) Close() {
+	a.runner.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.deadlines.close()
+}
+
+// Node implements [skerry.Local].
+func (a *Agent) Node() *skerry.Node {
+	node := a.cfg.Node
+	return &node
+}
+
+// Instances implements [skerry.Local].
+func (a *Agent) Instances() []*skerry.Instance {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	out := make([]*skerry.Instance, 0, len(a.services))
+	for _, s := range a.services {
+		if s.source != sourceProcess {
+			out = append(out, s.instance)
+		}
+	}
+	slices.SortFunc(out, func(x, y *skerry.Instance) int { return cmp.Compare(x.ID, y.ID) })
+	return out
+}
+
+// Checks implements [skerry.Local].
+func (a *Agent) Checks() []*skerry.Check {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	out := make([]*skerry.Check, 0, len(a.checks))
+	for _, cs := range a.checks {
+		if cs.source != sourceProcess {
+			out = append(out, cs.check)
+		}
+	}
+	sortChecks(out)
+	return out
+}
+
+// Instance implements [skerry.Local].
+func (a *Agent) Instance(id string) (i *skerry.Instance, own, node []*skerry.Check) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	s := a.services[id]
+	if s == nil || s.source == sourceProcess {
+		return nil, nil, nil
+	}
+	return s.instance, s.records(), a.node.records()
+}
+
+// records returns the checks that programs asked for, ordered by ID.
+func (s *service) records() []*skerry.Check {
+	out := []*skerry.Check{}
+	for _, cs := range s.checks {
+		if cs.source != sourceProcess {
+			out = append(out, cs.check)
+		}
+	}
+	sortChecks(out)
+	return out
+}
+
+func sortChecks(cs []*skerry.Check) {
+	slices.SortFunc(cs, func(x, y *skerry.Check) int { return cmp.Compare(x.ID, y.ID) })
+}
+
+// holder returns what holds the checks of this service ID ("": of the node).
+func (a *Agent) holder(serviceID string) *service {
+	if serviceID == "" {
+		return &a.node
+	}
+	return a.services[serviceID]
+}
+
+// place puts a check among all and among its service's.
+func (a *Agent) place(cs *checkState) {
+	if old := a.checks[cs.check.ID]; old != nil {
+		a.unplace(old)
+	}
+	a.checks[cs.check.ID] = cs
+	if h := a.holder(cs.check.ServiceID); h != nil {
+		h.checks = append(h.checks, cs)
+	}
+}
+
+func (a *Agent) unplace(cs *checkState) {
+	delete(a.checks, cs.check.ID)
+	if h := a.holder(cs.check.ServiceID); h != nil {
+		h.checks = slices.DeleteFunc(h.checks, func(x *checkState) bool { return x == cs })
+	}
+}
+
+// Changed implements [skerry.Local].
+func (a *Agent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
+}
+
+// wakeLocal is called with mu held.
+func (a *Agent) wakeLocal() {
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
+}
