@@ -1,0 +1,132 @@
+package dns
+
+import (
+	"math/rand/v2"
+	"strings"
+	"sync"
+
+	"github.com/miekg/dns"
+)
+
+// maxChased is how many host names of one SRV answer are resolved.
+const maxChased = 16
+
+// chase answers with a set that leads to host names and says where these lead to.
+func (s *Server) chase(q *question, set set) answer {
+	m := q.message()
+	if q.typ != dns.TypeSRV {
+		// A name has one CNAME at most.
+		rr, ok := q.record(set, rand.IntN(set.count()))
+		if !ok {
+			return q.refuse(dns.RcodeServerFailure)
+		}
+		m.Answer = []dns.RR{rr}
+		if cname, ok := rr.(*dns.CNAME); ok {
+			m.Answer = append(m.Answer, s.follow(q, cname.Target)...)
+		}
+		return answer{msg: m}
+	}
+	return s.chaseSRV(q, m, set)
+}
+
+// record unpacks one answer record.
+func (q *question) record(s set, i int) (dns.RR, bool) {
+	wire := append([]byte{0}, s.answer(s.unit(i))[2:]...) // a root owner instead of the pointer
+	rr, _, err := dns.UnpackRR(wire, 0)
+	if err != nil {
+		return nil, false
+	}
+	rr.Header().Name = q.name
+	return rr, true
+}
+
+// chaseSRV makes a SRV answer with the addresses of host names in it. It asks
+// for all at once, so that it takes no longer than the slowest.
+func (s *Server) chaseSRV(q *question, m *dns.Msg, set set) answer {
+	a := assemblers.Get().(*assembler)
+	defer assemblers.Put(a)
+	env := envelope{client: q.client, limit: dns.MaxMsgSize}
+	q.st.limits(q.typ, &env, true)
+	packed, ok := a.message(q.st, q.msg, set, &env)
+	if !ok || m.Unpack(packed) != nil {
+		return q.refuse(dns.RcodeServerFailure)
+	}
+	var hosts []string
+	seen := map[string]bool{}
+	for _, rr := range m.Extra {
+		seen[rr.Header().Name] = true
+	}
+	for _, rr := range m.Answer {
+		if srv, ok := rr.(*dns.SRV); ok && !seen[srv.Target] && len(hosts) < maxChased {
+			seen[srv.Target] = true
+			hosts = append(hosts, srv.Target)
+		}
+	}
+	found := make([][]dns.RR, len(hosts))
+	var wg sync.WaitGroup
+	for i, host := range hosts {
+		wg.Go(func() { found[i] = s.resolve(q, host, dns.TypeA, dns.TypeAAAA) })
+	}
+	wg.Wait()
+	for _, rrs := range found {
+		m.Extra = append(m.Extra, rrs...)
+	}
+	return answer{msg: m}
+}
+
+// follow resolves a CNAME's target for the type that was asked for; ANY means
+// addresses of both families.
+func (s *Server) follow(q *question, host string) []dns.RR {
+	switch {
+	case len(q.st.recursors) == 0:
+		return nil
+	case q.typ == dns.TypeA || q.typ == dns.TypeAAAA:
+		return s.resolve(q, host, q.typ)
+	case q.typ == dns.TypeANY:
+		return s.resolve(q, host, dns.TypeA, dns.TypeAAAA)
+	}
+	return nil
+}
+
+// resolve finds the records of a host name: in our own zone, else at the
+// recursors. Names that cannot be resolved have none.
+func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.RR) {
+	z, rest := q.st.zoneOf(strings.ToLower(host))
+	seen := map[string]bool{} // the chain's CNAMEs come with either type
+	for _, t := range qtypes {
+		var rrs []dns.RR
+		if z == nil {
+			rrs = s.lookup(q, host, t)
+		} else if q.depth < maxDepth {
+			rrs = s.inside(q, z, rest, host, t)
+		}
+		for _, rr := range rrs {
+			if text := rr.String(); !seen[text] {
+				seen[text] = true
+				out = append(out, rr)
+			}
+		}
+	}
+	return out
+}
+
+// inside answers a question that a CNAME asks of our own zone.
+func (s *Server) inside(q *question, z *zone, rest, host string, qtype uint16) []dns.RR {
+	msg := new(dns.Msg)
+	msg.SetQuestion(host, qtype)
+	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, client: q.client, tcp: true, depth: q.depth + 1}
+	ans := s.ours(sub, rest)
+	if ans.msg != nil {
+		return ans.msg.Answer
+	}
+	a := assemblers.Get().(*assembler)
+	defer assemblers.Put(a)
+	env := envelope{client: q.client, limit: dns.MaxMsgSize}
+	q.st.limits(qtype, &env, true)
+	var out dns.Msg
+	packed, ok := a.message(q.st, msg, ans.set, &env)
+	if !ok || out.Unpack(packed) != nil {
+		return nil
+	}
+	return out.Answer
+}

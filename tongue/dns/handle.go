@@ -1,0 +1,172 @@
+package dns
+
+import (
+	"context"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// maxDepth bounds CNAMEs that lead back into our own zone.
+const maxDepth = 3
+
+// question is one question on its way to an answer.
+type question struct {
+	ctx    context.Context
+	st     *state
+	zone   *zone // nil: not ours
+	msg    *dns.Msg
+	name   string // as asked
+	typ    uint16
+	client net.Addr
+	tcp    bool
+	depth  int
+	// foreign: the answer is a recursor's, whose word on truncation is passed on
+	foreign bool
+}
+
+// answer is a prepared set or a message, whichever is set.
+type answer struct {
+	set set
+	msg *dns.Msg
+}
+
+// handler is the server during one call of Serve.
+type handler struct {
+	*Server
+	ctx context.Context
+}
+
+// ServeDNS implements [dns.Handler].
+func (h handler) ServeDNS(w dns.ResponseWriter, msg *dns.Msg) {
+	start := time.Now()
+	typ, rcode := h.serve(w, msg)
+	h.metrics.observe(typ, rcode, time.Since(start))
+}
+
+// serve answers one message and says what the metrics count it as.
+func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg) (typ uint16, rcode int) {
+	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg, client: w.RemoteAddr()}
+	_, q.tcp = q.client.(*net.TCPAddr)
+	if len(msg.Question) == 1 {
+		q.name, q.typ = msg.Question[0].Name, msg.Question[0].Qtype
+	}
+	env := envelope{client: q.client, opt: msg.IsEdns0(), limit: dns.MinMsgSize}
+	if env.opt != nil {
+		env.limit = max(env.limit, min(int(env.opt.UDPSize()), maxDatagram))
+	}
+	if q.tcp {
+		env.limit = dns.MaxMsgSize
+	}
+	q.st.limits(q.typ, &env, q.tcp)
+
+	ans := h.answer(q)
+	if ans.set == nil {
+		h.reply(w, q, &env, ans.msg)
+		return q.typ, ans.msg.Rcode
+	}
+	a := assemblers.Get().(*assembler)
+	defer assemblers.Put(a)
+	packed, ok := a.message(q.st, msg, ans.set, &env)
+	if !ok {
+		return q.typ, dns.RcodeFormatError // a name that came in packed can be packed
+	}
+	if packed[2]&2 != 0 {
+		h.metrics.truncated.Inc()
+	}
+	h.write(w, packed)
+	return q.typ, dns.RcodeSuccess
+}
+
+// answer finds the answer to a question.
+func (s *Server) answer(q *question) answer {
+	switch {
+	case q.msg.Opcode != dns.OpcodeQuery:
+		return q.refuse(dns.RcodeNotImplemented)
+	case len(q.msg.Question) != 1:
+		return q.refuse(dns.RcodeFormatError)
+	}
+	if opt := q.msg.IsEdns0(); opt != nil && opt.Version() != 0 {
+		return q.refuse(dns.RcodeBadVers)
+	}
+	if q.msg.Question[0].Qclass != dns.ClassINET || q.typ == dns.TypeAXFR || q.typ == dns.TypeIXFR {
+		return q.refuse(dns.RcodeRefused)
+	}
+	lower := strings.ToLower(q.name)
+	var rest string
+	if q.zone, rest = q.st.zoneOf(lower); q.zone != nil {
+		return s.ours(q, rest)
+	}
+	if ip, ok := reverseName(lower); ok {
+		q.zone = q.st.primary
+		return s.reverse(q, ip)
+	}
+	if len(q.st.recursors) == 0 {
+		return q.refuse(dns.RcodeRefused)
+	}
+	return s.forward(q)
+}
+
+// ours answers what lies in the zone.
+func (s *Server) ours(q *question, rest string) answer {
+	switch q.typ {
+	case dns.TypeSOA, dns.TypeNS:
+		return s.apex(q)
+	}
+	n := parseName(rest)
+	if n.form == noForm || n.dc != "" && n.dc != q.st.Datacenter {
+		return q.missing()
+	}
+	switch n.form {
+	case serviceForm:
+		ans := s.service(q, n)
+		if ans.set != nil && ans.set.hosts() && len(q.st.recursors) > 0 {
+			return s.chase(q, ans.set)
+		}
+		return ans
+	case nodeForm:
+		return s.node(q, n.name)
+	case addrForm:
+		return s.address(q, n.name)
+	case virtualForm:
+		// The mesh's virtual addresses are not ours to give; the name is there, though.
+		if len(s.view(n.name).Entries) > 0 {
+			return answer{msg: q.message()}
+		}
+	}
+	return q.missing() // queryForm: prepared queries are not there yet
+}
+
+// message starts the answer to q.
+func (q *question) message() *dns.Msg {
+	m := new(dns.Msg)
+	m.SetReply(q.msg)
+	m.Authoritative = true
+	m.RecursionAvailable = len(q.st.recursors) > 0
+	return m
+}
+
+// missing answers that the name is not there.
+func (q *question) missing() answer {
+	m := q.message()
+	m.Rcode = dns.RcodeNameError
+	m.Ns = []dns.RR{q.zone.soa(q.st)}
+	return answer{msg: m}
+}
+
+// empty answers that the name is there, but has nothing of this type.
+func (q *question) empty() answer {
+	m := q.message()
+	m.Ns = []dns.RR{q.zone.soa(q.st)}
+	return answer{msg: m}
+}
+
+// refuse answers with an error and without authority.
+func (q *question) refuse(rcode int) answer {
+	m := q.message()
+	m.Authoritative = false
+	m.Rcode = rcode
+	return answer{msg: m}
+}

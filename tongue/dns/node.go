@@ -1,0 +1,72 @@
+package dns
+
+import (
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+// node answers a question about a node: its addresses, and its metadata as TXT.
+func (s *Server) node(q *question, name string) answer {
+	v := s.catalog.Node(name)
+	if v == nil {
+		return q.missing()
+	}
+	m := q.message()
+	ttl := seconds(q.st.NodeTTL)
+	a := nodeAddresses(v.Node)
+	switch q.typ {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeANY, dns.TypeCNAME:
+		if a.host == "" {
+			m.Answer = addressRecords(q.name, q.typ, a, ttl)
+			break
+		}
+		m.Answer = []dns.RR{&dns.CNAME{Hdr: header(q.name, dns.TypeCNAME, ttl), Target: a.host}}
+		m.Answer = append(m.Answer, s.follow(q, a.host)...)
+	}
+	switch q.typ {
+	case dns.TypeTXT:
+		m.Answer = metaRecords(q.name, v.Node.Meta, ttl)
+	case dns.TypeANY:
+		m.Answer = append(m.Answer, metaRecords(q.name, v.Node.Meta, ttl)...)
+	case dns.TypeA, dns.TypeAAAA:
+		if q.st.AdditionalNodeMetaTXT {
+			m.Extra = metaRecords(q.name, v.Node.Meta, ttl)
+		}
+	}
+	return answer{msg: m}
+}
+
+// address answers <hex>.addr: the address itself, in the additional section when
+// another type was asked for.
+func (s *Server) address(q *question, digits string) answer {
+	ip, ok := parseHex(digits)
+	if !ok {
+		return q.missing()
+	}
+	m := q.message()
+	rr := addressRecord(q.name, ip, seconds(q.st.NodeTTL))
+	if q.typ == dns.TypeANY || q.typ == addressType(ip) {
+		m.Answer = []dns.RR{rr}
+	} else {
+		m.Extra = []dns.RR{rr}
+	}
+	return answer{msg: m}
+}
+
+// addressRecords are the records of one type, or of both for ANY.
+func addressRecords(owner string, qtype uint16, a addresses, ttl uint32) (out []dns.RR) {
+	for _, ip := range [...]netip.Addr{a.v4, a.v6} {
+		if ip.IsValid() && (qtype == dns.TypeANY || qtype == addressType(ip)) {
+			out = append(out, addressRecord(owner, ip, ttl))
+		}
+	}
+	return out
+}
+
+func addressRecord(owner string, ip netip.Addr, ttl uint32) dns.RR {
+	if ip.Is4() {
+		return &dns.A{Hdr: header(owner, dns.TypeA, ttl), A: ip.AsSlice()}
+	}
+	return &dns.AAAA{Hdr: header(owner, dns.TypeAAAA, ttl), AAAA: ip.AsSlice()}
+}

@@ -1,0 +1,135 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/miekg/dns"
+)
+
+// maxRecursions is how many questions may wait for recursors at once.
+const maxRecursions = 1024
+
+// recursion is what is kept of the recursors over requests and reloads.
+type recursion struct {
+	slots   chan struct{}
+	failing sync.Map // address → true while its last answer is missing, so that each outage is logged once
+}
+
+// forward passes a foreign question on as it is, over the client's transport.
+func (s *Server) forward(q *question) answer {
+	q.foreign = true
+	network := "udp"
+	if q.tcp {
+		network = "tcp"
+	}
+	r, err := s.ask(q.ctx, q.st, q.msg, network)
+	if err != nil {
+		return q.refuse(dns.RcodeServerFailure)
+	}
+	r.Id = q.msg.Id
+	r.RecursionAvailable = true
+	return answer{msg: r}
+}
+
+// lookup asks the recursors for one type of one name and returns the answer
+// section, over TCP if it does not fit otherwise.
+func (s *Server) lookup(q *question, name string, qtype uint16) []dns.RR {
+	msg := new(dns.Msg)
+	msg.SetQuestion(name, qtype)
+	msg.SetEdns0(1232, false)
+	r, err := s.ask(q.ctx, q.st, msg, "udp")
+	if err == nil && r.Truncated {
+		r, err = s.ask(q.ctx, q.st, msg, "tcp")
+	}
+	if err != nil || r.Rcode != dns.RcodeSuccess {
+		return nil
+	}
+	return r.Answer
+}
+
+// ask asks one recursor after another until one knows: an answer that fails or
+// refuses counts as none, but the last such is passed on when no other comes.
+func (s *Server) ask(ctx context.Context, st *state, msg *dns.Msg, network string) (*dns.Msg, error) {
+	select {
+	case s.recursion.slots <- struct{}{}:
+		defer func() { <-s.recursion.slots }()
+	default:
+		s.metrics.recursorOverload.Inc()
+		return nil, errors.New("too many questions wait for recursors")
+	}
+	order := make([]int, len(st.recursors))
+	for i := range order {
+		order[i] = i
+	}
+	if st.RecursorStrategy == Random {
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	}
+	var last *dns.Msg
+	err := errors.New("no recursor")
+	for _, i := range order {
+		address := st.recursors[i]
+		r, askErr := exchange(ctx, st, msg, network, address)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		s.note(address, askErr)
+		if askErr != nil {
+			err = askErr
+			continue
+		}
+		if r.Rcode == dns.RcodeSuccess || r.Rcode == dns.RcodeNameError {
+			return r, nil
+		}
+		s.metrics.recursorFailures.WithLabelValues(address).Inc()
+		last = r
+	}
+	if last != nil {
+		return last, nil
+	}
+	return nil, err
+}
+
+// note counts a failure and logs the first and the last of an outage.
+func (s *Server) note(address string, err error) {
+	if err == nil {
+		if _, was := s.recursion.failing.LoadAndDelete(address); was {
+			s.log.Info("recursor answers again", "recursor", address)
+		}
+		return
+	}
+	s.metrics.recursorFailures.WithLabelValues(address).Inc()
+	if _, was := s.recursion.failing.LoadOrStore(address, true); !was {
+		s.log.Warn("recursor does not answer", "recursor", address, "error", err)
+	}
+}
+
+// exchange asks one recursor, with an id of its own, and gives up with ctx.
+func exchange(ctx context.Context, st *state, msg *dns.Msg, network, address string) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, st.RecursorTimeout)
+	defer cancel()
+	client := &dns.Client{Net: network, Timeout: st.RecursorTimeout}
+	conn, err := client.DialContext(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	out := *msg
+	out.Id = dns.Id()
+	r, _, err := client.ExchangeWithConnContext(ctx, &out, conn)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Response || len(r.Question) != 1 || !sameQuestion(r.Question[0], msg.Question[0]) {
+		return nil, fmt.Errorf("recursor %s answered another question", address)
+	}
+	return r, nil
+}
+
+func sameQuestion(a, b dns.Question) bool {
+	return a.Qtype == b.Qtype && a.Qclass == b.Qclass && dns.CanonicalName(a.Name) == dns.CanonicalName(b.Name)
+}

@@ -1,0 +1,83 @@
+package dns
+
+import (
+	"errors"
+	"net"
+	"sort"
+
+	"github.com/miekg/dns"
+)
+
+// maxDatagram is the most that fits into a UDP datagram over IPv4.
+const maxDatagram = 65507
+
+// reply sends an answer that was made record by record.
+func (s *Server) reply(w dns.ResponseWriter, q *question, env *envelope, m *dns.Msg) {
+	m.Compress = !q.st.DisableCompression
+	refused := m.Rcode == dns.RcodeRefused // Consul refuses without an OPT record
+	if env.opt != nil && m.IsEdns0() == nil && !refused {
+		m.Extra = append(m.Extra, replyOPT(env.opt))
+	}
+	q.fit(m, env)
+	if m.Truncated {
+		s.metrics.truncated.Inc()
+	}
+	packed, err := m.Pack()
+	if err != nil {
+		// Not reached with names that were checked; a silent client would be worse.
+		s.log.Error("packing an answer failed", "name", q.name, "type", dns.TypeToString[q.typ], "error", err)
+		packed, err = q.refuse(dns.RcodeServerFailure).msg.Pack()
+		if err != nil {
+			return
+		}
+	}
+	s.write(w, packed)
+}
+
+// fit cuts m down to what the client takes: first the additional records, then
+// answers from the end.
+func (q *question) fit(m *dns.Msg, env *envelope) {
+	if m.Len() <= env.limit {
+		return
+	}
+	extra := m.Extra
+	var opt []dns.RR
+	if o := m.IsEdns0(); o != nil {
+		opt = []dns.RR{o}
+		extra = withoutOPT(extra)
+	}
+	fits := func(answers, extras int) bool {
+		cut := *m
+		cut.Answer, cut.Extra = m.Answer[:answers], append(extra[:extras:extras], opt...)
+		return cut.Len() <= env.limit
+	}
+	// The most that fits is one less than the least that does not.
+	extras := sort.Search(len(extra), func(i int) bool { return !fits(len(m.Answer), i+1) })
+	all := len(m.Answer)
+	if !fits(all, extras) {
+		extras = 0
+		opt = nil
+		all = sort.Search(all, func(i int) bool { return !fits(i+1, 0) })
+	}
+	if all < len(m.Answer) && (q.st.EnableTruncate || all == 0 || q.foreign) {
+		m.Truncated = true
+	}
+	m.Answer, m.Extra = m.Answer[:all], append(extra[:extras:extras], opt...)
+}
+
+func withoutOPT(rrs []dns.RR) []dns.RR {
+	var out []dns.RR
+	for _, rr := range rrs {
+		if rr.Header().Rrtype != dns.TypeOPT {
+			out = append(out, rr)
+		}
+	}
+	return out
+}
+
+// write sends a packed answer. A client that has gone is no error of ours.
+func (s *Server) write(w dns.ResponseWriter, packed []byte) {
+	if _, err := w.Write(packed); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.log.Debug("sending an answer failed", "client", w.RemoteAddr(), "error", err)
+	}
+}

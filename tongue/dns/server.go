@@ -1,0 +1,105 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Server answers DNS questions from a catalog. Its methods may be called from
+// many goroutines.
+type Server struct {
+	catalog   skerry.Catalog
+	log       *slog.Logger
+	metrics   *metrics
+	recursion recursion
+	state     atomic.Pointer[state]
+	spelled   atomic.Pointer[spellingTable]
+}
+
+// New returns a server with the configuration cfg, completed as [DefaultConfig]
+// says. Check cfg with [Config.Validate] first: a recursor that is no address is
+// logged and left out.
+func New(c skerry.Catalog, cfg Config) *Server {
+	s := &Server{catalog: c, recursion: recursion{slots: make(chan struct{}, maxRecursions)}}
+	st := newState(cfg)
+	s.state.Store(st)
+	s.log = st.Log
+	var err error
+	if s.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		s.log.Error("registering DNS metrics failed", "error", err)
+	}
+	return s
+}
+
+// Reload replaces the configuration for questions that come from now on; those
+// under way finish with the old one. Log and Registerer stay those of [New].
+func (s *Server) Reload(cfg Config) {
+	s.state.Store(newState(cfg))
+}
+
+// Serve answers on both sockets, or on the one that is not nil, until ctx ends.
+// It closes both, waits for all answers under way (recursions are given up), and
+// returns nil; or an error as soon as a socket fails.
+func (s *Server) Serve(ctx context.Context, packet net.PacketConn, stream net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	h := handler{Server: s, ctx: ctx}
+	base := func() *dns.Server {
+		return &dns.Server{
+			Handler:        h,
+			UDPSize:        maxQuery,
+			ReadTimeout:    firstQueryTimeout,
+			IdleTimeout:    func() time.Duration { return idleTimeout },
+			MaxTCPQueries:  maxQueriesPerConn,
+			MsgInvalidFunc: func([]byte, error) { s.metrics.malformed.Inc() },
+		}
+	}
+	if packet != nil {
+		srv := base()
+		srv.PacketConn = packet
+		group.Go(func() error { return run(ctx, srv) })
+	}
+	if stream != nil {
+		srv := base()
+		srv.Listener = newLimitedListener(ctx, stream, s.metrics.rejected)
+		srv.DecorateReader = func(r dns.Reader) dns.Reader { return limitedReader{r} }
+		group.Go(func() error { return run(ctx, srv) })
+	}
+	return group.Wait()
+}
+
+// run serves until ctx ends, and then until all handlers have returned.
+func run(ctx context.Context, srv *dns.Server) error {
+	started := make(chan struct{})
+	srv.NotifyStartedFunc = func() { close(started) }
+	failed := make(chan error, 1)
+	go func() { failed <- srv.ActivateAndServe() }()
+	select {
+	case err := <-failed:
+		return stopped(ctx, err)
+	case <-started:
+	}
+	select {
+	case err := <-failed:
+		return stopped(ctx, err)
+	case <-ctx.Done():
+	}
+	err := srv.Shutdown()
+	return stopped(ctx, errors.Join(<-failed, err))
+}
+
+// stopped drops what closing the sockets made fail.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,121 @@
+package dns
+
+import (
+	"math"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
+)
+
+// kindOf finds the prepared form that answers a question about a service. TXT is
+// answered like ANY, as Consul does.
+func kindOf(qtype uint16) (kind, bool) {
+	switch qtype {
+	case dns.TypeA:
+		return kindA, true
+	case dns.TypeAAAA:
+		return kindAAAA, true
+	case dns.TypeANY, dns.TypeTXT:
+		return kindAny, true
+	case dns.TypeSRV:
+		return kindSRV, true
+	case dns.TypeCNAME:
+		return kindCNAME, true
+	}
+	return 0, false
+}
+
+// service answers a question about a service: with a prepared set, or with a
+// message that says that there is nothing.
+func (s *Server) service(q *question, n name) answer {
+	view := s.view(n.name)
+	if len(view.Entries) == 0 || n.tag != "" && !hasTag(view, q.st.tagsKey, n.tag) {
+		return q.missing()
+	}
+	k, ok := kindOf(q.typ)
+	if !ok {
+		k = kindAny // only to see whether the query selects an instance
+	}
+	key := q.zone.keys[k]
+	if n.tag != "" {
+		key += "/" + n.tag
+	}
+	set := set(view.Memo(key, func() []byte { return q.st.render(view, q.zone, k, n.tag) }))
+	switch {
+	case set.selected() == 0:
+		return q.missing()
+	case !ok || set.count() == 0:
+		return q.empty()
+	}
+	return answer{set: set}
+}
+
+// limits completes an envelope for answers of type qtype.
+func (st *state) limits(qtype uint16, env *envelope, tcp bool) {
+	env.count, env.policy = math.MaxInt, math.MaxInt
+	if !tcp && env.limit <= dns.MinMsgSize {
+		env.count = st.UDPAnswerLimit
+	}
+	if st.ARecordLimit > 0 && qtype != dns.TypeSRV {
+		env.policy = st.ARecordLimit
+	}
+}
+
+// hasTag asks the view's list of all tags, so that made-up tags cannot fill its memo.
+func hasTag(v *skerry.View, key, tag string) bool {
+	all := v.Memo(key, func() []byte { return tagList(v) })
+	return !strings.Contains(tag, "\x00") && strings.Contains(string(all), "\x00"+tag+"\x00")
+}
+
+// tagList is all tags of a service in lower case, each once, between zero bytes.
+func tagList(v *skerry.View) []byte {
+	seen := map[string]bool{}
+	out := []byte{0}
+	for _, e := range v.Entries {
+		for _, t := range e.Instance.Tags {
+			if t = strings.ToLower(t); !seen[t] {
+				seen[t] = true
+				out = append(append(out, t...), 0)
+			}
+		}
+	}
+	return out
+}
+
+// view finds a service by its name in lower case. The catalog minds case, DNS
+// does not: of two services that differ only in case, the lower-case one answers.
+func (s *Server) view(name string) *skerry.View {
+	v := s.catalog.Service(name)
+	if len(v.Entries) > 0 {
+		return v
+	}
+	if spelled, ok := s.spellings()[name]; ok {
+		return s.catalog.Service(spelled)
+	}
+	return v
+}
+
+// spellingTable maps service names in lower case to those that have capitals.
+type spellingTable struct {
+	index uint64
+	names map[string]string
+}
+
+func (s *Server) spellings() map[string]string {
+	// The index is read first, so the list is at least as new.
+	index, _ := s.catalog.Watch(skerry.Topic{Kind: skerry.TopicServices})
+	if t := s.spelled.Load(); t != nil && t.index == index {
+		return t.names
+	}
+	t := &spellingTable{index: index, names: map[string]string{}}
+	for _, n := range s.catalog.Services() {
+		lower := strings.ToLower(n)
+		if _, ok := t.names[lower]; !ok && lower != n {
+			t.names[lower] = n
+		}
+	}
+	s.spelled.Store(t)
+	return t.names
+}
