@@ -45,8 +45,8 @@ func (q *question) record(s set, i int) (dns.RR, bool) {
 func (s *Server) chaseSRV(q *question, m *dns.Msg, set set) answer {
 	a := assemblers.Get().(*assembler)
 	defer assemblers.Put(a)
-	env := envelope{client: q.client, limit: dns.MaxMsgSize}
-	q.st.limits(q.typ, &env, true)
+	env := q.env
+	env.opt = nil // reply adds it
 	packed, ok := a.message(q.st, q.msg, set, &env)
 	if !ok || m.Unpack(packed) != nil {
 		return q.refuse(dns.RcodeServerFailure)
@@ -78,8 +78,6 @@ func (s *Server) chaseSRV(q *question, m *dns.Msg, set set) answer {
 // addresses of both families.
 func (s *Server) follow(q *question, host string) []dns.RR {
 	switch {
-	case len(q.st.recursors) == 0:
-		return nil
 	case q.typ == dns.TypeA || q.typ == dns.TypeAAAA:
 		return s.resolve(q, host, q.typ)
 	case q.typ == dns.TypeANY:
@@ -95,9 +93,9 @@ func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.
 	seen := map[string]bool{} // the chain's CNAMEs come with either type
 	for _, t := range qtypes {
 		var rrs []dns.RR
-		if z == nil {
+		if z == nil && len(q.st.recursors) > 0 {
 			rrs = s.lookup(q, host, t)
-		} else if q.depth < maxDepth {
+		} else if z != nil && q.depth < maxDepth {
 			rrs = s.inside(q, z, rest, host, t)
 		}
 		for _, rr := range rrs {
@@ -114,17 +112,16 @@ func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.
 func (s *Server) inside(q *question, z *zone, rest, host string, qtype uint16) []dns.RR {
 	msg := new(dns.Msg)
 	msg.SetQuestion(host, qtype)
-	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, client: q.client, tcp: true, depth: q.depth + 1}
+	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, tcp: true, depth: q.depth + 1}
+	sub.env = q.st.envelope(q.env.client, nil, qtype, true)
 	ans := s.ours(sub, rest)
 	if ans.msg != nil {
 		return ans.msg.Answer
 	}
 	a := assemblers.Get().(*assembler)
 	defer assemblers.Put(a)
-	env := envelope{client: q.client, limit: dns.MaxMsgSize}
-	q.st.limits(qtype, &env, true)
 	var out dns.Msg
-	packed, ok := a.message(q.st, msg, ans.set, &env)
+	packed, ok := a.message(q.st, msg, ans.set, &sub.env)
 	if !ok || out.Unpack(packed) != nil {
 		return nil
 	}

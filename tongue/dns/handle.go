@@ -14,15 +14,15 @@ const maxDepth = 3
 
 // question is one question on its way to an answer.
 type question struct {
-	ctx    context.Context
-	st     *state
-	zone   *zone // nil: not ours
-	msg    *dns.Msg
-	name   string // as asked
-	typ    uint16
-	client net.Addr
-	tcp    bool
-	depth  int
+	ctx   context.Context
+	st    *state
+	zone  *zone // nil: not ours
+	msg   *dns.Msg
+	name  string // as asked
+	typ   uint16
+	env   envelope
+	tcp   bool
+	depth int // how many CNAMEs led here
 	// foreign: the answer is a recursor's, whose word on truncation is passed on
 	foreign bool
 }
@@ -48,28 +48,21 @@ func (h handler) ServeDNS(w dns.ResponseWriter, msg *dns.Msg) {
 
 // serve answers one message and says what the metrics count it as.
 func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg) (typ uint16, rcode int) {
-	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg, client: w.RemoteAddr()}
-	_, q.tcp = q.client.(*net.TCPAddr)
+	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg}
+	_, q.tcp = w.RemoteAddr().(*net.TCPAddr)
 	if len(msg.Question) == 1 {
 		q.name, q.typ = msg.Question[0].Name, msg.Question[0].Qtype
 	}
-	env := envelope{client: q.client, opt: msg.IsEdns0(), limit: dns.MinMsgSize}
-	if env.opt != nil {
-		env.limit = max(env.limit, min(int(env.opt.UDPSize()), maxDatagram))
-	}
-	if q.tcp {
-		env.limit = dns.MaxMsgSize
-	}
-	q.st.limits(q.typ, &env, q.tcp)
+	q.env = q.st.envelope(w.RemoteAddr(), msg.IsEdns0(), q.typ, q.tcp)
 
 	ans := h.answer(q)
 	if ans.set == nil {
-		h.reply(w, q, &env, ans.msg)
+		h.reply(w, q, ans.msg)
 		return q.typ, ans.msg.Rcode
 	}
 	a := assemblers.Get().(*assembler)
 	defer assemblers.Put(a)
-	packed, ok := a.message(q.st, msg, ans.set, &env)
+	packed, ok := a.message(q.st, msg, ans.set, &q.env)
 	if !ok {
 		return q.typ, dns.RcodeFormatError // a name that came in packed can be packed
 	}
@@ -122,7 +115,7 @@ func (s *Server) ours(q *question, rest string) answer {
 	switch n.form {
 	case serviceForm:
 		ans := s.service(q, n)
-		if ans.set != nil && ans.set.hosts() && len(q.st.recursors) > 0 {
+		if ans.set != nil && ans.set.hosts() {
 			return s.chase(q, ans.set)
 		}
 		return ans

@@ -12,13 +12,13 @@ import (
 const maxDatagram = 65507
 
 // reply sends an answer that was made record by record.
-func (s *Server) reply(w dns.ResponseWriter, q *question, env *envelope, m *dns.Msg) {
+func (s *Server) reply(w dns.ResponseWriter, q *question, m *dns.Msg) {
 	m.Compress = !q.st.DisableCompression
 	refused := m.Rcode == dns.RcodeRefused // Consul refuses without an OPT record
-	if env.opt != nil && m.IsEdns0() == nil && !refused {
-		m.Extra = append(m.Extra, replyOPT(env.opt))
+	if q.env.opt != nil && m.IsEdns0() == nil && !refused {
+		m.Extra = append(m.Extra, replyOPT(q.env.opt))
 	}
-	q.fit(m, env)
+	q.fit(m)
 	if m.Truncated {
 		s.metrics.truncated.Inc()
 	}
@@ -36,8 +36,8 @@ func (s *Server) reply(w dns.ResponseWriter, q *question, env *envelope, m *dns.
 
 // fit cuts m down to what the client takes: first the additional records, then
 // answers from the end.
-func (q *question) fit(m *dns.Msg, env *envelope) {
-	if m.Len() <= env.limit {
+func (q *question) fit(m *dns.Msg) {
+	if m.Len() <= q.env.limit {
 		return
 	}
 	extra := m.Extra
@@ -49,7 +49,7 @@ func (q *question) fit(m *dns.Msg, env *envelope) {
 	fits := func(answers, extras int) bool {
 		cut := *m
 		cut.Answer, cut.Extra = m.Answer[:answers], append(extra[:extras:extras], opt...)
-		return cut.Len() <= env.limit
+		return cut.Len() <= q.env.limit
 	}
 	// The most that fits is one less than the least that does not.
 	extras := sort.Search(len(extra), func(i int) bool { return !fits(len(m.Answer), i+1) })

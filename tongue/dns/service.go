@@ -2,6 +2,7 @@ package dns
 
 import (
 	"math"
+	"net"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -52,15 +53,22 @@ func (s *Server) service(q *question, n name) answer {
 	return answer{set: set}
 }
 
-// limits completes an envelope for answers of type qtype.
-func (st *state) limits(qtype uint16, env *envelope, tcp bool) {
-	env.count, env.policy = math.MaxInt, math.MaxInt
+// envelope says what the client of a question of type qtype takes.
+func (st *state) envelope(client net.Addr, opt *dns.OPT, qtype uint16, tcp bool) envelope {
+	env := envelope{client: client, opt: opt, limit: dns.MinMsgSize, count: math.MaxInt, policy: math.MaxInt}
+	if opt != nil {
+		env.limit = max(env.limit, min(int(opt.UDPSize()), maxDatagram))
+	}
+	if tcp {
+		env.limit = dns.MaxMsgSize
+	}
 	if !tcp && env.limit <= dns.MinMsgSize {
 		env.count = st.UDPAnswerLimit
 	}
 	if st.ARecordLimit > 0 && qtype != dns.TypeSRV {
 		env.policy = st.ARecordLimit
 	}
+	return env
 }
 
 // hasTag asks the view's list of all tags, so that made-up tags cannot fill its memo.
