@@ -52,12 +52,15 @@ const maxMemos = 64
 // Memo returns what render returned for key on this view before, or calls it
 // now. A tongue keeps its encoded answers here, so that each is encoded once per
 // version and its bytes are shared by every reader. Keys begin with the tongue's
-// name. The bytes must not be written to.
+// name. The bytes must not be written to. A nil is not kept.
 func (v *View) Memo(key string, render func() []byte) []byte {
 	if b, ok := v.memo.Load(key); ok {
 		return b.([]byte)
 	}
 	b := render()
+	if b == nil {
+		return nil
+	}
 	if v.memos.Load() >= maxMemos {
 		return b
 	}

@@ -1,0 +1,101 @@
+package consul
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/skerryhq/skerry"
+)
+
+func parseBool(s string) (bool, error) {
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, badRequest(fmt.Sprintf("Invalid value for enable: %q", s))
+	}
+	return v, nil
+}
+
+func (q *request) agentChecks() error {
+	out := map[string]jsonCheck{}
+	for _, c := range q.t.b.Local.Checks() {
+		out[c.ID] = q.localCheck(c)
+	}
+	out, err := filteredMap(q.p.filter, out)
+	if err != nil {
+		return err
+	}
+	return q.json(out)
+}
+
+// localCheck shows a check as the agent has it: without the catalog's indexes.
+func (q *request) localCheck(c *skerry.Check) jsonCheck {
+	out := checkJSON(q.t.cfg.NodeName, c)
+	out.CreateIndex, out.ModifyIndex = 0, 0
+	return out
+}
+
+func (q *request) agentCheckRegister() error {
+	var body checkBody
+	if err := q.decode(&body, true); err != nil {
+		return err
+	}
+	d, err := body.definition(q.t.cfg.LegacyAPI)
+	if err != nil {
+		return err
+	}
+	if d.Name == "" {
+		return badRequest("Missing check name")
+	}
+	if d.Status != "" && !d.Status.Valid() {
+		return badRequest("Bad check status")
+	}
+	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
+		return q.checkError(err)
+	}
+	q.empty()
+	return nil
+}
+
+func (q *request) agentCheckDeregister() error {
+	if err := q.t.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
+		return err
+	}
+	q.empty()
+	return nil
+}
+
+func (q *request) agentCheckPass() error { return q.updateTTL(skerry.Passing, q.note()) }
+func (q *request) agentCheckWarn() error { return q.updateTTL(skerry.Warning, q.note()) }
+func (q *request) agentCheckFail() error { return q.updateTTL(skerry.Critical, q.note()) }
+
+// note avoids parsing the query of a plain beat.
+func (q *request) note() string {
+	if q.p.raw == "" {
+		return ""
+	}
+	return q.p.get("note")
+}
+
+func (q *request) agentCheckUpdate() error {
+	var body struct{ Status, Output string }
+	if err := q.decode(&body, false); err != nil {
+		return err
+	}
+	h := skerry.Health(body.Status)
+	if !h.Valid() {
+		return badRequest(fmt.Sprintf("Invalid check status: '%s'", body.Status))
+	}
+	return q.updateTTL(h, body.Output)
+}
+
+func (q *request) updateTTL(h skerry.Health, output string) error {
+	err := q.t.b.Registrar.UpdateTTL(q.r.Context(), q.rest, h, output)
+	if err != nil {
+		if skerry.KindOf(err) == skerry.Invalid {
+			return serverError(err.Error())
+		}
+		return err
+	}
+	q.empty()
+	return nil
+}

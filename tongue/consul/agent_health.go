@@ -1,0 +1,138 @@
+package consul
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/skerryhq/skerry"
+)
+
+// jsonFullCheck is a check with its whole definition, as the agent's health
+// endpoints show it.
+type jsonFullCheck struct {
+	jsonCheck
+	Definition jsonFullDefinition
+}
+
+type jsonFullDefinition struct {
+	Interval                       string
+	Timeout                        string
+	DeregisterCriticalServiceAfter string
+	HTTP                           string
+	Header                         map[string][]string
+	Method                         string
+	Body                           string
+	TLSServerName                  string
+	TLSSkipVerify                  bool
+	TCP                            string
+	TCPUseTLS                      bool
+	UDP                            string
+	GRPC                           string
+	GRPCUseTLS                     bool
+	OSService                      string
+}
+
+var noDefinition = jsonFullDefinition{Interval: "0s", Timeout: "0s", DeregisterCriticalServiceAfter: "0s"}
+
+type jsonAgentHealth struct {
+	AggregatedStatus string
+	Service          jsonLocalService
+	Checks           []jsonFullCheck
+}
+
+const maintenance = "maintenance"
+
+func (q *request) agentHealthByID() error {
+	if q.rest == "" {
+		return badRequest("Missing serviceID")
+	}
+	i, own, node := q.t.b.Local.Instance(q.rest)
+	if i == nil {
+		return q.unknownHealth("ServiceId " + q.rest + " not found")
+	}
+	h, status := q.health(i, own, node)
+	return q.answerHealth(status, h)
+}
+
+func (q *request) agentHealthByName() error {
+	if q.rest == "" {
+		return badRequest("Missing service Name")
+	}
+	list := []jsonAgentHealth{}
+	worst := ""
+	for _, i := range q.t.b.Local.Instances() {
+		if i.Service != q.rest {
+			continue
+		}
+		i, own, node := q.t.b.Local.Instance(i.ID)
+		if i == nil {
+			continue
+		}
+		h, status := q.health(i, own, node)
+		list = append(list, h)
+		worst = worse(worst, status)
+	}
+	if len(list) == 0 {
+		return q.unknownHealth("ServiceName " + q.rest + " Not Found")
+	}
+	return q.answerHealth(worst, list)
+}
+
+func worse(a, b string) string {
+	rank := map[string]int{"": 0, "passing": 1, "warning": 2, "critical": 3, maintenance: 4}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
+func (q *request) health(i *skerry.Instance, own, node []*skerry.Check) (jsonAgentHealth, string) {
+	h := jsonAgentHealth{Service: q.localService(i), Checks: []jsonFullCheck{}}
+	status := skerry.Passing
+	inMaintenance := false
+	for _, cs := range [][]*skerry.Check{own, node} {
+		for _, c := range cs {
+			h.Checks = append(h.Checks, jsonFullCheck{q.localCheck(c), noDefinition})
+			status = status.Worse(c.Status)
+			inMaintenance = inMaintenance || c.Maintenance()
+		}
+	}
+	h.AggregatedStatus = string(status)
+	if inMaintenance {
+		h.AggregatedStatus = maintenance
+	}
+	return h, h.AggregatedStatus
+}
+
+var healthStatuses = map[string]int{
+	"passing": http.StatusOK, "warning": http.StatusTooManyRequests,
+	"critical": http.StatusServiceUnavailable, maintenance: http.StatusServiceUnavailable,
+}
+
+func (q *request) answerHealth(status string, v any) error {
+	code := healthStatuses[status]
+	if code != http.StatusOK {
+		q.w.Header().Set("X-Consul-Reason", status)
+	}
+	if q.textWanted() {
+		return q.plainText(code, status)
+	}
+	return q.jsonStatus(code, v)
+}
+
+func (q *request) unknownHealth(text string) error {
+	q.w.Header().Set("X-Consul-Reason", "critical")
+	if q.textWanted() {
+		return q.plainText(http.StatusNotFound, text)
+	}
+	return q.jsonStatus(http.StatusNotFound, text)
+}
+
+func (q *request) textWanted() bool { return q.p.get("format") == "text" }
+
+func (q *request) plainText(status int, text string) error {
+	q.w.Header().Set("Content-Type", "text/plain")
+	q.w.WriteHeader(status)
+	_, err := io.WriteString(q.w, text)
+	return err
+}

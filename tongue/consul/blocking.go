@@ -1,0 +1,72 @@
+package consul
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// waitTime returns how long a blocking query may wait: Consul adds up to a
+// sixteenth, so that clients that came together do not come back together.
+func (q *request) waitTime() time.Duration {
+	d := q.p.wait
+	if d <= 0 {
+		d = q.t.cfg.DefaultWait
+	}
+	d = min(d, q.t.cfg.MaxWait)
+	return d + rand.N(d/16+1)
+}
+
+// block returns when the topic's index is beyond the one that the client has, or
+// after the wait time, or when the client is gone. A client with an index of
+// another server or start is answered at once.
+func (q *request) block(topic skerry.Topic) error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	if q.p.index == 0 {
+		return nil
+	}
+	return q.await(func() (bool, <-chan struct{}) {
+		index, changed := q.t.b.Catalog.Watch(topic)
+		return index > q.p.index || q.t.b.Catalog.Foreign(q.p.index), changed
+	})
+}
+
+// await waits until ready, asking again whenever its channel closes.
+func (q *request) await(ready func() (bool, <-chan struct{})) error {
+	done, changed := ready()
+	if done {
+		return nil
+	}
+	q.t.m.blocking.Inc()
+	defer q.t.m.blocking.Dec()
+	timer := time.NewTimer(q.waitTime())
+	defer timer.Stop()
+	for {
+		select {
+		case <-changed:
+		case <-timer.C:
+			return nil
+		case <-q.r.Context().Done():
+			return q.r.Context().Err()
+		}
+		if done, changed = ready(); done {
+			return nil
+		}
+	}
+}
+
+// index returns a topic's present index.
+func (q *request) index(topic skerry.Topic) uint64 {
+	index, _ := q.t.b.Catalog.Watch(topic)
+	return index
+}
+
+func (q *request) local() error {
+	if q.p.dc != "" && q.p.dc != q.t.cfg.Datacenter {
+		return serverError("No path to datacenter")
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package consul
+
+import (
+	"slices"
+
+	"github.com/skerryhq/skerry"
+)
+
+func (q *request) catalogDatacenters() error {
+	return q.json([]string{q.t.cfg.Datacenter})
+}
+
+// begin judges the parameters of a blocking catalog endpoint and waits.
+func (q *request) begin(topic skerry.Topic) error {
+	if err := q.p.query(); err != nil {
+		return q.bare(err)
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	return q.block(topic)
+}
+
+func (q *request) catalogNodes() error {
+	topic := skerry.Topic{Kind: skerry.TopicNodes}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	index := q.index(topic)
+	list := []jsonNode{}
+	want := q.p.metaFilter()
+	for _, v := range q.t.b.Catalog.Nodes() {
+		if v.Node.HasMeta(want) {
+			list = append(list, nodeJSON(v.Node))
+		}
+	}
+	list, err := filtered(q.p.filter, list)
+	if err != nil {
+		return err
+	}
+	list = sortNear(q, list, func(i int) string { return list[i].Node })
+	q.meta(index)
+	return q.json(list)
+}
+
+func (q *request) catalogServices() error {
+	topic := skerry.Topic{Kind: skerry.TopicServices}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	if q.p.cached {
+		q.cached()
+	}
+	index := q.index(topic)
+	keep, err := q.keepInstance()
+	if err != nil {
+		return err
+	}
+	out := map[string][]string{}
+	for _, name := range q.t.b.Catalog.Services() {
+		var tags []string
+		kept := false
+		for _, e := range q.t.b.Catalog.Service(name).Entries {
+			if !keep(e) {
+				continue
+			}
+			kept = true
+			for _, tag := range e.Instance.Tags {
+				if !slices.Contains(tags, tag) {
+					tags = append(tags, tag)
+				}
+			}
+		}
+		if kept {
+			out[name] = tagsJSON(tags)
+		}
+	}
+	q.meta(index)
+	return q.json(out)
+}
+
+// keepInstance returns what node-meta and filter keep of all instances.
+func (q *request) keepInstance() (func(*skerry.Entry) bool, error) {
+	want := q.p.metaFilter()
+	if q.p.filter == "" {
+		return func(e *skerry.Entry) bool { return e.Node.HasMeta(want) }, nil
+	}
+	ev, err := evaluator[jsonCatalogService](q.p.filter)
+	if err != nil {
+		return nil, err
+	}
+	return func(e *skerry.Entry) bool {
+		if !e.Node.HasMeta(want) {
+			return false
+		}
+		ok, err := ev.Evaluate(catalogServiceJSON(e.Node, e.Instance))
+		return err == nil && ok
+	}, nil
+}
+
+func (q *request) catalogService() error {
+	if q.rest == "" {
+		return q.bare(badRequest("Missing service name"))
+	}
+	topic := skerry.Topic{Kind: skerry.TopicService, Name: q.rest}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	if q.p.cached {
+		q.cached()
+	}
+	v := q.t.b.Catalog.Service(q.rest)
+	var pipeline skerry.Pipeline
+	if q.p.hasTags {
+		pipeline = append(pipeline, skerry.HasTags(q.p.tags))
+	}
+	if len(q.p.nodeMeta) > 0 {
+		pipeline = append(pipeline, skerry.HasNodeMeta(q.p.metaFilter()))
+	}
+	if q.p.filter != "" {
+		s, err := filterStage(q.p.filter, func(e *skerry.Entry) jsonCatalogService { return catalogServiceJSON(e.Node, e.Instance) })
+		if err != nil {
+			return err
+		}
+		pipeline = append(pipeline, s)
+	}
+	entries := q.sortEntries(pipeline.Select(v.Entries))
+	list := make([]jsonCatalogService, len(entries))
+	for i, e := range entries {
+		list[i] = catalogServiceJSON(e.Node, e.Instance)
+	}
+	q.meta(v.Index)
+	q.cause(v, len(list))
+	return q.json(list)
+}
+
+func (q *request) catalogNode() error {
+	v, index, services, err := q.nodeServices()
+	if err != nil {
+		return err
+	}
+	q.meta(index)
+	if v == nil {
+		return q.json(nil)
+	}
+	byID := make(map[string]jsonService, len(services))
+	for _, s := range services {
+		byID[s.ID] = s
+	}
+	return q.json(struct {
+		Node     jsonNode
+		Services map[string]jsonService
+	}{nodeJSON(v.Node), byID})
+}
+
+func (q *request) catalogNodeServices() error {
+	v, index, services, err := q.nodeServices()
+	if err != nil {
+		return err
+	}
+	q.meta(index)
+	type answer struct {
+		Node     *jsonNode
+		Services []jsonService
+	}
+	if v == nil {
+		return q.json(answer{})
+	}
+	n := nodeJSON(v.Node)
+	return q.json(answer{&n, services})
+}
+
+func (q *request) nodeServices() (*skerry.NodeView, uint64, []jsonService, error) {
+	if q.rest == "" {
+		return nil, 0, nil, q.bare(badRequest("Missing node name"))
+	}
+	topic := skerry.Topic{Kind: skerry.TopicNode, Name: q.rest}
+	if err := q.begin(topic); err != nil {
+		return nil, 0, nil, err
+	}
+	index := q.index(topic)
+	v := q.t.b.Catalog.Node(q.rest)
+	if v == nil {
+		return nil, index, nil, nil
+	}
+	services := make([]jsonService, len(v.Instances))
+	for n, i := range v.Instances {
+		services[n] = serviceJSON(i)
+	}
+	services, err := filtered(q.p.filter, services)
+	return v, index, services, err
+}
+
+// emptyList answers what belongs to the mesh: nothing is in it.
+func (q *request) emptyList() error {
+	if err := q.begin(skerry.Topic{Kind: skerry.TopicService, Name: q.rest}); err != nil {
+		return err
+	}
+	q.meta(q.index(skerry.Topic{Kind: skerry.TopicService, Name: q.rest}))
+	return q.json([]struct{}{})
+}

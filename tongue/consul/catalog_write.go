@@ -1,0 +1,202 @@
+package consul
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/skerryhq/skerry"
+)
+
+// registerBody is a write through the catalog.
+type registerBody struct {
+	ID              string
+	Node            string
+	Address         string
+	Datacenter      string
+	TaggedAddresses map[string]string
+	NodeMeta        map[string]string
+	Service         *registerService
+	Check           *registerCheck
+	Checks          []*registerCheck
+	SkipNodeUpdate  bool
+	Locality        *jsonLocality
+}
+
+// registerService is a node's service in such a write.
+type registerService struct {
+	jsonService
+	Weights *jsonWeights
+}
+
+type registerCheck struct {
+	Node        string
+	CheckID     string
+	ID          string
+	Name        string
+	Status      string
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+	ServiceTags []string
+	Type        string
+	Definition  registerDefinition
+}
+
+type registerDefinition struct {
+	checkBody
+	IntervalDuration                       duration
+	TimeoutDuration                        duration
+	DeregisterCriticalServiceAfterDuration duration
+}
+
+func (q *request) catalogRegister() error {
+	var b registerBody
+	if err := q.decode(&b, false); err != nil {
+		return err
+	}
+	if b.Datacenter != "" && q.p.dc == "" {
+		q.p.dc = b.Datacenter
+	}
+	record, err := b.record(q.t.cfg.Datacenter)
+	if err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.t.b.External.PutExternal(q.r.Context(), record); err != nil {
+		// Consul calls every refusal a server error here.
+		return serverError(err.Error())
+	}
+	return q.json(true)
+}
+
+func (b *registerBody) record(dc string) (skerry.ExternalRecord, error) {
+	var r skerry.ExternalRecord
+	switch {
+	case b.Node == "":
+		return r, serverError("Must provide node")
+	case b.Address == "" && !b.SkipNodeUpdate:
+		return r, serverError("Must provide address if SkipNodeUpdate is not set")
+	}
+	if b.ID != "" {
+		if err := nodeID(b.ID); err != nil {
+			return r, serverError("Bad node ID: " + err.Error())
+		}
+	}
+	if err := checkMeta(b.NodeMeta); err != nil {
+		return r, serverError("Bad node metadata: " + err.Error())
+	}
+	r.Node = &skerry.Node{
+		Name: b.Node, ID: strings.ToLower(b.ID), Datacenter: dc, Address: b.Address,
+		TaggedAddresses: b.TaggedAddresses, Meta: b.NodeMeta,
+	}
+	if b.Locality != nil {
+		r.Node.Locality = &skerry.Locality{Region: b.Locality.Region, Zone: b.Locality.Zone}
+	}
+	r.KeepNode = b.SkipNodeUpdate
+	if err := b.service(&r); err != nil {
+		return r, err
+	}
+	checks := b.Checks
+	if b.Check != nil {
+		checks = append([]*registerCheck{b.Check}, checks...)
+	}
+	for _, c := range checks {
+		if c != nil {
+			r.Checks = append(r.Checks, c.record())
+		}
+	}
+	return r, nil
+}
+
+// nodeID words a bad UUID as Consul does.
+func nodeID(id string) error {
+	if len(id) != 36 {
+		return fmt.Errorf("uuid string is wrong length")
+	}
+	if _, err := uuid.Parse(id); err != nil {
+		return fmt.Errorf("uuid is improperly formatted")
+	}
+	return nil
+}
+
+func (b *registerBody) service(r *skerry.ExternalRecord) error {
+	s := b.Service
+	if s == nil {
+		return nil
+	}
+	switch {
+	case s.ID == "" && s.Service == "":
+		return serverError("service name (Service.Service) is required; both Service ID (Service.ID) and Service Name cannot be empty")
+	case s.Service == "":
+		return serverError("Must provide service name (Service.Service) when service ID is provided")
+	}
+	w := jsonWeights{1, 1}
+	if s.Weights != nil && *s.Weights != (jsonWeights{}) {
+		w = *s.Weights
+	}
+	i := &skerry.Instance{
+		ID: first(s.ID, s.Service), Service: s.Service, Tags: s.Tags, Address: s.Address, Port: s.Port,
+		Meta: s.Meta, Weights: skerry.Weights(w), EnableTagOverride: s.EnableTagOverride,
+	}
+	if s.TaggedAddresses != nil {
+		i.TaggedAddresses = make(map[string]skerry.Endpoint, len(s.TaggedAddresses))
+		for k, v := range s.TaggedAddresses {
+			i.TaggedAddresses[k] = skerry.Endpoint(v)
+		}
+	}
+	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy, s.Connect)
+	r.Instance = i
+	return nil
+}
+
+func (c *registerCheck) record() *skerry.Check {
+	id := first(c.CheckID, c.ID, c.Name)
+	out := &skerry.Check{
+		ID: id, Name: c.Name, Status: first(skerry.Health(c.Status), skerry.Critical), Notes: c.Notes, Output: c.Output,
+		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
+	}
+	d, _ := c.Definition.definition(true)
+	d.Interval = first(d.Interval, time.Duration(c.Definition.IntervalDuration))
+	d.Timeout = first(d.Timeout, time.Duration(c.Definition.TimeoutDuration))
+	d.DeregisterCriticalServiceAfter = first(d.DeregisterCriticalServiceAfter, time.Duration(c.Definition.DeregisterCriticalServiceAfterDuration))
+	d.H2PingUseTLS = false
+	if !reflect.DeepEqual(d, skerry.CheckDefinition{}) {
+		out.Definition = &d
+	}
+	return out
+}
+
+type deregisterBody struct {
+	Node       string
+	ServiceID  string
+	CheckID    string
+	Datacenter string
+	Address    string
+}
+
+func (q *request) catalogDeregister() error {
+	var b deregisterBody
+	if err := q.decode(&b, false); err != nil {
+		return err
+	}
+	if b.Datacenter != "" && q.p.dc == "" {
+		q.p.dc = b.Datacenter
+	}
+	if b.Node == "" {
+		return serverError("Must provide node")
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.t.b.External.DeleteExternal(q.r.Context(), b.Node, b.ServiceID, b.CheckID); err != nil {
+		return serverError(err.Error())
+	}
+	return q.json(true)
+}

@@ -1,0 +1,340 @@
+package consul
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"regexp"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// decode reads the body into v. Unknown fields are errors where strict is set,
+// as they are in Consul's agent endpoints.
+func (q *request) decode(v any, strict bool) error {
+	d := json.NewDecoder(q.r.Body)
+	if strict {
+		d.DisallowUnknownFields()
+	}
+	if err := d.Decode(v); err != nil {
+		return decodeError(err)
+	}
+	return nil
+}
+
+func decodeError(err error) error {
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request body too large, max size: %d bytes", tooBig.Limit)}
+	}
+	return badRequest("Request decode failed: " + err.Error())
+}
+
+// duration is a Go duration in JSON: a string like "10s", or a number of nanoseconds.
+type duration time.Duration
+
+func (d *duration) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		if s == "" {
+			return nil
+		}
+		v, err := time.ParseDuration(s)
+		*d = duration(v)
+		return err
+	}
+	if bytes.Equal(b, []byte("null")) {
+		return nil
+	}
+	var n float64
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	*d = duration(n)
+	return nil
+}
+
+// checkBody is a check in a request: Consul's names, and the snake_case ones
+// that it takes besides.
+type checkBody struct {
+	CheckID   string
+	ID        string
+	Name      string
+	Notes     string
+	Status    string
+	ServiceID string
+
+	Script            string // old Consul's: one string for a shell
+	ScriptArgs        []string
+	Args              []string
+	DockerContainerID string
+	Shell             string
+	HTTP              string
+	Method            string
+	Header            map[string][]string
+	Body              string
+	DisableRedirects  bool
+	TCP               string
+	TCPUseTLS         bool
+	UDP               string
+	GRPC              string
+	GRPCUseTLS        bool
+	H2PING            string
+	H2PingUseTLS      *bool
+	OSService         string
+	TLSServerName     string
+	TLSSkipVerify     bool
+	AliasNode         string
+	AliasService      string
+
+	Interval, Timeout, TTL         duration
+	DeregisterCriticalServiceAfter duration
+	SuccessBeforePassing           int
+	FailuresBeforeWarning          int
+	FailuresBeforeCritical         int
+	OutputMaxSize                  int
+
+	// Sent by clients for the mesh and Enterprise: without meaning here.
+	ProxyHTTP, ProxyGRPC string
+	ExposedPort          int
+	Type                 string
+	Namespace, Partition string
+	EnterpriseMeta       json.RawMessage
+	PeerName             string
+
+	ServiceIDSnake                      string   `json:"service_id"`
+	ScriptArgsSnake                     []string `json:"script_args"`
+	DockerContainerIDSnake              string   `json:"docker_container_id"`
+	TLSServerNameSnake                  string   `json:"tls_server_name"`
+	TLSSkipVerifySnake                  bool     `json:"tls_skip_verify"`
+	TCPUseTLSSnake                      bool     `json:"tcp_use_tls"`
+	GRPCUseTLSSnake                     bool     `json:"grpc_use_tls"`
+	H2PingUseTLSSnake                   *bool    `json:"h2ping_use_tls"`
+	DisableRedirectsSnake               bool     `json:"disable_redirects"`
+	DeregisterCriticalServiceAfterSnake duration `json:"deregister_critical_service_after"`
+	SuccessBeforePassingSnake           int      `json:"success_before_passing"`
+	FailuresBeforeWarningSnake          int      `json:"failures_before_warning"`
+	FailuresBeforeCriticalSnake         int      `json:"failures_before_critical"`
+	OutputMaxSizeSnake                  int      `json:"output_max_size"`
+	AliasNodeSnake                      string   `json:"alias_node"`
+	AliasServiceSnake                   string   `json:"alias_service"`
+	OSServiceSnake                      string   `json:"os_service"`
+}
+
+func first[T comparable](values ...T) T {
+	var none T
+	for _, v := range values {
+		if v != none {
+			return v
+		}
+	}
+	return none
+}
+
+// definition returns the check, or the error that Consul gives for it.
+func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
+	args := c.Args
+	for _, other := range [][]string{c.ScriptArgs, c.ScriptArgsSnake} {
+		if args == nil {
+			args = other
+		}
+	}
+	if c.Script != "" {
+		if !legacy {
+			return skerry.CheckDefinition{}, badRequest(`Request decode failed: json: unknown field "Script" (old Consul's form; set legacy_api = true to allow it, or use Args)`)
+		}
+		args = []string{"/bin/sh", "-c", c.Script}
+	}
+	d := skerry.CheckDefinition{
+		ID: first(c.CheckID, c.ID), Name: c.Name, Notes: c.Notes, Status: skerry.Health(c.Status),
+		ServiceID: first(c.ServiceID, c.ServiceIDSnake),
+		Args:      args, DockerContainerID: first(c.DockerContainerID, c.DockerContainerIDSnake), Shell: c.Shell,
+		HTTP: c.HTTP, Method: c.Method, Header: c.Header, Body: c.Body,
+		DisableRedirects: c.DisableRedirects || c.DisableRedirectsSnake,
+		TCP:              c.TCP, TCPUseTLS: c.TCPUseTLS || c.TCPUseTLSSnake, UDP: c.UDP,
+		GRPC: c.GRPC, GRPCUseTLS: c.GRPCUseTLS || c.GRPCUseTLSSnake, H2PING: c.H2PING,
+		H2PingUseTLS: true, OSService: first(c.OSService, c.OSServiceSnake),
+		TLSServerName: first(c.TLSServerName, c.TLSServerNameSnake), TLSSkipVerify: c.TLSSkipVerify || c.TLSSkipVerifySnake,
+		AliasNode: first(c.AliasNode, c.AliasNodeSnake), AliasService: first(c.AliasService, c.AliasServiceSnake),
+		Interval: time.Duration(c.Interval), Timeout: time.Duration(c.Timeout), TTL: time.Duration(c.TTL),
+		DeregisterCriticalServiceAfter: time.Duration(first(c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake)),
+		SuccessBeforePassing:           first(c.SuccessBeforePassing, c.SuccessBeforePassingSnake),
+		FailuresBeforeWarning:          first(c.FailuresBeforeWarning, c.FailuresBeforeWarningSnake),
+		FailuresBeforeCritical:         first(c.FailuresBeforeCritical, c.FailuresBeforeCriticalSnake),
+		OutputMaxSize:                  first(c.OutputMaxSize, c.OutputMaxSizeSnake),
+	}
+	for _, tls := range []*bool{c.H2PingUseTLS, c.H2PingUseTLSSnake} {
+		if tls != nil {
+			d.H2PingUseTLS = *tls
+		}
+	}
+	return d, nil
+}
+
+func (c *checkBody) empty() bool {
+	return reflect.DeepEqual(*c, checkBody{})
+}
+
+// serviceBody is a service in a request to the agent.
+type serviceBody struct {
+	Kind              string
+	ID                string
+	Name              string
+	Tags              []string
+	Address           string
+	TaggedAddresses   map[string]jsonEndpoint
+	Meta              map[string]string
+	Port              int
+	Ports             []jsonPort
+	SocketPath        string
+	Check             *checkBody
+	Checks            []*checkBody
+	Weights           *jsonWeights
+	Token             string
+	EnableTagOverride bool
+	Locality          *jsonLocality
+	Proxy             json.RawMessage
+	Connect           json.RawMessage
+	Namespace         string
+	Partition         string
+	EnterpriseMeta    json.RawMessage
+
+	TaggedAddressesSnake   map[string]jsonEndpoint `json:"tagged_addresses"`
+	EnableTagOverrideSnake bool                    `json:"enable_tag_override"`
+	SocketPathSnake        string                  `json:"socket_path"`
+}
+
+// registration returns the service with its checks, or the error that Consul
+// gives for it.
+func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
+	var r skerry.Registration
+	if s.Name == "" {
+		return r, badRequest("Missing service name")
+	}
+	if s.Address == "0.0.0.0" || s.Address == "::" || s.Address == "[::]" {
+		return r, badRequest("Invalid service address")
+	}
+	if err := checkMeta(s.Meta); err != nil {
+		return r, badRequest("Invalid Service Meta: " + err.Error())
+	}
+	w := jsonWeights{1, 1}
+	if s.Weights != nil {
+		w = *s.Weights
+		if w.Passing < 1 {
+			return r, badRequest("Invalid Weights: Passing must be greater than 0")
+		}
+		if w.Warning < 0 {
+			return r, badRequest("Invalid Weights: Warning must be greater or equal than 0")
+		}
+		if w.Passing > 65535 || w.Warning > 65535 {
+			return r, badRequest("Invalid Weights: DNS Weight must be between 0 and 65535")
+		}
+	}
+	if s.Port != 0 && len(s.Ports) > 0 {
+		return r, badRequest("Invalid service definition: cannot set both port and ports")
+	}
+	i := &skerry.Instance{
+		ID: first(s.ID, s.Name), Service: s.Name, Tags: s.Tags, Address: s.Address, Port: s.Port,
+		Weights: skerry.Weights(w), Meta: s.Meta, EnableTagOverride: s.EnableTagOverride || s.EnableTagOverrideSnake,
+	}
+	tagged := s.TaggedAddresses
+	if tagged == nil {
+		tagged = s.TaggedAddressesSnake
+	}
+	i.TaggedAddresses = taggedAddresses(tagged, s.Address, s.Port)
+	i.Extra = instanceExtra(s.Kind, first(s.SocketPath, s.SocketPathSnake), s.Ports, s.Locality, s.Proxy, s.Connect)
+	r.Instance = i
+	bodies := s.Checks
+	if s.Check != nil && !s.Check.empty() {
+		bodies = append([]*checkBody{s.Check}, bodies...)
+	}
+	for _, c := range bodies {
+		if c == nil {
+			continue
+		}
+		if c.Status != "" && !skerry.Health(c.Status).Valid() {
+			return r, badRequest("Status for checks must 'passing', 'warning', 'critical'")
+		}
+		d, err := c.definition(legacy)
+		if err != nil {
+			return r, err
+		}
+		r.Checks = append(r.Checks, d)
+	}
+	return r, nil
+}
+
+func instanceExtra(kind, socket string, ports []jsonPort, l *jsonLocality, proxy, connect json.RawMessage) *skerry.Extra {
+	x := &skerry.Extra{Kind: kind, SocketPath: socket, Proxy: meaningful(proxy), Connect: meaningful(connect)}
+	for _, p := range ports {
+		x.Ports = append(x.Ports, skerry.NamedPort(p))
+	}
+	if l != nil {
+		x.Locality = &skerry.Locality{Region: l.Region, Zone: l.Zone}
+	}
+	if x.Kind == "" && x.SocketPath == "" && x.Ports == nil && x.Locality == nil && x.Proxy == nil && x.Connect == nil {
+		return nil
+	}
+	return x
+}
+
+// meaningful drops JSON that says nothing.
+func meaningful(raw json.RawMessage) []byte {
+	var out bytes.Buffer
+	if len(raw) == 0 || json.Compact(&out, raw) != nil {
+		return nil
+	}
+	switch out.String() {
+	case "null", "{}", string(noProxy):
+		return nil
+	}
+	return out.Bytes()
+}
+
+const (
+	maxMetaPairs = 64
+	maxMetaKey   = 128
+	maxMetaValue = 512
+)
+
+var metaKey = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
+func checkMeta(meta map[string]string) error {
+	if len(meta) > maxMetaPairs {
+		return fmt.Errorf("Node metadata cannot contain more than %d key/value pairs", maxMetaPairs)
+	}
+	for k, v := range meta {
+		var why string
+		switch {
+		case k == "":
+			why = "Key cannot be blank"
+		case !metaKey.MatchString(k):
+			why = "Key contains invalid characters"
+		case len(k) > maxMetaKey:
+			why = fmt.Sprintf("Key is too long (limit: %d characters)", maxMetaKey)
+		case len(v) > maxMetaValue:
+			why = fmt.Sprintf("Value is too long (limit: %d characters)", maxMetaValue)
+		default:
+			continue
+		}
+		return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): %s", k, v, why)
+	}
+	return nil
+}
+
+// readAll reads a small body whole.
+func (q *request) readAll(limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(q.r.Body, limit+1))
+	if err != nil {
+		return nil, decodeError(err)
+	}
+	return b, nil
+}

@@ -1,0 +1,110 @@
+package consul
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+)
+
+// Event is a user event.
+type Event struct {
+	ID            string
+	Name          string
+	Payload       []byte
+	NodeFilter    string
+	ServiceFilter string
+	TagFilter     string
+	Version       int
+	LTime         uint64
+}
+
+// Events keeps the latest user events of this node.
+type Events interface {
+	// Fire spreads an event. It fills in ID, Version and LTime.
+	Fire(e Event) Event
+	// List returns the kept events that reached this node, oldest first, an index
+	// made from the last one's ID (0 without any), and a channel that is closed at the next.
+	List(name string) (events []Event, index uint64, changed <-chan struct{})
+}
+
+const maxPayload = 300 // bytes, as in Consul: larger ones would not fit its gossip
+
+func (q *request) eventFire() error {
+	if q.rest == "" {
+		return badRequest("Missing name")
+	}
+	e := Event{Name: q.rest, NodeFilter: q.p.get("node"), ServiceFilter: q.p.get("service"), TagFilter: q.p.get("tag")}
+	payload, err := io.ReadAll(q.r.Body)
+	if err != nil {
+		return decodeError(err)
+	}
+	if len(payload) > 0 {
+		e.Payload = payload
+	}
+	if err := checkEventFilters(&e); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if len(payload) > maxPayload {
+		return &statusError{413, fmt.Sprintf("Event payload too large, received %d bytes, max size: %d bytes. User events should be kept small for efficient gossip propagation.", len(payload), maxPayload)}
+	}
+	return q.json(jsonEvent(q.t.b.Events.Fire(e), false))
+}
+
+func checkEventFilters(e *Event) error {
+	if e.TagFilter != "" && e.ServiceFilter == "" {
+		return serverError("Cannot provide tag filter without service filter")
+	}
+	for _, f := range []struct{ name, pattern string }{
+		{"node", e.NodeFilter}, {"service", e.ServiceFilter}, {"tag", e.TagFilter},
+	} {
+		if _, err := regexp.Compile(f.pattern); err != nil {
+			return serverError(fmt.Sprintf("Invalid %s filter: %v", f.name, err))
+		}
+	}
+	return nil
+}
+
+type eventJSON struct {
+	ID            string
+	Name          string
+	Payload       []byte
+	NodeFilter    string
+	ServiceFilter string
+	TagFilter     string
+	Version       int
+	LTime         uint64
+}
+
+func jsonEvent(e Event, received bool) eventJSON {
+	out := eventJSON(e)
+	if !received {
+		out.LTime = 0 // known once it has spread
+	}
+	return out
+}
+
+func (q *request) eventList() error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	name := q.p.get("name")
+	var events []Event
+	var index uint64
+	err := q.await(func() (bool, <-chan struct{}) {
+		var changed <-chan struct{}
+		events, index, changed = q.t.b.Events.List(name)
+		return q.p.index == 0 || index != q.p.index, changed
+	})
+	if err != nil {
+		return err
+	}
+	out := make([]eventJSON, len(events))
+	for i, e := range events {
+		out[i] = jsonEvent(e, true)
+	}
+	q.w.Header().Set("X-Consul-Index", fmt.Sprint(max(index, 1)))
+	return q.json(out)
+}

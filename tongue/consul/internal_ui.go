@@ -1,0 +1,124 @@
+package consul
+
+import (
+	"slices"
+
+	"github.com/skerryhq/skerry"
+)
+
+// ownService is the service that stands for the servers themselves.
+const ownService = "consul"
+
+// jsonUIService is a service in the list that dashboards ask for.
+type jsonUIService struct {
+	Kind                 string `json:",omitempty"`
+	Name                 string
+	Datacenter           string
+	Tags                 []string
+	Nodes                []string
+	ExternalSources      []string
+	InstanceCount        int
+	ChecksPassing        int
+	ChecksWarning        int
+	ChecksCritical       int
+	ConnectedWithProxy   bool
+	ConnectedWithGateway bool
+	TransparentProxy     bool
+	ConnectNative        bool
+	GatewayConfig        struct{}
+}
+
+func (q *request) uiServices() error {
+	topic := skerry.Topic{Kind: skerry.TopicAll}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	index := q.index(topic)
+	list := []jsonUIService{}
+	for _, name := range q.t.b.Catalog.Services() {
+		s := jsonUIService{Name: name, Datacenter: q.t.cfg.Datacenter, Tags: []string{}, Nodes: []string{}}
+		for _, e := range q.t.b.Catalog.Service(name).Entries {
+			s.count(e)
+		}
+		slices.Sort(s.Tags)
+		list = append(list, s)
+	}
+	list, err := filtered(q.p.filter, list)
+	if err != nil {
+		return err
+	}
+	q.meta(index)
+	return q.json(list)
+}
+
+func (s *jsonUIService) count(e *skerry.Entry) {
+	s.InstanceCount++
+	s.Nodes = append(s.Nodes, e.Node.Name)
+	for _, tag := range e.Instance.Tags {
+		if !slices.Contains(s.Tags, tag) {
+			s.Tags = append(s.Tags, tag)
+		}
+	}
+	if src := e.Instance.Meta["external-source"]; src != "" && !slices.Contains(s.ExternalSources, src) {
+		s.ExternalSources = append(s.ExternalSources, src)
+	}
+	for _, c := range e.Checks {
+		switch c.Status {
+		case skerry.Passing:
+			s.ChecksPassing++
+		case skerry.Warning:
+			s.ChecksWarning++
+		case skerry.Critical:
+			s.ChecksCritical++
+		}
+	}
+}
+
+type jsonUINode struct {
+	jsonNode
+	Services []jsonService
+	Checks   []jsonCheck
+}
+
+func uiNode(v *skerry.NodeView) jsonUINode {
+	n := jsonUINode{jsonNode: nodeJSON(v.Node), Services: []jsonService{}, Checks: []jsonCheck{}}
+	for _, i := range v.Instances {
+		n.Services = append(n.Services, serviceJSON(i))
+	}
+	for _, c := range v.Checks {
+		n.Checks = append(n.Checks, checkJSON(v.Node.Name, c))
+	}
+	return n
+}
+
+func (q *request) uiNodes() error {
+	topic := skerry.Topic{Kind: skerry.TopicAll}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	index := q.index(topic)
+	list := []jsonUINode{}
+	for _, v := range q.t.b.Catalog.Nodes() {
+		list = append(list, uiNode(v))
+	}
+	list, err := filtered(q.p.filter, list)
+	if err != nil {
+		return err
+	}
+	q.meta(index)
+	return q.json(list)
+}
+
+func (q *request) uiNode() error {
+	topic := skerry.Topic{Kind: skerry.TopicNode, Name: q.rest}
+	if err := q.begin(topic); err != nil {
+		return err
+	}
+	index := q.index(topic)
+	v := q.t.b.Catalog.Node(q.rest)
+	q.meta(index)
+	if v == nil {
+		return q.json(nil)
+	}
+	return q.json(uiNode(v))
+}

@@ -1,0 +1,64 @@
+package consul
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// request is one request on its way through its endpoint.
+type request struct {
+	t     *Tongue
+	w     http.ResponseWriter
+	r     *http.Request
+	route *route
+	rest  string // of the path, after a prefix route's
+	p     params
+}
+
+func (q *request) serve() {
+	rt := q.route
+	switch {
+	case q.r.Method == http.MethodOptions:
+		q.allow()
+		q.empty()
+		return
+	case !q.methodAllowed():
+		q.allow()
+		q.text(http.StatusMethodNotAllowed, "method "+q.r.Method+" not allowed")
+		return
+	case !q.t.writes.allows(q.r):
+		q.text(http.StatusForbidden, "Access is restricted")
+		return
+	}
+	for _, blocked := range q.t.cfg.Blocked {
+		if strings.HasPrefix(q.r.URL.Path, blocked) {
+			q.text(http.StatusForbidden, "Endpoint is blocked by agent configuration")
+			return
+		}
+	}
+	if q.r.Body != nil && q.r.Body != http.NoBody {
+		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxBody)
+	}
+	err := q.p.read(q.r)
+	if err == nil {
+		err = rt.do(q)
+	}
+	if err != nil {
+		q.fail(err)
+	}
+}
+
+func (q *request) methodAllowed() bool {
+	if slices.Contains(q.route.methods, q.r.Method) {
+		return true
+	}
+	return q.r.Method == http.MethodGet && q.route.legacyGet && q.t.cfg.LegacyAPI
+}
+
+func (q *request) allow() {
+	q.w.Header()["Allow"] = []string{"OPTIONS," + strings.Join(q.route.methods, ",")}
+	if q.route.legacyGet && !q.t.cfg.LegacyAPI && q.r.Method == http.MethodGet {
+		q.w.Header().Set("X-Skerry-Hint", "GET changes nothing here, since a web page could send it; set legacy_api = true to allow it for old clients")
+	}
+}

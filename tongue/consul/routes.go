@@ -1,0 +1,102 @@
+package consul
+
+import "net/http"
+
+// route is one endpoint. A path that ends in a slash takes what follows as its
+// argument.
+type route struct {
+	path    string
+	methods []string
+	do      func(*request) error
+	// plain endpoints carry no word on their consistency
+	plain bool
+	// metaOnError endpoints send their index headers with an error too
+	metaOnError bool
+	legacyGet   bool // answers GET too where the old API is allowed
+}
+
+var (
+	get    = []string{http.MethodGet}
+	put    = []string{http.MethodPut}
+	getPut = []string{http.MethodGet, http.MethodPut}
+)
+
+// routes is the table of all endpoints, in the order of Consul's documentation.
+var routes = []route{
+	{path: "/v1/agent/self", methods: get, do: (*request).agentSelf},
+	{path: "/v1/agent/host", methods: get, do: (*request).agentHost},
+	{path: "/v1/agent/version", methods: get, do: (*request).agentVersion},
+	{path: "/v1/agent/members", methods: get, do: (*request).agentMembers},
+	{path: "/v1/agent/metrics", methods: get, do: (*request).agentMetrics},
+	{path: "/v1/agent/metrics/stream", methods: get, do: (*request).agentMetricsStream},
+	{path: "/v1/agent/monitor", methods: get, do: (*request).agentMonitor},
+	{path: "/v1/agent/reload", methods: put, do: (*request).agentReload},
+	{path: "/v1/agent/leave", methods: put, do: (*request).agentLeave},
+	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin},
+	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave},
+	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance},
+	{path: "/v1/agent/token/", methods: put, do: (*request).aclDisabled},
+	{path: "/v1/agent/services", methods: get, do: (*request).agentServices},
+	{path: "/v1/agent/service/", methods: get, do: (*request).agentService},
+	{path: "/v1/agent/service/register", methods: put, do: (*request).agentServiceRegister},
+	{path: "/v1/agent/service/deregister/", methods: put, do: (*request).agentServiceDeregister, legacyGet: true},
+	{path: "/v1/agent/service/maintenance/", methods: put, do: (*request).agentServiceMaintenance},
+	{path: "/v1/agent/health/service/name/", methods: get, do: (*request).agentHealthByName},
+	{path: "/v1/agent/health/service/id/", methods: get, do: (*request).agentHealthByID},
+	{path: "/v1/agent/checks", methods: get, do: (*request).agentChecks},
+	{path: "/v1/agent/check/register", methods: put, do: (*request).agentCheckRegister},
+	{path: "/v1/agent/check/deregister/", methods: put, do: (*request).agentCheckDeregister, legacyGet: true},
+	{path: "/v1/agent/check/pass/", methods: put, do: (*request).agentCheckPass, legacyGet: true},
+	{path: "/v1/agent/check/warn/", methods: put, do: (*request).agentCheckWarn, legacyGet: true},
+	{path: "/v1/agent/check/fail/", methods: put, do: (*request).agentCheckFail, legacyGet: true},
+	{path: "/v1/agent/check/update/", methods: put, do: (*request).agentCheckUpdate},
+
+	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister},
+	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister},
+	{path: "/v1/catalog/datacenters", methods: get, do: (*request).catalogDatacenters},
+	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true},
+	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true},
+	{path: "/v1/catalog/service/", methods: get, do: (*request).catalogService, metaOnError: true},
+	{path: "/v1/catalog/connect/", methods: get, do: (*request).emptyList},
+	{path: "/v1/catalog/gateway-services/", methods: get, do: (*request).emptyList},
+	{path: "/v1/catalog/node/", methods: get, do: (*request).catalogNode, metaOnError: true},
+	{path: "/v1/catalog/node-services/", methods: get, do: (*request).catalogNodeServices, metaOnError: true},
+
+	{path: "/v1/health/node/", methods: get, do: (*request).healthNode, metaOnError: true},
+	{path: "/v1/health/checks/", methods: get, do: (*request).healthChecks, metaOnError: true},
+	{path: "/v1/health/state/", methods: get, do: (*request).healthState, metaOnError: true},
+	{path: "/v1/health/service/", methods: get, do: (*request).healthService},
+	{path: "/v1/health/connect/", methods: get, do: (*request).emptyList},
+	{path: "/v1/health/ingress/", methods: get, do: (*request).emptyList},
+
+	{path: "/v1/status/leader", methods: get, do: (*request).statusLeader},
+	{path: "/v1/status/peers", methods: get, do: (*request).statusPeers},
+
+	{path: "/v1/event/fire/", methods: put, do: (*request).eventFire},
+	{path: "/v1/event/list", methods: get, do: (*request).eventList},
+	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters},
+	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true},
+	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true},
+	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate},
+
+	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true},
+	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true},
+	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true},
+	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration},
+	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration},
+	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth},
+	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring},
+	{path: "/v1/operator/usage", methods: get, do: (*request).usage},
+	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true},
+	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true},
+	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true},
+
+	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled},
+	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled},
+
+	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet},
+	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner},
+	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain},
+	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard},
+	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease},
+}

@@ -1,0 +1,198 @@
+// Package consul is the Consul HTTP front-end: it decodes requests, calls the
+// root package's interfaces, and encodes answers as Consul 1.22 does. README.md
+// lists what is answered and where it differs on purpose.
+package consul
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+)
+
+// SpokenVersion is the version of Consul whose API this package speaks. Clients
+// read it to know what they may ask for.
+const SpokenVersion = "1.22.0"
+
+// Config is what the front-end needs to know. Zero durations and sizes mean their defaults.
+type Config struct {
+	Datacenter   string
+	NodeName     string
+	NodeID       string
+	BindAddr     string
+	ServerAddr   string // host:port that stands for this server in status and members
+	Server       bool
+	Dev          bool   // indents JSON always
+	Version      string // of Skerry
+	BuildDate    string
+	Revision     string
+	LegacyAPI    bool // old forms: GET on check/pass/ID and service/deregister/ID, Check.Script
+	EnableDebug  bool // /debug/pprof
+	DefaultWait  time.Duration
+	MaxWait      time.Duration
+	MaxBody      int64             // bytes of a request's body; default 4 MiB
+	Headers      map[string]string // set on every answer
+	Blocked      []string          // path prefixes that answer 403
+	WriteFrom    []string          // networks (CIDR) that may write; empty: all
+	Translate    bool              // translate_wan_addrs: say so in a header
+	MetricsOn    bool              // Prometheus form on /v1/agent/metrics
+	MetricPrefix string
+	Log          *slog.Logger
+}
+
+// WithDefaults returns c with the defaults filled in.
+func (c Config) WithDefaults() Config {
+	if c.DefaultWait == 0 {
+		c.DefaultWait = 5 * time.Minute
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = 10 * time.Minute
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 4 << 20
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Backend is all that the front-end stands on.
+type Backend struct {
+	Catalog   skerry.Catalog
+	Registrar skerry.Registrar
+	Local     skerry.Local
+	Leases    skerry.Leases
+	External  skerry.External
+	Guard     Guard
+	Events    Events
+	Coords    Coordinates
+	Process   Process
+	Gatherer  prometheus.Gatherer
+	Roots     func() (RootCA, error) // the certificate authority that mesh clients wait for
+}
+
+// Guard is the expiry guard's switch.
+type Guard interface {
+	Held() int
+	Release() []skerry.OwnerID
+}
+
+// Process is the running agent as a whole.
+type Process interface {
+	// Reload reads the configuration again.
+	Reload() error
+	// Leave stops the process gracefully.
+	Leave()
+	// Follow streams log lines of at least this level to w until ctx ends.
+	Follow(ctx context.Context, level slog.Level, json bool, w io.Writer)
+	// DebugConfig is the effective configuration without its secrets.
+	DebugConfig() any
+	// Stats are counters for agent/self, by section.
+	Stats() map[string]map[string]string
+}
+
+// Tongue is the front-end: an http.Handler.
+type Tongue struct {
+	cfg     Config
+	b       Backend
+	exact   map[string]*route
+	prefix  map[string]*route
+	m       *metrics
+	writes  writeGate
+	asked   asked
+	started time.Time
+}
+
+// New returns the front-end.
+func New(cfg Config, b Backend, reg prometheus.Registerer) (*Tongue, error) {
+	t := &Tongue{cfg: cfg.WithDefaults(), b: b, exact: map[string]*route{}, prefix: map[string]*route{}, m: newMetrics(reg), started: time.Now()}
+	var err error
+	if t.writes, err = newWriteGate(cfg.WriteFrom); err != nil {
+		return nil, err
+	}
+	for i := range routes {
+		r := &routes[i]
+		if strings.HasSuffix(r.path, "/") {
+			t.prefix[r.path] = r
+		} else {
+			t.exact[r.path] = r
+		}
+	}
+	return t, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if unprintable(path) {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if clean, ok := cleanPath(path); !ok {
+		redirect(w, r, clean)
+		return
+	}
+	rt, rest := t.find(path)
+	if rt == nil {
+		t.notFound(w, r, path)
+		return
+	}
+	h := w.Header()
+	h["Vary"] = varyEncoding
+	h["X-Consul-Default-Acl-Policy"] = aclAllow
+	for k, v := range t.cfg.Headers {
+		h.Set(k, v)
+	}
+	started := time.Now()
+	q := request{t: t, w: w, r: r, rest: rest, route: rt}
+	q.serve()
+	t.m.observe(rt, time.Since(started))
+}
+
+// find returns the route of a path, and what follows a prefix route's path.
+func (t *Tongue) find(path string) (*route, string) {
+	if rt := t.exact[path]; rt != nil {
+		return rt, ""
+	}
+	for end := len(path); end > 0; {
+		slash := strings.LastIndexByte(path[:end], '/')
+		if slash < 0 {
+			break
+		}
+		if rt := t.prefix[path[:slash+1]]; rt != nil {
+			return rt, path[slash+1:]
+		}
+		end = slash
+	}
+	return nil, ""
+}
+
+func (t *Tongue) notFound(w http.ResponseWriter, r *http.Request, path string) {
+	if t.prefix[path+"/"] != nil {
+		redirect(w, r, path+"/")
+		return
+	}
+	text := "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+	if strings.HasPrefix(path, "/v1/") {
+		text = "Invalid URL path: not a recognized HTTP API endpoint\n"
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusNotFound)
+	io.WriteString(w, text)
+}
+
+func unprintable(path string) bool {
+	for i := range len(path) {
+		if path[i] < ' ' || path[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
