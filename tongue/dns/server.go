@@ -51,6 +51,7 @@ func New(c skerry.Catalog, cfg Config) *Server {
 // Reload replaces the configuration for questions that come from now on; those
 // under way finish with the old one. Log and Registerer stay those of [New].
 func (s *Server) Reload(cfg Config) {
+	cfg.Log = s.log
 	s.state.Store(newState(cfg))
 }
 
