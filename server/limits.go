@@ -1,0 +1,151 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what one client may take. The zero value of a field means its default.
+type Limits struct {
+	ConnsPerClient int // open HTTP connections of one address; default 200
+	MaxHeaderBytes int // of a request; default 1 MiB
+	// Rate is requests a second of one address, Burst how many at once; 0: no limit.
+	Rate  float64
+	Burst int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.ConnsPerClient == 0 {
+		l.ConnsPerClient = 200
+	}
+	if l.MaxHeaderBytes == 0 {
+		l.MaxHeaderBytes = 1 << 20
+	}
+	if l.Burst == 0 {
+		l.Burst = int(2*l.Rate) + 1
+	}
+	return l
+}
+
+// clientListener answers 429 to connections that are too many from one address,
+// and closes them.
+type clientListener struct {
+	net.Listener
+	most int
+
+	mu   sync.Mutex
+	open map[netip.Addr]int
+}
+
+func newClientListener(l net.Listener, most int) *clientListener {
+	return &clientListener{Listener: l, most: most, open: map[netip.Addr]int{}}
+}
+
+const (
+	tooManyText  = "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
+	tooManyConns = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\nRetry-After: 1\r\n\r\n" + tooManyText
+)
+
+// Accept implements [net.Listener].
+func (l *clientListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		addr, ok := clientOf(c)
+		if !ok {
+			return c, nil // a unix socket
+		}
+		if l.enter(addr) {
+			return &clientConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+		}
+		go refuse(c)
+	}
+}
+
+func refuse(c net.Conn) {
+	c.SetDeadline(time.Now().Add(time.Second))
+	c.Write([]byte(tooManyConns))
+	c.Close()
+}
+
+func clientOf(c net.Conn) (netip.Addr, bool) {
+	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	return ap.Addr().Unmap(), err == nil
+}
+
+func (l *clientListener) enter(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[a] >= l.most {
+		return false
+	}
+	l.open[a]++
+	return true
+}
+
+func (l *clientListener) leave(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[a]--; l.open[a] == 0 {
+		delete(l.open, a)
+	}
+}
+
+type clientConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *clientConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// limitRate answers 429 to an address that asks more often than it may.
+func limitRate(next http.Handler, l Limits) http.Handler {
+	if l.Rate <= 0 {
+		return next
+	}
+	r := &rates{limit: rate.Limit(l.Rate), burst: l.Burst, byAddr: map[netip.Addr]*rate.Limiter{}}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		ap, err := netip.ParseAddrPort(req.RemoteAddr)
+		if err == nil && !r.allow(ap.Addr().Unmap()) {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "rate limit: this address asks more often than limits.request_limits allows; try again in a second", http.StatusTooManyRequests)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+type rates struct {
+	limit rate.Limit
+	burst int
+
+	mu     sync.Mutex
+	byAddr map[netip.Addr]*rate.Limiter
+}
+
+// maxRated bounds the addresses remembered; all are forgotten past it.
+const maxRated = 100_000
+
+func (r *rates) allow(a netip.Addr) bool {
+	r.mu.Lock()
+	l := r.byAddr[a]
+	if l == nil {
+		if len(r.byAddr) >= maxRated {
+			clear(r.byAddr)
+		}
+		l = rate.NewLimiter(r.limit, r.burst)
+		r.byAddr[a] = l
+	}
+	r.mu.Unlock()
+	return l.Allow()
+}

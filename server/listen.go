@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// UnixSocket says whom a unix socket belongs to. Empty fields leave what the
+// system gives.
+type UnixSocket struct{ User, Group, Mode string }
+
+// listen opens an address: host:port, or unix:///path.
+func listen(address string, u UnixSocket) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(address, "unix://")
+	if !isUnix {
+		return net.Listen("tcp", address)
+	}
+	// A socket that a killed process left behind would refuse the address.
+	if fi, err := os.Stat(path); err == nil && fi.Mode()&fs.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.apply(path); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("unix_sockets: %w", err)
+	}
+	return l, nil
+}
+
+func (u UnixSocket) apply(path string) error {
+	if u.Mode != "" {
+		mode, err := strconv.ParseUint(u.Mode, 8, 32)
+		if err != nil {
+			return fmt.Errorf("mode: %q is not an octal mode like 0770", u.Mode)
+		}
+		if err := os.Chmod(path, fs.FileMode(mode)); err != nil {
+			return err
+		}
+	}
+	uid, gid := -1, -1
+	if u.User != "" {
+		found, err := user.Lookup(u.User)
+		if err != nil {
+			if found, err = user.LookupId(u.User); err != nil {
+				return fmt.Errorf("user: %w", err)
+			}
+		}
+		uid, _ = strconv.Atoi(found.Uid)
+	}
+	if u.Group != "" {
+		found, err := user.LookupGroup(u.Group)
+		if err != nil {
+			if found, err = user.LookupGroupId(u.Group); err != nil {
+				return fmt.Errorf("group: %w", err)
+			}
+		}
+		gid, _ = strconv.Atoi(found.Gid)
+	}
+	if uid == -1 && gid == -1 {
+		return nil
+	}
+	return os.Chown(path, uid, gid)
+}
+
+// certificate is a TLS certificate that is read again when its file changes.
+type certificate struct {
+	certFile, keyFile string
+
+	mu      sync.Mutex
+	loaded  *tls.Certificate
+	changed time.Time
+	looked  time.Time
+}
+
+const certificateEvery = time.Second
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loaded != nil && time.Since(c.looked) < certificateEvery {
+		return c.loaded, nil
+	}
+	c.looked = time.Now()
+	fi, err := os.Stat(c.certFile)
+	if err == nil && c.loaded != nil && fi.ModTime().Equal(c.changed) {
+		return c.loaded, nil
+	}
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	}
+	if err != nil {
+		if c.loaded != nil {
+			return c.loaded, nil // half-written: the old one serves until the new one is whole
+		}
+		return nil, err
+	}
+	c.loaded, c.changed = &pair, fi.ModTime()
+	return c.loaded, nil
+}
+
+// httpServer serves one handler on some listeners until it is stopped.
+type httpServer struct {
+	server *http.Server
+	log    *slog.Logger
+}
+
+func newHTTPServer(h http.Handler, l Limits, log *slog.Logger) *httpServer {
+	return &httpServer{log: log, server: &http.Server{
+		Handler: h, MaxHeaderBytes: l.MaxHeaderBytes,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+}
+
+func (s *httpServer) serve(l net.Listener) error {
+	if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// stop lets requests end that are under way; those that wait are cut off.
+func (s *httpServer) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if s.server.Shutdown(ctx) != nil {
+		s.server.Close()
+	}
+}

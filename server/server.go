@@ -1,0 +1,400 @@
+// Package server puts one process together: the journal, the node's agent, the
+// catalog, the front-ends, in the order in which they live. DESIGN.md has the map.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/agent"
+	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/check/kinds"
+	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/tongue/consul"
+	"github.com/skerryhq/skerry/tongue/dns"
+)
+
+// Config is one process's configuration.
+type Config struct {
+	NodeMeta        map[string]string
+	TaggedAddresses map[string]string
+	Advertise       string // the node's address in the catalog
+	ServerPort      int    // of the service that stands for the servers
+	DataDir         string // "": keep nothing
+
+	HTTP  []string // addresses: host:port or unix:///path; empty: do not listen
+	HTTPS []string
+	DNS   []string
+	Unix  UnixSocket
+	TLS   TLS
+
+	Consul consul.Config // datacenter and node name are taken from here
+	DNSs   dns.Config
+	Limits Limits
+	Guard  catalog.Guard
+	Checks check.Policy
+
+	CheckOutputMaxSize int
+	DiscardCheckOutput bool
+	Services           []skerry.Registration
+	NodeChecks         []skerry.CheckDefinition
+	WatchDir           string
+	// ParseFile reads a file of the watched folder.
+	ParseFile func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error)
+
+	Debug  any // the effective configuration for agent/self, without secrets
+	Log    *slog.Logger
+	Stream *LogStream
+}
+
+// TLS is what the HTTPS listeners show and want to see.
+type TLS struct {
+	CertFile, KeyFile string
+	CAFile            string // of client certificates
+	VerifyIncoming    bool   // a client needs a certificate
+}
+
+// Server is a running process.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *prometheus.Registry
+	ledger  *journal.Ledger
+	table   *catalog.Table
+	agent   *agent.Agent
+	leases  *leases
+	outside *external
+	index   *indexKeeper
+	dns     *dns.Server
+	tongue  handlerBox
+	backend consul.Backend
+
+	reload func() (Config, error)
+	leave  func()
+	ready  sync.Mutex // one reload at a time
+
+	// Addrs are the addresses listened on, once Listen has returned.
+	Addrs Addrs
+	lists listeners
+}
+
+// Addrs are addresses by protocol.
+type Addrs struct{ HTTP, HTTPS, DNS []string }
+
+type listeners struct {
+	http    []net.Listener
+	packets []net.PacketConn
+	streams []net.Listener
+}
+
+const tickEvery = 250 * time.Millisecond
+
+// New puts the process together and takes back what was kept on disk. reload
+// returns the configuration anew; leave asks the process to end.
+func New(cfg Config, reload func() (Config, error), leave func()) (*Server, error) {
+	s := &Server{cfg: cfg, log: cfg.Log, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	// Keepers first: the journal replays into them.
+	relay := &lateAnnouncer{}
+	s.leases, s.index = newLeases(relay), &indexKeeper{}
+	s.outside = newExternal(relay, relay)
+	s.agent = agent.New(s.agentConfig(relay), relay)
+	dir := ""
+	if cfg.DataDir != "" {
+		dir = filepath.Join(cfg.DataDir, "agent")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("data_dir: %w", err)
+		}
+	}
+	var err error
+	s.ledger, err = journal.OpenLedger(dir, map[string]journal.Keeper{
+		agent.KeeperName: s.agent, leaseKeeper: s.leases, externalKeeper: s.outside, indexKeeperName: s.index,
+	}, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	s.table = catalog.New(catalog.Config{
+		FirstIndex: catalog.FirstIndex(time.Now(), serverTag(cfg.Consul.NodeID), s.index.last()),
+		TickEvery:  tickEvery, Recover: s.leases.longest(), Guard: cfg.Guard, Log: cfg.Log,
+	})
+	relay.Table = s.table
+	if err := s.restore(); err != nil {
+		s.ledger.Close()
+		return nil, err
+	}
+	return s, s.frontEnds()
+}
+
+// lateAnnouncer stands for the catalog until it is made: it cannot be made before
+// the journal was read, and the journal needs those who announce to it.
+type lateAnnouncer struct{ *catalog.Table }
+
+func (s *Server) restore() error {
+	s.index.start(s.ledger, s.table)
+	if err := s.agent.Start(s.ledger); err != nil {
+		return err
+	}
+	if err := s.leases.start(s.ledger); err != nil {
+		return err
+	}
+	if err := s.outside.start(s.ledger); err != nil {
+		return err
+	}
+	return s.agent.Configure(s.cfg.Services, s.cfg.NodeChecks)
+}
+
+// serverTag tells this server's indexes from another's.
+func serverTag(nodeID string) uint8 {
+	h := fnv.New32a()
+	h.Write([]byte(nodeID))
+	return uint8(h.Sum32())
+}
+
+func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
+	cfg := s.cfg
+	node := skerry.Node{
+		Name: cfg.Consul.NodeName, ID: cfg.Consul.NodeID, Datacenter: cfg.Consul.Datacenter, Address: cfg.Advertise,
+		TaggedAddresses: map[string]string{"lan": cfg.Advertise, "wan": cfg.Advertise},
+		Meta:            map[string]string{"consul-network-segment": "", "consul-version": consul.SpokenVersion},
+	}
+	if ip, err := netip.ParseAddr(cfg.Advertise); err == nil {
+		family := "_ipv6"
+		if ip.Is4() {
+			family = "_ipv4"
+		}
+		node.TaggedAddresses["lan"+family], node.TaggedAddresses["wan"+family] = cfg.Advertise, cfg.Advertise
+	}
+	maps.Copy(node.TaggedAddresses, cfg.TaggedAddresses)
+	maps.Copy(node.Meta, cfg.NodeMeta)
+	out := agent.Config{
+		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks,
+		OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
+		Log: cfg.Log, Registerer: s.metrics,
+		Kinds: kinds.All(kinds.Env{Alias: aliasLookup(c, node.Name)}),
+		NodeChecks: []*skerry.Check{{
+			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
+		}},
+	}
+	if cfg.DataDir != "" {
+		out.Dir = filepath.Join(cfg.DataDir, "agent")
+	}
+	if cfg.Consul.Server {
+		out.Own = []*skerry.Instance{{
+			ID: "consul", Service: "consul", Port: cfg.ServerPort, Weights: skerry.Weights{Passing: 1, Warning: 1},
+			Meta: map[string]string{"version": consul.SpokenVersion, "skerry": cfg.Consul.Version},
+		}}
+	}
+	return out
+}
+
+// aliasLookup reads the checks that an alias check follows.
+func aliasLookup(c skerry.Catalog, own string) func(node, service string) ([]*skerry.Check, <-chan struct{}, bool) {
+	return func(node, service string) ([]*skerry.Check, <-chan struct{}, bool) {
+		if node == "" {
+			node = own
+		}
+		_, changed := c.Watch(skerry.Topic{Kind: skerry.TopicNode, Name: node})
+		v := c.Node(node)
+		if v == nil {
+			return nil, changed, false
+		}
+		if service == "" {
+			return v.InstanceChecks(""), changed, true
+		}
+		for _, i := range v.Instances {
+			if i.ID == service {
+				// Consul counts the node's checks with the instance's.
+				return append(v.InstanceChecks(""), v.InstanceChecks(service)...), changed, true
+			}
+		}
+		return nil, changed, false
+	}
+}
+
+// frontEnds makes the tongues. They do not listen yet.
+func (s *Server) frontEnds() error {
+	s.backend = consul.Backend{
+		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
+		Guard: s.table, Events: newEvents(s.agent), Coords: newCoordinates(), Process: (*process)(s),
+		Gatherer: s.metrics, Roots: newAuthority(),
+	}
+	s.registerMetrics()
+	t, err := consul.New(s.cfg.Consul, s.backend, s.metrics)
+	if err != nil {
+		return err
+	}
+	s.tongue.set(t)
+	d := s.cfg.DNSs
+	d.Registerer = s.metrics
+	s.dns = dns.New(s.table, d)
+	return nil
+}
+
+// Listen opens all addresses, or none.
+func (s *Server) Listen() (err error) {
+	defer func() {
+		if err != nil {
+			s.lists.close()
+		}
+	}()
+	open := func(address string) (net.Listener, error) {
+		l, err := listen(address, s.cfg.Unix)
+		if err != nil {
+			return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
+		}
+		return newClientListener(l, s.cfg.Limits.withDefaults().ConnsPerClient), nil
+	}
+	for _, a := range s.cfg.HTTP {
+		l, err := open(a)
+		if err != nil {
+			return err
+		}
+		s.lists.http = append(s.lists.http, l)
+		s.Addrs.HTTP = append(s.Addrs.HTTP, shown(a, l))
+	}
+	for _, a := range s.cfg.HTTPS {
+		conf, err := s.cfg.TLS.config()
+		if err != nil {
+			return err
+		}
+		l, err := open(a)
+		if err != nil {
+			return err
+		}
+		s.lists.http = append(s.lists.http, tls.NewListener(l, conf))
+		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))
+	}
+	for _, a := range s.cfg.DNS {
+		if err := s.lists.openDNS(a, &s.Addrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func shown(asked string, l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return asked
+	}
+	return l.Addr().String()
+}
+
+func (ls *listeners) openDNS(address string, addrs *Addrs) error {
+	stream, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
+	}
+	ls.streams = append(ls.streams, stream)
+	// Port 0 must become the same port for both.
+	packet, err := net.ListenPacket("udp", stream.Addr().String())
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
+	}
+	ls.packets = append(ls.packets, packet)
+	addrs.DNS = append(addrs.DNS, stream.Addr().String())
+	return nil
+}
+
+func (ls *listeners) close() {
+	for _, l := range ls.http {
+		l.Close()
+	}
+	for _, l := range ls.streams {
+		l.Close()
+	}
+	for _, p := range ls.packets {
+		p.Close()
+	}
+}
+
+func (t TLS) config() (*tls.Config, error) {
+	if t.CertFile == "" || t.KeyFile == "" {
+		return nil, fmt.Errorf("tls.https: the HTTPS port needs cert_file and key_file")
+	}
+	c := &certificate{certFile: t.CertFile, keyFile: t.KeyFile}
+	if _, err := c.get(nil); err != nil {
+		return nil, fmt.Errorf("tls.https: %w", err)
+	}
+	conf := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.https.ca_file: %w", err)
+		}
+		conf.ClientCAs = x509.NewCertPool()
+		if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.https.ca_file: %s holds no certificate in PEM form", t.CAFile)
+		}
+		conf.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	if t.VerifyIncoming {
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return conf, nil
+}
+
+// Run serves until ctx ends or a part fails, then ends in the reverse order:
+// first nobody new is let in, then the checks stop, then the journal is closed.
+func (s *Server) Run(ctx context.Context) error {
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	g, inner := errgroup.WithContext(inner)
+	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	for _, l := range s.lists.http {
+		g.Go(func() error { return web.serve(l) })
+	}
+	for i := range s.lists.packets {
+		g.Go(func() error { return s.dns.Serve(inner, s.lists.packets[i], s.lists.streams[i]) })
+	}
+	g.Go(func() error { s.agent.Run(inner); return nil })
+	g.Go(func() error { s.ledger.Run(inner); return nil })
+	g.Go(func() error { s.tick(inner); return nil })
+	if s.cfg.WatchDir != "" {
+		g.Go(func() error { s.watchDir(inner); return nil })
+	}
+	g.Go(func() error {
+		<-inner.Done()
+		web.stop()
+		return nil
+	})
+	err := g.Wait()
+	s.agent.Close()
+	return errors.Join(err, s.ledger.Close())
+}
+
+// tick lets the catalog judge the leases.
+func (s *Server) tick(ctx context.Context) {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if lost := s.table.Tick(); len(lost) > 0 {
+				s.log.Info("owners are lost: they were silent for longer than their lease", "owners", lost)
+				s.leases.lost(lost)
+			}
+			s.index.note()
+		}
+	}
+}
