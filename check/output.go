@@ -31,7 +31,12 @@ func (c *Capture) String() string {
 	if !c.Full() {
 		return s
 	}
-	return string(appendCaptured([]byte(s), len(c.kept), c.total))
+	return Captured(s, len(c.kept), int64(c.total))
+}
+
+// Captured returns kept with a note that it is n bytes of total.
+func Captured(kept string, n int, total int64) string {
+	return string(appendCaptured([]byte(kept), n, total))
 }
 
 // Truncate returns s within limit bytes, with a note of what was cut off.
@@ -39,7 +44,7 @@ func Truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	return string(appendCaptured([]byte(s[:limit]), limit, len(s)))
+	return string(appendCaptured([]byte(s[:limit]), limit, int64(len(s))))
 }
 
 // isTruncated reports whether kept is Truncate(s, limit), without allocating.
@@ -51,13 +56,13 @@ func isTruncated(kept, s string, limit int) bool {
 		return false
 	}
 	var note [80]byte
-	return kept[limit:] == string(appendCaptured(note[:0], limit, len(s)))
+	return kept[limit:] == string(appendCaptured(note[:0], limit, int64(len(s))))
 }
 
-func appendCaptured(b []byte, kept, total int) []byte {
+func appendCaptured(b []byte, kept int, total int64) []byte {
 	b = append(b, " ... (captured "...)
 	b = strconv.AppendInt(b, int64(kept), 10)
 	b = append(b, " of "...)
-	b = strconv.AppendInt(b, int64(total), 10)
+	b = strconv.AppendInt(b, total, 10)
 	return append(b, " bytes)"...)
 }

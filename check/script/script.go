@@ -1,0 +1,79 @@
+// Package script is the check that runs a program of this host: exit status 0
+// passes, 1 warns, anything else is critical.
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/check"
+)
+
+// linger is how long a program's children may hold its output open after it ended.
+const linger = time.Second
+
+// Kind returns the row of the table.
+func Kind() check.Kind {
+	return check.Kind{
+		Name:    "script",
+		Matches: func(d *skerry.CheckDefinition) bool { return len(d.Args) > 0 && d.DockerContainerID == "" },
+		Timeout: 30 * time.Second,
+		Runs:    true,
+		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
+			return &prober{args: d.Args, timeout: d.Timeout, outputMax: d.OutputMaxSize}, nil
+		},
+	}
+}
+
+type prober struct {
+	args      []string
+	timeout   time.Duration // for the message: the deadline comes with the context
+	outputMax int
+}
+
+// Check implements [check.Prober]. When ctx ends, the program and all that it
+// started in its process group are killed.
+func (p *prober) Check(ctx context.Context) check.Result {
+	out := check.Capture{Max: p.outputMax}
+	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = linger
+	ownGroup(cmd)
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return check.Result{Status: skerry.Critical, Output: TimedOut(p.timeout, out.String())}
+	}
+	if cmd.ProcessState == nil { // it did not start
+		return check.Result{Status: skerry.Critical, Output: err.Error()}
+	}
+	result := check.Result{Status: Status(cmd.ProcessState.ExitCode()), Output: out.String()}
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) && !errors.Is(err, exec.ErrWaitDelay) {
+		return check.Result{Status: skerry.Critical, Output: err.Error()}
+	}
+	return result
+}
+
+// Status returns what a program's exit status means.
+func Status(code int) skerry.Health {
+	switch code {
+	case 0:
+		return skerry.Passing
+	case 1:
+		return skerry.Warning
+	}
+	return skerry.Critical
+}
+
+// TimedOut returns the output of a run that took too long.
+func TimedOut(after time.Duration, output string) string {
+	text := fmt.Sprintf("Timed out (%s) running check", after)
+	if output != "" {
+		text += "\n\n" + output
+	}
+	return text
+}
