@@ -7,11 +7,23 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// jsonFullCheck is a check with its whole definition, as the agent's health
-// endpoints show it.
-type jsonFullCheck struct {
-	jsonCheck
-	Definition jsonFullDefinition
+// jsonHealthCheck is a check as the agent's health endpoints show it: with a
+// whole definition, and without tags, type and times.
+type jsonHealthCheck struct {
+	Node        string
+	CheckID     string
+	Name        string
+	Status      skerry.Health
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+	ServiceTags []string
+	Type        string
+	ExposedPort int
+	Definition  jsonFullDefinition
+	CreateIndex uint64
+	ModifyIndex uint64
 }
 
 type jsonFullDefinition struct {
@@ -37,7 +49,7 @@ var noDefinition = jsonFullDefinition{Interval: "0s", Timeout: "0s", DeregisterC
 type jsonAgentHealth struct {
 	AggregatedStatus string
 	Service          jsonLocalService
-	Checks           []jsonFullCheck
+	Checks           []jsonHealthCheck
 }
 
 const maintenance = "maintenance"
@@ -87,12 +99,15 @@ func worse(a, b string) string {
 }
 
 func (q *request) health(i *skerry.Instance, own, node []*skerry.Check) (jsonAgentHealth, string) {
-	h := jsonAgentHealth{Service: q.localService(i), Checks: []jsonFullCheck{}}
+	h := jsonAgentHealth{Service: q.localService(i), Checks: []jsonHealthCheck{}}
 	status := skerry.Passing
 	inMaintenance := false
 	for _, cs := range [][]*skerry.Check{own, node} {
 		for _, c := range cs {
-			h.Checks = append(h.Checks, jsonFullCheck{q.localCheck(c), noDefinition})
+			h.Checks = append(h.Checks, jsonHealthCheck{
+				Node: q.t.cfg.NodeName, CheckID: c.ID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
+				ServiceID: c.ServiceID, ServiceName: c.ServiceName, Definition: noDefinition,
+			})
 			status = status.Worse(c.Status)
 			inMaintenance = inMaintenance || c.Maintenance()
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,10 +31,10 @@ type jsonMember struct {
 
 const memberAlive = 1 // serf's word
 
-func (q *request) member(wan bool) jsonMember {
+func (q *request) member() jsonMember {
 	host, port, _ := net.SplitHostPort(q.t.cfg.ServerAddr)
 	n, _ := strconv.ParseUint(port, 10, 16)
-	m := jsonMember{
+	return jsonMember{
 		Name: q.t.cfg.NodeName, Addr: host, Port: uint16(n), Status: memberAlive,
 		Tags: map[string]string{
 			"role": "consul", "dc": q.t.cfg.Datacenter, "id": q.t.cfg.NodeID, "port": port,
@@ -41,10 +42,6 @@ func (q *request) member(wan bool) jsonMember {
 		},
 		ProtocolMin: 1, ProtocolMax: 5, ProtocolCur: 2, DelegateMin: 2, DelegateMax: 5, DelegateCur: 4,
 	}
-	if wan {
-		m.Name += "." + q.t.cfg.Datacenter
-	}
-	return m
 }
 
 func (q *request) agentSelf() error {
@@ -65,7 +62,7 @@ func (q *request) agentSelf() error {
 		},
 		"DebugConfig": q.t.b.Process.DebugConfig(),
 		"Coord":       coord,
-		"Member":      q.member(false),
+		"Member":      q.member(),
 		"Stats":       q.t.b.Process.Stats(),
 		"Meta":        meta,
 		"xDS":         map[string]any{"Ports": map[string]int{"Plaintext": -1, "TLS": -1}},
@@ -73,7 +70,7 @@ func (q *request) agentSelf() error {
 }
 
 func (q *request) agentMembers() error {
-	members := []jsonMember{q.member(q.p.has("wan"))}
+	members := []jsonMember{q.member()}
 	members, err := filtered(q.p.filter, members)
 	if err != nil {
 		return err
@@ -104,12 +101,12 @@ func (q *request) agentLeave() error {
 
 // agentJoin answers for a single node: its own address is a member, no other can be reached.
 func (q *request) agentJoin() error {
-	host := q.rest
-	if h, _, err := net.SplitHostPort(q.rest); err == nil {
-		host = h
+	host, port, err := net.SplitHostPort(q.rest)
+	if err != nil {
+		host = q.rest
 	}
 	own, _, _ := net.SplitHostPort(q.t.cfg.ServerAddr)
-	if host == own {
+	if host == own && (port == "" || slices.Contains(q.t.cfg.JoinPorts, port)) {
 		q.empty()
 		return nil
 	}

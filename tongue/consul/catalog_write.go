@@ -89,9 +89,6 @@ func (b *registerBody) record(dc string) (skerry.ExternalRecord, error) {
 			return r, serverError("Bad node ID: " + err.Error())
 		}
 	}
-	if err := checkMeta(b.NodeMeta); err != nil {
-		return r, serverError("Bad node metadata: " + err.Error())
-	}
 	r.Node = &skerry.Node{
 		Name: b.Node, ID: strings.ToLower(b.ID), Datacenter: dc, Address: b.Address,
 		TaggedAddresses: b.TaggedAddresses, Meta: b.NodeMeta,
@@ -169,8 +166,22 @@ func (c *registerCheck) record() *skerry.Check {
 	d.H2PingUseTLS = false
 	if !reflect.DeepEqual(d, skerry.CheckDefinition{}) {
 		out.Definition = &d
+		out.Type = first(out.Type, targetOf(&d))
 	}
 	return out
+}
+
+// targetOf names the kind of check that a definition describes.
+func targetOf(d *skerry.CheckDefinition) string {
+	for _, k := range []struct{ target, kind string }{
+		{d.HTTP, "http"}, {d.TCP, "tcp"}, {d.UDP, "udp"}, {d.GRPC, "grpc"}, {d.H2PING, "h2ping"},
+		{d.DockerContainerID, "docker"}, {d.OSService, "os_service"}, {d.AliasNode + d.AliasService, "alias"},
+	} {
+		if k.target != "" {
+			return k.kind
+		}
+	}
+	return ""
 }
 
 type deregisterBody struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 )
 
 // Event is a user event.
@@ -96,6 +97,7 @@ func (q *request) eventList() error {
 	err := q.await(func() (bool, <-chan struct{}) {
 		var changed <-chan struct{}
 		events, index, changed = q.t.b.Events.List(name)
+		index = max(index, 1)
 		return q.p.index == 0 || index != q.p.index, changed
 	})
 	if err != nil {
@@ -105,6 +107,6 @@ func (q *request) eventList() error {
 	for i, e := range events {
 		out[i] = jsonEvent(e, true)
 	}
-	q.w.Header().Set("X-Consul-Index", fmt.Sprint(max(index, 1)))
+	q.w.Header().Set("X-Consul-Index", strconv.FormatUint(index, 10))
 	return q.json(out)
 }

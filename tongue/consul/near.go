@@ -60,6 +60,9 @@ func (q *request) nearest() *coordinate.Coordinate {
 	case "_agent":
 		return q.t.b.Coords.Get(q.t.cfg.NodeName)
 	}
+	if q.t.b.Catalog.Node(q.p.near) == nil {
+		return nil // a coordinate may be kept for a node that is gone
+	}
 	return q.t.b.Coords.Get(q.p.near)
 }
 

@@ -40,11 +40,11 @@ func (q *request) serve() {
 	if q.r.Body != nil && q.r.Body != http.NoBody {
 		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxBody)
 	}
-	err := q.p.read(q.r)
-	if err == nil {
-		err = rt.do(q)
+	if err := q.p.read(q.r); err != nil {
+		q.fail(q.bare(err))
+		return
 	}
-	if err != nil {
+	if err := rt.do(q); err != nil {
 		q.fail(err)
 	}
 }

@@ -91,6 +91,17 @@ var routes = []route{
 	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true},
 	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true},
 
+	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet, plain: true},
+	{path: "/v1/txn", methods: put, do: (*request).notYet},
+	{path: "/v1/session/create", methods: put, do: (*request).notYet},
+	{path: "/v1/session/destroy/", methods: put, do: (*request).notYet},
+	{path: "/v1/session/renew/", methods: put, do: (*request).notYet},
+	{path: "/v1/session/info/", methods: get, do: (*request).notYet},
+	{path: "/v1/session/node/", methods: get, do: (*request).notYet},
+	{path: "/v1/session/list", methods: get, do: (*request).notYet},
+	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).notYet},
+	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet},
+	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet},
 	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled},
 	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled},
 

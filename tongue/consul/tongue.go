@@ -26,7 +26,8 @@ type Config struct {
 	NodeName     string
 	NodeID       string
 	BindAddr     string
-	ServerAddr   string // host:port that stands for this server in status and members
+	ServerAddr   string   // host:port that stands for this server in status and members
+	JoinPorts    []string // ports at which this server counts as a member when it is asked to join itself
 	Server       bool
 	Dev          bool   // indents JSON always
 	Version      string // of Skerry
