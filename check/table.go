@@ -42,7 +42,8 @@ func (t Table) kind(def *skerry.CheckDefinition) *Kind {
 }
 
 // Validate reports why a definition cannot be run: of kind [skerry.Invalid], or
-// [skerry.Denied] when the policy forbids it. Wording and order are Consul's. The
+// [skerry.Denied] when the policy forbids it. Wording and order are
+// those recorded from Consul where there is a recording. The
 // ID, the name and the initial status are the registrar's to judge.
 func (t Table) Validate(def *skerry.CheckDefinition, p Policy) error {
 	if def.Interval > 0 && def.TTL > 0 {
