@@ -31,8 +31,9 @@ type Config struct {
 	// Dir holds the deadlines of TTL checks; "" keeps nothing.
 	Dir           string
 	Kinds         check.Table
-	Policy        check.Policy
-	OutputMaxSize int // bytes kept of a check's output; default 4096
+	Policy        check.Policy // of what programs register
+	LocalPolicy   check.Policy // of what files on this node register
+	OutputMaxSize int          // bytes kept of a check's output; default 4096
 	DiscardOutput bool
 	// ReapEvery is how often deregister_critical_service_after is looked at;
 	// default 1 s.

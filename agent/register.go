@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/check"
 )
 
 // RegisterService implements [skerry.Registrar].
 func (a *Agent) RegisterService(_ context.Context, r skerry.Registration) error {
-	prepared, err := a.prepare(r)
+	prepared, err := a.prepare(r, a.cfg.Policy)
 	if err != nil {
 		return err
 	}
@@ -28,7 +29,7 @@ func (a *Agent) RegisterService(_ context.Context, r skerry.Registration) error 
 
 // prepare checks a registration and gives its checks their default IDs and
 // names. It touches nothing of the agent.
-func (a *Agent) prepare(r skerry.Registration) ([]skerry.CheckDefinition, error) {
+func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.CheckDefinition, error) {
 	i := r.Instance
 	if i == nil || i.Service == "" {
 		return nil, skerry.Errorf(skerry.Invalid, "service: a registration needs a service name")
@@ -43,7 +44,7 @@ func (a *Agent) prepare(r skerry.Registration) ([]skerry.CheckDefinition, error)
 	ids := map[string]bool{}
 	for n := range defs {
 		d := &defs[n]
-		if err := a.cfg.Kinds.Validate(d, a.cfg.Policy); err != nil {
+		if err := a.cfg.Kinds.Validate(d, policy); err != nil {
 			return nil, err
 		}
 		d.ServiceID = i.ID
@@ -208,12 +209,16 @@ func (a *Agent) Dropped() []string {
 }
 
 func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (bool, error) {
+	policy := a.cfg.LocalPolicy
+	if from == sourceAPI {
+		policy = a.cfg.Policy
+	}
 	prepared := make([][]skerry.CheckDefinition, len(rs))
 	keep := map[string]bool{}
 	keepCheck := map[string]bool{}
 	for n, r := range rs {
 		var err error
-		if prepared[n], err = a.prepare(r); err != nil {
+		if prepared[n], err = a.prepare(r, policy); err != nil {
 			return false, err
 		}
 		if keep[r.Instance.ID] {
@@ -229,7 +234,7 @@ func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.C
 		if d.ID == "" {
 			d.ID = d.Name
 		}
-		if err := a.cfg.Kinds.Validate(d, a.cfg.Policy); err != nil {
+		if err := a.cfg.Kinds.Validate(d, policy); err != nil {
 			return false, err
 		}
 		keepCheck[d.ID] = true

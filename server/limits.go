@@ -12,11 +12,12 @@ import (
 
 // Limits bound what one client may take. The zero value of a field means its default.
 type Limits struct {
-	ConnsPerClient int // open HTTP connections of one address; default 200
+	ConnsPerClient int // open HTTP connections of one address; default 200, -1: no limit
 	MaxHeaderBytes int // of a request; default 1 MiB
-	// Rate is requests a second of one address, Burst how many at once; 0: no limit.
-	Rate  float64
-	Burst int
+	// ReadRate and WriteRate are requests a second of one address, with bursts of
+	// twice as many; 0 or less: no limit.
+	ReadRate  float64
+	WriteRate float64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -25,9 +26,6 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.MaxHeaderBytes == 0 {
 		l.MaxHeaderBytes = 1 << 20
-	}
-	if l.Burst == 0 {
-		l.Burst = int(2*l.Rate) + 1
 	}
 	return l
 }
@@ -83,7 +81,7 @@ func clientOf(c net.Conn) (netip.Addr, bool) {
 func (l *clientListener) enter(a netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[a] >= l.most {
+	if l.most >= 0 && l.open[a] >= l.most {
 		return false
 	}
 	l.open[a]++
@@ -110,11 +108,15 @@ func (c *clientConn) Close() error {
 
 // limitRate answers 429 to an address that asks more often than it may.
 func limitRate(next http.Handler, l Limits) http.Handler {
-	if l.Rate <= 0 {
+	if l.ReadRate <= 0 && l.WriteRate <= 0 {
 		return next
 	}
-	r := &rates{limit: rate.Limit(l.Rate), burst: l.Burst, byAddr: map[netip.Addr]*rate.Limiter{}}
+	reads, writes := newRates(l.ReadRate), newRates(l.WriteRate)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r := writes
+		if req.Method == http.MethodGet {
+			r = reads
+		}
 		ap, err := netip.ParseAddrPort(req.RemoteAddr)
 		if err == nil && !r.allow(ap.Addr().Unmap()) {
 			w.Header().Set("Retry-After", "1")
@@ -123,6 +125,14 @@ func limitRate(next http.Handler, l Limits) http.Handler {
 		}
 		next.ServeHTTP(w, req)
 	})
+}
+
+func newRates(perSecond float64) *rates {
+	limit := rate.Limit(perSecond)
+	if perSecond <= 0 {
+		limit = rate.Inf
+	}
+	return &rates{limit: limit, burst: int(2*max(perSecond, 0)) + 1, byAddr: map[netip.Addr]*rate.Limiter{}}
 }
 
 type rates struct {

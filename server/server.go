@@ -50,7 +50,9 @@ type Config struct {
 	DNSs   dns.Config
 	Limits Limits
 	Guard  catalog.Guard
-	Checks check.Policy
+	Checks check.Policy // of what the API registers
+	// LocalChecks is of what configuration files and the watched folder register.
+	LocalChecks check.Policy
 
 	CheckOutputMaxSize int
 	DiscardCheckOutput bool
@@ -186,7 +188,7 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 	maps.Copy(node.TaggedAddresses, cfg.TaggedAddresses)
 	maps.Copy(node.Meta, cfg.NodeMeta)
 	out := agent.Config{
-		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks,
+		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
 		OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
 		Log: cfg.Log, Registerer: s.metrics,
 		Kinds: kinds.All(kinds.Env{Alias: aliasLookup(c, node.Name)}),
@@ -379,6 +381,13 @@ func (s *Server) Run(ctx context.Context) error {
 	err := g.Wait()
 	s.agent.Close()
 	return errors.Join(err, s.ledger.Close())
+}
+
+// Close ends a server that was not run.
+func (s *Server) Close() error {
+	s.lists.close()
+	s.agent.Close()
+	return s.ledger.Close()
 }
 
 // tick lets the catalog judge the leases.

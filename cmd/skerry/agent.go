@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/server"
+)
+
+// agentFlags are the flags of the agent command that stand for a key.
+var agentFlags = []struct{ flag, key, kind, help string }{
+	{"server", "server", "bool", "make this agent a server"},
+	{"bootstrap", "bootstrap", "bool", "let this server start a cluster alone"},
+	{"bootstrap-expect", "bootstrap_expect", "int", "`number` of servers to wait for before a cluster starts"},
+	{"node", "node_name", "string", "`name` of this node; default the host's"},
+	{"node-id", "node_id", "string", "`UUID` of this node; default one that is made once and kept"},
+	{"node-meta", "node_meta", "map", "`key:value` of this node's metadata; repeatable"},
+	{"datacenter", "datacenter", "string", "`name` of the datacenter; default dc1"},
+	{"data-dir", "data_dir", "string", "`folder` for what must outlive a restart"},
+	{"watch-dir", "watch_dir", "string", "`folder` whose service files are registered while they are there"},
+	{"bind", "bind_addr", "string", "`address` for traffic between agents"},
+	{"client", "client_addr", "string", "`addresses` where HTTP and DNS listen; default 127.0.0.1"},
+	{"advertise", "advertise_addr", "string", "`address` that others are told"},
+	{"domain", "domain", "string", "DNS `zone` that is answered; default consul."},
+	{"alt-domain", "alt_domain", "string", "a second `name` of the zone"},
+	{"dns-port", "ports.dns", "int", "`port` of DNS; default 8600, -1 turns it off"},
+	{"http-port", "ports.http", "int", "`port` of the HTTP API; default 8500"},
+	{"https-port", "ports.https", "int", "`port` of the HTTP API with TLS; default off"},
+	{"server-port", "ports.server", "int", "`port` between servers; default 8300"},
+	{"serf-lan-port", "ports.serf_lan", "int", "accepted for Consul's sake"},
+	{"serf-wan-port", "ports.serf_wan", "int", "accepted for Consul's sake"},
+	{"grpc-port", "ports.grpc", "int", "accepted for Consul's sake"},
+	{"recursor", "recursors", "list", "`address` of a DNS server for foreign names; repeatable"},
+	{"log-level", "log_level", "string", "least `level` that is logged: debug, info, warn, error"},
+	{"log-json", "log_json", "bool", "log lines of JSON"},
+	{"log-file", "log_file", "string", "`file` to log to as well"},
+	{"enable-script-checks", "enable_script_checks", "bool", "allow checks that run programs, also from the API"},
+	{"enable-local-script-checks", "enable_local_script_checks", "bool", "allow them in configuration files only"},
+	{"legacy-api", "legacy_api", "bool", "allow forms that Consul has removed"},
+	{"default-query-time", "default_query_time", "string", "how long a blocking query waits that names no `time`; default 300s"},
+	{"max-query-time", "max_query_time", "string", "the longest `time` that a blocking query waits; default 600s"},
+	{"pid-file", "pid_file", "string", "`file` for the process id"},
+	{"retry-join", "retry_join", "list", "`address` to join; repeatable"},
+	{"encrypt", "encrypt", "string", "accepted for Consul's sake"},
+	{"ui", "ui_config.enabled", "bool", "accepted for Consul's sake"},
+}
+
+// agentOptions are the parsed flags.
+type agentOptions struct {
+	source config.Source
+}
+
+func newAgentCommand() *cobra.Command {
+	var o agentOptions
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run a server or a node agent",
+		Long: `Run a server or a node agent, until it is told to leave.
+
+With -dev everything runs in one process and nothing is kept. Otherwise give
+-data-dir, or a configuration file that does. Configuration files are Consul's,
+in HCL or JSON.`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.source.Files, "config-file", nil, "configuration `file`, HCL or JSON; repeatable")
+	f.StringArrayVar(&o.source.Dirs, "config-dir", nil, "`folder` of configuration files; repeatable")
+	f.StringArrayVar(&o.source.HCL, "hcl", nil, "a `fragment` of HCL configuration; repeatable")
+	f.BoolVar(&o.source.Dev, "dev", false, "everything in one process, nothing kept")
+	for _, a := range agentFlags {
+		switch a.kind {
+		case "bool":
+			f.Bool(a.flag, false, a.help)
+		case "list", "map":
+			f.StringArray(a.flag, nil, a.help)
+		default:
+			f.String(a.flag, "", a.help)
+		}
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.source.Flags = map[string]any{}
+		for _, a := range agentFlags {
+			if err := takeFlag(cmd, a.flag, a.key, a.kind, o.source.Flags); err != nil {
+				return err
+			}
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return runAgent(ctx, o.source, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+func takeFlag(cmd *cobra.Command, flag, key, kind string, into map[string]any) error {
+	f := cmd.Flags()
+	if !f.Changed(flag) {
+		return nil
+	}
+	switch kind {
+	case "bool":
+		v, err := f.GetBool(flag)
+		into[key] = v
+		return err
+	case "list":
+		v, err := f.GetStringArray(flag)
+		into[key] = v
+		return err
+	case "map":
+		pairs, err := f.GetStringArray(flag)
+		m := map[string]string{}
+		for _, pair := range pairs {
+			k, v, _ := strings.Cut(pair, ":")
+			m[k] = v
+		}
+		into[key] = m
+		return err
+	}
+	v, err := f.GetString(flag)
+	into[key] = v
+	return err
+}
+
+// runAgent runs a process until ctx ends, a signal asks for a reload or an end, or
+// the API asks it to leave.
+func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) error {
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	c, warnings, err := load(src)
+	if err != nil {
+		return err
+	}
+	logs, err := openLog(c, stderr)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	log := slog.New(logs.stream.Handler())
+	for _, w := range warnings {
+		log.Warn("configuration: " + w.String())
+	}
+	cfg, err := serverConfig(c, logs.stream, log)
+	if err != nil {
+		return err
+	}
+	reload := func() (server.Config, error) {
+		next, warnings, err := load(src)
+		if err != nil {
+			return server.Config{}, err
+		}
+		for _, w := range warnings {
+			log.Warn("configuration: " + w.String())
+		}
+		if keys := c.Restart(next); len(keys) > 0 {
+			log.Warn("these keys changed and take effect at the next start", "keys", keys)
+		}
+		logs.setLevel(next.LogLevel)
+		return serverConfig(next, logs.stream, log)
+	}
+	s, err := server.New(cfg, reload, leave)
+	if err != nil {
+		return err
+	}
+	if err := s.Listen(); err != nil {
+		s.Close()
+		return err
+	}
+	if c.PidFile != "" {
+		if err := os.WriteFile(c.PidFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+			s.Close()
+			return fmt.Errorf("pid_file: %w", err)
+		}
+		defer os.Remove(c.PidFile)
+	}
+	banner(stdout, c, s.Addrs)
+	go reloadOnHangup(ctx, s, log)
+	return s.Run(ctx)
+}
+
+// load reads and judges the configuration.
+func load(src config.Source) (*config.Config, []config.Warning, error) {
+	c, warnings, err := config.Load(src)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, warnings, c.Validate()
+}
+
+func reloadOnHangup(ctx context.Context, s *server.Server, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			if err := s.Reload(); err != nil {
+				log.Error("reload failed", "error", err)
+			}
+		}
+	}
+}
+
+// banner tells a person what runs and where it listens.
+func banner(w io.Writer, c *config.Config, a server.Addrs) {
+	kept := "data in " + c.DataDir
+	if c.DataDir == "" {
+		kept = "nothing is kept"
+	}
+	fmt.Fprintf(w, "Skerry %s: node %s in datacenter %s, %s\n", versionString(), c.NodeName, c.Datacenter, kept)
+	for _, l := range []struct {
+		name  string
+		addrs []string
+	}{{"HTTP", a.HTTP}, {"HTTPS", a.HTTPS}, {"DNS", a.DNS}} {
+		for _, addr := range l.addrs {
+			fmt.Fprintf(w, "  %-6s %s\n", l.name, addr)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/tongue/consul"
+	"github.com/skerryhq/skerry/tongue/dns"
+)
+
+// serverConfig translates what the operator wrote into what the parts need.
+func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) (server.Config, error) {
+	advertise, err := c.Advertise()
+	if err != nil {
+		return server.Config{}, err
+	}
+	if c.NodeID == "" {
+		if c.NodeID, err = ownNodeID(c.DataDir); err != nil {
+			return server.Config{}, err
+		}
+	}
+	out := server.Config{
+		NodeMeta: c.NodeMeta, TaggedAddresses: taggedAddresses(c), Advertise: advertise.String(),
+		ServerPort: c.Ports.Server, DataDir: c.DataDir,
+		Unix: server.UnixSocket(c.UnixSockets),
+		TLS: server.TLS{
+			CertFile: c.TLS.HTTPS.CertFile, KeyFile: c.TLS.HTTPS.KeyFile,
+			CAFile: c.TLS.HTTPS.CAFile, VerifyIncoming: c.TLS.HTTPS.VerifyIncoming,
+		},
+		Consul: consulConfig(c, advertise.String(), log),
+		DNSs:   dnsConfig(c, log),
+		Limits: limits(c),
+		Guard:  catalog.Guard{Share: c.Guard.Share, Window: c.Guard.Window, Hold: c.Guard.Hold},
+		Checks: check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks},
+		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
+		Services: c.Services, NodeChecks: c.Checks,
+		WatchDir: c.WatchDir, ParseFile: config.ParseServiceFile,
+		Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
+	}
+	if c.Dev {
+		out.DataDir = ""
+	}
+	for _, l := range []struct {
+		protocol string
+		into     *[]string
+	}{{"http", &out.HTTP}, {"https", &out.HTTPS}, {"dns", &out.DNS}} {
+		listeners, err := c.Listeners(l.protocol)
+		if err != nil {
+			return out, err
+		}
+		for _, at := range listeners {
+			address := at.Address
+			if at.Network == "unix" {
+				address = "unix://" + address
+			}
+			*l.into = append(*l.into, address)
+		}
+	}
+	return out, nil
+}
+
+func taggedAddresses(c *config.Config) map[string]string {
+	out := map[string]string{}
+	for tag, address := range map[string]string{
+		"lan_ipv4": c.AdvertiseAddrIPv4, "lan_ipv6": c.AdvertiseAddrIPv6, "wan": c.AdvertiseAddrWAN,
+		"wan_ipv4": c.AdvertiseAddrWANIPv4, "wan_ipv6": c.AdvertiseAddrWANIPv6,
+	} {
+		if address != "" {
+			out[tag] = address
+		}
+	}
+	return out
+}
+
+func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.Config {
+	return consul.Config{
+		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, BindAddr: c.BindAddr,
+		ServerAddr: net.JoinHostPort(advertise, strconv.Itoa(c.Ports.Server)), Server: c.Server, Dev: c.Dev,
+		JoinPorts: []string{strconv.Itoa(c.Ports.SerfLAN), strconv.Itoa(c.Ports.SerfWAN), strconv.Itoa(c.Ports.Server)},
+		Version:   versionString(), Revision: revision(), BuildDate: buildDate(), LegacyAPI: c.LegacyAPI, EnableDebug: c.EnableDebug,
+		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
+		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
+		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
+	}
+}
+
+func dnsConfig(c *config.Config, log *slog.Logger) dns.Config {
+	d := c.DNS
+	return dns.Config{
+		Domain: c.Domain, AltDomain: c.AltDomain, Datacenter: c.Datacenter, NodeName: c.NodeName,
+		NodeTTL: d.NodeTTL, ServiceTTL: d.ServiceTTL, OnlyPassing: d.OnlyPassing, EnableTruncate: d.EnableTruncate,
+		DisableCompression: d.DisableCompression, AdditionalNodeMetaTXT: d.EnableAdditionalNodeMetaTXT,
+		ARecordLimit: d.ARecordLimit, UDPAnswerLimit: d.UDPAnswerLimit,
+		SOA: dns.SOA{
+			Refresh: uint32(d.SOA.Refresh), Retry: uint32(d.SOA.Retry), Expire: uint32(d.SOA.Expire), MinTTL: uint32(d.SOA.MinTTL),
+		},
+		Recursors: c.Recursors, RecursorStrategy: d.RecursorStrategy, RecursorTimeout: d.RecursorTimeout, Log: log,
+	}
+}
+
+func limits(c *config.Config) server.Limits {
+	l := server.Limits{ConnsPerClient: c.Limits.HTTPMaxConnsPerClient, MaxHeaderBytes: c.HTTP.MaxHeaderBytes}
+	if l.ConnsPerClient == 0 {
+		l.ConnsPerClient = -1 // Consul's 0 means no limit
+	}
+	if r := c.Limits.RequestLimits; r.Mode == "enforcing" {
+		l.ReadRate, l.WriteRate = r.ReadRate, r.WriteRate
+	}
+	return l
+}
+
+// debugConfig is what agent/self shows of the configuration: no secrets are in it.
+func debugConfig(c *config.Config, advertise string) map[string]any {
+	return map[string]any{
+		"Datacenter": c.Datacenter, "NodeName": c.NodeName, "NodeID": c.NodeID, "ServerMode": c.Server, "DevMode": c.Dev,
+		"DataDir": c.DataDir, "BindAddr": c.BindAddr, "ClientAddrs": strings.Fields(c.ClientAddr), "AdvertiseAddrLAN": advertise,
+		"SerfAdvertiseAddrLAN": "tcp://" + net.JoinHostPort(advertise, strconv.Itoa(c.Ports.SerfLAN)),
+		"SerfAdvertiseAddrWAN": "tcp://" + net.JoinHostPort(advertise, strconv.Itoa(c.Ports.SerfWAN)),
+		"DNSDomain":            c.Domain, "DNSAltDomain": c.AltDomain, "DNSPort": c.Ports.DNS, "HTTPPort": c.Ports.HTTP, "HTTPSPort": c.Ports.HTTPS,
+		"EnableRemoteScriptChecks": c.EnableScriptChecks, "EnableLocalScriptChecks": c.EnableLocalScriptChecks,
+		"LogLevel": c.LogLevel, "DefaultQueryTime": c.DefaultQueryTime.String(), "MaxQueryTime": c.MaxQueryTime.String(),
+		"ACLsEnabled": c.ACL.Enabled, "LegacyAPI": c.LegacyAPI, "WatchDir": c.WatchDir,
+	}
+}
+
+// ownNodeID returns the node's UUID: made once, and kept where there is a data folder.
+func ownNodeID(dir string) (string, error) {
+	if dir == "" {
+		return uuid.NewString(), nil
+	}
+	path := filepath.Join(dir, "node-id")
+	if b, err := os.ReadFile(path); err == nil {
+		id := strings.TrimSpace(string(b))
+		if _, err := uuid.Parse(id); err != nil {
+			return "", fmt.Errorf("%s: %q is not a UUID; remove the file to have one made", path, id)
+		}
+		return id, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("data_dir: %w", err)
+	}
+	id := uuid.NewString()
+	return id, os.WriteFile(path, []byte(id+"\n"), 0o600)
+}
