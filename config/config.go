@@ -1,0 +1,184 @@
+// Package config is what the operator wrote: Consul-compatible HCL and JSON
+// files, fragments and flags, brought together into one [Config].
+//
+// [Load] merges the sources, reports every mistake at once, and warns of keys
+// that Consul knows and that have no effect here. README.md has every key.
+package config
+
+import (
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Config is the effective configuration: defaults, then every source in its
+// order, then what follows from other keys. Field tags name the key, its class
+// (C core, U useful, S Skerry's own) and what applies to it: "reload" for keys
+// that a reload can change, "later" for those that are kept without effect yet.
+type Config struct {
+	// Datacenter is the name of this datacenter: letters, digits, - and _.
+	Datacenter string `config:"datacenter,C"`
+	// PrimaryDatacenter is where tokens and policies are decided; default this one.
+	PrimaryDatacenter string `config:"primary_datacenter,C,later"`
+	// NodeName is this node's name, unique in the datacenter; default the host's name.
+	NodeName string `config:"node_name,C"`
+	// NodeID is a UUID; default one that is made once and kept in the data directory.
+	NodeID string `config:"node_id,C"`
+	// NodeMeta is metadata of this node, at most 64 pairs.
+	NodeMeta map[string]string `config:"node_meta,C"`
+	// Locality is where the node stands: region and zone.
+	Locality skerry.Locality `config:"locality,U"`
+
+	// DataDir is the folder for what must outlive a restart; needed unless in dev mode.
+	DataDir string `config:"data_dir,C"`
+	// WatchDir is a folder whose service files are registered while they are there; default none.
+	WatchDir string `config:"watch_dir,S"`
+	// Server makes this agent a server.
+	Server bool `config:"server,C"`
+	// Bootstrap lets this server start a cluster alone.
+	Bootstrap bool `config:"bootstrap,C"`
+	// BootstrapExpect is how many servers must be there before a cluster starts; 0 means one that exists is joined.
+	BootstrapExpect int `config:"bootstrap_expect,C"`
+	// Dev is set by [Source].Dev, not by a key: everything in one process, nothing kept.
+	Dev bool
+
+	// BindAddr is the address for traffic between agents: an IP or a go-sockaddr template.
+	BindAddr string `config:"bind_addr,C"`
+	// ClientAddr is where HTTP, DNS and gRPC listen: IPs, separated by spaces, or a template.
+	ClientAddr string `config:"client_addr,C"`
+	// AdvertiseAddr is the address that others are told; default by [Config.Advertise].
+	AdvertiseAddr string `config:"advertise_addr,C"`
+	// AdvertiseAddrIPv4 is the IPv4 address among the node's tagged addresses.
+	AdvertiseAddrIPv4 string `config:"advertise_addr_ipv4,C"`
+	// AdvertiseAddrIPv6 is the IPv6 address among the node's tagged addresses.
+	AdvertiseAddrIPv6 string `config:"advertise_addr_ipv6,C"`
+	// AdvertiseAddrWAN is the address that other datacenters are told; default advertise_addr.
+	AdvertiseAddrWAN string `config:"advertise_addr_wan,C"`
+	// AdvertiseAddrWANIPv4 is the IPv4 form of it.
+	AdvertiseAddrWANIPv4 string `config:"advertise_addr_wan_ipv4,C"`
+	// AdvertiseAddrWANIPv6 is the IPv6 form of it.
+	AdvertiseAddrWANIPv6 string `config:"advertise_addr_wan_ipv6,C"`
+	// TranslateWANAddrs answers callers of other datacenters with WAN addresses.
+	TranslateWANAddrs bool `config:"translate_wan_addrs,C"`
+	// Addresses are where single protocols listen instead of client_addr.
+	Addresses Addresses `config:"addresses,C"`
+	// Ports are the ports of all listeners; -1 turns one off.
+	Ports Ports `config:"ports,C"`
+	// UnixSockets says who may use sockets named unix:///path.
+	UnixSockets UnixSockets `config:"unix_sockets,U"`
+
+	// RetryJoin are addresses to join, tried until one answers.
+	RetryJoin []string `config:"retry_join,C"`
+	// RetryInterval is the pause between tries to join.
+	RetryInterval time.Duration `config:"retry_interval,C"`
+	// RetryMaxAttempts is after how many tries the agent gives up; 0 means never.
+	RetryMaxAttempts int `config:"retry_max,C"`
+	// RetryJoinWAN are addresses of servers in other datacenters.
+	RetryJoinWAN []string `config:"retry_join_wan,C"`
+	// RetryIntervalWAN is the pause between tries to join other datacenters.
+	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U"`
+	// RetryMaxAttemptsWAN is after how many of these tries the agent gives up; 0 means never.
+	RetryMaxAttemptsWAN int `config:"retry_max_wan,U"`
+	// RejoinAfterLeave joins the earlier cluster again after a leave.
+	RejoinAfterLeave bool `config:"rejoin_after_leave,U"`
+	// LeaveOnTerminate leaves on SIGTERM; default true for agents, false for servers.
+	LeaveOnTerminate bool `config:"leave_on_terminate,C"`
+	// SkipLeaveOnInterrupt does not leave on SIGINT; default false for agents, true for servers.
+	SkipLeaveOnInterrupt bool `config:"skip_leave_on_interrupt,C"`
+	// Encrypt is Consul's gossip key. There is no gossip here; the bus has TLS.
+	Encrypt string `config:"encrypt,C,later"`
+
+	// Domain is the DNS zone that is answered.
+	Domain string `config:"domain,C,reload"`
+	// AltDomain is a second name of the zone.
+	AltDomain string `config:"alt_domain,C,reload"`
+	// DNS is how DNS questions are answered.
+	DNS DNS `config:"dns_config,C,reload"`
+	// Recursors are asked what is not in the zone: IPs with or without port, or templates.
+	Recursors []string `config:"recursors,C,reload"`
+
+	// Services are registered on this node for as long as they are written here.
+	Services []skerry.Registration `config:"services,C,reload"`
+	// Checks are checks of this node, or of a service by its service_id.
+	Checks []skerry.CheckDefinition `config:"checks,C,reload"`
+	// Watches are queries whose changes run a handler, in the form of Consul's api/watch.
+	Watches []Watch `config:"watches,C,reload"`
+
+	// EnableScriptChecks allows checks that run programs, also from the API.
+	EnableScriptChecks bool `config:"enable_script_checks,C"`
+	// EnableLocalScriptChecks allows them in configuration files only.
+	EnableLocalScriptChecks bool `config:"enable_local_script_checks,C"`
+	// DiscardCheckOutput keeps no output of checks.
+	DiscardCheckOutput bool `config:"discard_check_output,C,reload"`
+	// CheckOutputMaxSize is the most output that is kept of a check, in bytes.
+	CheckOutputMaxSize int `config:"check_output_max_size,U"`
+	// CheckUpdateInterval is how long a change of a check's output alone may wait.
+	CheckUpdateInterval time.Duration `config:"check_update_interval,C"`
+
+	// LogLevel is the least level that is logged: trace, debug, info, warn or error.
+	LogLevel string `config:"log_level,C,reload"`
+	// LogJSON logs lines of JSON.
+	LogJSON bool `config:"log_json,C"`
+	// LogFile is a file, or a folder when it ends in a slash, that is logged to as well.
+	LogFile string `config:"log_file,C"`
+	// LogRotateDuration is the longest time that one log file is written to.
+	LogRotateDuration time.Duration `config:"log_rotate_duration,C"`
+	// LogRotateBytes is the most bytes of one log file; 0 means no limit.
+	LogRotateBytes int `config:"log_rotate_bytes,C"`
+	// LogRotateMaxFiles is how many old log files are kept; 0 means all, -1 none.
+	LogRotateMaxFiles int `config:"log_rotate_max_files,C"`
+	// EnableSyslog logs to syslog as well.
+	EnableSyslog bool `config:"enable_syslog,U,later"`
+	// SyslogFacility is the facility of these lines.
+	SyslogFacility string `config:"syslog_facility,U,later"`
+
+	// DefaultQueryTime is how long a blocking query waits that names no time.
+	DefaultQueryTime time.Duration `config:"default_query_time,C"`
+	// MaxQueryTime is the longest that a blocking query waits.
+	MaxQueryTime time.Duration `config:"max_query_time,C"`
+	// SessionTTLMin is the shortest TTL of a session.
+	SessionTTLMin time.Duration `config:"session_ttl_min,C,later"`
+	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
+	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
+	// LegacyAPI opens endpoints and answers that Consul has removed.
+	LegacyAPI bool `config:"legacy_api,S"`
+	// EnableDebug opens the profiling endpoints.
+	EnableDebug bool `config:"enable_debug,C"`
+	// DisableUpdateCheck is accepted: Skerry never asks for updates.
+	DisableUpdateCheck bool `config:"disable_update_check,C"`
+	// DisableRemoteExec is accepted: there is no remote execution here.
+	DisableRemoteExec bool `config:"disable_remote_exec,C"`
+	// PidFile is where the process id is written; default nowhere.
+	PidFile string `config:"pid_file,U"`
+
+	// HTTP is how HTTP requests are taken.
+	HTTP HTTP `config:"http_config,C"`
+	// Limits protect the agent from too many or too large requests.
+	Limits Limits `config:"limits,C,reload"`
+	// UI is the web interface.
+	UI UI `config:"ui_config,C"`
+	// Telemetry is which metrics are shown and how.
+	Telemetry Telemetry `config:"telemetry,C"`
+	// TLS is the TLS of all listeners.
+	TLS TLS `config:"tls,C"`
+	// ACL is access control.
+	ACL ACL `config:"acl,C,later"`
+	// Autopilot looks after the set of servers.
+	Autopilot Autopilot `config:"autopilot,C,later"`
+	// Performance is what of Consul's timing has a meaning here.
+	Performance Performance `config:"performance,C"`
+
+	// Guard holds owners that fall silent all at once.
+	Guard Guard `config:"guard,S"`
+	// Lease bounds what programs without an agent may announce.
+	Lease Lease `config:"lease,S"`
+
+	set map[string]bool // the paths that a source named
+}
+
+// Watch is one watch as it was written: type, handler or args, and the
+// parameters of the type. Lists are []any, objects map[string]any.
+type Watch map[string]any
+
+// IsSet reports whether a source named the key, by its path ("dns_config.node_ttl").
+func (c *Config) IsSet(path string) bool { return c.set[path] }

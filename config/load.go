@@ -1,0 +1,150 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Source is where a configuration comes from. What comes later wins: defaults,
+// Files, Dirs, HCL, Flags. Lists append and maps merge.
+type Source struct {
+	// Files are HCL or JSON files, told apart by their ending, else by their first
+	// byte. A folder among them is read as one of Dirs.
+	Files []string
+	// Dirs are folders of *.hcl and *.json files, read in the order of their names.
+	// Folders in them are not.
+	Dirs []string
+	// HCL are fragments of configuration from the command line.
+	HCL []string
+	// Flags are values by the path of their key ("ports.http"): strings, booleans,
+	// ints, []string or map[string]string. A string may stand for a number or boolean.
+	Flags map[string]any
+	// Dev begins with the defaults of dev mode.
+	Dev bool
+}
+
+// Warning tells of a key that was accepted and does less than its writer may
+// think.
+type Warning struct {
+	Key     string // its path
+	File    string // "" for flags
+	Line    int    // 0 when not known
+	Message string // what is to be said of the key
+}
+
+func (w Warning) String() string {
+	at := ""
+	if w.File != "" {
+		at = " (" + w.File
+		if w.Line > 0 {
+			at += ":" + strconv.Itoa(w.Line)
+		}
+		at += ")"
+	}
+	return w.Key + " " + w.Message + at
+}
+
+// Load brings the sources together. All that cannot be read, is unknown or has
+// the wrong type is reported in one joined error, whose parts are of kind
+// [skerry.Invalid]; then there is no Config. What can be read and does not work
+// is for [Config.Validate] to say.
+func Load(src Source) (*Config, []Warning, error) {
+	c := Default()
+	if src.Dev {
+		c.dev()
+	}
+	var warnings []Warning
+	var errs []error
+	take := func(name string, data []byte) {
+		root, err := parse(name, data)
+		if err != nil {
+			errs = append(errs, skerry.Errorf(skerry.Invalid, "%w", err))
+			return
+		}
+		d := &decoder{file: name, set: c.set}
+		d.structure(reflect.ValueOf(c).Elem(), d.modernised(root), "")
+		warnings = append(warnings, d.warnings...)
+		errs = append(errs, d.errs...)
+	}
+	files, err := listed(src)
+	errs = append(errs, err...)
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			errs = append(errs, skerry.Errorf(skerry.Invalid, "configuration file: %w", err))
+			continue
+		}
+		take(name, data)
+	}
+	for i, fragment := range src.HCL {
+		take(fmt.Sprintf("hcl fragment %d", i+1), []byte(fragment))
+	}
+	flagWarnings, flagErrs := c.flags(src.Flags)
+	warnings = append(warnings, flagWarnings...)
+	errs = append(errs, flagErrs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, warnings, err
+	}
+	c.derive()
+	if err := c.expand(); err != nil {
+		return nil, warnings, err
+	}
+	return c, warnings, nil
+}
+
+// listed returns the files of a source in their order.
+func listed(src Source) (files []string, errs []error) {
+	dir := func(name string) {
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			errs = append(errs, skerry.Errorf(skerry.Invalid, "configuration folder: %w", err))
+			return
+		}
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
+				files = append(files, filepath.Join(name, e.Name()))
+			}
+		}
+	}
+	for _, name := range src.Files {
+		if info, err := os.Stat(name); err == nil && info.Mode().Type() == fs.ModeDir {
+			dir(name)
+			continue
+		}
+		files = append(files, name)
+	}
+	for _, name := range src.Dirs {
+		dir(name)
+	}
+	return files, errs
+}
+
+func (c *Config) flags(given map[string]any) ([]Warning, []error) {
+	d := &decoder{set: c.set, loose: true}
+	root := &value{kind: object}
+	for _, path := range sortedKeys(given) {
+		v, err := fromGo(given[path])
+		if err != nil {
+			d.errorf(0, "%s: %v", path, err)
+			continue
+		}
+		parts := strings.Split(path, ".")
+		for _, p := range slices.Backward(parts[1:]) {
+			outer := &value{kind: object}
+			outer.set(p, 0, v)
+			v = outer
+		}
+		root.set(parts[0], 0, v)
+	}
+	d.structure(reflect.ValueOf(c).Elem(), root, "")
+	return d.warnings, d.errs
+}

@@ -1,0 +1,80 @@
+package config
+
+import "time"
+
+// TLS is the TLS of all listeners. A key that HTTPS, GRPC or InternalRPC does not
+// name is taken from Defaults.
+type TLS struct {
+	// Defaults are for all that name nothing of their own.
+	Defaults TLSListener `config:"defaults,C"`
+	// HTTPS is for the HTTPS API.
+	HTTPS TLSListener `config:"https,C"`
+	// GRPC is for gRPC with TLS.
+	GRPC TLSListener `config:"grpc,C"`
+	// InternalRPC is for traffic between agents.
+	InternalRPC TLSListener `config:"internal_rpc,C"`
+}
+
+// TLSListener is the TLS of one listener.
+type TLSListener struct {
+	// CAFile is a PEM file of the authorities that callers' certificates must come from.
+	CAFile string `config:"ca_file,C,reload"`
+	// CAPath is a folder of such files.
+	CAPath string `config:"ca_path,C,reload"`
+	// CertFile is the PEM file of the certificate.
+	CertFile string `config:"cert_file,C,reload"`
+	// KeyFile is the PEM file of its key.
+	KeyFile string `config:"key_file,C,reload"`
+	// VerifyIncoming asks callers for a certificate.
+	VerifyIncoming bool `config:"verify_incoming,C"`
+	// VerifyOutgoing checks the certificates of those that are called.
+	VerifyOutgoing bool `config:"verify_outgoing,C"`
+	// VerifyServerHostname checks that these are servers of the datacenter.
+	VerifyServerHostname bool `config:"verify_server_hostname,C"`
+	// TLSMinVersion is TLSv1_0, TLSv1_1, TLSv1_2 or TLSv1_3.
+	TLSMinVersion string `config:"tls_min_version,C"`
+	// TLSCipherSuites are names of Go's cipher suites, separated by commas.
+	TLSCipherSuites string `config:"tls_cipher_suites,U"`
+}
+
+// ACL is access control.
+type ACL struct {
+	// Enabled turns it on.
+	Enabled bool `config:"enabled,C"`
+	// DefaultPolicy is for what no rule names: allow or deny.
+	DefaultPolicy string `config:"default_policy,C"`
+	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache.
+	DownPolicy string `config:"down_policy,C"`
+	// TokenTTL is how long a token is remembered.
+	TokenTTL time.Duration `config:"token_ttl,C"`
+	// PolicyTTL is how long a policy is remembered.
+	PolicyTTL time.Duration `config:"policy_ttl,C"`
+	// RoleTTL is how long a role is remembered.
+	RoleTTL time.Duration `config:"role_ttl,C"`
+	// EnableTokenPersistence keeps tokens that the API set.
+	EnableTokenPersistence bool `config:"enable_token_persistence,C"`
+	// EnableTokenReplication copies tokens from the primary datacenter.
+	EnableTokenReplication bool `config:"enable_token_replication,C"`
+	// EnableKeyListPolicy makes "list" a permission of its own for keys.
+	EnableKeyListPolicy bool `config:"enable_key_list_policy,U"`
+	// Tokens are what this agent acts with.
+	Tokens Tokens `config:"tokens,C,reload"`
+}
+
+// Tokens are the secrets that an agent acts with.
+type Tokens struct {
+	// InitialManagement is the first token with every permission.
+	InitialManagement string `config:"initial_management,C"`
+	// Default is for callers that bring none.
+	Default string `config:"default,C"`
+	// Agent is for what the agent does itself.
+	Agent string `config:"agent,C"`
+	// AgentRecovery works at this agent alone, without any server.
+	AgentRecovery string `config:"agent_recovery,C"`
+	// Replication is for copying from the primary datacenter.
+	Replication string `config:"replication,C"`
+	// ConfigFileRegistration is for services and checks of the configuration.
+	ConfigFileRegistration string `config:"config_file_service_registration,U"`
+	// DNS is for answering DNS.
+	DNS string `config:"dns,U"`
+}
