@@ -24,6 +24,7 @@ func (a *Agent) RegisterService(_ context.Context, r skerry.Registration) error 
 		return e.abort(skerry.Errorf(skerry.Invalid, "id: %q stands for this agent itself and cannot be registered", r.Instance.ID))
 	}
 	e.putService(r.Instance, a.states(r.Instance, prepared, sourceAPI, false), r.ReplaceChecks, sourceAPI)
+	a.log.Debug("registered service", "service", r.Instance.ID, "checks", len(prepared))
 	return e.commit()
 }
 
@@ -106,6 +107,7 @@ func (a *Agent) DeregisterService(_ context.Context, id string) error {
 		return e.abort(&skerry.Error{Kind: skerry.NotFound, Subject: "service", ID: id, Message: fmt.Sprintf("no service with the id %q is registered here", id)})
 	}
 	e.removeService(id)
+	a.log.Debug("withdrew service", "service", id)
 	return e.commit()
 }
 

@@ -61,9 +61,6 @@ func (v *validator) tls() {
 			v.bad("%s.verify_incoming: needs ca_file or ca_path, to know whose certificates to take", l.key)
 		}
 	}
-	if c.Ports.HTTPS > 0 && c.TLS.HTTPS.CertFile == "" {
-		v.bad("ports.https: needs a certificate; set tls.https.cert_file and key_file, or -1 to turn it off")
-	}
 }
 
 func (v *validator) times() {

@@ -27,6 +27,9 @@ func parse(name string, data []byte) (*value, error) {
 		return nil, fmt.Errorf("%s: the file is larger than %d MiB", name, maxFileSize>>20)
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if len(bytes.TrimSpace(data)) == 0 {
+		return &value{kind: object}, nil // a file that will be written later
+	}
 	isJSON := strings.HasPrefix(string(bytes.TrimSpace(data)), "{")
 	switch filepath.Ext(name) {
 	case ".json":

@@ -94,8 +94,8 @@ func (e *events) List(name string) ([]consul.Event, uint64, <-chan struct{}) {
 }
 
 // eventIndex folds an event's ID into an index: the two halves of the UUID, as
-// Consul's documentation of event/list has it, and at most 2^53.
+// clients of Consul work it out themselves from the ID. It has no order.
 func eventIndex(id string) uint64 {
 	u := uuid.MustParse(id)
-	return (binary.BigEndian.Uint64(u[:8]) ^ binary.BigEndian.Uint64(u[8:])) >> 11
+	return binary.BigEndian.Uint64(u[:8]) ^ binary.BigEndian.Uint64(u[8:])
 }

@@ -32,11 +32,7 @@ type follower struct {
 // Follow writes records of at least this level to w until ctx ends.
 func (s *LogStream) Follow(ctx context.Context, level slog.Level, json bool, w io.Writer) {
 	f := &follower{level: level, records: make(chan func(slog.Handler), 512)}
-	opts := &slog.HandlerOptions{Level: level}
-	var out slog.Handler = slog.NewTextHandler(w, opts)
-	if json {
-		out = slog.NewJSONHandler(w, opts)
-	}
+	out := lineHandler(w, level, json)
 	s.mu.Lock()
 	s.followers[f] = true
 	s.mu.Unlock()

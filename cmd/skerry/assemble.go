@@ -42,7 +42,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		DNSs:   dnsConfig(c, log),
 		Limits: limits(c),
 		Guard:  catalog.Guard{Share: c.Guard.Share, Window: c.Guard.Window, Hold: c.Guard.Hold},
-		Checks: check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks},
+		Checks: check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
 		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
 		Services: c.Services, NodeChecks: c.Checks,
 		WatchDir: c.WatchDir, ParseFile: config.ParseServiceFile,
@@ -50,6 +50,11 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 	}
 	if c.Dev {
 		out.DataDir = ""
+	}
+	if c.Ports.HTTPS > 0 && c.TLS.HTTPS.CertFile == "" {
+		// Consul starts with such a configuration, and can serve nothing there.
+		log.Warn("ports.https needs a certificate: set tls.https.cert_file and key_file; HTTPS is off")
+		c.Ports.HTTPS = -1
 	}
 	for _, l := range []struct {
 		protocol string
@@ -92,7 +97,19 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
 		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
 		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
+		MetricPrefix: metricPrefix(c),
 	}
+}
+
+func metricPrefix(c *config.Config) string {
+	prefix := c.Telemetry.MetricsPrefix
+	if prefix == "" {
+		prefix = "consul"
+	}
+	if host, err := os.Hostname(); err == nil && !c.Telemetry.DisableHostname {
+		prefix += "." + host
+	}
+	return prefix
 }
 
 func dnsConfig(c *config.Config, log *slog.Logger) dns.Config {

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"time"
 
@@ -58,7 +59,8 @@ func (q *request) metricsSummary() ([]byte, error) {
 		Points    []struct{}
 		Counters  []jsonCounter
 		Samples   []jsonCounter
-	}{time.Now().UTC().Round(time.Second).String(), []jsonGauge{}, []struct{}{}, []jsonCounter{}, []jsonCounter{}}
+	}{time.Now().UTC().Round(time.Second).String(), nil, []struct{}{}, []jsonCounter{}, []jsonCounter{}}
+	out.Gauges = q.runtimeGauges()
 	for _, f := range families {
 		name := strings.ReplaceAll(f.GetName(), "_", ".")
 		for _, m := range f.GetMetric() {
@@ -83,4 +85,19 @@ func (q *request) metricsSummary() ([]byte, error) {
 		}
 	}
 	return json.Marshal(out)
+}
+
+// runtimeGauges are the process's own, under the names that dashboards of Consul
+// look for.
+func (q *request) runtimeGauges() []jsonGauge {
+	prefix := q.t.cfg.MetricPrefix + ".runtime."
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	gauge := func(name string, v float64) jsonGauge { return jsonGauge{prefix + name, v, map[string]string{}} }
+	return []jsonGauge{
+		gauge("alloc_bytes", float64(m.Alloc)), gauge("sys_bytes", float64(m.Sys)), gauge("heap_objects", float64(m.HeapObjects)),
+		gauge("malloc_count", float64(m.Mallocs)), gauge("free_count", float64(m.Frees)),
+		gauge("total_gc_pause_ns", float64(m.PauseTotalNs)), gauge("total_gc_runs", float64(m.NumGC)),
+		gauge("num_goroutines", float64(runtime.NumGoroutine())),
+	}
 }

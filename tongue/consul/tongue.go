@@ -43,7 +43,7 @@ type Config struct {
 	WriteFrom    []string          // networks (CIDR) that may write; empty: all
 	Translate    bool              // translate_wan_addrs: say so in a header
 	MetricsOn    bool              // Prometheus form on /v1/agent/metrics
-	MetricPrefix string
+	MetricPrefix string            // of the runtime's gauges in agent/metrics: "consul" or "consul.HOST"
 	Log          *slog.Logger
 }
 
