@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// api is a keep-alive client of the HTTP API.
+type api struct {
+	base, token string
+	client      *http.Client
+}
+
+func newAPI(o Options) *api {
+	return &api{
+		base: "http://" + o.HTTP, token: o.Token,
+		client: &http.Client{Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			MaxIdleConns:        0,
+			MaxIdleConnsPerHost: 1 << 20, DisableCompression: true,
+		}},
+	}
+}
+
+// do sends a request and reads its answer; a status other than 200 is an error.
+func (a *api) do(ctx context.Context, method, path string, body []byte) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if a.token != "" {
+		req.Header.Set("X-Consul-Token", a.token)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		return nil, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.Header, err
+}
+
+func registration(name, id string, port int) []byte {
+	b, _ := json.Marshal(map[string]any{
+		"Name": name, "ID": id, "Port": port, "Address": "10.0.0.1", "Tags": []string{"bench"},
+		"Check": map[string]any{"CheckID": "ttl-" + id, "TTL": "10m", "Status": "passing"},
+	})
+	return b
+}
+
+// prepare registers the service that is read.
+func prepare(ctx context.Context, a *api, o Options) error {
+	for i := range o.Instances {
+		id := o.Service + "-" + strconv.Itoa(i)
+		if _, err := a.do(ctx, "PUT", "/v1/agent/service/register", registration(o.Service, id, 8000+i)); err != nil {
+			return err
+		}
+	}
+	return settle(ctx, a, o)
+}
+
+// settle waits until the catalog shows all instances.
+func settle(ctx context.Context, a *api, o Options) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, "GET", a.base+"/v1/health/service/"+o.Service+"?passing", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := a.client.Do(req)
+		if err != nil {
+			return err
+		}
+		var list []json.RawMessage
+		err = json.NewDecoder(resp.Body).Decode(&list)
+		resp.Body.Close()
+		if err != nil || len(list) >= o.Instances {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Register registers distinct services, each with a TTL check.
+func Register(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
+	run := strconv.FormatInt(time.Now().UnixNano(), 36)
+	return load(ctx, "register", o, func(int) (worker, error) {
+		return func(ctx context.Context, n int64) error {
+			name := o.Service + "-" + run + "-" + strconv.FormatInt(n, 10)
+			_, err := a.do(ctx, "PUT", "/v1/agent/service/register", registration(name, name, 80))
+			return err
+		}, nil
+	})
+}
+
+// Health asks for the passing instances of a service.
+func Health(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
+	if err := prepare(ctx, a, o); err != nil {
+		return Result{}, err
+	}
+	return load(ctx, "health", o, func(int) (worker, error) {
+		return func(ctx context.Context, _ int64) error {
+			_, err := a.do(ctx, "GET", "/v1/health/service/"+o.Service+"?passing", nil)
+			return err
+		}, nil
+	})
+}
+
+// Beat refreshes the TTL checks of the service's instances in turn.
+func Beat(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
+	if err := prepare(ctx, a, o); err != nil {
+		return Result{}, err
+	}
+	return load(ctx, "beat", o, func(int) (worker, error) {
+		return func(ctx context.Context, n int64) error {
+			id := "ttl-" + o.Service + "-" + strconv.FormatInt(n%int64(o.Instances), 10)
+			_, err := a.do(ctx, "PUT", "/v1/agent/check/pass/"+id, nil)
+			return err
+		}, nil
+	})
+}
+
+// Watch lets Concurrency watchers block on one service and changes it again and
+// again. A latency is the time from the start of a write until a watcher has the
+// new answer; a round is over when all have it. Requests counts rounds; 0 means 20.
+func Watch(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
+	if err := prepare(ctx, a, o); err != nil {
+		return Result{}, err
+	}
+	rounds := o.Requests
+	if rounds == 0 {
+		rounds = 20
+	}
+	w := &watchRound{api: a, o: o, answered: make(chan error, o.Concurrency)}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cpu, err := cpuOf(o.PID)
+	if err != nil {
+		return Result{}, err
+	}
+	r := recorder{}
+	start := time.Now()
+	for round := range rounds {
+		if err := w.run(ctx, round, &r); err != nil {
+			return Result{}, err
+		}
+	}
+	res := r.result("watch", time.Since(start))
+	if after, err := cpuOf(o.PID); err == nil && o.PID != 0 {
+		res.CPUPerRequest = float64((after - cpu).Microseconds()) / float64(max(res.Requests, 1))
+	}
+	return res, nil
+}
+
+type watchRound struct {
+	api      *api
+	o        Options
+	answered chan error
+	began    atomic.Int64
+}
+
+func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
+	path := "/v1/health/service/" + w.o.Service + "?passing"
+	h, err := w.api.do(ctx, "GET", path, nil)
+	if err != nil {
+		return err
+	}
+	w.began.Store(0)
+	for range w.o.Concurrency {
+		go func() {
+			_, err := w.api.do(ctx, "GET", path+"&wait=60s&index="+h.Get("X-Consul-Index"), nil)
+			if began := w.began.Load(); err == nil && began > 0 {
+				r.add(time.Duration(time.Now().UnixNano() - began))
+			} else if err == nil {
+				err = fmt.Errorf("a watcher was answered before the change")
+			}
+			w.answered <- err
+		}()
+	}
+	// All must wait before the change; how many do is not to be seen from outside.
+	select {
+	case <-time.After(300*time.Millisecond + time.Duration(w.o.Concurrency)*200*time.Microsecond):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.began.Store(time.Now().UnixNano())
+	if _, err := w.api.do(ctx, "PUT", "/v1/agent/service/register", registration(w.o.Service, w.o.Service+"-0", 9000+round)); err != nil {
+		return err
+	}
+	for range w.o.Concurrency {
+		if err := <-w.answered; err != nil {
+			return err
+		}
+	}
+	return nil
+}
