@@ -1,0 +1,34 @@
+// Package conformance holds the binary against what a real Consul does: the
+// official Go client's own tests, and recorded answers.
+package conformance
+
+import (
+	"bytes"
+	"os/exec"
+	"testing"
+
+	"github.com/skerryhq/skerry/test/program"
+)
+
+func TestMain(m *testing.M) { program.Main(m) }
+
+// The tests that ship inside github.com/hashicorp/consul/api, run against us.
+func TestClientsOwnTests(t *testing.T) {
+	program.Need(t, "bash", "go")
+	bin := program.Skerry(t)
+	get := exec.Command("go", "mod", "download", "github.com/hashicorp/consul/api")
+	get.Dir = "consul-api"
+	if out, err := get.CombinedOutput(); err != nil {
+		t.Skipf("the module of the official client is not to be had: %v\n%s", err, out)
+	}
+	run := exec.Command("./run.sh", bin, "stage-1")
+	run.Dir = "consul-api"
+	run.Env = append(run.Environ(), "OUT="+t.TempDir())
+	out, err := run.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if want := []byte("81 passed, 0 failed"); !bytes.Contains(out, want) {
+		t.Errorf("want %q in\n%s", want, out)
+	}
+}

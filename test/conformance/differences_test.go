@@ -1,0 +1,131 @@
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write doc/differences.md anew")
+
+const (
+	knownFile = "known-differences.json"
+	document  = "../../doc/differences.md"
+
+	wanted = "wanted"
+	later  = "next issue: KV, sessions, txn, queries, snapshot"
+)
+
+// difference is a step of a scenario that Skerry answers in another way.
+type difference struct {
+	Scenario string
+	Step     int
+	Request  string
+	Class    string   // wanted or later
+	Places   []string // of the answer, sorted; only of those that are wanted
+	Reason   string
+}
+
+func readKnown(t *testing.T) []difference {
+	t.Helper()
+	data, err := os.ReadFile(knownFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Differences []difference }
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil {
+		t.Fatalf("%s: %v", knownFile, err)
+	}
+	return file.Differences
+}
+
+func TestKnownDifferencesAreComplete(t *testing.T) {
+	type step struct {
+		scenario string
+		step     int
+	}
+	seen := map[step]bool{}
+	for _, d := range readKnown(t) {
+		if d.Class != wanted && d.Class != later {
+			t.Errorf("%s step %d: class %q, want %q or %q", d.Scenario, d.Step, d.Class, wanted, later)
+		}
+		if d.Reason == "" || d.Request == "" {
+			t.Errorf("%s step %d lacks its request or reason", d.Scenario, d.Step)
+		}
+		if (d.Class == wanted) != (len(d.Places) > 0) {
+			t.Errorf("%s step %d: places belong to what is wanted, and only there", d.Scenario, d.Step)
+		}
+		if s := (step{d.Scenario, d.Step}); seen[s] {
+			t.Errorf("%s step %d is there twice", d.Scenario, d.Step)
+		} else {
+			seen[s] = true
+		}
+	}
+}
+
+// The document says what the list says. Write it anew with
+// go test ./test/conformance -run Document -update.
+func TestDocumentSaysWhatTheListSays(t *testing.T) {
+	want := render(readKnown(t))
+	if *update {
+		if err := os.WriteFile(document, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what %s says: run go test ./test/conformance -run Document -update", document, knownFile)
+	}
+}
+
+func render(known []difference) []byte {
+	var b bytes.Buffer
+	b.WriteString(`<!-- Generated from test/conformance/known-differences.json: edit that, then
+     go test ./test/conformance -run Document -update -->
+
+# Where Skerry answers in another way than Consul
+
+Skerry is held against recorded answers of Consul 1.22 (test/conformance/transcripts). These steps of the recordings
+differ; a test fails on any other difference, and on one that is listed here and is none any more.
+
+## On purpose
+
+`)
+	section(&b, known, wanted)
+	b.WriteString("## Not offered yet\n\nThese parts come with the next version; until then their endpoints answer 501 and say so.\n\n")
+	section(&b, known, later)
+	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
+}
+
+// section writes a row for each reason and scenario, in the order of the list.
+func section(b *bytes.Buffer, known []difference, class string) {
+	type row struct{ reason, scenario string }
+	var order []row
+	steps, requests := map[row][]string{}, map[row]string{}
+	for _, d := range known {
+		if d.Class != class {
+			continue
+		}
+		r := row{d.Reason, d.Scenario}
+		if steps[r] == nil {
+			order = append(order, r)
+			requests[r] = d.Request
+		}
+		steps[r] = append(steps[r], strconv.Itoa(d.Step))
+	}
+	b.WriteString("| scenario | steps | the first of them | reason |\n|---|---|---|---|\n")
+	for _, r := range order {
+		fmt.Fprintf(b, "| %s | %s | `%s` | %s |\n", r.scenario, strings.Join(steps[r], ", "), strings.ReplaceAll(requests[r], "|", `\|`), r.reason)
+	}
+	b.WriteString("\n")
+}

@@ -1,0 +1,125 @@
+package conformance
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/skerryhq/skerry/test/program"
+)
+
+// replayed are the scenarios of what this version offers. The key/value store,
+// sessions, transactions and prepared queries have theirs beside them.
+var replayed = []string{
+	"agent-checks", "agent-services", "blocking", "catalog-query", "catalog-register", "dns-basic", "dns-many",
+	"dns-query", "errors", "event", "filters", "health", "maintenance", "near-tags-meta", "status", "ttl",
+}
+
+// outcome is what replay.py --json says of one scenario.
+type outcome struct {
+	Scenario  string
+	Steps     int
+	Error     string
+	Different []struct {
+		Step        int
+		Request     string
+		Differences []struct{ Place, Want, Got string }
+	}
+}
+
+// Every recorded answer is ours too, but for the listed differences; and what is
+// listed does differ, so that the list stays true.
+func TestTranscripts(t *testing.T) {
+	program.Need(t, "python3", "dig")
+	outcomes := replay(t, program.Skerry(t))
+	known := readKnown(t)
+	for _, name := range replayed {
+		t.Run(name, func(t *testing.T) {
+			o, ok := outcomes[name]
+			if !ok {
+				t.Fatal("the scenario was not replayed")
+			}
+			if o.Error != "" {
+				t.Fatal(o.Error)
+			}
+			judge(t, o, known)
+		})
+	}
+	for _, d := range known {
+		if !slices.Contains(replayed, d.Scenario) {
+			t.Errorf("%s lists scenario %q, which is not replayed", knownFile, d.Scenario)
+		}
+	}
+}
+
+func judge(t *testing.T, o outcome, known []difference) {
+	different := map[int]bool{}
+	for _, step := range o.Different {
+		different[step.Step] = true
+		i := slices.IndexFunc(known, func(d difference) bool { return d.Scenario == o.Scenario && d.Step == step.Step })
+		var places []string
+		for _, d := range step.Differences {
+			if i < 0 {
+				t.Errorf("step %d, %s: %s\n  want %s\n  got  %s", step.Step, step.Request, d.Place, d.Want, d.Got)
+			}
+			if !slices.Contains(places, d.Place) {
+				places = append(places, d.Place)
+			}
+		}
+		if i < 0 {
+			continue
+		}
+		slices.Sort(places)
+		if want := known[i].Places; known[i].Class == wanted && !slices.Equal(places, want) {
+			t.Errorf("step %d, %s differs in %v; %s allows %v", step.Step, step.Request, places, knownFile, want)
+		}
+	}
+	for _, d := range known {
+		if d.Scenario == o.Scenario && !different[d.Step] {
+			t.Errorf("step %d, %s, is equal now: remove it from %s", d.Step, d.Request, knownFile)
+		}
+	}
+}
+
+func replay(t *testing.T, bin string) map[string]outcome {
+	t.Helper()
+	result := filepath.Join(t.TempDir(), "result.json")
+	cmd := exec.Command("python3", "transcripts/replay.py", bin, "open", "--json", result)
+	out, err := cmd.CombinedOutput()
+	data, readErr := os.ReadFile(result)
+	if readErr != nil {
+		t.Fatalf("replay.py: %v\n%s", err, out)
+	}
+	var list []outcome
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[string]outcome{}
+	for _, o := range list {
+		outcomes[o.Scenario] = o
+	}
+	return outcomes
+}
+
+// A folder that holds no scenario would make every other test here pass.
+func TestEveryScenarioIsReplayedOrNotYetOffered(t *testing.T) {
+	files, err := filepath.Glob("transcripts/open/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notYet := []string{"kv-", "query", "session", "txn"}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".json")
+		later := slices.ContainsFunc(notYet, func(p string) bool { return strings.HasPrefix(name, p) })
+		if slices.Contains(replayed, name) == later {
+			t.Errorf("scenario %s: replayed %v, offered later %v", name, !later, later)
+		}
+	}
+	if want := len(replayed); len(files) < want {
+		t.Errorf("%d scenarios on disk, want at least %d", len(files), want)
+	}
+}

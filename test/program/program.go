@@ -1,0 +1,141 @@
+// Package program builds the skerry binary for tests of the whole system, runs
+// it, and finds ports for it.
+package program
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// EnvBinary names the environment variable that holds the path of a binary to
+// test in place of one built from this tree.
+const EnvBinary = "SKERRY_BIN"
+
+// Main builds the binary, runs the tests and removes the binary. It is the body
+// of a TestMain:
+//
+//	func TestMain(m *testing.M) { program.Main(m) }
+func Main(m *testing.M) {
+	dir, err := os.MkdirTemp("", "skerry-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	folder = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var folder string
+
+// Skerry returns the path of the binary. The first call builds it; a tree that
+// does not build ends the test.
+func Skerry(t testing.TB) string {
+	t.Helper()
+	path, err := skerry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var skerry = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(EnvBinary); path != "" {
+		return filepath.Abs(path)
+	}
+	return build("skerry", Root(), "./cmd/skerry")
+})
+
+// Build builds the program of package pkg in the module at dir, a path below the
+// root of the repository, and returns its path.
+func Build(t testing.TB, dir, pkg string) string {
+	t.Helper()
+	path, err := build(filepath.Base(pkg), filepath.Join(Root(), dir), pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(name, dir, pkg string) (string, error) {
+	path := filepath.Join(folder, name)
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return path, nil
+}
+
+// Root returns the root folder of the repository.
+var Root = sync.OnceValue(func() string {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		panic(fmt.Sprintf("go env GOMOD: %v", err))
+	}
+	return filepath.Dir(strings.TrimSpace(string(out)))
+})
+
+// Need skips the test unless every program is on PATH.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("%s is not on PATH; `make test` installs what the tests need", p)
+		}
+	}
+}
+
+// Ports below the ephemeral range, so that no outgoing connection takes one
+// between the search and its use.
+const (
+	firstPort = 21000
+	lastPort  = 32000
+)
+
+var (
+	portsMu  sync.Mutex
+	nextPort = firstPort + os.Getpid()%1000*11
+)
+
+// Port returns a port of 127.0.0.1 that is free for TCP and UDP, and that this
+// process has not handed out before.
+func Port(t testing.TB) int {
+	t.Helper()
+	portsMu.Lock()
+	defer portsMu.Unlock()
+	for range lastPort - firstPort {
+		p := nextPort
+		if nextPort++; nextPort >= lastPort {
+			nextPort = firstPort
+		}
+		if free(p) {
+			return p
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+func free(port int) bool {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	p, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	p.Close()
+	return true
+}
