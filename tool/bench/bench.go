@@ -58,6 +58,9 @@ type Result struct {
 	P99        time.Duration `json:"p99_ns"`
 	P999       time.Duration `json:"p99_9_ns"`
 	Max        time.Duration `json:"max_ns"`
+	// LastP50 and LastP99 are about the last watcher of each round.
+	LastP50 time.Duration `json:"last_p50_ns,omitempty"`
+	LastP99 time.Duration `json:"last_p99_ns,omitempty"`
 	// CPU of the process named by Options.PID, in microseconds for each request.
 	CPUPerRequest float64 `json:"cpu_us_per_request,omitempty"`
 }
@@ -144,9 +147,13 @@ func upper(b int) time.Duration {
 func (r *recorder) add(d time.Duration) {
 	r.count.Add(1)
 	r.buckets[bucketOf(int64(d))].Add(1)
+	storeMax(&r.max, int64(d))
+}
+
+func storeMax(at *atomic.Int64, v int64) {
 	for {
-		was := r.max.Load()
-		if int64(d) <= was || r.max.CompareAndSwap(was, int64(d)) {
+		was := at.Load()
+		if v <= was || at.CompareAndSwap(was, v) {
 			return
 		}
 	}
@@ -184,6 +191,9 @@ func (r *recorder) result(name string, took time.Duration) Result {
 func (r Result) String() string {
 	s := fmt.Sprintf("%-10s %9.0f /s   p50 %-9v p99 %-9v p99.9 %-9v max %-9v", r.Name, r.PerSecond,
 		r.P50.Round(time.Microsecond), r.P99.Round(time.Microsecond), r.P999.Round(time.Microsecond), r.Max.Round(time.Microsecond))
+	if r.LastP99 > 0 {
+		s += fmt.Sprintf("   last watcher p50 %v p99 %v", r.LastP50.Round(time.Microsecond), r.LastP99.Round(time.Microsecond))
+	}
 	if r.CPUPerRequest > 0 {
 		s += fmt.Sprintf("   %.1f µs CPU each", r.CPUPerRequest)
 	}

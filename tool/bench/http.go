@@ -117,9 +117,16 @@ func Health(ctx context.Context, o Options) (Result, error) {
 	if err := prepare(ctx, a, o); err != nil {
 		return Result{}, err
 	}
+	return Get(ctx, o, "/v1/health/service/"+o.Service+"?passing")
+}
+
+// Get asks for one path again and again, on connections that are kept.
+func Get(ctx context.Context, o Options, path string) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
 	return load(ctx, "health", o, func(int) (worker, error) {
 		return func(ctx context.Context, _ int64) error {
-			_, err := a.do(ctx, "GET", "/v1/health/service/"+o.Service+"?passing", nil)
+			_, err := a.do(ctx, "GET", path, nil)
 			return err
 		}, nil
 	})
@@ -132,6 +139,13 @@ func Beat(ctx context.Context, o Options) (Result, error) {
 	if err := prepare(ctx, a, o); err != nil {
 		return Result{}, err
 	}
+	return BeatOnly(ctx, o)
+}
+
+// BeatOnly refreshes TTL checks that Beat has registered before.
+func BeatOnly(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	a := newAPI(o)
 	return load(ctx, "beat", o, func(int) (worker, error) {
 		return func(ctx context.Context, n int64) error {
 			id := "ttl-" + o.Service + "-" + strconv.FormatInt(n%int64(o.Instances), 10)
@@ -143,7 +157,8 @@ func Beat(ctx context.Context, o Options) (Result, error) {
 
 // Watch lets Concurrency watchers block on one service and changes it again and
 // again. A latency is the time from the start of a write until a watcher has the
-// new answer; a round is over when all have it. Requests counts rounds; 0 means 20.
+// new answer; a round is over when all have it, and Last is about the last of each
+// round. Requests counts rounds; 0 means 20.
 func Watch(ctx context.Context, o Options) (Result, error) {
 	o = o.withDefaults()
 	a := newAPI(o)
@@ -161,14 +176,16 @@ func Watch(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := recorder{}
+	r, last := &recorder{}, &recorder{}
 	start := time.Now()
 	for round := range rounds {
-		if err := w.run(ctx, round, &r); err != nil {
+		if err := w.run(ctx, round, r); err != nil {
 			return Result{}, err
 		}
+		last.add(time.Duration(w.last.Load()))
 	}
 	res := r.result("watch", time.Since(start))
+	res.LastP50, res.LastP99 = last.quantile(.5), last.quantile(.99)
 	if after, err := cpuOf(o.PID); err == nil && o.PID != 0 {
 		res.CPUPerRequest = float64((after - cpu).Microseconds()) / float64(max(res.Requests, 1))
 	}
@@ -179,7 +196,8 @@ type watchRound struct {
 	api      *api
 	o        Options
 	answered chan error
-	began    atomic.Int64
+	began    atomic.Int64 // of the write, in Unix nanoseconds; 0 before it
+	last     atomic.Int64 // the longest latency of the round, in nanoseconds
 }
 
 func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
@@ -189,11 +207,14 @@ func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
 		return err
 	}
 	w.began.Store(0)
+	w.last.Store(0)
 	for range w.o.Concurrency {
 		go func() {
 			_, err := w.api.do(ctx, "GET", path+"&wait=60s&index="+h.Get("X-Consul-Index"), nil)
 			if began := w.began.Load(); err == nil && began > 0 {
-				r.add(time.Duration(time.Now().UnixNano() - began))
+				took := time.Now().UnixNano() - began
+				r.add(time.Duration(took))
+				storeMax(&w.last, took)
 			} else if err == nil {
 				err = fmt.Errorf("a watcher was answered before the change")
 			}

@@ -1,0 +1,98 @@
+// Command bench measures Skerry beside what it must be compared with, in one run
+// on one machine: bare servers that write the same bytes, and real peers when
+// they are there (CONSUL_BIN, COREDNS_BIN). See README.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+)
+
+// row is one line of the table.
+type row struct {
+	what, must, got string
+	ok              bool
+}
+
+type suite struct {
+	ctx  context.Context
+	skip func(name string) bool
+	rows []row
+}
+
+func (s *suite) add(what, must, got string, ok bool) {
+	s.rows = append(s.rows, row{what, must, got, ok})
+	fmt.Printf("%-62s %-34s %s\n", what, must, got)
+}
+
+func main() {
+	if bare(os.Args[1:]) {
+		return
+	}
+	only := flag.String("only", "", "measure only what holds one of these words, separated by commas")
+	bin := flag.String("bin", "", "binary to measure; default: built from this checkout")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	s := &suite{ctx: ctx, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
+	if err := s.run(*bin); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	missed := 0
+	for _, r := range s.rows {
+		if !r.ok {
+			missed++
+		}
+	}
+	fmt.Printf("\n%d figures, %d missed (%s)\n", len(s.rows), missed, time.Now().UTC().Format(time.DateOnly))
+}
+
+func containsAny(s string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *suite) run(bin string) error {
+	if bin == "" {
+		var err error
+		if bin, err = build(); err != nil {
+			return err
+		}
+		defer os.Remove(bin)
+	}
+	s.peers()
+	for _, m := range []struct {
+		name string
+		do   func(bin string) error
+	}{
+		{"start", s.start}, {"health", s.health}, {"dns", s.dns}, {"watch", s.watch},
+		{"beat", s.beat}, {"register", s.register}, {"idle-watchers", s.idleWatchers},
+	} {
+		if s.skip(m.name) {
+			continue
+		}
+		if err := m.do(bin); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// peers says which peers are not there.
+func (s *suite) peers() {
+	for _, p := range []string{"CONSUL_BIN", "COREDNS_BIN"} {
+		if os.Getenv(p) == "" {
+			fmt.Printf("%s is not set: that peer is not measured\n", p)
+		}
+	}
+}
