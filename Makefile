@@ -1,0 +1,39 @@
+# The two commands of the README are `make run` and `make test`.
+
+GO          ?= go
+STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 20s
+
+.PHONY: build run test tools lint test-kill fuzz bench
+
+build:
+	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
+
+# Builds skerry, runs it with two sample services, shows them found by HTTP and DNS.
+run:
+	sh scripts/run.sh
+
+test: tools lint
+	$(GO) test -race -timeout 20m ./...
+
+# Installs the programs that the tests run beside skerry, where they are missing.
+tools:
+	sh scripts/tools.sh
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt wants to change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	cd test/tools && $(GO) vet ./...
+	$(STATICCHECK) ./...
+
+# Kills skerry 100 times under load; `make test` does it a few times.
+test-kill:
+	SKERRY_KILLS=100 $(GO) test -race -count=1 -timeout 30m -run TestKill -v ./test/e2e
+
+# Runs each fuzz target for FUZZTIME.
+fuzz:
+	GO="$(GO)" FUZZTIME=$(FUZZTIME) sh scripts/fuzz.sh
+
+bench:
+	$(GO) test -run '^$$' -bench . -timeout 30m ./test/bench

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs, on Debian and its kin, the programs that the tests run beside skerry.
+# Without the right to install it only says what is missing; those tests skip.
+set -eu
+
+missing=
+need() { # need <program> <package>
+	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+}
+need dig bind9-dnsutils
+need haproxy haproxy
+need nginx nginx-light
+need prometheus prometheus
+need curl curl
+need python3 python3
+[ -n "$missing" ] || exit 0
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null 2>&1 || ! sudo -n true 2>/dev/null; then
+		echo "not installed, so their tests are skipped:$missing" >&2
+		exit 0
+	fi
+	sudo=sudo
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "no apt-get here; please install:$missing" >&2
+	exit 0
+fi
+$sudo apt-get -o DPkg::Lock::Timeout=300 -qq update
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $sudo apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing
