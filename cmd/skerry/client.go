@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// clientOptions say which agent is asked, and how.
+type clientOptions struct {
+	address, token, tokenFile string
+	caFile, caPath            string
+	clientCert, clientKey     string
+	serverName, datacenter    string
+	stale                     bool
+}
+
+// flags adds the flags that every client command has.
+func (o *clientOptions) flags(cmd *cobra.Command) {
+	f := pflag.NewFlagSet("client", pflag.ContinueOnError)
+	f.StringVar(&o.address, "http-addr", "", "`address` of the agent, host:port or unix:///path; default 127.0.0.1:8500 (SKERRY_HTTP_ADDR)")
+	f.StringVar(&o.token, "token", "", "ACL `token` (SKERRY_HTTP_TOKEN)")
+	f.StringVar(&o.tokenFile, "token-file", "", "`file` with the token (SKERRY_HTTP_TOKEN_FILE)")
+	f.StringVar(&o.caFile, "ca-file", "", "PEM `file` of the authorities to trust (SKERRY_CACERT)")
+	f.StringVar(&o.caPath, "ca-path", "", "`folder` of such files (SKERRY_CAPATH)")
+	f.StringVar(&o.clientCert, "client-cert", "", "PEM `file` of the client's certificate (SKERRY_CLIENT_CERT)")
+	f.StringVar(&o.clientKey, "client-key", "", "PEM `file` of its key (SKERRY_CLIENT_KEY)")
+	f.StringVar(&o.serverName, "tls-server-name", "", "`name` that the agent's certificate must have (SKERRY_TLS_SERVER_NAME)")
+	f.StringVar(&o.datacenter, "datacenter", "", "`name` of the datacenter; default the agent's")
+	f.BoolVar(&o.stale, "stale", false, "let any server answer, also one that may be behind")
+	f.VisitAll(func(flag *pflag.Flag) {
+		flag.Annotations = map[string][]string{clientFlag: {"yes"}}
+		cmd.Flags().AddFlag(flag)
+	})
+}
+
+// env returns a variable: SKERRY_name, else CONSUL_name. CONSUL_ ones are for
+// those who come from there.
+func env(name string) string {
+	if v, ok := os.LookupEnv("SKERRY_" + name); ok {
+		return v
+	}
+	return os.Getenv("CONSUL_" + name)
+}
+
+// connection is the way to one agent.
+type connection struct {
+	*api.Client
+	cfg     api.Config
+	address string // as the user gave it
+	query   api.QueryOptions
+	program string
+}
+
+// connect prepares the way to the agent; nothing is sent yet.
+func (o *clientOptions) connect(cmd *cobra.Command) (*connection, error) {
+	cfg := api.Config{
+		Address: first(o.address, env("HTTP_ADDR"), "127.0.0.1:8500"),
+		Token:   o.token, TokenFile: o.tokenFile, Datacenter: o.datacenter, Scheme: "http",
+		TLSConfig: api.TLSConfig{
+			Address: first(o.serverName, env("TLS_SERVER_NAME")),
+			CAFile:  first(o.caFile, env("CACERT")), CAPath: first(o.caPath, env("CAPATH")),
+			CertFile: first(o.clientCert, env("CLIENT_CERT")), KeyFile: first(o.clientKey, env("CLIENT_KEY")),
+		},
+	}
+	if cfg.Token == "" && cfg.TokenFile == "" {
+		if cfg.TokenFile = env("HTTP_TOKEN_FILE"); cfg.TokenFile == "" {
+			cfg.Token = env("HTTP_TOKEN")
+		}
+	}
+	if cfg.TokenFile != "" {
+		b, err := os.ReadFile(cfg.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("the token file cannot be read: %w", err)
+		}
+		cfg.Token, cfg.TokenFile = strings.TrimSpace(string(b)), ""
+	}
+	if ssl, err := boolEnv("HTTP_SSL", false); err != nil {
+		return nil, err
+	} else if ssl {
+		cfg.Scheme = "https"
+	}
+	verify, err := boolEnv("HTTP_SSL_VERIFY", true)
+	if err != nil {
+		return nil, err
+	}
+	cfg.TLSConfig.InsecureSkipVerify = !verify
+	if auth := env("HTTP_AUTH"); auth != "" {
+		user, password, _ := strings.Cut(auth, ":")
+		cfg.HttpAuth = &api.HttpBasicAuth{Username: user, Password: password}
+	}
+	cfg.Transport = http.DefaultTransport.(*http.Transport).Clone()
+	// The library would complete an own client's TLS from CONSUL_ variables.
+	if cfg.HttpClient, err = api.NewHttpClient(cfg.Transport, cfg.TLSConfig); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	c := &connection{address: cfg.Address, program: cmd.Root().Name()}
+	if c.Client, err = api.NewClient(&cfg); err != nil {
+		return nil, usageError("-http-addr: " + err.Error())
+	}
+	c.cfg = cfg
+	c.query = api.QueryOptions{AllowStale: o.stale, Datacenter: o.datacenter}
+	return c, nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func boolEnv(name string, otherwise bool) (bool, error) {
+	v := env(name)
+	if v == "" {
+		return otherwise, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, usageError(fmt.Sprintf("SKERRY_%s: %q is neither true nor false", name, v))
+	}
+	return b, nil
+}
+
+// options returns the query options of a request that ends with ctx.
+func (c *connection) options(ctx context.Context) *api.QueryOptions {
+	return c.query.WithContext(ctx)
+}
+
+// do sends a request that the library has no call for. A nil in sends no body, a
+// nil out takes none.
+func (c *connection) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	answer, err := c.open(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if out == nil {
+		return nil
+	}
+	return json.NewDecoder(answer).Decode(out)
+}
+
+// open sends a request and returns the body of its answer, to be read as it comes.
+func (c *connection) open(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	if c.query.Datacenter != "" {
+		query.Set("dc", c.query.Datacenter)
+	}
+	if c.query.AllowStale && method == http.MethodGet {
+		query.Set("stale", "")
+	}
+	u := url.URL{Scheme: c.cfg.Scheme, Host: c.cfg.Address, Path: c.cfg.PathPrefix + path, RawQuery: query.Encode()}
+	if strings.HasPrefix(c.address, "unix://") {
+		u.Host = "localhost"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if c.cfg.Token != "" {
+		req.Header.Set("X-Consul-Token", c.cfg.Token)
+	}
+	if a := c.cfg.HttpAuth; a != nil {
+		req.SetBasicAuth(a.Username, a.Password)
+	}
+	resp, err := c.cfg.HttpClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // a part of the message is better than none
+		return nil, api.StatusError{Code: resp.StatusCode, Body: strings.TrimSpace(string(b))}
+	}
+	return resp.Body, nil
+}
+
+// explained makes an error of a request one that tells its reader what to do.
+func (c *connection) explained(err error) error {
+	var status api.StatusError
+	var dial *net.OpError
+	var link *url.Error
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &status):
+		return fmt.Errorf("the agent at %s refused (%d): %s", c.address, status.Code, status.Body)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		reason := dial.Err.Error()
+		var call *os.SyscallError
+		if errors.As(dial.Err, &call) {
+			reason = call.Err.Error()
+		}
+		return fmt.Errorf("no agent answers at %s (%s): start one with \"%s agent -dev\", or name another with -http-addr or SKERRY_HTTP_ADDR",
+			c.address, reason, c.program)
+	case errors.As(err, &link):
+		return fmt.Errorf("asking the agent at %s: %w", c.address, link.Err)
+	}
+	return err
+}
+
+// client makes a command one that asks the agent: run gets the connection, and
+// its errors are explained.
+func client(cmd *cobra.Command, run func(ctx context.Context, c *connection, args []string, out io.Writer) error) *cobra.Command {
+	var o clientOptions
+	o.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := o.connect(cmd)
+		if err != nil {
+			return err
+		}
+		defer c.cfg.HttpClient.CloseIdleConnections()
+		return c.explained(run(cmd.Context(), c, args, cmd.OutOrStdout()))
+	}
+	return cmd
+}

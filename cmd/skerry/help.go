@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// clientFlag marks the flags that every client command has, so that help shows
+// the command's own before them.
+const clientFlag = "skerry_client"
+
+var longDash = regexp.MustCompile(`(?m)^(\s*)(-\w, )?\s*--`)
+
+// help prints what a command is for. Flags are shown with one dash, as Consul's
+// users write them; two work as well.
+func help(cmd *cobra.Command, _ []string) {
+	w := cmd.OutOrStdout()
+	use := cmd.UseLine()
+	if cmd.HasAvailableSubCommands() {
+		use = cmd.CommandPath() + " <command> [flags]"
+	}
+	fmt.Fprintf(w, "Usage: %s\n\n", use)
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short
+	}
+	fmt.Fprintf(w, "%s\n", strings.TrimSpace(text))
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n\n%s\n", strings.TrimRight(cmd.Example, "\n"))
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprint(w, "\nCommands:\n\n")
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				fmt.Fprintf(tw, "  %s\t%s\n", c.Name(), c.Short)
+			}
+		}
+		tw.Flush()
+	}
+	own, client := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		switch {
+		case f.Annotations[clientFlag] != nil:
+			client.AddFlag(f)
+		case f.Name != "help":
+			own.AddFlag(f)
+		}
+	})
+	showFlags(w, "Flags", own)
+	showFlags(w, "Flags of all client commands", client)
+}
+
+func showFlags(w io.Writer, title string, flags *pflag.FlagSet) {
+	if flags.HasAvailableFlags() {
+		fmt.Fprintf(w, "\n%s:\n\n%s", title, longDash.ReplaceAllString(flags.FlagUsagesWrapped(100), "$1-"))
+	}
+}

@@ -1,0 +1,123 @@
+// Command skerry is the server, the node agent and the command line of Skerry.
+// Called as "consul", it answers to that name.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerryhq/skerry/cmd/skerry/singledash"
+)
+
+// commands is the table of subcommands. A new one is a file and a line here.
+var commands = []func() *cobra.Command{
+	newAgentCommand,
+	newBenchCommand,
+	newCatalogCommand,
+	newChecksCommand,
+	newExplainCommand,
+	newHealthCommand,
+	newInfoCommand,
+	newKeygenCommand,
+	newLeaveCommand,
+	newMaintCommand,
+	newMembersCommand,
+	newMonitorCommand,
+	newReloadCommand,
+	newRunCommand,
+	newServicesCommand,
+	newValidateCommand,
+	newVersionCommand,
+	newWatchCommand,
+}
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes one command line, whose first argument is the program's name, and
+// returns the exit code: 0, 1 after a failure, 2 for a command line that cannot
+// be understood, or what a command chose with [exitCode].
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(filepath.Base(args[0]))
+	understood := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.SetArgs(singledash.Rewrite(root, args[1:]))
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	var code exitCode
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case !understood || errors.As(err, &usage):
+		fmt.Fprintf(stderr, "%s: %v\nSee %q.\n", root.Name(), err, cmd.CommandPath()+" -help")
+		return 2
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	return 1
+}
+
+// exitCode ends the process with a code and without a message.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// usageError is a command line that parses and makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func newRoot(program string) *cobra.Command {
+	name, short := "skerry", "Skerry: a service registry that stays above the waves"
+	if strings.TrimSuffix(program, ".exe") == "consul" {
+		name, short = "consul", "Consul's command line, answered by Skerry"
+	}
+	root := &cobra.Command{
+		Use:           name,
+		Short:         short,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       versionString(),
+		RunE:          subcommandNeeded,
+		Args:          cobra.ArbitraryArgs,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetVersionTemplate(name + " {{.Version}}\n")
+	root.SetHelpFunc(help)
+	for _, command := range commands {
+		root.AddCommand(command())
+	}
+	return root
+}
+
+// group returns a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: subcommandNeeded}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func subcommandNeeded(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		cmd.SetOut(cmd.ErrOrStderr())
+		help(cmd, nil)
+		return exitCode(2)
+	}
+	message := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError(message)
+}

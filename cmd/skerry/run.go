@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/spf13/cobra"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cmd/skerry/sidecar"
+	"github.com/skerryhq/skerry/cmd/skerry/singledash"
+)
+
+// runOptions are the service that a program offers.
+type runOptions struct {
+	service                     serviceFlags
+	checkHTTP                   string
+	checkTCP                    bool
+	checkTTL, interval, timeout time.Duration
+	deregisterAfter, drain      time.Duration
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run -name NAME [flags] -- PROGRAM [ARGUMENT...]",
+		Short: "Run a program and keep it registered while it serves",
+		Long: `Run a program and keep it registered while it serves. It is registered once its
+port listens, and again when the agent has lost it. A signal to stop withdraws it
+first, and reaches the program after -drain. When the program ends, the service
+is withdrawn at once, and the program's exit code is returned.`,
+		Example: `  skerry run -name web -port 8080 -check-http /health -drain 2s -- ./server
+  skerry run -name worker -check-ttl 15s -- ./worker --queue mail`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	o.service.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.checkHTTP, "check-http", "", "check this `path` or URL by HTTP")
+	f.BoolVar(&o.checkTCP, "check-tcp", false, "check that the port takes connections")
+	f.DurationVar(&o.checkTTL, "check-ttl", 0, "make the service critical when this command is not heard of for this `time`")
+	f.DurationVar(&o.interval, "check-interval", 10*time.Second, "`time` between checks")
+	f.DurationVar(&o.timeout, "check-timeout", 0, "longest `time` of one check; default 10s")
+	f.DurationVar(&o.deregisterAfter, "deregister-after", 0, "withdraw the service when a check is critical for this `time`; default never")
+	f.DurationVar(&o.drain, "drain", 0, "`time` between the withdrawal and the signal to stop")
+	singledash.StopAtArgument(cmd)
+	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
+		return runProgram(ctx, c, o, args, cmd.InOrStdin(), out, cmd.ErrOrStderr())
+	})
+}
+
+func runProgram(ctx context.Context, c *connection, o runOptions, program []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	r, err := o.registration()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, sidecar.PassedOn...)
+	defer signal.Stop(signals)
+	so := sidecar.Options{
+		Command: program, Stdin: stdin, Stdout: stdout, Stderr: stderr, Listens: o.listens(),
+		Registrar: &runRegistrar{c: c, registration: r, ttl: o.checkTTL > 0}, Drain: o.drain, Signals: signals,
+		Log: slog.New(slog.NewTextHandler(stderr, nil)).With("service", r.Instance.ID),
+	}
+	if o.checkTTL > 0 {
+		so.Every = min(2*time.Second, o.checkTTL/3)
+	}
+	code, err := sidecar.Run(ctx, so)
+	if err == nil && code != 0 {
+		err = exitCode(code)
+	}
+	return err
+}
+
+// listens are where the program may be found once it serves.
+func (o *runOptions) listens() []string {
+	if o.service.port == 0 {
+		return nil
+	}
+	port := strconv.Itoa(o.service.port)
+	out := []string{net.JoinHostPort("localhost", port)}
+	if o.service.address != "" {
+		out = append(out, net.JoinHostPort(o.service.address, port))
+	}
+	return out
+}
+
+func (o *runOptions) registration() (skerry.Registration, error) {
+	if o.service.name == "" {
+		return skerry.Registration{}, usageError("-name is needed: the name of the service")
+	}
+	if o.drain < 0 || o.checkTTL < 0 || o.interval <= 0 || o.timeout < 0 || o.deregisterAfter < 0 {
+		return skerry.Registration{}, usageError("times must not be negative, and -check-interval not 0")
+	}
+	i, err := o.service.instance()
+	if err != nil {
+		return skerry.Registration{}, err
+	}
+	host := first(i.Address, "127.0.0.1")
+	var checks []skerry.CheckDefinition
+	if (o.checkTCP || strings.HasPrefix(o.checkHTTP, "/")) && i.Port == 0 {
+		return skerry.Registration{}, usageError("-check-tcp and -check-http with a path need -port")
+	}
+	if o.checkHTTP != "" {
+		url := o.checkHTTP
+		if strings.HasPrefix(url, "/") {
+			url = "http://" + net.JoinHostPort(host, strconv.Itoa(i.Port)) + url
+		}
+		checks = append(checks, skerry.CheckDefinition{HTTP: url, Interval: o.interval, Timeout: o.timeout})
+	}
+	if o.checkTCP {
+		checks = append(checks, skerry.CheckDefinition{
+			TCP: net.JoinHostPort(host, strconv.Itoa(i.Port)), Interval: o.interval, Timeout: o.timeout,
+		})
+	}
+	if o.checkTTL > 0 {
+		checks = append(checks, skerry.CheckDefinition{ID: ttlCheckID(i.ID), TTL: o.checkTTL})
+	}
+	for n := range checks {
+		checks[n].DeregisterCriticalServiceAfter = o.deregisterAfter
+	}
+	return skerry.Registration{Instance: i, Checks: checks, ReplaceChecks: true}, nil
+}
+
+func ttlCheckID(service string) string { return "run:" + service }
+
+// runRegistrar keeps one service at the agent.
+type runRegistrar struct {
+	c            *connection
+	registration skerry.Registration
+	ttl          bool // the check of ttlCheckID is ours to refresh
+}
+
+func (r *runRegistrar) Register(ctx context.Context) error {
+	return r.c.explained(r.c.register(ctx, r.registration))
+}
+
+func (r *runRegistrar) Withdraw(ctx context.Context) error {
+	err := r.c.Agent().ServiceDeregisterOpts(r.registration.Instance.ID, r.c.options(ctx))
+	if missing(err) {
+		return nil
+	}
+	return r.c.explained(err)
+}
+
+func (r *runRegistrar) Confirm(ctx context.Context) (bool, error) {
+	id := r.registration.Instance.ID
+	var err error
+	if r.ttl {
+		err = r.c.Agent().UpdateTTLOpts(ttlCheckID(id), "", api.HealthPassing, r.c.options(ctx))
+	} else {
+		_, _, err = r.c.Agent().Service(id, r.c.options(ctx))
+	}
+	if missing(err) {
+		return false, nil
+	}
+	return err == nil, r.c.explained(err)
+}
+
+// missing reports whether the agent said that it does not know what was named.
+func missing(err error) bool {
+	var status api.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotFound
+}
