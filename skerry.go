@@ -10,7 +10,11 @@
 // words and its own.
 package skerry
 
-import "time"
+import (
+	"maps"
+	"net/netip"
+	"time"
+)
 
 // Health is the state of a check, and of an instance as the worst of its checks.
 type Health string
@@ -105,7 +109,29 @@ type Instance struct {
 	Meta              map[string]string   `json:"meta,omitempty"`
 	TaggedAddresses   map[string]Endpoint `json:"tagged_addresses,omitempty"`
 	EnableTagOverride bool                `json:"enable_tag_override,omitempty"`
-	Extra             *Extra              `json:"extra,omitempty"`
+	// TagAddress makes Tagged add the instance's own address, as an agent does.
+	TagAddress bool   `json:"tag_address,omitempty"`
+	Extra      *Extra `json:"extra,omitempty"`
+}
+
+// Tagged returns TaggedAddresses and, with TagAddress, the instance's own IP as
+// "lan_ipv4" and "wan_ipv4" (or "…_ipv6") where nothing else is tagged so. It is
+// worked out when it is asked for: as a map it would be the largest part of most
+// instances. The map must not be written to.
+func (i *Instance) Tagged() map[string]Endpoint {
+	ip, err := netip.ParseAddr(i.Address)
+	if !i.TagAddress || err != nil {
+		return i.TaggedAddresses
+	}
+	suffix := "_ipv6"
+	if ip.Is4() {
+		suffix = "_ipv4"
+	}
+	out := make(map[string]Endpoint, len(i.TaggedAddresses)+2)
+	out["lan"+suffix] = Endpoint{i.Address, i.Port}
+	out["wan"+suffix] = Endpoint{i.Address, i.Port}
+	maps.Copy(out, i.TaggedAddresses)
+	return out
 }
 
 // Extra holds what few instances carry, apart so that the many stay small.

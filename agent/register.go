@@ -38,6 +38,7 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.Ch
 	if i.ID == "" {
 		i.ID = i.Service
 	}
+	i.TagAddress = true
 	if i.Weights == (skerry.Weights{}) {
 		i.Weights = skerry.Weights{Passing: 1, Warning: 1}
 	}

@@ -42,7 +42,7 @@ func (q *request) localService(i *skerry.Instance) jsonLocalService {
 	return jsonLocalService{
 		Kind: x.Kind, ID: i.ID, Service: i.Service, Tags: tagsJSON(i.Tags), Meta: meta, Port: i.Port,
 		Ports: portsJSON(x.Ports), Address: i.Address, SocketPath: x.SocketPath,
-		TaggedAddresses: endpointsJSON(i.TaggedAddresses), Weights: jsonWeights(i.Weights),
+		TaggedAddresses: endpointsJSON(i.Tagged()), Weights: jsonWeights(i.Weights),
 		EnableTagOverride: i.EnableTagOverride, Proxy: x.Proxy, Connect: x.Connect,
 		Datacenter: q.t.cfg.Datacenter, Locality: localityJSON(x.Locality),
 	}

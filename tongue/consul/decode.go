@@ -161,7 +161,7 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 		DisableRedirects: c.DisableRedirects || c.DisableRedirectsSnake,
 		TCP:              c.TCP, TCPUseTLS: c.TCPUseTLS || c.TCPUseTLSSnake, UDP: c.UDP,
 		GRPC: c.GRPC, GRPCUseTLS: c.GRPCUseTLS || c.GRPCUseTLSSnake, H2PING: c.H2PING,
-		H2PingUseTLS: true, OSService: first(c.OSService, c.OSServiceSnake),
+		H2PingUseTLS: c.H2PING != "", OSService: first(c.OSService, c.OSServiceSnake),
 		TLSServerName: first(c.TLSServerName, c.TLSServerNameSnake), TLSSkipVerify: c.TLSSkipVerify || c.TLSSkipVerifySnake,
 		AliasNode: first(c.AliasNode, c.AliasNodeSnake), AliasService: first(c.AliasService, c.AliasServiceSnake),
 		Interval: time.Duration(c.Interval), Timeout: time.Duration(c.Timeout), TTL: time.Duration(c.TTL),
@@ -249,7 +249,12 @@ func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
 	if tagged == nil {
 		tagged = s.TaggedAddressesSnake
 	}
-	i.TaggedAddresses = taggedAddresses(tagged, s.Address, s.Port)
+	if len(tagged) > 0 {
+		i.TaggedAddresses = make(map[string]skerry.Endpoint, len(tagged))
+		for k, v := range tagged {
+			i.TaggedAddresses[k] = skerry.Endpoint(v)
+		}
+	}
 	i.Extra = instanceExtra(s.Kind, first(s.SocketPath, s.SocketPathSnake), s.Ports, s.Locality, s.Proxy, s.Connect)
 	r.Instance = i
 	bodies := s.Checks

@@ -201,7 +201,7 @@ func serviceJSON(i *skerry.Instance) jsonService {
 	x := extra(i)
 	return jsonService{
 		Kind: x.Kind, ID: i.ID, Service: i.Service, Tags: tagsJSON(i.Tags), Address: i.Address,
-		TaggedAddresses: endpointsJSON(i.TaggedAddresses), Meta: i.Meta, Port: i.Port,
+		TaggedAddresses: endpointsJSON(i.Tagged()), Meta: i.Meta, Port: i.Port,
 		Ports: portsJSON(x.Ports), SocketPath: x.SocketPath, Weights: jsonWeights(i.Weights),
 		EnableTagOverride: i.EnableTagOverride, Proxy: x.Proxy, Connect: x.Connect,
 		Locality: localityJSON(x.Locality), CreateIndex: i.Created, ModifyIndex: i.Modified,
@@ -255,7 +255,7 @@ func catalogServiceJSON(n *skerry.Node, i *skerry.Instance) jsonCatalogService {
 		ID: n.ID, Node: n.Name, Address: n.Address, Datacenter: n.Datacenter,
 		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 		ServiceKind: x.Kind, ServiceID: i.ID, ServiceName: i.Service, ServiceTags: tagsJSON(i.Tags),
-		ServiceAddress: i.Address, ServiceTaggedAddresses: endpointsJSON(i.TaggedAddresses),
+		ServiceAddress: i.Address, ServiceTaggedAddresses: endpointsJSON(i.Tagged()),
 		ServiceWeights: jsonWeights(i.Weights), ServiceMeta: meta, ServicePort: i.Port,
 		ServicePorts: portsJSON(x.Ports), ServiceSocketPath: x.SocketPath,
 		ServiceEnableTagOverride: i.EnableTagOverride, ServiceProxy: x.Proxy, ServiceConnect: x.Connect,

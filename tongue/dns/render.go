@@ -65,7 +65,7 @@ func entryAddresses(e *skerry.Entry) addresses {
 	if e.Instance.Address == "" {
 		return nodeAddresses(e.Node)
 	}
-	t := e.Instance.TaggedAddresses
+	t := e.Instance.Tagged()
 	return parseAddresses(e.Instance.Address, t["lan_ipv4"].Address, t["lan_ipv6"].Address)
 }
 
