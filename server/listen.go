@@ -145,3 +145,41 @@ func (s *httpServer) stop() {
 		s.server.Close()
 	}
 }
+
+// returned hands connections back to an http.Server, as if they were new.
+type returned struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newReturned() *returned {
+	return &returned{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *returned) put(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.done:
+		c.Close()
+	}
+}
+
+// Accept implements [net.Listener].
+func (l *returned) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (l *returned) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (l *returned) Addr() net.Addr { return &net.TCPAddr{} }

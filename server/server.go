@@ -237,7 +237,7 @@ func (s *Server) frontEnds() error {
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
 		Guard: s.table, Events: newEvents(s.agent), Coords: newCoordinates(), Process: (*process)(s),
-		Gatherer: s.metrics, Roots: newAuthority(),
+		Gatherer: s.metrics, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
 	s.registerMetrics()
 	t, err := consul.New(s.cfg.Consul, s.backend, s.metrics)
@@ -361,7 +361,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
 	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
-	for _, l := range s.lists.http {
+	back := newReturned()
+	s.backend.Lot.Return = back.put
+	for _, l := range append(s.lists.http, back) {
 		g.Go(func() error { return web.serve(l) })
 	}
 	for i := range s.lists.packets {
@@ -370,11 +372,13 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.agent.Run(inner); return nil })
 	g.Go(func() error { s.ledger.Run(inner); return nil })
 	g.Go(func() error { s.tick(inner); return nil })
+	g.Go(func() error { thrift(inner); return nil })
 	if s.cfg.WatchDir != "" {
 		g.Go(func() error { s.watchDir(inner); return nil })
 	}
 	g.Go(func() error {
 		<-inner.Done()
+		s.backend.Lot.Close()
 		web.stop()
 		return nil
 	})

@@ -28,27 +28,39 @@ func (q *request) block(topic skerry.Topic) error {
 	if q.p.index == 0 {
 		return nil
 	}
+	// A parked request outlives q: the closure must not hold it.
+	catalog, have := q.t.b.Catalog, q.p.index
 	return q.await(func() (bool, <-chan struct{}) {
-		index, changed := q.t.b.Catalog.Watch(topic)
-		return index > q.p.index || q.t.b.Catalog.Foreign(q.p.index), changed
+		index, changed := catalog.Watch(topic)
+		return index > have || catalog.Foreign(have), changed
 	})
 }
 
-// await waits until ready, asking again whenever its channel closes.
+// await waits until ready, asking again whenever its channel closes. It returns
+// errParked when the request goes on waiting elsewhere.
 func (q *request) await(ready func() (bool, <-chan struct{})) error {
 	done, changed := ready()
-	if done {
+	if done || q.resumed {
 		return nil
 	}
 	q.t.m.blocking.Inc()
 	defer q.t.m.blocking.Dec()
-	timer := time.NewTimer(q.waitTime())
+	wait := q.waitTime()
+	part := min(wait, parkAfter)
+	timer := time.NewTimer(part)
 	defer timer.Stop()
 	for {
 		select {
 		case <-changed:
 		case <-timer.C:
-			return nil
+			if wait -= part; wait <= 0 {
+				return nil
+			}
+			if q.park(wait, ready) {
+				return errParked
+			}
+			part = wait
+			timer.Reset(part)
 		case <-q.r.Context().Done():
 			return q.r.Context().Err()
 		}

@@ -14,6 +14,8 @@ type request struct {
 	route *route
 	rest  string // of the path, after a prefix route's
 	p     params
+	// resumed: the request was parked, and what it waited for has come
+	resumed bool
 }
 
 func (q *request) serve() {
@@ -44,7 +46,7 @@ func (q *request) serve() {
 		q.fail(q.bare(err))
 		return
 	}
-	if err := rt.do(q); err != nil {
+	if err := rt.do(q); err != nil && err != errParked {
 		q.fail(err)
 	}
 }

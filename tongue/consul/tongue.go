@@ -76,6 +76,7 @@ type Backend struct {
 	Coords    Coordinates
 	Process   Process
 	Gatherer  prometheus.Gatherer
+	Lot       *Lot                   // where requests are parked that wait for long; nil: nowhere
 	Roots     func() (RootCA, error) // the certificate authority that mesh clients wait for
 }
 
@@ -145,16 +146,20 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.notFound(w, r, path)
 		return
 	}
-	h := w.Header()
+	t.common(w.Header())
+	started := time.Now()
+	q := request{t: t, w: w, r: r, rest: rest, route: rt}
+	q.serve()
+	t.m.observe(rt, time.Since(started))
+}
+
+// common sets the headers of every answer.
+func (t *Tongue) common(h http.Header) {
 	h["Vary"] = varyEncoding
 	h["X-Consul-Default-Acl-Policy"] = aclAllow
 	for k, v := range t.cfg.Headers {
 		h.Set(k, v)
 	}
-	started := time.Now()
-	q := request{t: t, w: w, r: r, rest: rest, route: rt}
-	q.serve()
-	t.m.observe(rt, time.Since(started))
 }
 
 // find returns the route of a path, and what follows a prefix route's path.
