@@ -6,9 +6,6 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// tombstoneFor is how long a withdrawn owner's version is remembered.
-const tombstoneFor = 24 * time.Hour
-
 // Announce implements [skerry.Announcer].
 func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 	if err := validate(&a); err != nil {
@@ -19,7 +16,7 @@ func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 	now := t.cfg.Now()
 	o := t.owners[a.Owner]
 	if o == nil {
-		if tomb, ok := t.departed.tombs[a.Owner]; ok && now.Before(tomb.until) && !tomb.version.Less(a.Version) {
+		if t.departed.refuses(a.Owner, a.Version, now) {
 			return skerry.Stale, nil
 		}
 		if a.Set == nil {
@@ -44,10 +41,8 @@ func (t *Table) announceSet(o *owner, a *skerry.Announcement, now time.Time) (sk
 		return skerry.Stale, nil
 	}
 	t.renew(o, a.TTL, now)
-	if a.Version == o.version {
-		return skerry.Unchanged, nil
-	}
-	o.version = a.Version
+	// The same version is compared too: it is how a differing digest is mended.
+	o.version, o.digest = a.Version, 0
 	if t.apply(o, wholeSet(o, a.Set)) {
 		return skerry.Applied, nil
 	}
@@ -77,20 +72,23 @@ func (t *Table) Withdraw(id skerry.OwnerID) bool {
 	if o == nil {
 		return false
 	}
-	now := t.cfg.Now()
-	t.departed.tombs[id] = tombstone{version: o.version, until: now.Add(tombstoneFor)}
+	t.departed.bury(o, false, t.cfg.Now())
 	t.remove(o, skerry.CauseDeregistered)
 	return true
 }
 
 // remove takes an owner out of the table.
 func (t *Table) remove(o *owner, cause skerry.Cause) {
-	t.departed.cause = cause
-	t.apply(o, wholeSet(o, &skerry.Set{}))
-	t.departed.cause = skerry.CauseDeregistered
+	if o.lease.held {
+		t.guard.held--
+	}
 	t.leases.drop(o)
+	t.departed.cause = cause
+	c := &change{t: t, o: o}
+	c.run(wholeSet(o, &skerry.Set{}))
+	c.leaveNode()
+	t.departed.cause = skerry.CauseDeregistered
 	delete(t.owners, o.id)
-	t.leaveNode(o)
 }
 
 func validate(a *skerry.Announcement) error {
@@ -112,25 +110,50 @@ func validate(a *skerry.Announcement) error {
 	if s.Node == nil || s.Node.Name == "" {
 		return skerry.Errorf(skerry.Invalid, "node: a set needs a node with a name")
 	}
-	ids := make(map[string]bool, len(s.Instances))
-	for _, i := range s.Instances {
+	if err := validInstances(s.Instances); err != nil {
+		return err
+	}
+	return validChecks(s.Checks)
+}
+
+func validInstances(is []*skerry.Instance) error {
+	ids := seen{}
+	for _, i := range is {
 		switch {
 		case i == nil || i.ID == "" || i.Service == "":
 			return skerry.Errorf(skerry.Invalid, "services: an instance needs an id and a service name")
-		case ids[i.ID]:
+		case ids.twice(i.ID, len(is)):
 			return skerry.Errorf(skerry.Invalid, "services: the id %q is there twice; ids are unique within a node", i.ID)
 		}
-		ids[i.ID] = true
 	}
-	clear(ids)
-	for _, c := range s.Checks {
+	return nil
+}
+
+func validChecks(cs []*skerry.Check) error {
+	ids := seen{}
+	for _, c := range cs {
 		switch {
 		case c == nil || c.ID == "":
 			return skerry.Errorf(skerry.Invalid, "checks: a check needs an id")
-		case ids[c.ID]:
+		case ids.twice(c.ID, len(cs)):
 			return skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice; ids are unique within a node", c.ID)
 		}
-		ids[c.ID] = true
 	}
 	return nil
+}
+
+// seen finds an id that is there twice. Most announcements have one record: they
+// cost no map.
+type seen struct{ ids map[string]bool }
+
+func (s *seen) twice(id string, of int) bool {
+	if of < 2 {
+		return false
+	}
+	if s.ids == nil {
+		s.ids = make(map[string]bool, of)
+	}
+	was := s.ids[id]
+	s.ids[id] = true
+	return was
 }

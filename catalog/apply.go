@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -56,6 +55,11 @@ func (c *change) stamp() uint64 {
 // wait for is different. Called with mu held.
 func (t *Table) apply(o *owner, d *skerry.Delta) bool {
 	c := &change{t: t, o: o}
+	c.run(d)
+	return c.index != 0
+}
+
+func (c *change) run(d *skerry.Delta) {
 	if d.Node != nil {
 		c.setNode(d.Node)
 	}
@@ -74,7 +78,6 @@ func (t *Table) apply(o *owner, d *skerry.Delta) bool {
 	if c.wholeNode {
 		c.touchServices()
 	}
-	return c.index != 0
 }
 
 func (c *change) setNode(n *skerry.Node) {
@@ -83,76 +86,104 @@ func (c *change) setNode(n *skerry.Node) {
 	if old != nil && sameNode(old, n) {
 		return
 	}
+	if n.Created != 0 { // announced before: who reads older views reads it
+		again := *n
+		n = &again
+	}
 	n.Stamp = skerry.Stamp{Created: c.stamp(), Modified: c.index}
-	if old != nil && nodeKey(old.Name) == nodeKey(n.Name) {
+	switch {
+	case old == nil:
+		o.node = n
+		c.joinNode()
+	case nodeKey(old.Name) == nodeKey(n.Name):
 		n.Created = old.Created
 		o.node = n
-		c.touchNode()
-		t.touch(c.index, &t.topics.nodes)
-		c.wholeNode = true
-		return
-	}
-	// A set moves to a node of another name: its instances leave and come back.
-	var moved []*item
-	if old != nil {
-		for _, it := range o.items {
-			if it.instance != nil {
-				moved = append(moved, it)
-				c.unlist(it)
-			}
+		if o.at.owners[0] == o { // else nobody sees it
+			c.touchNode()
+			t.touch(c.index, &t.topics.nodes)
+			c.wholeNode = true
 		}
-		t.leaveNode(o)
+	default:
+		c.moveTo(n)
+	}
+}
+
+// moveTo moves the owner's set to a node of another name: its instances leave
+// and come back.
+func (c *change) moveTo(n *skerry.Node) {
+	o, from := c.o, c.o.at
+	var ids []string
+	for id, it := range o.items {
+		if it.instance == nil {
+			continue
+		}
+		ids = append(ids, id)
+		if it.listed {
+			c.unlist(it)
+		}
+	}
+	c.leaveNode()
+	for _, id := range ids {
+		c.relist(from, id)
 	}
 	o.node = n
-	t.joinNode(o, c.index)
-	for _, it := range moved {
-		c.list(it)
+	c.joinNode()
+	for _, id := range ids {
+		c.relist(o.at, id)
 	}
-	c.wholeNode = true
+	if len(o.checks) > 0 {
+		c.t.touch(c.index, &c.t.topics.checks)
+		c.wholeNode = true // its checks may judge others' instances
+	}
 }
 
 // joinNode puts the owner among those of its node's name.
-func (t *Table) joinNode(o *owner, index uint64) {
+func (c *change) joinNode() {
+	t, o, index := c.t, c.o, c.stamp()
 	key := nodeKey(o.node.Name)
 	n := t.nodes[key]
 	if n == nil {
 		n = &node{key: key}
-		n.topic.index = index
 		t.nodes[key] = n
 		t.touch(index, t.topics.absentOf("node/"+key))
-	} else if len(n.owners) > 0 {
+	} else {
 		// The node itself is not new: its other owners have announced it before.
 		o.node.Created = min(o.node.Created, n.record().Created)
 	}
-	i, _ := slices.BinarySearchFunc(n.owners, o, func(a, b *owner) int {
+	at, _ := slices.BinarySearchFunc(n.owners, o, func(a, b *owner) int {
 		if a.outranks(b) {
 			return -1
 		}
 		return 1
 	})
-	n.owners = slices.Insert(n.owners, i, o)
+	n.owners = slices.Insert(n.owners, at, o)
 	o.at = n
-	n.view.Store(nil)
-	t.touch(index, &n.topic, &t.topics.nodes)
+	c.touchNode()
+	if at == 0 { // its record is the node's from now on
+		t.touch(index, &t.topics.nodes)
+		c.wholeNode = c.wholeNode || len(n.owners) > 1
+	}
 }
 
-func (t *Table) leaveNode(o *owner) {
+// leaveNode takes the owner, whose instances are not listed any more, from its node.
+func (c *change) leaveNode() {
+	t, o, index := c.t, c.o, c.stamp()
 	n := o.at
-	if n == nil {
-		return
-	}
+	first := n.owners[0] == o
+	c.touchNode()
 	o.at = nil
 	n.owners = slices.DeleteFunc(n.owners, func(p *owner) bool { return p == o })
-	n.view.Store(nil)
-	index := t.next()
-	t.touch(index, &n.topic, &t.topics.nodes, &t.topics.all)
+	if first {
+		t.touch(index, &t.topics.nodes)
+	}
 	if len(n.owners) == 0 {
 		delete(t.nodes, n.key)
 		t.retire(index, &n.topic, t.topics.absentOf("node/"+n.key))
 		return
 	}
-	c := &change{t: t, o: n.owners[0], index: index}
-	c.touchServices()
+	if first || len(o.checks) > 0 {
+		t.touchServicesOf(n, index)
+	}
 }
 
 func (c *change) touchNode() {
@@ -161,20 +192,22 @@ func (c *change) touchNode() {
 }
 
 // touchServices marks every service on the owner's node as changed.
-func (c *change) touchServices() {
-	for _, o := range c.o.at.owners {
+func (c *change) touchServices() { c.t.touchServicesOf(c.o.at, c.stamp()) }
+
+func (t *Table) touchServicesOf(n *node, index uint64) {
+	for _, o := range n.owners {
 		for _, it := range o.items {
-			if it.instance != nil {
-				c.touchService(it.instance.Service)
+			if it.listed {
+				t.touchService(it.instance.Service, index)
 			}
 		}
 	}
 }
 
-func (c *change) touchService(name string) {
-	if s := c.t.service(name); s != nil {
+func (t *Table) touchService(name string, index uint64) {
+	if s := t.service(name); s != nil {
 		s.view.Store(nil)
-		c.t.touch(c.stamp(), &s.topic)
+		t.touch(index, &s.topic)
 	}
 }
 
@@ -199,22 +232,22 @@ func (c *change) setInstance(i *skerry.Instance) {
 	if old != nil && sameInstance(old, i) {
 		return
 	}
+	if i.Created != 0 {
+		again := *i
+		i = &again
+	}
 	i.Stamp = skerry.Stamp{Created: c.stamp(), Modified: c.index}
 	if old != nil {
 		i.Created = old.Created
 	}
-	if old != nil && old.Service == i.Service {
-		it.instance = i
-		c.touchService(i.Service)
-		if !slices.Equal(old.Tags, i.Tags) {
-			c.t.touch(c.index, &c.t.topics.services)
-		}
+	if it.listed && old.Service == i.Service {
+		c.replace(it, i)
 	} else {
-		if old != nil {
+		if it.listed {
 			c.unlist(it)
 		}
 		it.instance = i
-		c.list(it)
+		c.relist(c.o.at, i.ID)
 	}
 	c.touchNode()
 }
@@ -224,21 +257,27 @@ func (c *change) removeInstance(id string) {
 	if it == nil || it.instance == nil {
 		return
 	}
-	c.stamp()
-	c.unlist(it)
+	c.touchNode()
+	if it.listed {
+		c.unlist(it)
+	}
 	it.instance = nil
 	c.drop(it)
-	c.touchNode()
+	c.relist(c.o.at, id)
 }
 
 func (c *change) setCheck(k *skerry.Check) {
+	if k.Created != 0 {
+		again := *k
+		k = &again
+	}
 	old := c.o.checks[k.ID]
 	if old != nil && sameCheck(old, k) {
 		if old.Output != k.Output || !old.Since.Equal(k.Since) {
-			// Readers see the new output; it wakes nobody.
+			// Readers see the new output soon; it wakes nobody.
 			k.Stamp = old.Stamp
 			c.storeCheck(k)
-			c.forget(k.ServiceID)
+			c.outdate(k.ServiceID)
 		}
 		return
 	}
@@ -250,13 +289,13 @@ func (c *change) setCheck(k *skerry.Check) {
 		}
 	}
 	c.storeCheck(k)
-	c.touchChecked(k.ServiceID)
+	c.touchChecked(k)
 }
 
 func (c *change) storeCheck(k *skerry.Check) {
 	c.o.checks[k.ID] = k
 	it := c.item(k.ServiceID)
-	at, found := slices.BinarySearchFunc(it.checks, k.ID, func(a *skerry.Check, id string) int { return cmp.Compare(a.ID, id) })
+	at, found := slices.BinarySearchFunc(it.checks, k.ID, compareCheckID)
 	// Views hold the old slice: replace it, never write into it.
 	checks := make([]*skerry.Check, 0, len(it.checks)+1)
 	checks = append(append(checks, it.checks[:at]...), k)
@@ -281,46 +320,32 @@ func (c *change) removeCheck(id string) {
 		}
 	}
 	it.checks = checks
-	c.touchChecked(k.ServiceID)
+	c.touchChecked(k)
 	c.drop(it)
 }
 
-// touchChecked marks what a check of this service ID (or of the node) judges.
-func (c *change) touchChecked(serviceID string) {
+// touchChecked marks what a check judges, and what another owner's check of the
+// same ID does: one of them hides the other.
+func (c *change) touchChecked(k *skerry.Check) {
 	c.t.touch(c.stamp(), &c.t.topics.checks)
 	c.touchNode()
+	c.touchJudged(k.ServiceID)
+	for _, o := range c.o.at.owners {
+		if other := o.checks[k.ID]; o != c.o && other != nil && other.ServiceID != k.ServiceID {
+			c.touchJudged(other.ServiceID)
+		}
+	}
+}
+
+// touchJudged marks what checks of this service ID (or of the node) judge.
+func (c *change) touchJudged(serviceID string) {
 	if serviceID == "" {
 		c.wholeNode = true
 		return
 	}
 	for _, o := range c.o.at.owners {
-		if it := o.items[serviceID]; it != nil && it.instance != nil {
-			c.touchService(it.instance.Service)
+		if it := o.items[serviceID]; it != nil && it.listed {
+			c.t.touchService(it.instance.Service, c.index)
 		}
 	}
-}
-
-// forget drops the views that show a check's output, without waking anybody.
-func (c *change) forget(serviceID string) {
-	c.o.at.view.Store(nil)
-	for _, o := range c.o.at.owners {
-		for id, it := range o.itemsOf(serviceID) {
-			if it.instance != nil && (serviceID == "" || id == serviceID) {
-				if s := c.t.service(it.instance.Service); s != nil {
-					s.view.Store(nil)
-				}
-			}
-		}
-	}
-}
-
-// itemsOf returns the items that a check of serviceID judges: one, or all.
-func (o *owner) itemsOf(serviceID string) map[string]*item {
-	if serviceID == "" {
-		return o.items
-	}
-	if it := o.items[serviceID]; it != nil {
-		return map[string]*item{serviceID: it}
-	}
-	return nil
 }

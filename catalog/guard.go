@@ -41,16 +41,29 @@ func (g Guard) withDefaults() Guard {
 // lost within the window.
 type guardState struct {
 	held   int
-	recent map[guardKey][]time.Time
+	recent map[guardKey][]loss // oldest first
+}
+
+type loss struct {
+	owner skerry.OwnerID
+	at    time.Time
 }
 
 // guardKey is what failures are counted by: a service, in all or in one zone.
 type guardKey struct{ service, zone string }
 
-func keysOf(o *owner, it *item) []guardKey {
-	keys := []guardKey{{service: it.instance.Service}}
-	if l := o.node.Locality; l != nil && l.Zone != "" {
-		keys = append(keys, guardKey{it.instance.Service, l.Zone})
+// keysOf returns what an owner's loss counts for, each once however many
+// instances of a service it has.
+func keysOf(o *owner) map[guardKey]bool {
+	keys := map[guardKey]bool{}
+	for _, it := range o.items {
+		if it.instance == nil {
+			continue
+		}
+		keys[guardKey{service: it.instance.Service}] = true
+		if l := o.node.Locality; l != nil && l.Zone != "" {
+			keys[guardKey{it.instance.Service, l.Zone}] = true
+		}
 	}
 	return keys
 }
@@ -76,19 +89,14 @@ func (t *Table) judge(due []*owner, now time.Time) []skerry.OwnerID {
 }
 
 func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
-	for _, it := range o.items {
-		if it.instance == nil {
-			continue
+	for key := range keysOf(o) {
+		verdict, ok := known[key]
+		if !ok {
+			verdict = t.tooMany(key, now)
+			known[key] = verdict
 		}
-		for _, key := range keysOf(o, it) {
-			verdict, ok := known[key]
-			if !ok {
-				verdict = t.tooMany(key, now)
-				known[key] = verdict
-			}
-			if verdict {
-				return true
-			}
+		if verdict {
+			return true
 		}
 	}
 	return false
@@ -103,7 +111,12 @@ func (t *Table) tooMany(key guardKey, now time.Time) bool {
 		return false
 	}
 	t.guard.forget(key, now.Add(-t.cfg.Guard.Window))
-	silent := len(t.guard.recent[key])
+	silent := 0
+	for _, l := range t.guard.recent[key] {
+		if t.owners[l.owner] == nil { // it has not come back
+			silent++
+		}
+	}
 	total := silent
 	seen := map[*owner]bool{}
 	for _, it := range s.items {
@@ -121,28 +134,30 @@ func (t *Table) tooMany(key guardKey, now time.Time) bool {
 }
 
 func (g *guardState) forget(key guardKey, before time.Time) {
-	times := g.recent[key]
-	for len(times) > 0 && times[0].Before(before) {
-		times = times[1:]
+	losses := g.recent[key]
+	for len(losses) > 0 && losses[0].at.Before(before) {
+		losses = losses[1:]
 	}
-	if len(times) == 0 {
+	if len(losses) == 0 {
 		delete(g.recent, key)
 		return
 	}
-	g.recent[key] = times
+	g.recent[key] = losses
+}
+
+func (g *guardState) sweep(before time.Time) {
+	for key := range g.recent {
+		g.forget(key, before)
+	}
 }
 
 func (t *Table) remember(o *owner, now time.Time) {
 	if t.guard.recent == nil {
-		t.guard.recent = map[guardKey][]time.Time{}
+		t.guard.recent = map[guardKey][]loss{}
 	}
-	for _, it := range o.items {
-		if it.instance != nil {
-			for _, key := range keysOf(o, it) {
-				t.guard.forget(key, now.Add(-t.cfg.Guard.Window))
-				t.guard.recent[key] = append(t.guard.recent[key], now)
-			}
-		}
+	for key := range keysOf(o) {
+		t.guard.forget(key, now.Add(-t.cfg.Guard.Window))
+		t.guard.recent[key] = append(t.guard.recent[key], loss{o.id, now})
 	}
 }
 
@@ -159,8 +174,8 @@ func (t *Table) hold(o *owner, now time.Time) {
 func (t *Table) showGuard(o *owner) {
 	c := &change{t: t, o: o}
 	for _, it := range o.items {
-		if it.instance != nil {
-			c.touchService(it.instance.Service)
+		if it.listed {
+			t.touchService(it.instance.Service, c.stamp())
 		}
 	}
 }

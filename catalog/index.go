@@ -30,7 +30,10 @@ func FirstIndex(now time.Time, tag uint8, last uint64) uint64 {
 	if first <= last {
 		first = (last>>startBits + 1) << startBits
 	}
-	return (first | uint64(tag)%indexStep) & maxIndex
+	if first > maxIndex-1<<48 { // in the year 2092, or last was nonsense
+		first = 1 << startBits
+	}
+	return first | uint64(tag)%indexStep
 }
 
 // Index returns the last index issued.

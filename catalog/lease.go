@@ -46,6 +46,8 @@ func (t *Table) renew(o *owner, ttl time.Duration, now time.Time) {
 	if ttl <= 0 {
 		return
 	}
+	// Who is heard first after a stall must not be dated into it.
+	t.leases.clock.Observe(now, t.cfg.TickEvery)
 	now = t.leases.clock.Effective(now)
 	fresh := o.lease.ttl == 0
 	if o.lease.held {
@@ -93,6 +95,7 @@ func (t *Table) Tick() []skerry.OwnerID {
 	if wall.Sub(t.leases.swept) > time.Minute {
 		t.leases.swept = wall
 		t.departed.sweep(wall)
+		t.guard.sweep(now.Add(-t.cfg.Guard.Window))
 	}
 	due := t.leases.takeDue(now)
 	if len(due) == 0 {
@@ -121,9 +124,7 @@ func (ls *leases) takeDue(now time.Time) []*owner {
 }
 
 func (t *Table) expire(o *owner) {
-	if o.lease.held {
-		t.guard.held--
-	}
+	t.departed.bury(o, true, t.cfg.Now())
 	t.remove(o, skerry.CauseExpired)
 }
 

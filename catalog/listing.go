@@ -3,6 +3,8 @@ package catalog
 import (
 	"cmp"
 	"slices"
+
+	"github.com/skerryhq/skerry"
 )
 
 func (t *Table) service(name string) *service {
@@ -16,16 +18,26 @@ func compareItems(a, b *item) int {
 	if c := cmp.Compare(a.owner.at.key, b.owner.at.key); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(a.id, b.id); c != 0 {
-		return c
+	return cmp.Compare(a.id, b.id)
+}
+
+// relist puts the record that wins among those of this ID on the node in the
+// list of its service, and takes the others out of theirs.
+func (c *change) relist(n *node, id string) {
+	var winner *item
+	for _, o := range n.owners {
+		it := o.items[id]
+		switch {
+		case it == nil || it.instance == nil:
+		case winner == nil:
+			winner = it
+		case it.listed:
+			c.unlist(it)
+		}
 	}
-	switch {
-	case a.owner == b.owner:
-		return 0
-	case a.owner.outranks(b.owner):
-		return -1
+	if winner != nil && !winner.listed {
+		c.list(winner)
 	}
-	return 1
 }
 
 // list puts an item among the instances of its service.
@@ -43,6 +55,8 @@ func (c *change) list(it *item) {
 	}
 	at, _ := slices.BinarySearchFunc(s.items, it, compareItems)
 	s.items = slices.Insert(s.items, at, it)
+	s.count(it.instance.Tags, 1)
+	it.listed = true
 	s.view.Store(nil)
 	t.touch(index, &s.topic)
 }
@@ -53,11 +67,10 @@ func (c *change) unlist(it *item) {
 	t, name := c.t, it.instance.Service
 	index := c.stamp()
 	s := t.service(name)
-	at, found := slices.BinarySearchFunc(s.items, it, compareItems)
-	if !found {
-		return
-	}
+	at, _ := slices.BinarySearchFunc(s.items, it, compareItems)
 	s.items = slices.Delete(s.items, at, at+1)
+	s.count(it.instance.Tags, -1)
+	it.listed = false
 	s.view.Store(nil)
 	if len(s.items) == 0 {
 		t.services.Delete(name)
@@ -72,10 +85,34 @@ func (c *change) unlist(it *item) {
 	}
 }
 
+// replace puts a new record of a listed item in place, of the same service.
+func (c *change) replace(it *item, i *skerry.Instance) {
+	s := c.t.service(i.Service)
+	old := it.instance
+	added := !s.uses(i.Tags)
+	s.count(i.Tags, 1)
+	s.count(old.Tags, -1)
+	it.instance = i
+	s.view.Store(nil)
+	c.t.touch(c.stamp(), &s.topic)
+	if added || !s.uses(old.Tags) {
+		c.t.touch(c.index, &c.t.topics.services)
+	}
+}
+
+// fewItems is up to how many items are looked through for a tag.
+const fewItems = 16
+
 // uses reports whether every tag is on some instance.
 func (s *service) uses(tags []string) bool {
 next:
 	for _, tag := range tags {
+		if s.tags != nil {
+			if s.tags[tag] == 0 {
+				return false
+			}
+			continue
+		}
 		for _, it := range s.items {
 			if slices.Contains(it.instance.Tags, tag) {
 				continue next
@@ -84,4 +121,24 @@ next:
 		return false
 	}
 	return true
+}
+
+// count follows the tags in use. It is called with the items as they are already.
+func (s *service) count(tags []string, n int) {
+	if s.tags == nil {
+		if len(s.items) > fewItems {
+			s.tags = map[string]int{}
+			for _, it := range s.items {
+				for _, tag := range it.instance.Tags {
+					s.tags[tag]++
+				}
+			}
+		}
+		return
+	}
+	for _, tag := range tags {
+		if s.tags[tag] += n; s.tags[tag] == 0 {
+			delete(s.tags, tag)
+		}
+	}
 }

@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"github.com/skerryhq/skerry"
 )
@@ -40,17 +42,35 @@ func (t *Table) makeAddressBook() *addressBook {
 		rec := n.record()
 		add(rec.Address, skerry.Owned{Node: rec})
 		for _, v := range rec.TaggedAddresses {
-			if v != rec.Address {
-				add(v, skerry.Owned{Node: rec})
-			}
-		}
-		for _, o := range n.owners {
-			for _, it := range o.items {
-				if it.instance != nil && it.instance.Address != "" {
-					add(it.instance.Address, skerry.Owned{Node: rec, Instance: it.instance})
-				}
-			}
+			add(v, skerry.Owned{Node: rec})
 		}
 	}
+	t.services.Range(func(_, s any) bool {
+		for _, it := range s.(*service).items {
+			if it.instance.Address != "" {
+				add(it.instance.Address, skerry.Owned{Node: it.owner.at.record(), Instance: it.instance})
+			}
+		}
+		return true
+	})
+	for addr, held := range book.owners {
+		slices.SortFunc(held, compareOwned)
+		book.owners[addr] = slices.Compact(held) // several tagged addresses may be one
+	}
 	return book
+}
+
+// compareOwned orders by node name; the node itself comes before its instances.
+func compareOwned(a, b skerry.Owned) int {
+	if c := cmp.Compare(a.Node.Name, b.Node.Name); c != 0 {
+		return c
+	}
+	return cmp.Compare(instanceID(a), instanceID(b))
+}
+
+func instanceID(o skerry.Owned) string {
+	if o.Instance == nil {
+		return ""
+	}
+	return o.Instance.ID
 }

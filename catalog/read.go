@@ -38,10 +38,7 @@ func (t *Table) buildView(s *service) *skerry.View {
 	}
 	v := &skerry.View{Service: s.name, Index: s.topic.index, Entries: make([]*skerry.Entry, 0, len(s.items))}
 	shared := map[*node][]*skerry.Check{}
-	for i, it := range s.items {
-		if i > 0 && s.items[i-1].id == it.id && s.items[i-1].owner.at == it.owner.at {
-			continue // the record before outranks it
-		}
+	for _, it := range s.items {
 		at := it.owner.at
 		nodeChecks, ok := shared[at]
 		if !ok {
@@ -77,12 +74,12 @@ func (t *Table) buildView(s *service) *skerry.View {
 func (n *node) checksOf(serviceID string) []*skerry.Check {
 	var out []*skerry.Check
 	merged := false
-	for _, o := range n.owners {
+	for rank, o := range n.owners {
 		it := o.items[serviceID]
 		if it == nil || len(it.checks) == 0 {
 			continue
 		}
-		if out == nil {
+		if rank == 0 {
 			out = it.checks
 			continue
 		}
@@ -90,12 +87,24 @@ func (n *node) checksOf(serviceID string) []*skerry.Check {
 			out, merged = slices.Clone(out), true
 		}
 		for _, c := range it.checks {
-			if at, found := slices.BinarySearchFunc(out, c.ID, compareCheckID); !found {
-				out = slices.Insert(out, at, c)
+			if n.outranked(rank, c.ID) {
+				continue
 			}
+			at, _ := slices.BinarySearchFunc(out, c.ID, compareCheckID)
+			out = slices.Insert(out, at, c)
 		}
 	}
 	return out
+}
+
+// outranked reports whether an owner before the one at rank has a check of this ID.
+func (n *node) outranked(rank int, checkID string) bool {
+	for _, o := range n.owners[:rank] {
+		if o.checks[checkID] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func compareCheckID(c *skerry.Check, id string) int { return cmp.Compare(c.ID, id) }

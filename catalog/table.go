@@ -19,12 +19,16 @@ import (
 type Config struct {
 	// FirstIndex is where the change counter begins: see [FirstIndex].
 	FirstIndex uint64
-	// Now and After are the clock; default time.Now and time.AfterFunc.
+	// Now and After are the clock; default time.Now and time.AfterFunc. After must
+	// not call the function before it returns.
 	Now   func() time.Time
 	After func(time.Duration, func())
 	// Coalesce is how long a change waits for others before watchers are woken;
 	// default 2 ms.
 	Coalesce time.Duration
+	// OutputEvery is how long readers may see the last output of a check; default
+	// 250 ms. Outputs change all the time, and each change costs new views.
+	OutputEvery time.Duration
 	// TickEvery is how often Tick will be called; default 250 ms. A longer gap
 	// counts as a stall of this process, for whose time nobody expires.
 	TickEvery time.Duration
@@ -36,17 +40,20 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.FirstIndex == 0 {
-		c.FirstIndex = FirstIndex(time.Now(), 0, 0)
-	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.FirstIndex == 0 {
+		c.FirstIndex = FirstIndex(c.Now(), 0, 0)
 	}
 	if c.After == nil {
 		c.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
 	if c.Coalesce == 0 {
 		c.Coalesce = 2 * time.Millisecond
+	}
+	if c.OutputEvery == 0 {
+		c.OutputEvery = 250 * time.Millisecond
 	}
 	if c.TickEvery == 0 {
 		c.TickEvery = 250 * time.Millisecond
@@ -73,6 +80,7 @@ type Table struct {
 	leases   leases
 	guard    guardState
 	topics   topics
+	outputs  outputs
 
 	addresses atomic.Pointer[addressBook]
 	nameList  atomic.Pointer[nameList]
@@ -122,6 +130,7 @@ type item struct {
 	id       string
 	instance *skerry.Instance
 	checks   []*skerry.Check // ordered by ID
+	listed   bool            // among the instances of its service: no other owner's record outranks it
 }
 
 // node is a node name with the owners that announced it.
@@ -130,6 +139,7 @@ type node struct {
 	owners []*owner // the one whose record wins first
 	topic  topic
 	view   atomic.Pointer[skerry.NodeView]
+	old    bool // the view shows an old output
 }
 
 func (n *node) record() *skerry.Node { return n.owners[0].node }
@@ -137,9 +147,11 @@ func (n *node) record() *skerry.Node { return n.owners[0].node }
 // service is a service name with its instances.
 type service struct {
 	name  string
-	items []*item // ordered by node, ID, precedence
+	items []*item        // ordered by node, ID
+	tags  map[string]int // how many have it; nil while they are few
 	topic topic
 	view  atomic.Pointer[skerry.View]
+	old   bool // the view shows an old output
 }
 
 // outranks says whose record of the same node and ID wins.

@@ -65,6 +65,7 @@ func (t *Table) flush() {
 		woken = append(woken, tp.waiting)
 		tp.waiting, tp.due = nil, false
 	}
+	clear(t.topics.due) // some belong to what is gone
 	t.topics.due, t.topics.scheduled = t.topics.due[:0], false
 	t.mu.Unlock()
 	for _, ch := range woken {

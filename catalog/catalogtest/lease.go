@@ -1,0 +1,119 @@
+package catalogtest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/catalog"
+)
+
+const ttl = 10 * time.Second
+
+// lost checks who was lost.
+func (w *world) lost(got []skerry.OwnerID, want ...skerry.OwnerID) {
+	w.Helper()
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		w.Errorf("lost are %v, want %v", got, want)
+	}
+}
+
+var leaseProofs = []proof{
+	{name: "silence longer than the TTL", test: func(w *world) {
+		a := w.lease("a", ttl, node("n")).with(inst("x", "web"))
+		a.announce()
+		w.lost(w.run(ttl - tickEvery))
+		w.shows("web", "n/x")
+		web := w.watch(skerry.TopicService, "web")
+		w.lost(w.run(2*tickEvery), "a")
+		w.wakes(web, "an expiry")
+		w.shows("web", "")
+		w.must(skerry.Resend, a.beat())
+		w.must(skerry.Applied, w.announce(a.whole())) // as it was: it did not withdraw
+		w.shows("web", "n/x")
+	}},
+	{name: "beats, announcements and answers keep it", test: func(w *world) {
+		a := w.lease("a", ttl, node("n")).with(inst("x", "web"))
+		a.announce()
+		for i, alive := range []func() skerry.Outcome{
+			a.beat, a.announce, func() skerry.Outcome { return w.announce(a.whole()) },
+			func() skerry.Outcome { return a.change(skerry.Delta{}) },
+			func() skerry.Outcome { w.c.Beat("a", 1); return skerry.Unchanged }, // it is alive, whatever it has
+		} {
+			w.lost(w.run(ttl * 2 / 3))
+			w.must(skerry.Unchanged, alive())
+			if i == 0 && w.c.Service("web").Cause != skerry.CauseNone {
+				w.Error("a beat changed the view")
+			}
+		}
+		w.lost(w.run(ttl*2/3 + tickEvery))
+		w.lost(w.run(ttl/3+tickEvery), "a")
+	}},
+	{name: "a late announcement does not revive the lost", test: func(w *world) {
+		a := w.lease("a", ttl, node("n")).with(inst("x", "web"))
+		a.announce()
+		late := a.whole()
+		a.announce()
+		w.run(2 * ttl)
+		w.must(skerry.Stale, w.announce(late))
+	}},
+	{name: "only leases expire", test: func(w *world) {
+		w.agent("a", node("n")).with(inst("x", "web")).announce()
+		w.external("e", node("m")).with(inst("y", "web")).announce()
+		w.lost(w.run(time.Hour))
+		w.shows("web", "m/y; n/x")
+	}},
+	{name: "a shorter and a longer TTL count from when they are told", test: func(w *world) {
+		a := w.lease("a", time.Hour, node("n"))
+		a.announce()
+		a.ttl = ttl
+		a.announce()
+		w.lost(w.run(ttl+tickEvery), "a")
+		a.announce()
+		a.ttl = time.Hour
+		a.announce()
+		w.lost(w.run(2 * ttl))
+	}},
+	{name: "many owners expire each in its time", test: func(w *world) {
+		for _, p := range []struct {
+			id  string
+			ttl time.Duration
+		}{{"c", 3 * time.Second}, {"a", time.Second}, {"d", 4 * time.Second}, {"b", 2 * time.Second}} {
+			w.lease(p.id, p.ttl, node(p.id)).with(inst("x", p.id)).announce()
+		}
+		w.c.Withdraw("c")
+		w.lost(w.run(time.Second+tickEvery), "a")
+		w.lost(w.run(time.Second), "b")
+		w.lost(w.run(time.Second))
+		w.lost(w.run(time.Second), "d")
+	}},
+	{name: "nobody expires for a stall of ours", test: func(w *world) {
+		a := w.lease("a", ttl, node("n"))
+		a.announce()
+		w.run(ttl / 2)
+		w.clock.pass(time.Hour) // no tick: we stood still
+		w.lost(w.c.Tick())
+		w.lost(w.run(ttl/2 - 2*tickEvery))
+		w.lost(w.run(4*tickEvery), "a")
+	}},
+	{name: "who is heard first after a stall has its TTL and no more", test: func(w *world) {
+		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
+		a.announce()
+		b.announce()
+		w.run(time.Second)
+		w.clock.pass(time.Hour)
+		w.must(skerry.Unchanged, a.beat()) // before the tick
+		w.lost(w.run(ttl-time.Second+2*tickEvery), "b")
+		w.lost(w.run(time.Second), "a")
+	}},
+	{name: "nobody expires while recovering", cfg: catalog.Config{Recover: time.Minute}, test: func(w *world) {
+		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
+		a.announce()
+		b.announce()
+		w.lost(w.run(time.Minute - 2*tickEvery))
+		w.must(skerry.Unchanged, a.beat())
+		w.lost(w.run(3*tickEvery), "b")
+		w.lost(w.run(ttl), "a")
+	}},
+}
