@@ -102,11 +102,13 @@ func (o *clientOptions) connect(cmd *cobra.Command) (*connection, error) {
 		user, password, _ := strings.Cut(auth, ":")
 		cfg.HttpAuth = &api.HttpBasicAuth{Username: user, Password: password}
 	}
+	// The library would complete the TLS of a client that it makes from CONSUL_
+	// variables, also where a SKERRY_ one says otherwise.
 	cfg.Transport = http.DefaultTransport.(*http.Transport).Clone()
-	// The library would complete an own client's TLS from CONSUL_ variables.
-	if cfg.HttpClient, err = api.NewHttpClient(cfg.Transport, cfg.TLSConfig); err != nil {
+	if cfg.Transport.TLSClientConfig, err = api.SetupTLSConfig(&cfg.TLSConfig); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
+	cfg.HttpClient = &http.Client{Transport: cfg.Transport}
 	c := &connection{address: cfg.Address, program: cmd.Root().Name()}
 	if c.Client, err = api.NewClient(&cfg); err != nil {
 		return nil, usageError("-http-addr: " + err.Error())

@@ -15,7 +15,9 @@ import (
 // the command's own before them.
 const clientFlag = "skerry_client"
 
-var longDash = regexp.MustCompile(`(?m)^(\s*)(-\w, )?\s*--`)
+// unindented takes away the room for one-letter flags, which no command has, and
+// one of the dashes.
+var unindented = regexp.MustCompile(`(?m)^ {6}(--)?`)
 
 // help prints what a command is for. Flags are shown with one dash, as Consul's
 // users write them; two work as well.
@@ -59,6 +61,11 @@ func help(cmd *cobra.Command, _ []string) {
 
 func showFlags(w io.Writer, title string, flags *pflag.FlagSet) {
 	if flags.HasAvailableFlags() {
-		fmt.Fprintf(w, "\n%s:\n\n%s", title, longDash.ReplaceAllString(flags.FlagUsagesWrapped(100), "$1-"))
+		fmt.Fprintf(w, "\n%s:\n\n%s", title, unindented.ReplaceAllStringFunc(flags.FlagUsagesWrapped(100), func(s string) string {
+			if strings.HasSuffix(s, "--") {
+				return "  -"
+			}
+			return s[5:]
+		}))
 	}
 }

@@ -116,6 +116,7 @@ func subcommandNeeded(cmd *cobra.Command, args []string) error {
 		return exitCode(2)
 	}
 	message := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		message += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/spf13/cobra"
@@ -31,8 +32,9 @@ func newMembersCommand() *cobra.Command {
 		}
 		t := show.NewTable("Node", "Address", "Status", "Type", "Build", "DC")
 		for _, m := range members {
+			build, _, _ := strings.Cut(m.Tags["build"], ":") // a commit may follow
 			t.Add(m.Name, net.JoinHostPort(m.Addr, strconv.Itoa(int(m.Port))), memberStatus(m.Status),
-				memberType(m.Tags["role"]), m.Tags["build"], m.Tags["dc"])
+				memberType(m.Tags["role"]), build, m.Tags["dc"])
 		}
 		return t.Write(out, "no members")
 	})
