@@ -38,6 +38,29 @@ var moved = map[string]string{
 	"ui":                        "ui_config.enabled",
 	"ui_content_path":           "ui_config.content_path",
 	"http_api_response_headers": "http_config.response_headers",
+
+	"acl_datacenter":             "primary_datacenter",
+	"acl_default_policy":         "acl.default_policy",
+	"acl_down_policy":            "acl.down_policy",
+	"acl_ttl":                    "acl.token_ttl",
+	"acl_token":                  "acl.tokens.default",
+	"acl_agent_token":            "acl.tokens.agent",
+	"acl_agent_master_token":     "acl.tokens.agent_recovery",
+	"acl_master_token":           "acl.tokens.initial_management",
+	"acl_replication_token":      "acl.tokens.replication",
+	"acl_enable_key_list_policy": "acl.enable_key_list_policy",
+	"enable_acl_replication":     "acl.enable_token_replication",
+}
+
+// movedTo returns where an older key is now, or "".
+func movedTo(key string) string {
+	key = plainKey(key)
+	for old, to := range moved {
+		if plainKey(old) == key {
+			return to
+		}
+	}
+	return ""
 }
 
 const (
@@ -71,7 +94,7 @@ var ignored = map[reflect.Type][][2]string{
 		{"disableanonymoussignature", unused}, {"disablehostnodeid", unused}, {"version*", unused}, {"revision", unused},
 		{"builddate", unused}, {"enableagenttlsforchecks", unused}, {"nodelocalserviceid", unused},
 		{"enablecentralserviceconfig", mesh}, {"checkreapinterval", unused}, {"checkderegisterinterval*", unused}, {"uidir", unused},
-		{"consul", unused}, {"httpsproxy", unused}, {"enableacl*", gone}, {"acl*", gone}, {"idpermission", gone},
+		{"consul", unused}, {"httpsproxy", unused}, {"acl?*", gone},
 	},
 	reflect.TypeFor[Ports](): {
 		{"sidecarminport", mesh}, {"sidecarmaxport", mesh}, {"exposeminport", mesh}, {"exposemaxport", mesh}, {"proxyminport", mesh},
@@ -124,8 +147,8 @@ func ignoredKey(t reflect.Type, key string) (why string, ok bool) {
 func (d *decoder) modernised(root *value) *value {
 	var old, rest []member
 	for _, m := range root.members {
-		to, ok := moved[m.key]
-		if !ok || m.key == "ui" && gathers(m.value) {
+		to := movedTo(m.key)
+		if to == "" {
 			rest = append(rest, m)
 			continue
 		}
