@@ -3,7 +3,6 @@ package consul
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -33,14 +32,18 @@ type Lot struct {
 	mu     sync.Mutex
 	closed bool
 	parked map[*parking]struct{}
+	// waiting are the parked by the change that they wait for.
+	waiting map[<-chan struct{}]map[*parking]struct{}
+	end     chan struct{}
 }
 
 // parking is one parked request.
 type parking struct {
-	lot  *Lot
-	conn net.Conn
-	wait time.Duration
-	q    request
+	lot   *Lot
+	conn  net.Conn
+	wait  time.Duration
+	group <-chan struct{} // among those of Lot.waiting
+	q     request
 }
 
 // park takes the request's connection over. It reports false where that cannot
@@ -94,6 +97,9 @@ func (l *Lot) leave(p *parking) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.parked, p)
+	if group := l.waiting[p.group]; group != nil {
+		delete(group, p)
+	}
 }
 
 // Close drops all parked requests.
@@ -101,6 +107,9 @@ func (l *Lot) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	if l.end != nil {
+		close(l.end)
+	}
 	for p := range l.parked {
 		p.conn.Close()
 	}
@@ -109,12 +118,45 @@ func (l *Lot) Close() {
 // run waits for what the request waits for, answers, and gives the connection back.
 func (p *parking) run(ready func() (bool, <-chan struct{})) {
 	defer p.lot.leave(p)
-	q := &p.q
-	q.t.m.blocking.Inc()
-	defer q.t.m.blocking.Dec()
-	heard := make(chan readResult, 1)
-	go listen(p.conn, heard)
-	timer := time.NewTimer(p.wait)
+	blocking := p.q.t.m.blocking
+	blocking.Inc()
+	defer blocking.Dec()
+	if !p.await(ready) || p.answer() != nil || p.lot.Return == nil {
+		p.conn.Close()
+		return
+	}
+	p.lot.Return(p.conn)
+}
+
+// await reports whether the client is still there when its answer is due. It
+// waits by reading: what ends the wait is the read's deadline, set to the end of
+// the waiting time, and to the past by whoever sees the change.
+func (p *parking) await(ready func() (bool, <-chan struct{})) bool {
+	end := time.Now().Add(p.wait)
+	for {
+		p.conn.SetReadDeadline(end)
+		done, changed := ready()
+		if done || !time.Now().Before(end) {
+			break
+		}
+		p.lot.pokeOn(changed, p)
+		var one [1]byte
+		_, err := p.conn.Read(one[:])
+		if err == nil {
+			// The client sent its next request early: it is read in its turn.
+			p.conn = &prefixed{Conn: p.conn, head: []byte{one[0]}}
+			return p.awaitUnread(ready, end)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
+	}
+	return p.conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// awaitUnread is await for a connection with bytes that must stay unread.
+func (p *parking) awaitUnread(ready func() (bool, <-chan struct{}), end time.Time) bool {
+	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	for {
 		done, changed := ready()
@@ -125,50 +167,47 @@ func (p *parking) run(ready func() (bool, <-chan struct{})) {
 		case <-changed:
 			continue
 		case <-timer.C:
-		case r := <-heard:
-			if r.err != nil {
-				p.conn.Close()
-				return
-			}
-			// The client sent its next request early: it will be read in its turn.
-			p.conn = &prefixed{Conn: p.conn, head: []byte{r.b}}
-			heard = nil
-			continue
 		}
 		break
 	}
-	if heard != nil && !p.quiet(heard) {
+	return p.conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// pokeOn ends p's read when changed is closed. Those who wait for the same
+// change share one goroutine.
+func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
 		p.conn.Close()
 		return
 	}
-	if err := p.answer(); err != nil || p.lot.Return == nil {
-		p.conn.Close()
-		return
+	if l.waiting == nil {
+		l.waiting = map[<-chan struct{}]map[*parking]struct{}{}
+		l.end = make(chan struct{})
 	}
-	p.lot.Return(p.conn)
-}
-
-type readResult struct {
-	b   byte
-	err error
-}
-
-// listen reports the first byte that comes, or why none will.
-func listen(conn net.Conn, heard chan<- readResult) {
-	var one [1]byte
-	_, err := io.ReadFull(conn, one[:])
-	heard <- readResult{one[0], err}
-}
-
-// quiet ends listen and reports whether the client is still there.
-func (p *parking) quiet(heard <-chan readResult) bool {
-	p.conn.SetReadDeadline(time.Unix(1, 0))
-	r := <-heard
-	p.conn.SetReadDeadline(time.Time{})
-	if r.err == nil {
-		p.conn = &prefixed{Conn: p.conn, head: []byte{r.b}}
+	group := l.waiting[changed]
+	if group == nil {
+		group = map[*parking]struct{}{}
+		l.waiting[changed] = group
+		go l.poke(changed)
 	}
-	return r.err == nil || errors.Is(r.err, os.ErrDeadlineExceeded)
+	group[p] = struct{}{}
+	p.group = changed
+}
+
+func (l *Lot) poke(changed <-chan struct{}) {
+	select {
+	case <-changed:
+	case <-l.end:
+	}
+	l.mu.Lock()
+	group := l.waiting[changed]
+	delete(l.waiting, changed)
+	l.mu.Unlock()
+	for p := range group {
+		p.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // answerWithin is how long a client may take to read its answer.
