@@ -27,7 +27,7 @@ type Config struct {
 	// NodeMeta is metadata of this node, at most 64 pairs.
 	NodeMeta map[string]string `config:"node_meta,C"`
 	// Locality is where the node stands: region and zone.
-	Locality skerry.Locality `config:"locality,U"`
+	Locality skerry.Locality `config:"locality,U,later"`
 
 	// DataDir is the folder for what must outlive a restart; needed unless in dev mode.
 	DataDir string `config:"data_dir,C"`
@@ -38,7 +38,7 @@ type Config struct {
 	// Bootstrap lets this server start a cluster alone.
 	Bootstrap bool `config:"bootstrap,C"`
 	// BootstrapExpect is how many servers must be there before a cluster starts; 0 means one that exists is joined.
-	BootstrapExpect int `config:"bootstrap_expect,C"`
+	BootstrapExpect int `config:"bootstrap_expect,C,later"`
 	// Dev is set by [Source].Dev, not by a key: everything in one process, nothing kept.
 	Dev bool
 
@@ -59,7 +59,7 @@ type Config struct {
 	// AdvertiseAddrWANIPv6 is the IPv6 form of it.
 	AdvertiseAddrWANIPv6 string `config:"advertise_addr_wan_ipv6,C"`
 	// TranslateWANAddrs answers callers of other datacenters with WAN addresses.
-	TranslateWANAddrs bool `config:"translate_wan_addrs,C"`
+	TranslateWANAddrs bool `config:"translate_wan_addrs,C,later"`
 	// Addresses are where single protocols listen instead of client_addr.
 	Addresses Addresses `config:"addresses,C"`
 	// Ports are the ports of all listeners; -1 turns one off.
@@ -68,23 +68,23 @@ type Config struct {
 	UnixSockets UnixSockets `config:"unix_sockets,U"`
 
 	// RetryJoin are addresses to join, tried until one answers.
-	RetryJoin []string `config:"retry_join,C"`
+	RetryJoin []string `config:"retry_join,C,later"`
 	// RetryInterval is the pause between tries to join.
-	RetryInterval time.Duration `config:"retry_interval,C"`
+	RetryInterval time.Duration `config:"retry_interval,C,later"`
 	// RetryMaxAttempts is after how many tries the agent gives up; 0 means never.
-	RetryMaxAttempts int `config:"retry_max,C"`
+	RetryMaxAttempts int `config:"retry_max,C,later"`
 	// RetryJoinWAN are addresses of servers in other datacenters.
-	RetryJoinWAN []string `config:"retry_join_wan,C"`
+	RetryJoinWAN []string `config:"retry_join_wan,C,later"`
 	// RetryIntervalWAN is the pause between tries to join other datacenters.
-	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U"`
+	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U,later"`
 	// RetryMaxAttemptsWAN is after how many of these tries the agent gives up; 0 means never.
-	RetryMaxAttemptsWAN int `config:"retry_max_wan,U"`
+	RetryMaxAttemptsWAN int `config:"retry_max_wan,U,later"`
 	// RejoinAfterLeave joins the earlier cluster again after a leave.
-	RejoinAfterLeave bool `config:"rejoin_after_leave,U"`
+	RejoinAfterLeave bool `config:"rejoin_after_leave,U,later"`
 	// LeaveOnTerminate leaves on SIGTERM; default true for agents, false for servers.
-	LeaveOnTerminate bool `config:"leave_on_terminate,C"`
+	LeaveOnTerminate bool `config:"leave_on_terminate,C,later"`
 	// SkipLeaveOnInterrupt does not leave on SIGINT; default false for agents, true for servers.
-	SkipLeaveOnInterrupt bool `config:"skip_leave_on_interrupt,C"`
+	SkipLeaveOnInterrupt bool `config:"skip_leave_on_interrupt,C,later"`
 	// Encrypt is Consul's gossip key. There is no gossip here; the bus has TLS.
 	Encrypt string `config:"encrypt,C,later"`
 
@@ -102,18 +102,18 @@ type Config struct {
 	// Checks are checks of this node, or of a service by its service_id.
 	Checks []skerry.CheckDefinition `config:"checks,C,reload"`
 	// Watches are queries whose changes run a handler, in the form of Consul's api/watch.
-	Watches []Watch `config:"watches,C,reload"`
+	Watches []Watch `config:"watches,C,later"`
 
 	// EnableScriptChecks allows checks that run programs, also from the API.
 	EnableScriptChecks bool `config:"enable_script_checks,C"`
 	// EnableLocalScriptChecks allows them in configuration files only.
 	EnableLocalScriptChecks bool `config:"enable_local_script_checks,C"`
 	// DiscardCheckOutput keeps no output of checks.
-	DiscardCheckOutput bool `config:"discard_check_output,C,reload"`
+	DiscardCheckOutput bool `config:"discard_check_output,C"`
 	// CheckOutputMaxSize is the most output that is kept of a check, in bytes.
 	CheckOutputMaxSize int `config:"check_output_max_size,U"`
 	// CheckUpdateInterval is how long a change of a check's output alone may wait.
-	CheckUpdateInterval time.Duration `config:"check_update_interval,C"`
+	CheckUpdateInterval time.Duration `config:"check_update_interval,C,later"`
 
 	// LogLevel is the least level that is logged: trace, debug, info, warn or error.
 	LogLevel string `config:"log_level,C,reload"`
@@ -133,15 +133,15 @@ type Config struct {
 	SyslogFacility string `config:"syslog_facility,U,later"`
 
 	// DefaultQueryTime is how long a blocking query waits that names no time.
-	DefaultQueryTime time.Duration `config:"default_query_time,C"`
+	DefaultQueryTime time.Duration `config:"default_query_time,C,reload"`
 	// MaxQueryTime is the longest that a blocking query waits.
-	MaxQueryTime time.Duration `config:"max_query_time,C"`
+	MaxQueryTime time.Duration `config:"max_query_time,C,reload"`
 	// SessionTTLMin is the shortest TTL of a session.
 	SessionTTLMin time.Duration `config:"session_ttl_min,C,later"`
 	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
 	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
 	// LegacyAPI opens endpoints and answers that Consul has removed.
-	LegacyAPI bool `config:"legacy_api,S"`
+	LegacyAPI bool `config:"legacy_api,S,reload"`
 	// EnableDebug opens the profiling endpoints.
 	EnableDebug bool `config:"enable_debug,C"`
 	// DisableUpdateCheck is accepted: Skerry never asks for updates.
@@ -154,9 +154,9 @@ type Config struct {
 	// HTTP is how HTTP requests are taken.
 	HTTP HTTP `config:"http_config,C"`
 	// Limits protect the agent from too many or too large requests.
-	Limits Limits `config:"limits,C,reload"`
+	Limits Limits `config:"limits,C"`
 	// UI is the web interface.
-	UI UI `config:"ui_config,C"`
+	UI UI `config:"ui_config,C,later"`
 	// Telemetry is which metrics are shown and how.
 	Telemetry Telemetry `config:"telemetry,C"`
 	// TLS is the TLS of all listeners.
@@ -166,12 +166,12 @@ type Config struct {
 	// Autopilot looks after the set of servers.
 	Autopilot Autopilot `config:"autopilot,C,later"`
 	// Performance is what of Consul's timing has a meaning here.
-	Performance Performance `config:"performance,C"`
+	Performance Performance `config:"performance,C,later"`
 
 	// Guard holds owners that fall silent all at once.
 	Guard Guard `config:"guard,S"`
 	// Lease bounds what programs without an agent may announce.
-	Lease Lease `config:"lease,S"`
+	Lease Lease `config:"lease,S,later"`
 
 	set map[string]bool // the paths that a source named
 }

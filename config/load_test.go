@@ -213,11 +213,11 @@ func TestRestart(t *testing.T) {
 		want   []string
 	}{
 		{``, nil},
-		{`log_level = "debug" recursors = ["192.0.2.1"] limits { rpc_rate = 3 } service { name = "a" } discard_check_output = true`, nil},
+		{`log_level = "debug" recursors = ["192.0.2.1"] http_config { block_endpoints = ["/x"] } service { name = "a" }`, nil},
 		{`dns_config { node_ttl = "1s" service_ttl { a = "1s" } soa { refresh = 1 } }`, nil},
 		{`addresses { }`, nil},
 		{`ports { http = 1 } node_name = "other" guard { share = 0.1 }`, []string{"guard.share", "node_name", "ports.http"}},
-		{`node_meta { b = "2" }`, []string{"node_meta"}},
+		{`node_meta { b = "2" } limits { http_max_conns_per_client = 3 }`, []string{"limits.http_max_conns_per_client", "node_meta"}},
 	}
 	for _, tt := range tests {
 		a := load(t, Source{HCL: []string{base}})

@@ -13,9 +13,9 @@ type Addresses struct {
 	// HTTPS is where the HTTP API is with TLS.
 	HTTPS string `config:"https,C"`
 	// GRPC is where gRPC is.
-	GRPC string `config:"grpc,C"`
+	GRPC string `config:"grpc,C,later"`
 	// GRPCTLS is where gRPC is with TLS.
-	GRPCTLS string `config:"grpc_tls,C"`
+	GRPCTLS string `config:"grpc_tls,C,later"`
 }
 
 // Ports are port numbers; 0 or less turns a listener off.
@@ -27,9 +27,9 @@ type Ports struct {
 	// HTTPS is its port with TLS.
 	HTTPS int `config:"https,C"`
 	// GRPC is the port of gRPC; 8502 in dev mode.
-	GRPC int `config:"grpc,C"`
+	GRPC int `config:"grpc,C,later"`
 	// GRPCTLS is its port with TLS; default 8503 on servers, else -1.
-	GRPCTLS int `config:"grpc_tls,C"`
+	GRPCTLS int `config:"grpc_tls,C,later"`
 	// SerfLAN is where agents of this datacenter reach each other.
 	SerfLAN int `config:"serf_lan,C"`
 	// SerfWAN is where servers of other datacenters reach this one.
@@ -97,17 +97,17 @@ type SOA struct {
 // HTTP is how HTTP requests are taken.
 type HTTP struct {
 	// BlockEndpoints are path prefixes that answer 403.
-	BlockEndpoints []string `config:"block_endpoints,U"`
+	BlockEndpoints []string `config:"block_endpoints,U,reload"`
 	// ResponseHeaders are added to every answer.
-	ResponseHeaders map[string]string `config:"response_headers,U"`
+	ResponseHeaders map[string]string `config:"response_headers,U,reload"`
 	// AllowWriteHTTPFrom are CIDR ranges; others may only read. Empty: everyone may write.
-	AllowWriteHTTPFrom []string `config:"allow_write_http_from,U"`
+	AllowWriteHTTPFrom []string `config:"allow_write_http_from,U,reload"`
 	// MaxHeaderBytes is the most bytes of request headers; 0 means Go's 1 MiB.
 	MaxHeaderBytes int `config:"max_header_bytes,U"`
 	// UseCache allows ?cached.
-	UseCache bool `config:"use_cache,U"`
+	UseCache bool `config:"use_cache,U,later"`
 	// DiscoveryMaxStale makes discovery requests stale by default when above 0.
-	DiscoveryMaxStale time.Duration `config:"discovery_max_stale,U"`
+	DiscoveryMaxStale time.Duration `config:"discovery_max_stale,U,later"`
 }
 
 // Limits protect the agent. Rates are requests per second; -1 means no limit.
@@ -115,21 +115,21 @@ type Limits struct {
 	// HTTPMaxConnsPerClient is the most connections of one IP; 0 means no limit.
 	HTTPMaxConnsPerClient int `config:"http_max_conns_per_client,C"`
 	// HTTPSHandshakeTimeout is the longest a TLS handshake may take.
-	HTTPSHandshakeTimeout time.Duration `config:"https_handshake_timeout,U"`
+	HTTPSHandshakeTimeout time.Duration `config:"https_handshake_timeout,U,later"`
 	// RPCRate is how many requests this agent sends to servers.
-	RPCRate float64 `config:"rpc_rate,C"`
+	RPCRate float64 `config:"rpc_rate,C,later"`
 	// RPCMaxBurst is how many of these may come at once.
-	RPCMaxBurst int `config:"rpc_max_burst,C"`
+	RPCMaxBurst int `config:"rpc_max_burst,C,later"`
 	// RPCMaxConnsPerClient is the most connections of one agent to a server.
-	RPCMaxConnsPerClient int `config:"rpc_max_conns_per_client,U"`
+	RPCMaxConnsPerClient int `config:"rpc_max_conns_per_client,U,later"`
 	// RPCHandshakeTimeout is the longest a handshake with a server may take.
-	RPCHandshakeTimeout time.Duration `config:"rpc_handshake_timeout,U"`
+	RPCHandshakeTimeout time.Duration `config:"rpc_handshake_timeout,U,later"`
 	// RPCClientTimeout is the longest a request to a server may take, apart from its wait.
-	RPCClientTimeout time.Duration `config:"rpc_client_timeout,U"`
+	RPCClientTimeout time.Duration `config:"rpc_client_timeout,U,later"`
 	// KVMaxValueSize is the most bytes of a value in the key-value store.
-	KVMaxValueSize int `config:"kv_max_value_size,C"`
+	KVMaxValueSize int `config:"kv_max_value_size,C,later"`
 	// TxnMaxReqLen is the most bytes of a transaction.
-	TxnMaxReqLen int `config:"txn_max_req_len,C"`
+	TxnMaxReqLen int `config:"txn_max_req_len,C,later"`
 	// RequestLimits are for all requests together.
 	RequestLimits RequestLimits `config:"request_limits,C"`
 }
@@ -161,9 +161,9 @@ type Telemetry struct {
 	// MetricsPrefix begins every metric name.
 	MetricsPrefix string `config:"metrics_prefix,C"`
 	// PrefixFilter allows ("+prefix") or hides ("-prefix") metrics.
-	PrefixFilter []string `config:"prefix_filter,C,reload"`
+	PrefixFilter []string `config:"prefix_filter,C,later"`
 	// FilterDefault is for metrics that prefix_filter does not name.
-	FilterDefault bool `config:"filter_default,U"`
+	FilterDefault bool `config:"filter_default,U,later"`
 	// StatsdAddress is host:port of a statsd server.
 	StatsdAddress string `config:"statsd_address,U,later"`
 	// StatsiteAddress is host:port of a statsite server.
@@ -199,7 +199,7 @@ type Guard struct {
 	// Share is the part of a service's owners that may expire at once before they are held; 1 turns the guard off.
 	Share float64 `config:"share,S"`
 	// Least is how many must expire at least.
-	Least int `config:"least,S"`
+	Least int `config:"least,S,later"`
 	// Window is the time in which they are counted.
 	Window time.Duration `config:"window,S"`
 	// Hold is the longest time that one is held.

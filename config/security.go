@@ -10,31 +10,31 @@ type TLS struct {
 	// HTTPS is for the HTTPS API.
 	HTTPS TLSListener `config:"https,C"`
 	// GRPC is for gRPC with TLS.
-	GRPC TLSListener `config:"grpc,C"`
+	GRPC TLSListener `config:"grpc,C,later"`
 	// InternalRPC is for traffic between agents.
-	InternalRPC TLSListener `config:"internal_rpc,C"`
+	InternalRPC TLSListener `config:"internal_rpc,C,later"`
 }
 
 // TLSListener is the TLS of one listener.
 type TLSListener struct {
 	// CAFile is a PEM file of the authorities that callers' certificates must come from.
-	CAFile string `config:"ca_file,C,reload"`
+	CAFile string `config:"ca_file,C"`
 	// CAPath is a folder of such files.
-	CAPath string `config:"ca_path,C,reload"`
+	CAPath string `config:"ca_path,C,later"`
 	// CertFile is the PEM file of the certificate.
-	CertFile string `config:"cert_file,C,reload"`
+	CertFile string `config:"cert_file,C"`
 	// KeyFile is the PEM file of its key.
-	KeyFile string `config:"key_file,C,reload"`
+	KeyFile string `config:"key_file,C"`
 	// VerifyIncoming asks callers for a certificate.
 	VerifyIncoming bool `config:"verify_incoming,C"`
 	// VerifyOutgoing checks the certificates of those that are called.
-	VerifyOutgoing bool `config:"verify_outgoing,C"`
+	VerifyOutgoing bool `config:"verify_outgoing,C,later"`
 	// VerifyServerHostname checks that these are servers of the datacenter.
-	VerifyServerHostname bool `config:"verify_server_hostname,C"`
+	VerifyServerHostname bool `config:"verify_server_hostname,C,later"`
 	// TLSMinVersion is TLSv1_0, TLSv1_1, TLSv1_2 or TLSv1_3.
-	TLSMinVersion string `config:"tls_min_version,C"`
+	TLSMinVersion string `config:"tls_min_version,C,later"`
 	// TLSCipherSuites are names of Go's cipher suites, separated by commas.
-	TLSCipherSuites string `config:"tls_cipher_suites,U"`
+	TLSCipherSuites string `config:"tls_cipher_suites,U,later"`
 }
 
 // ACL is access control.
@@ -58,7 +58,7 @@ type ACL struct {
 	// EnableKeyListPolicy makes "list" a permission of its own for keys.
 	EnableKeyListPolicy bool `config:"enable_key_list_policy,U"`
 	// Tokens are what this agent acts with.
-	Tokens Tokens `config:"tokens,C,reload"`
+	Tokens Tokens `config:"tokens,C"`
 }
 
 // Tokens are the secrets that an agent acts with.
