@@ -33,6 +33,8 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SKERRY_HTTP_ADDR", "unix://"+filepath.Join(env.WorkDir, "http.sock"))
+			// The race detector waits a second at the end of every process otherwise.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"agent": startAgent},

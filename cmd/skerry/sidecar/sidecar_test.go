@@ -119,6 +119,7 @@ type session struct {
 func start(t *testing.T, what string, r *recorder, o Options) *session {
 	t.Helper()
 	t.Setenv("SIDECAR_TEST_PROGRAM", what)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else a program lingers for a second
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
