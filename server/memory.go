@@ -31,7 +31,7 @@ func thrift(ctx context.Context) {
 		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"},
-		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/cycles/total:gc-cycles"},
 	}
 	tick := time.NewTicker(thriftEvery)
 	defer tick.Stop()
@@ -49,7 +49,7 @@ func thrift(ctx context.Context) {
 		held := m[1].Value.Uint64() + m[2].Value.Uint64() + m[3].Value.Uint64()
 		// Goroutines that ended leave their stacks behind until the next collection.
 		held += m[4].Value.Uint64() - min(m[4].Value.Uint64(), m[5].Value.Uint64()*usualStack)
-		wasteful := held > live+live*headroomPercent/100+leastHeadroom || quiet.stale(m[6].Value.Uint64(), m[7].Value.Uint64())
+		wasteful := held > live+live*headroomPercent/100+leastHeadroom || quiet.stale(m[6].Value.Uint64(), m[1].Value.Uint64()-min(live, m[1].Value.Uint64()))
 		if wasteful && time.Since(released) > releaseEvery {
 			debug.FreeOSMemory()
 			released = time.Now()
@@ -71,8 +71,8 @@ func gcPercent(live uint64) int {
 // quietSince knows when nothing has been collected for a while although something
 // was allocated: what a burst left behind then looks as if it lived.
 type quietSince struct {
-	cycle, allocs uint64
-	at            time.Time
+	cycle uint64
+	at    time.Time
 }
 
 const (
@@ -80,9 +80,9 @@ const (
 	quietAllocs = 8 << 20 // bytes
 )
 
-func (q *quietSince) stale(cycle, allocs uint64) bool {
+func (q *quietSince) stale(cycle, allocated uint64) bool {
 	if cycle != q.cycle {
-		q.cycle, q.allocs, q.at = cycle, allocs, time.Now()
+		q.cycle, q.at = cycle, time.Now()
 	}
-	return allocs-q.allocs > quietAllocs && time.Since(q.at) > quietFor
+	return allocated > quietAllocs && time.Since(q.at) > quietFor
 }
