@@ -9,10 +9,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/consul"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -34,6 +37,7 @@ func main() {
 func run(ctx context.Context, address, service string) error {
 	config := consul.DefaultSDConfig
 	config.Server, config.Services = address, []string{service}
+	config.RefreshInterval = model.Duration(100 * time.Millisecond) // the longest pause between two looks
 	registry := prometheus.NewRegistry()
 	metrics := config.NewDiscovererMetrics(registry, discovery.NewRefreshMetrics(registry))
 	if err := metrics.Register(); err != nil {
@@ -55,6 +59,9 @@ func run(ctx context.Context, address, service string) error {
 			return nil
 		case groups := <-changes:
 			for _, g := range groups {
+				for _, target := range g.Targets {
+					maps.Copy(target, g.Labels) // what all of the group share
+				}
 				if err := out.Encode(g.Targets); err != nil {
 					return err
 				}
