@@ -13,7 +13,18 @@ type route struct {
 	// metaOnError endpoints send their index headers with an error too
 	metaOnError bool
 	legacyGet   bool // answers GET too where the old API is allowed
+	kind        kind
 }
+
+// kind says how far an endpoint goes; doc/coverage.md is made from it.
+type kind string
+
+const (
+	served kind = ""       // as Consul documents it
+	polite kind = "polite" // an honest answer for one server without a mesh
+	later  kind = "later"  // 501 until the quorum store is there
+	own    kind = "own"    // Skerry's
+)
 
 var (
 	get    = []string{http.MethodGet}
@@ -32,10 +43,10 @@ var routes = []route{
 	{path: "/v1/agent/monitor", methods: get, do: (*request).agentMonitor},
 	{path: "/v1/agent/reload", methods: put, do: (*request).agentReload},
 	{path: "/v1/agent/leave", methods: put, do: (*request).agentLeave},
-	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin},
-	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave},
+	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin, kind: polite},
+	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, kind: polite},
 	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance},
-	{path: "/v1/agent/token/", methods: put, do: (*request).aclDisabled},
+	{path: "/v1/agent/token/", methods: put, do: (*request).aclDisabled, kind: polite},
 	{path: "/v1/agent/services", methods: get, do: (*request).agentServices},
 	{path: "/v1/agent/service/", methods: get, do: (*request).agentService},
 	{path: "/v1/agent/service/register", methods: put, do: (*request).agentServiceRegister},
@@ -57,8 +68,8 @@ var routes = []route{
 	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true},
 	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true},
 	{path: "/v1/catalog/service/", methods: get, do: (*request).catalogService, metaOnError: true},
-	{path: "/v1/catalog/connect/", methods: get, do: (*request).emptyList},
-	{path: "/v1/catalog/gateway-services/", methods: get, do: (*request).emptyList},
+	{path: "/v1/catalog/connect/", methods: get, do: (*request).emptyList, kind: polite},
+	{path: "/v1/catalog/gateway-services/", methods: get, do: (*request).emptyList, kind: polite},
 	{path: "/v1/catalog/node/", methods: get, do: (*request).catalogNode, metaOnError: true},
 	{path: "/v1/catalog/node-services/", methods: get, do: (*request).catalogNodeServices, metaOnError: true},
 
@@ -66,8 +77,8 @@ var routes = []route{
 	{path: "/v1/health/checks/", methods: get, do: (*request).healthChecks, metaOnError: true},
 	{path: "/v1/health/state/", methods: get, do: (*request).healthState, metaOnError: true},
 	{path: "/v1/health/service/", methods: get, do: (*request).healthService},
-	{path: "/v1/health/connect/", methods: get, do: (*request).emptyList},
-	{path: "/v1/health/ingress/", methods: get, do: (*request).emptyList},
+	{path: "/v1/health/connect/", methods: get, do: (*request).emptyList, kind: polite},
+	{path: "/v1/health/ingress/", methods: get, do: (*request).emptyList, kind: polite},
 
 	{path: "/v1/status/leader", methods: get, do: (*request).statusLeader},
 	{path: "/v1/status/peers", methods: get, do: (*request).statusPeers},
@@ -82,32 +93,32 @@ var routes = []route{
 	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true},
 	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true},
 	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true},
-	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration},
-	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration},
-	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth},
-	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring},
-	{path: "/v1/operator/usage", methods: get, do: (*request).usage},
-	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true},
-	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true},
-	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true},
+	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, kind: polite},
+	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration, kind: polite},
+	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, kind: polite},
+	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring, kind: polite},
+	{path: "/v1/operator/usage", methods: get, do: (*request).usage, kind: polite},
+	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
+	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
+	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true, kind: polite},
 
-	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet, plain: true},
-	{path: "/v1/txn", methods: put, do: (*request).notYet},
-	{path: "/v1/session/create", methods: put, do: (*request).notYet},
-	{path: "/v1/session/destroy/", methods: put, do: (*request).notYet},
-	{path: "/v1/session/renew/", methods: put, do: (*request).notYet},
-	{path: "/v1/session/info/", methods: get, do: (*request).notYet},
-	{path: "/v1/session/node/", methods: get, do: (*request).notYet},
-	{path: "/v1/session/list", methods: get, do: (*request).notYet},
-	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).notYet},
-	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet},
-	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet},
-	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled},
-	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled},
+	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet, plain: true, kind: later},
+	{path: "/v1/txn", methods: put, do: (*request).notYet, kind: later},
+	{path: "/v1/session/create", methods: put, do: (*request).notYet, kind: later},
+	{path: "/v1/session/destroy/", methods: put, do: (*request).notYet, kind: later},
+	{path: "/v1/session/renew/", methods: put, do: (*request).notYet, kind: later},
+	{path: "/v1/session/info/", methods: get, do: (*request).notYet, kind: later},
+	{path: "/v1/session/node/", methods: get, do: (*request).notYet, kind: later},
+	{path: "/v1/session/list", methods: get, do: (*request).notYet, kind: later},
+	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).notYet, kind: later},
+	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet, kind: later},
+	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet, kind: later},
+	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled, kind: polite},
+	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled, kind: polite},
 
-	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet},
-	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner},
-	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain},
-	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard},
-	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease},
+	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own},
+	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own},
+	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own},
+	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own},
+	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own},
 }

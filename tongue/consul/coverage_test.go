@@ -1,0 +1,53 @@
+package consul
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write doc/coverage.md anew")
+
+const coveragePath = "../../doc/coverage.md"
+
+// TestCoverageTable holds doc/coverage.md to the table of routes.
+func TestCoverageTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# HTTP API coverage\n\nMade from the table of routes (`go test ./tongue/consul -run Coverage -update`).\n")
+	for _, part := range []struct {
+		kind  kind
+		title string
+	}{
+		{served, "Answered as Consul documents it"},
+		{own, "Skerry's own ([own-api.md](own-api.md))"},
+		{polite, "Answered politely: there is one server, no mesh, no ACLs yet"},
+		{later, "501 until the quorum store is there (the next release)"},
+	} {
+		fmt.Fprintf(&b, "\n## %s\n\n| path | methods |\n|---|---|\n", part.title)
+		for _, r := range routes {
+			if r.kind == part.kind {
+				path := r.path
+				if strings.HasSuffix(path, "/") {
+					path += "…"
+				}
+				fmt.Fprintf(&b, "| `%s` | %s |\n", path, strings.Join(r.methods, " "))
+			}
+		}
+	}
+	b.WriteString("\nEvery other path is 404. `OPTIONS` names an endpoint's methods; other methods are 405.\n")
+	if *update {
+		if err := os.WriteFile(coveragePath, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	have, err := os.ReadFile(coveragePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(have) != b.String() {
+		t.Error("doc/coverage.md is not what the routes say: run this test with -update")
+	}
+}
