@@ -1,7 +1,10 @@
 package consul
 
 import (
+	"fmt"
 	"net/http"
+	"net/netip"
+	"path"
 	"slices"
 	"strings"
 )
@@ -63,4 +66,54 @@ func (q *request) allow() {
 	if q.route.legacyGet && !q.t.cfg.LegacyAPI && q.r.Method == http.MethodGet {
 		q.w.Header().Set("X-Skerry-Hint", "GET changes nothing here, since a web page could send it; set legacy_api = true to allow it for old clients")
 	}
+}
+
+// cleanPath returns the path without "//", "/./" and "/../", and whether it was
+// clean already.
+func cleanPath(p string) (string, bool) {
+	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
+		return p, true
+	}
+	clean := path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean, clean == p
+}
+
+func redirect(w http.ResponseWriter, r *http.Request, to string) {
+	u := *r.URL
+	u.Path, u.RawPath = to, ""
+	http.Redirect(w, r, u.RequestURI(), http.StatusTemporaryRedirect)
+}
+
+// writeGate says which clients may use other methods than GET and OPTIONS.
+type writeGate []netip.Prefix
+
+func newWriteGate(networks []string) (writeGate, error) {
+	var g writeGate
+	for _, n := range networks {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return nil, fmt.Errorf("http_config.allow_write_http_from: %q is not a network like 10.0.0.0/8", n)
+		}
+		g = append(g, p)
+	}
+	return g, nil
+}
+
+func (g writeGate) allows(r *http.Request) bool {
+	if len(g) == 0 || r.Method == http.MethodGet || r.Method == http.MethodOptions {
+		return true
+	}
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return true // a unix socket
+	}
+	for _, p := range g {
+		if p.Contains(addr.Addr().Unmap()) {
+			return true
+		}
+	}
+	return false
 }
