@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -65,6 +64,7 @@ type Agent struct {
 	deadlines *deadlines
 	ttlDefs   map[ttlKey]*skerry.CheckDefinition
 	resume    map[string]time.Duration // until Start: the time left of TTL checks
+	last      *journal.Batch           // of the last record of an edit
 }
 
 // service is an instance with its checks; without instance, the node's checks.
@@ -91,6 +91,7 @@ const (
 	sourceAPI     source = ""        // one-by-one endpoints and whole sets by HTTP
 	sourceConfig  source = "config"  // configuration files
 	sourceProcess source = "process" // this process itself: never withdrawn
+	filePrefix           = "file:"   // and its name: a file in the watched folder
 )
 
 // New returns an agent that has nothing yet: open the ledger with it as the
@@ -123,10 +124,32 @@ func (a *Agent) Start(ledger *journal.Ledger) error {
 	defer a.edit.Unlock()
 	a.ledger = ledger
 	a.started = time.Now()
-	if err := a.openDeadlines(); err != nil {
+	moved, err := a.resumeDeadlines()
+	if err != nil {
 		return err
 	}
+	if err := a.announceRestored(moved); err != nil {
+		return fmt.Errorf("announce the restored set: %w", err)
+	}
+	var restored []*checkState
+	a.mu.RLock()
+	for _, cs := range a.checks {
+		if cs.def != nil {
+			restored = append(restored, cs)
+		}
+	}
+	a.mu.RUnlock()
+	for _, cs := range restored {
+		a.startCheck(cs, false)
+	}
+	clear(a.resume)
+	return nil
+}
+
+func (a *Agent) announceRestored(moved []*checkState) error {
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	// The clock may have gone back since the last start.
 	a.version = skerry.Version{Epoch: max(a.version.Epoch+1, uint64(a.started.UnixMilli())), Seq: 1}
 	for _, c := range a.cfg.NodeChecks {
 		a.place(&checkState{check: c, source: sourceProcess, slot: noSlot})
@@ -134,23 +157,17 @@ func (a *Agent) Start(ledger *journal.Ledger) error {
 	for _, i := range a.cfg.Own {
 		a.services[i.ID] = &service{instance: i, source: sourceProcess}
 	}
-	set := a.set()
-	ledger.Append(KeeperName, record{Epoch: a.version.Epoch})
+	a.ledger.Append(KeeperName, record{Epoch: a.version.Epoch})
+	for _, cs := range moved {
+		a.ledger.Append(KeeperName, record{Check: ptr(recordOf(cs))})
+	}
+	for _, cs := range a.checks {
+		a.noteReap(cs)
+	}
 	_, err := a.catalog.Announce(skerry.Announcement{
-		Owner: a.cfg.Owner, Kind: skerry.AgentOwner, Version: a.version, Set: set,
+		Owner: a.cfg.Owner, Kind: skerry.AgentOwner, Version: a.version, Set: a.set(),
 	})
-	restored := slices.Collect(maps.Values(a.checks))
-	a.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("announce the restored set: %w", err)
-	}
-	for _, cs := range restored {
-		if cs.def != nil {
-			a.startCheck(cs)
-		}
-	}
-	clear(a.resume)
-	return nil
+	return err
 }
 
 // set returns the whole set. Called with mu held.

@@ -7,21 +7,51 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/journal"
 )
 
 func (cs *checkState) isTTL() bool { return cs.def != nil && cs.check.Type == "ttl" }
 
 // startCheck tells the runner of a check; with the time left that it had when
-// this process ended, if it was restored.
-func (a *Agent) startCheck(cs *checkState) {
-	state := check.State{Result: check.Result{Status: cs.check.Status, Output: cs.check.Output}}
-	if left, ok := a.resume[cs.check.ID]; ok && cs.isTTL() {
-		state.Deadline = time.Now().Add(left)
-		a.deadlines.set(cs.slot, state.Deadline)
+// this process ended, if it was restored. Called with edit held.
+//
+// again: the runner may run a check of this ID already, whose last report can
+// come between our reading of the state and its Start. Then it starts once more.
+func (a *Agent) startCheck(cs *checkState, again bool) {
+	const most = 3 // a check that turns with every run ends it too
+	for range most {
+		a.mu.RLock()
+		c := cs.check
+		current := a.checks[c.ID] == cs
+		a.mu.RUnlock()
+		if !current {
+			return // replaced within the same edit
+		}
+		state := check.State{Result: check.Result{Status: c.Status, Output: c.Output}}
+		if left, ok := a.resume[c.ID]; ok && cs.isTTL() {
+			state.Deadline = time.Now().Add(left)
+			a.noteDeadline(cs, state.Deadline)
+		}
+		if err := a.runner.Start(c.ID, cs.def, state); err != nil {
+			a.log.Error("check cannot run", "check", c.ID, "error", err)
+			a.report(c.ID, check.Result{Status: skerry.Critical, Output: err.Error()})
+			return
+		}
+		a.mu.RLock()
+		same := cs.check == c
+		a.mu.RUnlock()
+		if same || !again {
+			return
+		}
 	}
-	if err := a.runner.Start(cs.check.ID, cs.def, state); err != nil {
-		a.log.Error("check cannot run", "check", cs.check.ID, "error", err)
-		a.report(cs.check.ID, check.Result{Status: skerry.Critical, Output: err.Error()})
+}
+
+// noteDeadline does nothing for a check that was replaced: its slot may be another's.
+func (a *Agent) noteDeadline(cs *checkState, deadline time.Time) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.checks[cs.check.ID] == cs {
+		a.deadlines.set(cs.slot, deadline)
 	}
 }
 
@@ -50,11 +80,15 @@ func (a *Agent) report(id string, r check.Result) {
 	cs.check = &c
 	if turned {
 		// The output alone is not worth a write: it comes again with the next run.
-		cs.batch = a.ledger.Append(KeeperName, record{State: &stateRecord{ID: id, Status: c.Status, Output: c.Output, Since: c.Since}})
+		cs.batch = a.logState(&c)
 		a.noteReap(cs)
 		a.wakeLocal()
 	}
 	a.announce(skerry.Delta{Checks: []*skerry.Check{&c}})
+}
+
+func (a *Agent) logState(c *skerry.Check) *journal.Batch {
+	return a.ledger.Append(KeeperName, record{State: &stateRecord{ID: c.ID, Status: c.Status, Output: c.Output, Since: c.Since}})
 }
 
 // UpdateTTL implements [skerry.Registrar]. A beat that changes nothing costs no
@@ -71,27 +105,41 @@ func (a *Agent) UpdateTTL(_ context.Context, id string, status skerry.Health, ou
 		return err
 	}
 	a.mu.RLock()
-	a.deadlines.set(cs.slot, deadline)
+	if a.checks[id] == cs {
+		a.deadlines.set(cs.slot, deadline)
+	}
 	batch := cs.batch
 	a.mu.RUnlock()
 	if batch == nil {
 		return nil
 	}
-	if err := wait(batch); err != nil {
-		return err
-	}
+	return a.settle(cs, batch)
+}
+
+// settle waits until the state of a check is on disk. If its write failed and
+// the journal works again it is written again: it may have come too late for the
+// snapshot that mended the journal.
+func (a *Agent) settle(cs *checkState, batch *journal.Batch) error {
+	err := wait(batch)
 	a.mu.Lock()
 	if cs.batch == batch {
 		cs.batch = nil
+		if err != nil && a.checks[cs.check.ID] == cs {
+			cs.batch = a.logState(cs.check)
+		}
 	}
+	again := cs.batch
 	a.mu.Unlock()
-	return nil
+	if err == nil || again == nil {
+		return err
+	}
+	return wait(again)
 }
 
 // runs reports whether a check is there already, with this definition.
 func (a *Agent) runs(cs *checkState) bool {
 	old := a.checks[cs.check.ID]
-	return old != nil && old.def != nil && old.source == cs.source && reflect.DeepEqual(old.def, cs.def) &&
+	return old != nil && old.def != nil && old.source == cs.source && sameDefinition(old.def, cs.def) &&
 		old.check.ServiceID == cs.check.ServiceID && old.check.Name == cs.check.Name && old.check.Notes == cs.check.Notes
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -14,12 +15,13 @@ import (
 // deadlines keeps when each TTL check runs out, so that after a kill -9 it comes
 // back with the time that it had left. A beat that changes nothing must not
 // write to disk, yet moves the deadline: so this is a memory-mapped file of
-// 8-byte slots, which outlives the process in the page cache, and which the
-// system writes back when it likes. After a power cut a deadline may be old; its
-// check then has a full TTL.
+// 8-byte words, which outlives the process in the page cache, and which the
+// system writes back when it likes. What another run of the system left there may
+// be old in parts and does not count: checks then have a full TTL.
 //
-// Slot 0 holds when this process was last known to run: the time left is counted
-// from there, since nobody can beat an agent that is down.
+// The first words are a head: when this process was last known to run, from where
+// the time left is counted, since nobody can beat an agent that is down; and the
+// system's run. Slots are counted from 1.
 type deadlines struct {
 	file *os.File // nil: keep nothing
 	mem  []byte
@@ -29,78 +31,59 @@ type deadlines struct {
 
 const (
 	noSlot        = int32(0)
-	slotSize      = 8
-	firstSlots    = 4096
+	maxSlot       = 1 << 24 // more is nonsense
+	wordSize      = 8
+	headWords     = 8 // alive, boot, and some in reserve; slot 1 follows
+	firstWords    = 4096
+	aliveWord     = 0
+	bootWord      = 1
 	deadlinesFile = "deadlines"
 )
 
-// openDeadlines maps the file and works out the time left of what was replayed.
-func (a *Agent) openDeadlines() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.deadlines = &deadlines{next: 1}
-	if a.cfg.Dir == "" {
-		return nil
+func openDeadlines(dir string) (*deadlines, error) {
+	d := &deadlines{next: 1}
+	if dir == "" {
+		return d, nil
 	}
-	d := a.deadlines
-	file, err := os.OpenFile(filepath.Join(a.cfg.Dir, deadlinesFile), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, deadlinesFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("open deadlines: %w", err)
+		return nil, fmt.Errorf("open deadlines: %w", err)
 	}
 	d.file = file
-	used := map[int32]*checkState{}
-	for _, cs := range a.checks {
-		switch {
-		case !cs.isTTL():
-			cs.slot = noSlot
-		case cs.slot > 0 && used[cs.slot] == nil:
-			used[cs.slot] = cs
-			d.next = max(d.next, cs.slot+1)
-		default:
-			cs.slot = noSlot
-		}
+	if err := d.grow(1); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open deadlines: %w", err)
 	}
-	if err := d.grow(d.next); err != nil {
-		return err
-	}
-	alive := d.get(0)
-	for slot, cs := range used {
-		left := d.get(slot).Sub(alive)
-		if alive.IsZero() || left <= 0 || left > cs.def.TTL {
-			left = cs.def.TTL
-			if cs.check.Status == "critical" {
-				left = 0 // it had run out
-			}
-		}
-		a.resume[cs.check.ID] = left
+	return d, nil
+}
+
+// take marks the slots that are in use after a replay, and frees the others.
+func (d *deadlines) take(used map[int32]*checkState) error {
+	for slot := range used {
+		d.next = max(d.next, slot+1)
 	}
 	for slot := int32(1); slot < d.next; slot++ {
 		if used[slot] == nil {
 			d.idle = append(d.idle, slot)
 		}
 	}
-	for _, cs := range a.checks {
-		if cs.isTTL() && cs.slot == noSlot {
-			cs.slot = d.alloc(time.Now().Add(cs.def.TTL))
-		}
-	}
-	d.touch(time.Now())
-	return nil
+	return d.grow(d.next)
 }
 
 // grow makes room for slots up to n.
 func (d *deadlines) grow(n int32) error {
-	size := max(firstSlots*slotSize, len(d.mem))
-	for size < int(n+1)*slotSize {
+	size := max(firstWords*wordSize, len(d.mem))
+	for size < (headWords+int(n))*wordSize {
 		size *= 2
 	}
 	if size == len(d.mem) {
 		return nil
 	}
 	if fi, err := d.file.Stat(); err == nil && fi.Size() > int64(size) {
-		size = int(fi.Size()) / slotSize * slotSize
+		size = int(min(fi.Size(), maxSlot*wordSize)) / wordSize * wordSize
 	}
-	if err := d.file.Truncate(int64(size)); err != nil {
+	// Allocated, not only made longer: a write to a hole on a full disk would kill us.
+	if err := allocate(d.file, int64(size)); err != nil {
 		return err
 	}
 	mem, err := syscall.Mmap(int(d.file.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
@@ -114,16 +97,16 @@ func (d *deadlines) grow(n int32) error {
 	return err
 }
 
-// alloc returns a slot that holds t. Called with mu held.
+// alloc returns a slot that holds t. Called with the agent's mu held.
 func (d *deadlines) alloc(t time.Time) int32 {
-	if d.file == nil {
+	if d.mem == nil {
 		return noSlot
 	}
 	slot := d.next
 	if n := len(d.idle); n > 0 {
 		slot, d.idle = d.idle[n-1], d.idle[:n-1]
 	} else {
-		if d.grow(slot) != nil {
+		if slot >= maxSlot || d.grow(slot) != nil {
 			return noSlot // a full disk: the check has a full TTL after a restart
 		}
 		d.next++
@@ -138,40 +121,55 @@ func (d *deadlines) free(slot int32) {
 	}
 }
 
-// set notes a deadline. Called with mu held, for reading at least: slots are
+// set notes a deadline. Called with mu held, for reading at least: words are
 // written whole and each by the beats of its own check.
 func (d *deadlines) set(slot int32, t time.Time) {
 	if slot != noSlot && d.mem != nil {
-		atomic.StoreInt64(d.at(slot), t.UnixNano())
+		atomic.StoreInt64(d.word(headWords+int(slot)-1), t.UnixNano())
 	}
 }
 
-// at returns a slot's word; the mapping is page-aligned, so it is aligned too.
-func (d *deadlines) at(slot int32) *int64 {
-	return (*int64)(unsafe.Pointer(&d.mem[int(slot)*slotSize]))
+// word returns a word of the file; the mapping is page-aligned, so it is aligned too.
+func (d *deadlines) word(n int) *int64 {
+	return (*int64)(unsafe.Pointer(&d.mem[n*wordSize]))
 }
 
-func (d *deadlines) get(slot int32) time.Time {
-	ns := atomic.LoadInt64(d.at(slot))
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns)
+// left returns how long a slot's check had when the process before ended. ok is
+// false if that is not known.
+func (d *deadlines) left(slot int32) (left time.Duration, ok bool) {
+	alive, at := *d.word(aliveWord), *d.word(headWords + int(slot) - 1)
+	return time.Duration(at - alive), alive != 0 && at != 0 && *d.word(bootWord) == bootID()
 }
 
 // touch notes that this process runs.
 func (d *deadlines) touch(now time.Time) {
 	if d.mem != nil {
-		atomic.StoreInt64(d.at(0), now.UnixNano())
+		atomic.StoreInt64(d.word(bootWord), bootID())
+		atomic.StoreInt64(d.word(aliveWord), now.UnixNano())
 	}
 }
 
 func (d *deadlines) close() error {
-	if d == nil || d.file == nil {
+	if d == nil || d.mem == nil {
 		return nil
 	}
 	d.touch(time.Now())
 	mem := d.mem
 	d.mem = nil
 	return errors.Join(syscall.Munmap(mem), d.file.Close())
+}
+
+var boot atomic.Int64
+
+// bootID tells this run of the system from others; where that cannot be told,
+// all are one.
+func bootID() int64 {
+	if id := boot.Load(); id != 0 {
+		return id
+	}
+	h := fnv.New64a()
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	h.Write(text)
+	boot.Store(int64(h.Sum64() | 1))
+	return boot.Load()
 }

@@ -16,6 +16,7 @@ type edit struct {
 	delta skerry.Delta
 	batch *journal.Batch
 	start []*checkState
+	again map[*checkState]bool // of start: a check of that ID may run already
 	stop  []string
 }
 
@@ -26,12 +27,14 @@ func (a *Agent) begin() (*edit, error) {
 		a.edit.Unlock()
 		return nil, skerry.Errorf(skerry.Unavailable, "the agent is starting")
 	}
+	a.mu.Lock()
+	// Asked with mu held: a snapshot that mends the journal has to wait for this edit.
 	if err := a.ledger.Broken(); err != nil {
+		a.mu.Unlock()
 		a.edit.Unlock()
 		return nil, skerry.Errorf(skerry.Unavailable, "the registration cannot be written to disk now: %w", err)
 	}
-	a.mu.Lock()
-	return &edit{a: a}, nil
+	return &edit{a: a, again: map[*checkState]bool{}}, nil
 }
 
 // abort gives up a change of which nothing was done yet.
@@ -41,7 +44,10 @@ func (e *edit) abort(err error) error {
 	return err
 }
 
-func (e *edit) log(r record) { e.batch = e.a.ledger.Append(KeeperName, r) }
+func (e *edit) log(r record) {
+	e.batch = e.a.ledger.Append(KeeperName, r)
+	e.a.last = e.batch
+}
 
 // empty reports whether nothing was changed.
 func (e *edit) empty() bool {
@@ -54,18 +60,45 @@ func (e *edit) empty() bool {
 func (e *edit) commit() error {
 	a := e.a
 	if !e.empty() {
+		e.delta.Checks = latest(e.delta.Checks)
 		a.announce(e.delta)
 		a.wakeLocal()
 	}
+	last := a.last
 	a.mu.Unlock()
 	for _, id := range e.stop {
 		a.runner.Stop(id)
 	}
 	for _, cs := range e.start {
-		a.startCheck(cs)
+		a.startCheck(cs, e.again[cs])
 	}
 	a.edit.Unlock()
-	return wait(e.batch)
+	if e.batch != nil {
+		return wait(e.batch)
+	}
+	// What is there already may still be on its way to the disk. If its write
+	// failed, the snapshot that mended the journal holds it.
+	if err := wait(last); err != nil && a.ledger.Broken() != nil {
+		return err
+	}
+	return nil
+}
+
+// latest keeps the last record of each check: one may be moved with its instance
+// and then replaced.
+func latest(cs []*skerry.Check) []*skerry.Check {
+	if len(cs) < 2 {
+		return cs
+	}
+	seen := make(map[string]bool, len(cs))
+	kept := make([]*skerry.Check, 0, len(cs))
+	for _, c := range slices.Backward(cs) {
+		if !seen[c.ID] {
+			seen[c.ID] = true
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 func wait(b *journal.Batch) error {
@@ -95,22 +128,30 @@ func (a *Agent) announce(d skerry.Delta) {
 	}
 }
 
-// putService makes the instance what r says and its checks what states says.
-func (e *edit) putService(i *skerry.Instance, states []*checkState, replace bool, from source) {
+// putService makes the instance what i says and its checks what states says;
+// unnamed says which of its other checks go. What is there already is left alone.
+func (e *edit) putService(i *skerry.Instance, states []*checkState, from source, unnamed func(*checkState) bool) {
 	a := e.a
-	named := make(map[string]bool, len(states))
+	named := make(map[string]*checkState, len(states))
 	for _, cs := range states {
-		named[cs.check.ID] = true
+		named[cs.check.ID] = cs
 	}
-	sv := &service{instance: i, source: from}
-	if old := a.services[i.ID]; old != nil {
-		sv.checks = old.checks
+	sv := a.services[i.ID]
+	same := sv != nil && sv.source == from && sameInstance(sv.instance, i)
+	if !same {
+		was := sv
+		sv = &service{instance: i, source: from}
+		if was != nil {
+			sv.checks = was.checks
+		}
+		a.services[i.ID] = sv
+		e.delta.Instances = append(e.delta.Instances, i)
 	}
-	a.services[i.ID] = sv
 	for _, cs := range slices.Clone(sv.checks) {
+		next := named[cs.check.ID]
 		switch {
-		case named[cs.check.ID]:
-		case replace && cs.def != nil:
+		case next != nil && !a.runs(next):
+		case next == nil && cs.def != nil && unnamed(cs):
 			e.removeCheck(cs)
 		case cs.check.ServiceName != i.Service || !slices.Equal(cs.check.ServiceTags, i.Tags):
 			moved := *cs.check
@@ -118,13 +159,28 @@ func (e *edit) putService(i *skerry.Instance, states []*checkState, replace bool
 			e.replaceCheck(cs, &moved)
 		}
 	}
-	e.delta.Instances = append(e.delta.Instances, i)
-	r := record{Service: &serviceRecord{Instance: i, Source: from}}
+	r := record{Service: &serviceRecord{Instance: sv.instance, Source: from}}
 	for _, cs := range states {
-		e.putState(cs)
-		r.Service.Checks = append(r.Service.Checks, recordOf(cs))
+		if !a.runs(cs) {
+			e.putState(cs)
+			r.Service.Checks = append(r.Service.Checks, recordOf(cs))
+		}
 	}
-	e.log(r)
+	if !same || len(r.Service.Checks) > 0 {
+		e.log(r)
+	}
+}
+
+// renew gives checks that ran already and were registered again a full TTL, as
+// new ones have.
+func (e *edit) renew(states []*checkState) {
+	for _, cs := range states {
+		if have := e.a.checks[cs.check.ID]; have != cs && have != nil && have.isTTL() {
+			e.a.deadlines.set(have.slot, time.Now().Add(have.def.TTL))
+			e.start = append(e.start, have)
+			e.again[have] = true
+		}
+	}
 }
 
 // putState puts a check in place; its record is the caller's to write.
@@ -132,9 +188,7 @@ func (e *edit) putState(cs *checkState) {
 	a, id := e.a, cs.check.ID
 	if old := a.checks[id]; old != nil {
 		a.deadlines.free(old.slot)
-		if old.def != nil && cs.def == nil {
-			e.stop = append(e.stop, id)
-		}
+		e.again[cs] = true
 	}
 	cs.slot = noSlot
 	if cs.isTTL() {

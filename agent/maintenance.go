@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -30,10 +29,9 @@ func (a *Agent) SetMaintenance(_ context.Context, serviceID string, on bool, rea
 		c.Notes = nodeDefaultReason
 	}
 	if serviceID != "" {
-		s := a.services[serviceID]
+		s := a.program(serviceID)
 		if s == nil {
-			return e.abort(&skerry.Error{Kind: skerry.NotFound, Subject: "service", ID: serviceID,
-				Message: fmt.Sprintf("no service with the id %q is registered here", serviceID)})
+			return e.abort(unknownService(serviceID))
 		}
 		c.ID, c.Name = skerry.ServiceMaintenanceIDPrefix+serviceID, serviceMaintenanceName
 		c.ServiceID, c.ServiceName, c.ServiceTags = serviceID, s.instance.Service, s.instance.Tags

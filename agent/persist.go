@@ -55,7 +55,7 @@ func (a *Agent) Replay(line []byte) error {
 	switch {
 	case r.Epoch > 0:
 		a.version.Epoch = max(a.version.Epoch, r.Epoch)
-	case r.Service != nil && r.Service.Instance != nil && r.Service.Instance.ID != "":
+	case r.Service != nil && r.Service.Instance != nil && r.Service.Instance.ID != "" && r.Service.Instance.Service != "":
 		sv := &service{instance: r.Service.Instance, source: r.Service.Source}
 		if old := a.services[sv.instance.ID]; old != nil {
 			sv.checks = old.checks

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/check"
 )
 
 // noteReap keeps the list of checks that may end their instance. Called with mu held.
@@ -29,29 +30,44 @@ func (a *Agent) Run(ctx context.Context) {
 			a.mu.RLock()
 			a.deadlines.touch(time.Now())
 			a.mu.RUnlock()
-			a.reap(ctx)
+			a.reap()
 		}
 	}
 }
 
-func (a *Agent) reap(ctx context.Context) {
+// due reports whether a check has been critical for too long. The time in which
+// this agent was down does not count. Called with mu held.
+func (a *Agent) due(cs *checkState) bool {
+	since := cs.check.Since
+	if since.Before(a.started) {
+		since = a.started
+	}
+	return time.Since(since) >= max(cs.def.DeregisterCriticalServiceAfter, check.MinDeregisterAfter)
+}
+
+func (a *Agent) reap() {
 	a.mu.RLock()
-	var due []*skerry.Check
+	some := false
 	for _, cs := range a.reapable {
-		// The time in which this agent was down does not count.
-		since := cs.check.Since
-		if since.Before(a.started) {
-			since = a.started
-		}
-		if time.Since(since) >= cs.def.DeregisterCriticalServiceAfter {
-			due = append(due, cs.check)
-		}
+		some = some || a.due(cs)
 	}
 	a.mu.RUnlock()
-	for _, c := range due {
-		a.log.Info("withdrawing an instance: its check was critical for too long", "service", c.ServiceID, "check", c.ID, "since", c.Since)
-		if err := a.DeregisterService(ctx, c.ServiceID); err != nil && skerry.KindOf(err) != skerry.NotFound {
-			a.log.Error("withdrawing failed", "service", c.ServiceID, "error", err)
+	if !some {
+		return
+	}
+	e, err := a.begin()
+	if err != nil {
+		a.log.Warn("instances whose checks were critical for too long stay for now", "error", err)
+		return
+	}
+	// Looked at again: a check may have recovered meanwhile.
+	for _, cs := range a.reapable {
+		if c := cs.check; a.due(cs) && a.program(c.ServiceID) != nil {
+			a.log.Info("withdrawing an instance: its check was critical for too long", "service", c.ServiceID, "check", c.ID, "since", c.Since)
+			e.removeService(c.ServiceID)
 		}
+	}
+	if err := e.commit(); err != nil {
+		a.log.Error("a withdrawal was not written to disk", "error", err)
 	}
 }

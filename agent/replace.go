@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/skerryhq/skerry"
+)
+
+// ReplaceSet implements [skerry.Registrar]: it replaces what came through the
+// API and leaves what configuration files and the watched folder say.
+func (a *Agent) ReplaceSet(_ context.Context, rs []skerry.Registration) (bool, error) {
+	return a.replace(sourceAPI, rs, nil)
+}
+
+// Configure makes the registrations from configuration files exactly these.
+// What did not change is not touched: its checks run on.
+func (a *Agent) Configure(rs []skerry.Registration, checks []skerry.CheckDefinition) error {
+	_, err := a.replace(sourceConfig, rs, checks)
+	return err
+}
+
+// Drop makes the registrations from one dropped file exactly these.
+func (a *Agent) Drop(file string, rs []skerry.Registration, checks []skerry.CheckDefinition) error {
+	_, err := a.replace(source(filePrefix+file), rs, checks)
+	return err
+}
+
+// Dropped returns the files with registrations.
+func (a *Agent) Dropped() []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	files := map[string]bool{}
+	note := func(s source) {
+		if file, ok := strings.CutPrefix(string(s), filePrefix); ok {
+			files[file] = true
+		}
+	}
+	for _, s := range a.services {
+		note(s.source)
+	}
+	for _, cs := range a.checks {
+		note(cs.source)
+	}
+	out := make([]string, 0, len(files))
+	for f := range files {
+		out = append(out, f)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// wanted is what a source wants to have registered.
+type wanted struct {
+	services []skerry.Registration
+	defs     [][]skerry.CheckDefinition // of the services
+	checks   []skerry.CheckDefinition   // beside the services
+	ids      map[string]bool            // of the services
+	checkIDs map[string]bool
+}
+
+// want checks what a source asks for. It touches nothing of the agent.
+func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (*wanted, error) {
+	policy := a.cfg.LocalPolicy
+	if from == sourceAPI {
+		policy = a.cfg.Policy
+	}
+	w := &wanted{services: rs, checks: slices.Clone(checks), ids: map[string]bool{}, checkIDs: map[string]bool{}}
+	name := func(id string) error {
+		if w.checkIDs[id] {
+			return skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice", id)
+		}
+		w.checkIDs[id] = true
+		return nil
+	}
+	for _, r := range rs {
+		defs, err := a.prepare(r, policy)
+		if err != nil {
+			return nil, err
+		}
+		if w.ids[r.Instance.ID] {
+			return nil, skerry.Errorf(skerry.Invalid, "services: the id %q is there twice", r.Instance.ID)
+		}
+		w.ids[r.Instance.ID] = true
+		w.defs = append(w.defs, defs)
+		for _, d := range defs {
+			if err := name(d.ID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for n := range w.checks {
+		d := &w.checks[n]
+		if d.ID == "" {
+			d.ID = d.Name
+		}
+		if d.ID == "" {
+			return nil, skerry.Errorf(skerry.Invalid, "checks: a check needs a name")
+		}
+		if err := a.freeCheck(d.ID); err != nil {
+			return nil, err
+		}
+		if err := a.cfg.Kinds.Validate(d, policy); err != nil {
+			return nil, err
+		}
+		if err := name(d.ID); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// replace makes what came from a source exactly what it wants.
+func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (bool, error) {
+	w, err := a.want(from, rs, checks)
+	if err != nil {
+		return false, err
+	}
+	e, err := a.begin()
+	if err != nil {
+		return false, err
+	}
+	for n := range w.checks {
+		if id := w.checks[n].ServiceID; id != "" && !w.ids[id] && (a.program(id) == nil || a.services[id].source == from) {
+			return false, e.abort(unknownServiceOf(&w.checks[n]))
+		}
+	}
+	e.withdraw(from, w)
+	for n, r := range rs {
+		e.putService(r.Instance, a.states(r.Instance, w.defs[n], from, false), from, func(cs *checkState) bool {
+			return cs.source == from && !w.checkIDs[cs.check.ID]
+		})
+	}
+	for _, d := range w.checks {
+		var i *skerry.Instance
+		if d.ServiceID != "" {
+			i = a.services[d.ServiceID].instance
+		}
+		if cs := a.state(i, d, from, true); !a.runs(cs) {
+			e.putCheck(cs)
+		}
+	}
+	changed := !e.empty()
+	return changed, e.commit()
+}
+
+// withdraw takes out what came from a source and is not wanted any more.
+func (e *edit) withdraw(from source, w *wanted) {
+	a := e.a
+	for id, s := range a.services {
+		if s.source == from && !w.ids[id] {
+			e.removeService(id)
+		}
+	}
+	for id, cs := range a.checks {
+		if cs.source != from || cs.def == nil || w.checkIDs[id] {
+			continue
+		}
+		// A whole set through the API is about instances: checks of the node, and of
+		// instances that files registered, were registered one by one.
+		if h := a.holder(cs.check.ServiceID); from == sourceAPI && (h == nil || h.source != sourceAPI || h.instance == nil) {
+			continue
+		}
+		e.removeCheck(cs)
+	}
+}
