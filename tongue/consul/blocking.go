@@ -47,7 +47,7 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 	q.t.m.blocking.Inc()
 	defer q.t.m.blocking.Dec()
 	wait := q.waitTime()
-	part := min(wait, parkAfter)
+	part := min(wait, q.t.cfg.ParkAfter)
 	timer := time.NewTimer(part)
 	defer timer.Stop()
 	for {

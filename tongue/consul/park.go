@@ -17,10 +17,6 @@ import (
 // (to see the client go) until the answer is due. Then the endpoint runs anew and
 // the connection goes back to the server.
 
-// parkAfter is how long a request waits in the ordinary way. Who is answered
-// sooner never pays for parking.
-const parkAfter = 2 * time.Second
-
 // errParked unwinds an endpoint whose request was parked.
 var errParked = errors.New("parked")
 

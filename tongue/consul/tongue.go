@@ -37,6 +37,7 @@ type Config struct {
 	EnableDebug  bool // /debug/pprof
 	DefaultWait  time.Duration
 	MaxWait      time.Duration
+	ParkAfter    time.Duration     // how long a request waits in the ordinary way before it is parked; default 2 s
 	MaxBody      int64             // bytes of a request's body; default 4 MiB
 	Headers      map[string]string // set on every answer
 	Blocked      []string          // path prefixes that answer 403
@@ -54,6 +55,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.MaxWait == 0 {
 		c.MaxWait = 10 * time.Minute
+	}
+	if c.ParkAfter == 0 {
+		c.ParkAfter = 2 * time.Second
 	}
 	if c.MaxBody == 0 {
 		c.MaxBody = 4 << 20
