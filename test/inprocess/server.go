@@ -1,0 +1,59 @@
+// Package inprocess runs a whole server inside a test's own process, so that
+// coverage and the race detector see it.
+package inprocess
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// NodeID is the id of the node n1 that Start makes.
+const NodeID = "11111111-2222-3333-4444-555555555555"
+
+// Start runs a server that keeps nothing, with node n1 in datacenter dc1, until
+// the test ends. It returns the address of its HTTP API.
+func Start(t testing.TB) string {
+	t.Helper()
+	stream := server.NewLogStream(slog.DiscardHandler)
+	log := slog.New(stream.Handler())
+	cfg := server.Config{
+		Advertise: "127.0.0.1", ServerPort: 8300,
+		HTTP: []string{"127.0.0.1:0"},
+		Consul: consul.Config{
+			Datacenter: "dc1", NodeName: "n1", NodeID: NodeID, BindAddr: "127.0.0.1", ServerAddr: "127.0.0.1:8300",
+			Server: true, MetricsOn: true, Version: "0.0.0", Log: log,
+		},
+		Limits: server.Limits{ConnsPerClient: -1},
+		Log:    log, Stream: stream,
+		Debug: map[string]any{"NodeName": "n1"},
+	}
+	s, err := server.New(cfg, func() (server.Config, error) { return cfg, nil }, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		stop()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the server ended with %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("the server did not end")
+		}
+	})
+	return s.Addrs.HTTP[0]
+}
