@@ -171,7 +171,7 @@ type Config struct {
 	// Guard holds owners that fall silent all at once.
 	Guard Guard `config:"guard,S"`
 	// Lease bounds what programs without an agent may announce.
-	Lease Lease `config:"lease,S,later"`
+	Lease Lease `config:"lease,S"`
 
 	set map[string]bool // the paths that a source named
 }

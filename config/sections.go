@@ -199,7 +199,7 @@ type Guard struct {
 	// Share is the part of a service's owners that may expire at once before they are held; 1 turns the guard off.
 	Share float64 `config:"share,S"`
 	// Least is how many must expire at least.
-	Least int `config:"least,S,later"`
+	Least int `config:"least,S"`
 	// Window is the time in which they are counted.
 	Window time.Duration `config:"window,S"`
 	// Hold is the longest time that one is held.

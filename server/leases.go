@@ -17,6 +17,7 @@ import (
 // restart of ours is no silence of theirs.
 type leases struct {
 	announcer skerry.Announcer
+	limits    LeaseLimits
 	epoch     uint64
 
 	mu     sync.Mutex
@@ -35,20 +36,51 @@ const (
 	leaseKeeper = "lease"
 	// leasePrefix keeps leases apart from other owners, whatever id a client chooses.
 	leasePrefix = "lease/"
-	minLease    = time.Second
-	maxLease    = 24 * time.Hour
 )
 
-func newLeases(a skerry.Announcer) *leases {
-	return &leases{announcer: a, epoch: uint64(time.Now().UnixMilli()), sets: map[skerry.OwnerID]*leased{}}
+// LeaseLimits bound what programs without an agent may announce.
+type LeaseLimits struct {
+	MinTTL       time.Duration // default 1 s
+	MaxTTL       time.Duration // default 24 h
+	MaxOwners    int           // leases at once; 0: no limit. Leases restored from disk stay beyond it.
+	MaxInstances int           // of one lease; 0: no limit
+}
+
+func (l LeaseLimits) withDefaults() LeaseLimits {
+	if l.MinTTL == 0 {
+		l.MinTTL = time.Second
+	}
+	if l.MaxTTL == 0 {
+		l.MaxTTL = 24 * time.Hour
+	}
+	return l
+}
+
+// judge says what of a lease can never be allowed.
+func (l LeaseLimits) judge(set *skerry.Set, ttl time.Duration) error {
+	if ttl < l.MinTTL || ttl > l.MaxTTL {
+		return skerry.Errorf(skerry.Invalid, "TTL: %v is not between %v and %v", ttl, l.MinTTL, l.MaxTTL)
+	}
+	if n := len(set.Instances); l.MaxInstances > 0 && n > l.MaxInstances {
+		return skerry.Errorf(skerry.Invalid, "Instances: %d are more than lease.max_instances, %d; announce them under several owners", n, l.MaxInstances)
+	}
+	return nil
+}
+
+func newLeases(a skerry.Announcer, limits LeaseLimits) *leases {
+	return &leases{announcer: a, limits: limits.withDefaults(), epoch: uint64(time.Now().UnixMilli()), sets: map[skerry.OwnerID]*leased{}}
 }
 
 // PutOwner implements [skerry.Leases].
 func (l *leases) PutOwner(_ context.Context, id skerry.OwnerID, set skerry.Set, ttl time.Duration) (uint64, bool, error) {
-	if ttl < minLease || ttl > maxLease {
-		return 0, false, skerry.Errorf(skerry.Invalid, "TTL: %v is not between %v and %v", ttl, minLease, maxLease)
+	if err := l.limits.judge(&set, ttl); err != nil {
+		return 0, false, err
 	}
 	l.mu.Lock()
+	if most := l.limits.MaxOwners; most > 0 && l.sets[id] == nil && len(l.sets) >= most {
+		l.mu.Unlock()
+		return 0, false, skerry.Errorf(skerry.Exhausted, "there are %d leases already, as many as lease.max_owners allows; withdraw one, or raise the limit", most)
+	}
 	if err := l.ledger.Broken(); err != nil {
 		l.mu.Unlock()
 		return 0, false, skerry.Errorf(skerry.Unavailable, "the lease cannot be written to disk now: %w", err)

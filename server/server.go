@@ -50,6 +50,7 @@ type Config struct {
 	DNSs   dns.Config
 	Limits Limits
 	Guard  catalog.Guard
+	Leases LeaseLimits
 	Checks check.Policy // of what the API registers
 	// LocalChecks is of what configuration files and the watched folder register.
 	LocalChecks check.Policy
@@ -117,7 +118,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 
 	// Keepers first: the journal replays into them.
 	relay := &lateAnnouncer{}
-	s.leases, s.index = newLeases(relay), &indexKeeper{}
+	s.leases, s.index = newLeases(relay, cfg.Leases), &indexKeeper{}
 	s.outside = newExternal(relay, relay)
 	s.agent = agent.New(s.agentConfig(relay), relay)
 	dir := ""

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/server"
+)
+
+// assembled returns what a fragment of configuration makes of the parts.
+func assembled(t *testing.T, fragment string) server.Config {
+	t.Helper()
+	c, _, err := load(config.Source{Dev: true, HCL: []string{fragment}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := serverConfig(c, server.NewLogStream(slog.DiscardHandler), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestGuardAndLease(t *testing.T) {
+	got := assembled(t, `guard { share = 0.25, least = 7, window = "1m", hold = "2m" }
+lease { min_ttl = "3s", max_ttl = "4m", max_owners = 5, max_instances = 6 }`)
+	if want := (catalog.Guard{Share: 0.25, Least: 7, Window: time.Minute, Hold: 2 * time.Minute}); got.Guard != want {
+		t.Errorf("guard %+v, want %+v", got.Guard, want)
+	}
+	if want := (server.LeaseLimits{MinTTL: 3 * time.Second, MaxTTL: 4 * time.Minute, MaxOwners: 5, MaxInstances: 6}); got.Leases != want {
+		t.Errorf("lease %+v, want %+v", got.Leases, want)
+	}
+}
