@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"strings"
 	"time"
@@ -43,6 +44,15 @@ func (v *validator) http() {
 
 var tlsVersions = []string{"TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"}
 
+// cipherSuites are the names that Go knows.
+var cipherSuites = func() map[string]bool {
+	names := map[string]bool{}
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		names[s.Name] = true
+	}
+	return names
+}()
+
 func (v *validator) tls() {
 	c := v.c
 	for _, l := range []struct {
@@ -54,6 +64,11 @@ func (v *validator) tls() {
 			continue // it would only say the same again
 		}
 		v.oneOf(l.key+".tls_min_version", t.TLSMinVersion, tlsVersions...)
+		for name := range strings.FieldsFuncSeq(t.TLSCipherSuites, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if !cipherSuites[name] {
+				v.bad("%s.tls_cipher_suites: there is no cipher suite %q; want Go's names, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", l.key, name)
+			}
+		}
 		if (t.CertFile == "") != (t.KeyFile == "") {
 			v.bad("%s: cert_file and key_file belong together; one is missing", l.key)
 		}

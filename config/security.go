@@ -20,7 +20,7 @@ type TLSListener struct {
 	// CAFile is a PEM file of the authorities that callers' certificates must come from.
 	CAFile string `config:"ca_file,C"`
 	// CAPath is a folder of such files.
-	CAPath string `config:"ca_path,C,later"`
+	CAPath string `config:"ca_path,C"`
 	// CertFile is the PEM file of the certificate.
 	CertFile string `config:"cert_file,C"`
 	// KeyFile is the PEM file of its key.
@@ -31,10 +31,10 @@ type TLSListener struct {
 	VerifyOutgoing bool `config:"verify_outgoing,C,later"`
 	// VerifyServerHostname checks that these are servers of the datacenter.
 	VerifyServerHostname bool `config:"verify_server_hostname,C,later"`
-	// TLSMinVersion is TLSv1_0, TLSv1_1, TLSv1_2 or TLSv1_3.
-	TLSMinVersion string `config:"tls_min_version,C,later"`
-	// TLSCipherSuites are names of Go's cipher suites, separated by commas.
-	TLSCipherSuites string `config:"tls_cipher_suites,U,later"`
+	// TLSMinVersion is the oldest version that is spoken: TLSv1_0, TLSv1_1, TLSv1_2 or TLSv1_3.
+	TLSMinVersion string `config:"tls_min_version,C"`
+	// TLSCipherSuites are Go's names of those allowed, separated by commas; default Go's choice. Those of TLS 1.3 cannot be chosen.
+	TLSCipherSuites string `config:"tls_cipher_suites,U"`
 }
 
 // ACL is access control.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,43 +76,6 @@ func (u UnixSocket) apply(path string) error {
 		return nil
 	}
 	return os.Chown(path, uid, gid)
-}
-
-// certificate is a TLS certificate that is read again when its file changes.
-type certificate struct {
-	certFile, keyFile string
-
-	mu      sync.Mutex
-	loaded  *tls.Certificate
-	changed time.Time
-	looked  time.Time
-}
-
-const certificateEvery = time.Second
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.loaded != nil && time.Since(c.looked) < certificateEvery {
-		return c.loaded, nil
-	}
-	c.looked = time.Now()
-	fi, err := os.Stat(c.certFile)
-	if err == nil && c.loaded != nil && fi.ModTime().Equal(c.changed) {
-		return c.loaded, nil
-	}
-	var pair tls.Certificate
-	if err == nil {
-		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	}
-	if err != nil {
-		if c.loaded != nil {
-			return c.loaded, nil // half-written: the old one serves until the new one is whole
-		}
-		return nil, err
-	}
-	c.loaded, c.changed = &pair, fi.ModTime()
-	return c.loaded, nil
 }
 
 // httpServer serves one handler on some listeners until it is stopped.

@@ -5,7 +5,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -66,13 +65,6 @@ type Config struct {
 	Debug  any // the effective configuration for agent/self, without secrets
 	Log    *slog.Logger
 	Stream *LogStream
-}
-
-// TLS is what the HTTPS listeners show and want to see.
-type TLS struct {
-	CertFile, KeyFile string
-	CAFile            string // of client certificates
-	VerifyIncoming    bool   // a client needs a certificate
 }
 
 // Server is a running process.
@@ -327,32 +319,6 @@ func (ls *listeners) close() {
 	for _, p := range ls.packets {
 		p.Close()
 	}
-}
-
-func (t TLS) config() (*tls.Config, error) {
-	if t.CertFile == "" || t.KeyFile == "" {
-		return nil, fmt.Errorf("tls.https: the HTTPS port needs cert_file and key_file")
-	}
-	c := &certificate{certFile: t.CertFile, keyFile: t.KeyFile}
-	if _, err := c.get(nil); err != nil {
-		return nil, fmt.Errorf("tls.https: %w", err)
-	}
-	conf := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.https.ca_file: %w", err)
-		}
-		conf.ClientCAs = x509.NewCertPool()
-		if !conf.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.https.ca_file: %s holds no certificate in PEM form", t.CAFile)
-		}
-		conf.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	if t.VerifyIncoming {
-		conf.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return conf, nil
 }
 
 // Run serves until ctx ends or a part fails, then ends in the reverse order:

@@ -33,11 +33,8 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 	out := server.Config{
 		NodeMeta: c.NodeMeta, TaggedAddresses: taggedAddresses(c), Advertise: advertise.String(),
 		ServerPort: c.Ports.Server, DataDir: c.DataDir,
-		Unix: server.UnixSocket(c.UnixSockets),
-		TLS: server.TLS{
-			CertFile: c.TLS.HTTPS.CertFile, KeyFile: c.TLS.HTTPS.KeyFile,
-			CAFile: c.TLS.HTTPS.CAFile, VerifyIncoming: c.TLS.HTTPS.VerifyIncoming,
-		},
+		Unix:   server.UnixSocket(c.UnixSockets),
+		TLS:    tlsConfig(&c.TLS.HTTPS),
 		Consul: consulConfig(c, advertise.String(), log),
 		DNSs:   dnsConfig(c, log),
 		Limits: limits(c),
@@ -74,6 +71,13 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		}
 	}
 	return out, nil
+}
+
+func tlsConfig(l *config.TLSListener) server.TLS {
+	return server.TLS{
+		CertFile: l.CertFile, KeyFile: l.KeyFile, CAFile: l.CAFile, CAPath: l.CAPath, VerifyIncoming: l.VerifyIncoming,
+		MinVersion: l.TLSMinVersion, CipherSuites: l.TLSCipherSuites,
+	}
 }
 
 func taggedAddresses(c *config.Config) map[string]string {

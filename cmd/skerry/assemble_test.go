@@ -34,3 +34,17 @@ lease { min_ttl = "3s", max_ttl = "4m", max_owners = 5, max_instances = 6 }`)
 		t.Errorf("lease %+v, want %+v", got.Leases, want)
 	}
 }
+
+func TestTLSOfHTTPS(t *testing.T) {
+	got := assembled(t, `tls {
+  defaults { ca_path = "/ca", cert_file = "c", key_file = "k", tls_min_version = "TLSv1_3" }
+  https { tls_cipher_suites = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", verify_incoming = true }
+}`).TLS
+	want := server.TLS{
+		CAPath: "/ca", CertFile: "c", KeyFile: "k", MinVersion: "TLSv1_3",
+		CipherSuites: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", VerifyIncoming: true,
+	}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

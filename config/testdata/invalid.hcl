@@ -21,7 +21,7 @@ dns_config { recursor_strategy = "best", udp_answer_limit = -1, node_ttl = "-1s"
 telemetry { prefix_filter = ["consul"] }
 http_config { allow_write_http_from = ["10.0.0.0"], block_endpoints = ["v1"], max_header_bytes = -1 }
 limits { kv_max_value_size = 0, request_limits { mode = "x" } }
-tls { defaults { cert_file = "x", verify_incoming = true, tls_min_version = "1.2" } }
+tls { defaults { cert_file = "x", verify_incoming = true, tls_min_version = "1.2", tls_cipher_suites = "TLS_RSA_WITH_AES_128_GCM_SHA256,AES" } }
 default_query_time = "20m"
 reconnect_timeout = "1h"
 guard { share = 2, hold = "0s" }

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// issued makes an authority, and in dir NAME.pem and NAME.key, a certificate of
+// 127.0.0.1 from it. It returns the authority and the pair in PEM form.
+func issued(t *testing.T, dir, name string) (authority []byte, pair tls.Certificate) {
+	t.Helper()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	root := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name + " authority"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
+	must(err)
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: root.NotBefore, NotAfter: root.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &leafKey.PublicKey, key)
+	must(err)
+	keyDER, err := x509.MarshalECPrivateKey(leafKey)
+	must(err)
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+	must(os.WriteFile(filepath.Join(dir, name+".pem"), certPEM, 0o600))
+	must(os.WriteFile(filepath.Join(dir, name+".key"), keyPEM, 0o600))
+	pair, err = tls.X509KeyPair(certPEM, keyPEM)
+	must(err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER}), pair
+}
+
+func client(t *testing.T, conf *tls.Config) *http.Client {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestHTTPS(t *testing.T) {
+	dir, authorities := t.TempDir(), t.TempDir()
+	ca, _ := issued(t, dir, "server")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	var pairs []tls.Certificate
+	for _, name := range []string{"one", "two"} {
+		own, pair := issued(t, dir, name)
+		if err := os.WriteFile(filepath.Join(authorities, name+".crt"), own, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, pair)
+	}
+	_, stranger := issued(t, dir, "stranger")
+	s := running(t, Config{HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, TLS: TLS{
+		CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key"), CAPath: authorities,
+		VerifyIncoming: true, CipherSuites: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+	}}, nil)
+	base := "https://" + s.Addrs.HTTPS[0]
+	get := func(conf *tls.Config) (*http.Response, error) {
+		conf.RootCAs = pool
+		resp, err := client(t, conf).Get(base + "/v1/catalog/datacenters")
+		if err == nil {
+			defer resp.Body.Close()
+			if body, _ := io.ReadAll(resp.Body); strings.TrimSpace(string(body)) != `["dc1"]` {
+				t.Errorf("body %q", body)
+			}
+		}
+		return resp, err
+	}
+	for i, pair := range pairs {
+		resp, err := get(&tls.Config{Certificates: []tls.Certificate{pair}})
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		if resp.ProtoMajor != 2 || resp.TLS.NegotiatedProtocol != "h2" {
+			t.Errorf("client %d: spoke %s, want HTTP/2", i, resp.Proto)
+		}
+	}
+	for name, conf := range map[string]*tls.Config{
+		"without a certificate":        {},
+		"of another authority":         {Certificates: []tls.Certificate{stranger}},
+		"with a cipher that is not in": {Certificates: pairs[:1], MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}},
+		"with TLS 1.1":                 {Certificates: pairs[:1], MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11},
+	} {
+		if _, err := get(conf); err == nil {
+			t.Errorf("a client %s was let in", name)
+		}
+	}
+	resp, err := get(&tls.Config{Certificates: pairs[:1], MaxVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.TLS.CipherSuite; got != tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 && got != tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 {
+		t.Errorf("cipher suite %s", tls.CipherSuiteName(got))
+	}
+}
+
+// A blocking query over HTTP/2 cannot be parked; it waits on, and a change answers it.
+func TestBlockingOverHTTP2(t *testing.T) {
+	dir := t.TempDir()
+	ca, _ := issued(t, dir, "server")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	cfg := Config{HTTPS: []string{"127.0.0.1:0"}, Consul: consul.Config{ParkAfter: time.Millisecond}, TLS: TLS{
+		CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key"), MinVersion: "TLSv1_3",
+	}}
+	s := running(t, cfg, nil)
+	base, c := "https://"+s.Addrs.HTTPS[0], client(t, &tls.Config{RootCAs: pool})
+	resp, err := c.Get(base + "/v1/health/service/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.TLS.Version != tls.VersionTLS13 {
+		t.Errorf("TLS version %x", resp.TLS.Version)
+	}
+	type answer struct {
+		body string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		resp, err := c.Get(base + "/v1/health/service/web?index=" + resp.Header.Get("X-Consul-Index") + "&wait=1m")
+		if err != nil {
+			answers <- answer{err: err}
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		answers <- answer{string(body), err}
+	}()
+	req, err := http.NewRequest(http.MethodPut, base+"/v1/agent/service/register", strings.NewReader(`{"Name": "web"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err = c.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if a := <-answers; a.err != nil || !strings.Contains(a.body, `"Service":"web"`) {
+		t.Errorf("%q, %v; want web", a.body, a.err)
+	}
+	old := client(t, &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS12})
+	if resp, err := old.Get(base + "/v1/catalog/datacenters"); err == nil {
+		resp.Body.Close()
+		t.Error("TLS 1.2 was let in where tls_min_version is TLSv1_3")
+	}
+}
+
+func TestTLSMistakes(t *testing.T) {
+	dir := t.TempDir()
+	issued(t, dir, "server")
+	good := TLS{CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key")}
+	for want, change := range map[string]func(*TLS){
+		"cert_file":         func(c *TLS) { c.CertFile = "" },
+		"tls_min_version":   func(c *TLS) { c.MinVersion = "TLSv9" },
+		"tls_cipher_suites": func(c *TLS) { c.CipherSuites = "TLS_NO_SUCH" },
+		"no file":           func(c *TLS) { c.CAPath = t.TempDir() },
+		"ca_path":           func(c *TLS) { c.CAPath = filepath.Join(dir, "nowhere") },
+		"no certificate":    func(c *TLS) { c.CAFile = filepath.Join(dir, "server.key") },
+	} {
+		c := good
+		change(&c)
+		if _, err := c.config(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error that names %s", err, want)
+		}
+	}
+	if _, err := good.config(); err != nil {
+		t.Error(err)
+	}
+}
