@@ -58,7 +58,7 @@ func openDeadlines(dir string) (*deadlines, error) {
 }
 
 // take marks the slots that are in use after a replay, and frees the others.
-func (d *deadlines) take(used map[int32]*checkState) error {
+func (d *deadlines) take(used map[int32]*checkState) {
 	for slot := range used {
 		d.next = max(d.next, slot+1)
 	}
@@ -67,7 +67,11 @@ func (d *deadlines) take(used map[int32]*checkState) error {
 			d.idle = append(d.idle, slot)
 		}
 	}
-	return d.grow(d.next)
+}
+
+// holds reports whether the file has this slot.
+func (d *deadlines) holds(slot int32) bool {
+	return slot > 0 && headWords+int(slot) <= len(d.mem)/wordSize
 }
 
 // grow makes room for slots up to n.

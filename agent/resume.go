@@ -19,16 +19,14 @@ func (a *Agent) resumeDeadlines() (moved []*checkState, err error) {
 	for _, cs := range a.checks {
 		slot := cs.slot
 		cs.slot = noSlot
-		if d.mem != nil && cs.isTTL() && slot > 0 && slot < maxSlot && used[slot] == nil {
+		if cs.isTTL() && d.holds(slot) && used[slot] == nil {
 			used[slot], cs.slot = cs, slot
 		}
 	}
 	if d.mem == nil {
 		return nil, nil
 	}
-	if err := d.take(used); err != nil {
-		return nil, err
-	}
+	d.take(used)
 	for slot, cs := range used {
 		if left, ok := d.left(slot); ok {
 			a.resume[cs.check.ID] = resumed(cs, left)
