@@ -79,12 +79,12 @@ type Config struct {
 	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U,later"`
 	// RetryMaxAttemptsWAN is after how many of these tries the agent gives up; 0 means never.
 	RetryMaxAttemptsWAN int `config:"retry_max_wan,U,later"`
-	// RejoinAfterLeave joins the earlier cluster again after a leave.
-	RejoinAfterLeave bool `config:"rejoin_after_leave,U,later"`
-	// LeaveOnTerminate leaves on SIGTERM; default true for agents, false for servers.
-	LeaveOnTerminate bool `config:"leave_on_terminate,C,later"`
-	// SkipLeaveOnInterrupt does not leave on SIGINT; default false for agents, true for servers.
-	SkipLeaveOnInterrupt bool `config:"skip_leave_on_interrupt,C,later"`
+	// RejoinAfterLeave is accepted: a single node has no cluster to join again.
+	RejoinAfterLeave bool `config:"rejoin_after_leave,U"`
+	// LeaveOnTerminate is accepted: a single node has no cluster to leave on SIGTERM. Default true for agents, false for servers.
+	LeaveOnTerminate bool `config:"leave_on_terminate,C"`
+	// SkipLeaveOnInterrupt is accepted: a single node has none to leave on SIGINT. Default false for agents, true for servers.
+	SkipLeaveOnInterrupt bool `config:"skip_leave_on_interrupt,C"`
 	// Encrypt is Consul's gossip key. There is no gossip here; the bus has TLS.
 	Encrypt string `config:"encrypt,C,later"`
 

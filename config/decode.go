@@ -21,6 +21,7 @@ type decoder struct {
 	warnings []Warning
 	errs     []error
 	warned   map[string]bool
+	later    int  // how many of the sections around are without effect yet
 	loose    bool // flags: texts may stand for numbers and booleans
 }
 
@@ -39,14 +40,20 @@ func (d *decoder) where(line int) string {
 }
 
 func (d *decoder) warn(key string, line int, message string) {
-	if d.warned[key] {
+	d.note(Warning{Key: key, Line: line, Message: message})
+}
+
+// note adds a warning, unless there is one of its key.
+func (d *decoder) note(w Warning) {
+	if d.warned[w.Key] {
 		return
 	}
 	if d.warned == nil {
 		d.warned = map[string]bool{}
 	}
-	d.warned[key] = true
-	d.warnings = append(d.warnings, Warning{Key: key, File: d.file, Line: line, Message: message})
+	d.warned[w.Key] = true
+	w.File = d.file
+	d.warnings = append(d.warnings, w)
 }
 
 // field is a struct field with what its tag says.
@@ -114,12 +121,23 @@ func (d *decoder) structure(dst reflect.Value, v *value, path string) {
 		if m.value.kind == null {
 			continue
 		}
-		if f.later {
-			d.warn(at, m.line, "is kept but has no effect yet"+laterNote[at])
-		}
 		d.set[at] = true
-		d.value(dst.Field(f.index), m.value, at)
+		d.within(f, m, at, func() { d.value(dst.Field(f.index), m.value, at) })
 	}
+}
+
+// within decodes a key, and notes a warning when it or a section around it is
+// without effect yet. Load drops the notes of keys that ask for nothing.
+func (d *decoder) within(f field, m member, at string, decode func()) {
+	section := f.typ.Kind() == reflect.Struct
+	if section && f.later {
+		d.later++
+		defer func() { d.later-- }()
+	}
+	if !section && (f.later || d.later > 0) {
+		d.note(Warning{Key: at, Line: m.line, Message: "is kept but has no effect yet" + laterNote[at], later: true})
+	}
+	decode()
 }
 
 func join(path, key string) string {
@@ -132,7 +150,9 @@ func join(path, key string) string {
 func (d *decoder) unknown(m member, path string, t reflect.Type, known []field) {
 	at := join(path, m.key)
 	if why, ok := ignoredKey(t, m.key); ok {
-		d.warn(at, m.line, why)
+		if why != tuning && !m.value.asksNothing() {
+			d.warn(at, m.line, why)
+		}
 		return
 	}
 	keys := make([]string, 0, len(known))

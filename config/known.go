@@ -69,12 +69,15 @@ const (
 	engine     = "tunes an engine that Skerry does not have, and has no effect"
 	gone       = "was removed from Consul and has no effect"
 	unused     = "has no effect"
+	// tuning keys set the pace of parts that are not here, or are what an agent
+	// writes down of itself: nobody misses anything, and nobody is warned.
+	tuning = ""
 )
 
 // laterNote adds to the warning of keys whose lack of effect is a danger.
 var laterNote = map[string]string{
-	"acl":     ": every request is allowed",
-	"encrypt": ": there is no gossip to encrypt",
+	"acl.enabled": ": every request is allowed",
+	"encrypt":     ": there is no gossip to encrypt",
 }
 
 // ignored are keys that Consul knows and that do nothing here, by the type that
@@ -86,14 +89,14 @@ var ignored = map[reflect.Type][][2]string{
 		{"partition", enterprise}, {"segment", enterprise}, {"segments", enterprise}, {"license", enterprise}, {"licensepath", enterprise},
 		{"audit", enterprise}, {"sentinel", enterprise}, {"reporting", enterprise}, {"cloud", enterprise}, {"nonvotingserver", enterprise},
 		{"readreplica", enterprise}, {"namespace", enterprise},
-		{"autoconfig", engine}, {"autoencrypt", engine}, {"gossip*", engine}, {"raft*", engine}, {"cache", engine}, {"rpc", engine},
-		{"encryptverify*", engine}, {"disablekeyringfile", engine}, {"disablecoordinates", engine}, {"protocol", engine},
-		{"serfallowedcidrslan", engine}, {"serfallowedcidrswan", engine}, {"syncchange*", engine}, {"synccoordinate*", engine},
-		{"reconnecttimeoutwan", engine}, {"serfbindaddr*", engine}, {"usestreamingbackend", engine},
-		{"primarygateways*", mesh}, {"serverrejoinagemax", engine}, {"experiments", engine}, {"aeinterval", engine},
-		{"disableanonymoussignature", unused}, {"disablehostnodeid", unused}, {"version*", unused}, {"revision", unused},
-		{"builddate", unused}, {"enableagenttlsforchecks", unused}, {"nodelocalserviceid", unused},
-		{"enablecentralserviceconfig", mesh}, {"checkreapinterval", unused}, {"checkderegisterinterval*", unused}, {"uidir", unused},
+		{"autoconfig", engine}, {"autoencrypt", engine}, {"gossip*", tuning}, {"raft*", tuning}, {"cache", tuning}, {"rpc", tuning},
+		{"encryptverify*", tuning}, {"disablekeyringfile", tuning}, {"disablecoordinates", tuning}, {"protocol", tuning},
+		{"serfallowedcidrslan", engine}, {"serfallowedcidrswan", engine}, {"syncchange*", tuning}, {"synccoordinate*", tuning},
+		{"reconnecttimeoutwan", tuning}, {"serfbindaddr*", engine}, {"usestreamingbackend", tuning},
+		{"primarygateways*", mesh}, {"serverrejoinagemax", tuning}, {"experiments", engine}, {"aeinterval", tuning},
+		{"disableanonymoussignature", tuning}, {"disablehostnodeid", tuning}, {"version*", tuning}, {"revision", tuning},
+		{"builddate", tuning}, {"enableagenttlsforchecks", unused}, {"nodelocalserviceid", unused},
+		{"enablecentralserviceconfig", mesh}, {"checkreapinterval", tuning}, {"checkderegisterinterval*", tuning}, {"uidir", unused},
 		{"consul", unused}, {"httpsproxy", unused}, {"acl?*", gone},
 	},
 	reflect.TypeFor[Ports](): {
@@ -116,7 +119,7 @@ var ignored = map[reflect.Type][][2]string{
 		{"mspdisablebootstrap", enterprise}, {"tokenttlmin", unused},
 	},
 	reflect.TypeFor[Tokens]():      {{"managedserviceprovider", enterprise}},
-	reflect.TypeFor[Performance](): {{"raftmultiplier", engine}, {"rpcholdtimeout", engine}, {"grpckeepalive*", engine}},
+	reflect.TypeFor[Performance](): {{"raftmultiplier", tuning}, {"rpcholdtimeout", tuning}, {"grpckeepalive*", tuning}},
 	reflect.TypeFor[Autopilot](): {
 		{"disableupgrademigration", enterprise}, {"redundancyzonetag", enterprise}, {"upgradeversiontag", enterprise},
 	},

@@ -39,6 +39,7 @@ type Warning struct {
 	File    string // "" for flags
 	Line    int    // 0 when not known
 	Message string // what is to be said of the key
+	later   bool   // the key is without effect yet
 }
 
 func (w Warning) String() string {
@@ -98,6 +99,7 @@ func Load(src Source) (*Config, []Warning, error) {
 	if err := c.expand(); err != nil {
 		return nil, warnings, err
 	}
+	warnings = slices.DeleteFunc(warnings, func(w Warning) bool { return w.later && c.asksNothing(w.Key) })
 	return c, warnings, nil
 }
 

@@ -48,3 +48,9 @@ func TestTLSOfHTTPS(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+func TestDevModeWarnsOfNothing(t *testing.T) {
+	if _, warnings, err := load(config.Source{Dev: true}); err != nil || len(warnings) > 0 {
+		t.Errorf("%v, %v", warnings, err)
+	}
+}
