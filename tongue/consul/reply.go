@@ -110,7 +110,9 @@ func (q *request) meta(index uint64) {
 	h["X-Consul-Index"] = []string{strconv.FormatUint(max(index, 1), 10)}
 	h["X-Consul-Knownleader"] = isTrue
 	h["X-Consul-Lastcontact"] = zero
-	h["X-Consul-Query-Backend"] = blockingKind
+	if !q.route.lean {
+		h["X-Consul-Query-Backend"] = blockingKind
+	}
 	if q.route.plain {
 		return
 	}

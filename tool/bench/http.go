@@ -172,6 +172,10 @@ func Watch(ctx context.Context, o Options) (Result, error) {
 	w := &watchRound{api: a, o: o, answered: make(chan error, o.Concurrency)}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	// The first round opens the connections; it does not count.
+	if err := w.run(ctx, rounds, &recorder{}); err != nil {
+		return Result{}, err
+	}
 	cpu, err := cpuOf(o.PID)
 	if err != nil {
 		return Result{}, err
