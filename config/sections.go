@@ -104,10 +104,10 @@ type HTTP struct {
 	AllowWriteHTTPFrom []string `config:"allow_write_http_from,U,reload"`
 	// MaxHeaderBytes is the most bytes of request headers; 0 means Go's 1 MiB.
 	MaxHeaderBytes int `config:"max_header_bytes,U"`
-	// UseCache allows ?cached.
-	UseCache bool `config:"use_cache,U,later"`
-	// DiscoveryMaxStale makes discovery requests stale by default when above 0.
-	DiscoveryMaxStale time.Duration `config:"discovery_max_stale,U,later"`
+	// UseCache allows ?cached; without it the parameter is ignored.
+	UseCache bool `config:"use_cache,U,reload"`
+	// DiscoveryMaxStale makes reads of catalog and health stale by default when above 0. Nothing is stale on one node: the answer only says so.
+	DiscoveryMaxStale time.Duration `config:"discovery_max_stale,U,reload"`
 }
 
 // Limits protect the agent. Rates are requests per second; -1 means no limit.
@@ -160,10 +160,10 @@ type Telemetry struct {
 	DisableHostname bool `config:"disable_hostname,C"`
 	// MetricsPrefix begins every metric name.
 	MetricsPrefix string `config:"metrics_prefix,C"`
-	// PrefixFilter allows ("+prefix") or hides ("-prefix") metrics.
-	PrefixFilter []string `config:"prefix_filter,C,later"`
-	// FilterDefault is for metrics that prefix_filter does not name.
-	FilterDefault bool `config:"filter_default,U,later"`
+	// PrefixFilter shows ("+prefix") or hides ("-prefix") metrics: the longest prefix decides. Write "-http", "-skerry_http" or, as for Consul, "-consul.http".
+	PrefixFilter []string `config:"prefix_filter,C,reload"`
+	// FilterDefault shows the metrics that prefix_filter does not name.
+	FilterDefault bool `config:"filter_default,U,reload"`
 	// StatsdAddress is host:port of a statsd server.
 	StatsdAddress string `config:"statsd_address,U,later"`
 	// StatsiteAddress is host:port of a statsite server.

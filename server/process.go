@@ -80,6 +80,7 @@ func (s *Server) Reload() error {
 		return fmt.Errorf("reload: %w", err)
 	}
 	s.tongue.set(t)
+	s.shown.set(next.Shown)
 	d := next.DNSs
 	d.Registerer = nil
 	s.dns.Reload(d)
@@ -123,7 +124,7 @@ func (b *handlerBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) registerMetrics() {
-	s.tongue.metrics = promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{})
+	s.tongue.metrics = promhttp.HandlerFor(&s.shown, promhttp.HandlerOpts{})
 	s.tongue.debug = s.cfg.Consul.EnableDebug
 	gauge := func(name, help string, f func() float64) {
 		s.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))

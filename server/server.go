@@ -50,6 +50,7 @@ type Config struct {
 	Limits Limits
 	Guard  catalog.Guard
 	Leases LeaseLimits
+	Shown  MetricFilter
 	Checks check.Policy // of what the API registers
 	// LocalChecks is of what configuration files and the watched folder register.
 	LocalChecks check.Policy
@@ -72,6 +73,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *prometheus.Registry
+	shown   shownMetrics
 	ledger  *journal.Ledger
 	table   *catalog.Table
 	agent   *agent.Agent
@@ -106,6 +108,8 @@ const tickEvery = 250 * time.Millisecond
 // returns the configuration anew; leave asks the process to end.
 func New(cfg Config, reload func() (Config, error), leave func()) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+	s.shown.all = s.metrics
+	s.shown.set(cfg.Shown)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	// Keepers first: the journal replays into them.
@@ -230,7 +234,7 @@ func (s *Server) frontEnds() error {
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
 		Guard: s.table, Events: newEvents(s.agent), Coords: newCoordinates(), Process: (*process)(s),
-		Gatherer: s.metrics, Roots: newAuthority(), Lot: &consul.Lot{},
+		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
 	s.registerMetrics()
 	t, err := consul.New(s.cfg.Consul, s.backend, s.metrics)

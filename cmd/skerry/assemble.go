@@ -40,6 +40,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		Limits: limits(c),
 		Guard:  catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
 		Leases: server.LeaseLimits(c.Lease),
+		Shown:  server.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
 		Checks: check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
 		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
 		Services: c.Services, NodeChecks: c.Checks,
@@ -102,7 +103,7 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
 		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
 		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
-		MetricPrefix: metricPrefix(c),
+		MetricPrefix: metricPrefix(c), NoCache: !c.HTTP.UseCache, StaleDiscovery: c.HTTP.DiscoveryMaxStale > 0,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,5 +53,19 @@ func TestTLSOfHTTPS(t *testing.T) {
 func TestDevModeWarnsOfNothing(t *testing.T) {
 	if _, warnings, err := load(config.Source{Dev: true}); err != nil || len(warnings) > 0 {
 		t.Errorf("%v, %v", warnings, err)
+	}
+}
+
+func TestShownMetricsAndReadModes(t *testing.T) {
+	got := assembled(t, `telemetry { prefix_filter = ["+a", "-b"], filter_default = false }
+http_config { use_cache = false, discovery_max_stale = "1s" }`)
+	if s := got.Shown; !slices.Equal(s.Rules, []string{"+a", "-b"}) || !s.HideOthers {
+		t.Errorf("metrics %+v", s)
+	}
+	if !got.Consul.NoCache || !got.Consul.StaleDiscovery {
+		t.Errorf("reads: no cache %v, stale %v", got.Consul.NoCache, got.Consul.StaleDiscovery)
+	}
+	if got := assembled(t, ``); got.Shown.HideOthers || got.Consul.NoCache || got.Consul.StaleDiscovery {
+		t.Errorf("without configuration: %+v", got.Shown)
 	}
 }

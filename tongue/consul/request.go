@@ -49,8 +49,19 @@ func (q *request) serve() {
 		q.fail(q.bare(err))
 		return
 	}
+	q.mode()
 	if err := rt.do(q); err != nil && err != errParked {
 		q.fail(err)
+	}
+}
+
+// mode applies what the configuration says of ?cached and ?stale.
+func (q *request) mode() {
+	if q.t.cfg.NoCache {
+		q.p.cached = false
+	}
+	if q.t.cfg.StaleDiscovery && !q.p.consistent && (strings.HasPrefix(q.route.path, "/v1/catalog/") || strings.HasPrefix(q.route.path, "/v1/health/")) {
+		q.p.stale = true
 	}
 }
 

@@ -45,7 +45,10 @@ type Config struct {
 	Translate    bool              // translate_wan_addrs: say so in a header
 	MetricsOn    bool              // Prometheus form on /v1/agent/metrics
 	MetricPrefix string            // of the runtime's gauges in agent/metrics: "consul" or "consul.HOST"
-	Log          *slog.Logger
+	NoCache      bool              // ignore ?cached
+	// StaleDiscovery reads catalog and health as with ?stale unless ?consistent is asked for.
+	StaleDiscovery bool
+	Log            *slog.Logger
 }
 
 // WithDefaults returns c with the defaults filled in.
