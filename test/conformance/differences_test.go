@@ -27,7 +27,7 @@ type difference struct {
 	Step     int
 	Request  string
 	Class    string   // wanted or later
-	Places   []string // of the answer, sorted; only of those that are wanted
+	Places   []string // of the answer, that may differ; only of those that are wanted
 	Reason   string
 }
 

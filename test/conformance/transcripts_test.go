@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -73,9 +74,10 @@ func judge(t *testing.T, o outcome, known []difference) {
 		if i < 0 {
 			continue
 		}
-		slices.Sort(places)
-		if want := known[i].Places; known[i].Class == wanted && !slices.Equal(places, want) {
-			t.Errorf("step %d, %s differs in %v; %s allows %v", step.Step, step.Request, places, knownFile, want)
+		for _, p := range places {
+			if allowed := known[i].Places; known[i].Class == wanted && !slices.Contains(allowed, p) {
+				t.Errorf("step %d, %s differs in %s; %s allows %v", step.Step, step.Request, p, knownFile, allowed)
+			}
 		}
 	}
 	for _, d := range known {
@@ -88,7 +90,9 @@ func judge(t *testing.T, o outcome, known []difference) {
 func replay(t *testing.T, bin string) map[string]outcome {
 	t.Helper()
 	result := filepath.Join(t.TempDir(), "result.json")
-	cmd := exec.Command("python3", "transcripts/replay.py", bin, "open", "--json", result)
+	// Below the ports of the other tests; two runs at once are a few hundred apart.
+	base := 1100 + os.Getpid()%3*800
+	cmd := exec.Command("python3", "transcripts/replay.py", bin, "open", "--json", result, "--base", strconv.Itoa(base))
 	out, err := cmd.CombinedOutput()
 	data, readErr := os.ReadFile(result)
 	if readErr != nil {

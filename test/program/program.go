@@ -95,15 +95,16 @@ func Need(t testing.TB, programs ...string) {
 }
 
 // Ports below the ephemeral range, so that no outgoing connection takes one
-// between the search and its use.
+// between the search and its use, and below those (from 10000) that the official
+// client's own tests reserve.
 const (
-	firstPort = 21000
-	lastPort  = 32000
+	firstPort = 4000
+	lastPort  = 9900
 )
 
 var (
 	portsMu  sync.Mutex
-	nextPort = firstPort + os.Getpid()%1000*11
+	nextPort = firstPort + os.Getpid()%100*59
 )
 
 // Port returns a port of 127.0.0.1 that is free for TCP and UDP, and that this
