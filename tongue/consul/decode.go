@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -222,8 +221,8 @@ func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
 	if s.Address == "0.0.0.0" || s.Address == "::" || s.Address == "[::]" {
 		return r, badRequest("Invalid service address")
 	}
-	if err := checkMeta(s.Meta); err != nil {
-		return r, badRequest("Invalid Service Meta: " + err.Error())
+	if fault := metaFault(s.Meta); fault != "" {
+		return r, badRequest("Invalid Service Meta: " + fault)
 	}
 	w := jsonWeights{1, 1}
 	if s.Weights != nil {
@@ -312,9 +311,10 @@ const (
 
 var metaKey = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
-func checkMeta(meta map[string]string) error {
+// metaFault says in Consul's words what is wrong with metadata; "" if nothing is.
+func metaFault(meta map[string]string) string {
 	if len(meta) > maxMetaPairs {
-		return fmt.Errorf("Node metadata cannot contain more than %d key/value pairs", maxMetaPairs)
+		return fmt.Sprintf("Node metadata cannot contain more than %d key/value pairs", maxMetaPairs)
 	}
 	for k, v := range meta {
 		var why string
@@ -330,16 +330,7 @@ func checkMeta(meta map[string]string) error {
 		default:
 			continue
 		}
-		return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): %s", k, v, why)
+		return fmt.Sprintf("Couldn't load metadata pair ('%s', '%s'): %s", k, v, why)
 	}
-	return nil
-}
-
-// readAll reads a small body whole.
-func (q *request) readAll(limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(q.r.Body, limit+1))
-	if err != nil {
-		return nil, decodeError(err)
-	}
-	return b, nil
+	return ""
 }

@@ -89,8 +89,8 @@ func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 	if b.Address == "" {
 		return skerry.Set{}, badRequest("Missing Address: give the address at which the services are reached")
 	}
-	if err := checkMeta(b.NodeMeta); err != nil {
-		return skerry.Set{}, badRequest("Invalid NodeMeta: " + err.Error())
+	if fault := metaFault(b.NodeMeta); fault != "" {
+		return skerry.Set{}, badRequest("Invalid NodeMeta: " + fault)
 	}
 	set := skerry.Set{Node: &skerry.Node{Name: first(b.Node, id), Datacenter: q.t.cfg.Datacenter, Address: b.Address, Meta: b.NodeMeta}}
 	if b.Locality != nil {
