@@ -26,7 +26,7 @@ import (
 
 // watchOptions are what is watched and who is told.
 type watchOptions struct {
-	kind, service, state, key, prefix, name, node, filter string
+	kind, service, state, key, prefix, name, filter string
 	tags                                                  []string
 	passing, shell                                        bool
 	httpHandler                                           string
