@@ -27,9 +27,9 @@ import (
 // watchOptions are what is watched and who is told.
 type watchOptions struct {
 	kind, service, state, key, prefix, name, filter string
-	tags                                                  []string
-	passing, shell                                        bool
-	httpHandler                                           string
+	tags                                            []string
+	passing, shell                                  bool
+	httpHandler                                     string
 }
 
 func newWatchCommand() *cobra.Command {
