@@ -214,15 +214,15 @@ func (t *Table) touchService(name string, index uint64) {
 func (c *change) item(id string) *item {
 	it := c.o.items[id]
 	if it == nil {
-		it = &item{owner: c.o, id: id}
+		it = &item{owner: c.o}
 		c.o.items[id] = it
 	}
 	return it
 }
 
-func (c *change) drop(it *item) {
+func (c *change) drop(id string, it *item) {
 	if it.instance == nil && len(it.checks) == 0 {
-		delete(c.o.items, it.id)
+		delete(c.o.items, id)
 	}
 }
 
@@ -262,7 +262,7 @@ func (c *change) removeInstance(id string) {
 		c.unlist(it)
 	}
 	it.instance = nil
-	c.drop(it)
+	c.drop(id, it)
 	c.relist(c.o.at, id)
 }
 
@@ -321,7 +321,7 @@ func (c *change) removeCheck(id string) {
 	}
 	it.checks = checks
 	c.touchChecked(k)
-	c.drop(it)
+	c.drop(k.ServiceID, it)
 }
 
 // touchChecked marks what a check judges, and what another owner's check of the

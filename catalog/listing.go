@@ -7,18 +7,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-func (t *Table) service(name string) *service {
-	if s, ok := t.services.Load(name); ok {
-		return s.(*service)
-	}
-	return nil
-}
+// service returns a service, or nil. Called with mu held.
+func (t *Table) service(name string) *service { return t.services[name] }
 
 func compareItems(a, b *item) int {
 	if c := cmp.Compare(a.owner.at.key, b.owner.at.key); c != 0 {
 		return c
 	}
-	return cmp.Compare(a.id, b.id)
+	return cmp.Compare(a.instance.ID, b.instance.ID)
 }
 
 // relist puts the record that wins among those of this ID on the node in the
@@ -46,8 +42,8 @@ func (c *change) list(it *item) {
 	index := c.stamp()
 	s := t.service(name)
 	if s == nil {
-		s = &service{name: name}
-		t.services.Store(name, s)
+		s = &service{}
+		t.services[name] = s
 		t.departed.returned(name)
 		t.touch(index, t.topics.absentOf(name), &t.topics.services)
 	} else if !s.uses(it.instance.Tags) {
@@ -73,7 +69,8 @@ func (c *change) unlist(it *item) {
 	it.listed = false
 	s.view.Store(nil)
 	if len(s.items) == 0 {
-		t.services.Delete(name)
+		delete(t.services, name)
+		t.warm.Delete(name)
 		t.departed.left(name, t.cfg.Now())
 		t.touch(index, &t.topics.services)
 		t.retire(index, &s.topic, t.topics.absentOf(name))

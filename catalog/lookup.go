@@ -45,14 +45,13 @@ func (t *Table) makeAddressBook() *addressBook {
 			add(v, skerry.Owned{Node: rec})
 		}
 	}
-	t.services.Range(func(_, s any) bool {
-		for _, it := range s.(*service).items {
+	for _, s := range t.services {
+		for _, it := range s.items {
 			if it.instance.Address != "" {
 				add(it.instance.Address, skerry.Owned{Node: it.owner.at.record(), Instance: it.instance})
 			}
 		}
-		return true
-	})
+	}
 	for addr, held := range book.owners {
 		slices.SortFunc(held, compareOwned)
 		book.owners[addr] = slices.Compact(held) // several tagged addresses may be one

@@ -10,33 +10,29 @@ import (
 // Service implements [skerry.Catalog]. It takes no lock unless the service
 // changed since it was last read.
 func (t *Table) Service(name string) *skerry.View {
-	if s := t.service(name); s != nil {
-		if v := s.view.Load(); v != nil {
+	if s, ok := t.warm.Load(name); ok {
+		if v := s.(*service).view.Load(); v != nil {
 			return v
 		}
-		t.mu.RLock()
-		defer t.mu.RUnlock()
-		// It may have gone and come back meanwhile.
-		if s = t.service(name); s != nil {
-			return t.buildView(s)
-		}
-		return t.emptyView(name)
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if s := t.service(name); s != nil {
-		return t.buildView(s)
+	s := t.service(name)
+	if s == nil {
+		return t.emptyView(name)
 	}
-	return t.emptyView(name)
+	v := t.buildView(name, s)
+	t.warm.LoadOrStore(name, s)
+	return v
 }
 
 // buildView is called with mu held for reading: no writer can change the
 // service between building and storing.
-func (t *Table) buildView(s *service) *skerry.View {
+func (t *Table) buildView(name string, s *service) *skerry.View {
 	if v := s.view.Load(); v != nil {
 		return v
 	}
-	v := &skerry.View{Service: s.name, Index: s.topic.index, Entries: make([]*skerry.Entry, 0, len(s.items))}
+	v := &skerry.View{Service: name, Index: s.topic.index, Entries: make([]*skerry.Entry, 0, len(s.items))}
 	shared := map[*node][]*skerry.Check{}
 	for _, it := range s.items {
 		at := it.owner.at
@@ -49,7 +45,7 @@ func (t *Table) buildView(s *service) *skerry.View {
 			Node: at.record(), Instance: it.instance, Owner: it.owner.id,
 			Guarded: it.owner.lease.held, Health: skerry.Passing,
 		}
-		own := at.checksOf(it.id)
+		own := at.checksOf(it.instance.ID)
 		if len(own) == 0 {
 			e.Checks = nodeChecks
 		} else {
@@ -211,10 +207,9 @@ func (t *Table) Services() []string {
 		return l.names
 	}
 	l := &nameList{index: t.topics.services.index}
-	t.services.Range(func(name, _ any) bool {
-		l.names = append(l.names, name.(string))
-		return true
-	})
+	for name := range t.services {
+		l.names = append(l.names, name)
+	}
 	slices.Sort(l.names)
 	t.nameList.Store(l)
 	return l.names

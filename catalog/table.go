@@ -70,10 +70,13 @@ type Table struct {
 	cfg          Config
 	recoverUntil time.Time
 
-	services sync.Map // name → *service; written under mu
+	// warm are the services that were read, for readers without a lock; written
+	// under mu. Most of a large catalog is read by nobody, and costs less apart.
+	warm sync.Map // name → *service
 
 	mu       sync.RWMutex
 	index    uint64 // the last one issued
+	services map[string]*service
 	owners   map[skerry.OwnerID]*owner
 	nodes    map[string]*node // by lower-case name
 	departed departures
@@ -101,6 +104,7 @@ func New(cfg Config) *Table {
 		index:        cfg.FirstIndex,
 		owners:       map[skerry.OwnerID]*owner{},
 		nodes:        map[string]*node{},
+		services:     map[string]*service{},
 	}
 	t.departed = newDepartures()
 	t.leases = leases{clock: &steady.Clock{}}
@@ -127,7 +131,6 @@ type owner struct {
 // node, or of an instance that another owner announced.
 type item struct {
 	owner    *owner
-	id       string
 	instance *skerry.Instance
 	checks   []*skerry.Check // ordered by ID
 	listed   bool            // among the instances of its service: no other owner's record outranks it
@@ -144,9 +147,8 @@ type node struct {
 
 func (n *node) record() *skerry.Node { return n.owners[0].node }
 
-// service is a service name with its instances.
+// service is what has one service name; there is at least one item.
 type service struct {
-	name  string
 	items []*item        // ordered by node, ID
 	tags  map[string]int // how many have it; nil while they are few
 	topic topic
