@@ -29,7 +29,8 @@ type follower struct {
 	records chan func(slog.Handler) // a slow reader misses records
 }
 
-// Follow writes records of at least this level to w until ctx ends.
+// Follow writes records of at least this level to w until ctx ends. It begins with
+// an empty write: no record from then on is missed.
 func (s *LogStream) Follow(ctx context.Context, level slog.Level, json bool, w io.Writer) {
 	f := &follower{level: level, records: make(chan func(slog.Handler), 512)}
 	out := lineHandler(w, level, json)
@@ -41,6 +42,9 @@ func (s *LogStream) Follow(ctx context.Context, level slog.Level, json bool, w i
 		delete(s.followers, f)
 		s.mu.Unlock()
 	}()
+	if _, err := w.Write(nil); err != nil {
+		return
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -139,9 +139,6 @@ func (q *request) agentMonitor() error {
 	if !ok {
 		return badRequest("Unknown log level: " + name)
 	}
-	q.w.WriteHeader(http.StatusOK)
-	q.w.Write(nil)
-	flush(q.w)
 	q.t.b.Process.Follow(q.r.Context(), level, q.p.has("logjson"), flushing{q.w})
 	return nil
 }

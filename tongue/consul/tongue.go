@@ -99,7 +99,8 @@ type Process interface {
 	Reload() error
 	// Leave stops the process gracefully.
 	Leave()
-	// Follow streams log lines of at least this level to w until ctx ends.
+	// Follow streams log lines of at least this level to w until ctx ends. It begins
+	// with an empty write: no line from then on is missed.
 	Follow(ctx context.Context, level slog.Level, json bool, w io.Writer)
 	// DebugConfig is the effective configuration without its secrets.
 	DebugConfig() any
