@@ -31,6 +31,7 @@ func (c *Config) Validate() error {
 	v.times()
 	v.words()
 	v.definitions()
+	v.watches()
 	slices.SortStableFunc(v.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(v.errs...)
 }
@@ -258,6 +259,18 @@ func (v *validator) definitions() {
 		if d.ServiceID != "" && !seen[d.ServiceID] {
 			v.bad("checks[%d].service_id: no service of the configuration has the id %q", i, d.ServiceID)
 		}
+	}
+}
+
+func (v *validator) watches() {
+	c := v.c
+	for i, w := range c.Watches {
+		if w["handler_type"] != "http" && !c.EnableLocalScriptChecks {
+			v.bad("watches[%d]: script checks are off; set enable_local_script_checks = true to let a watch run a program, or use handler_type = \"http\"", i)
+		}
+	}
+	if len(c.Watches) > 0 && c.Ports.HTTP <= 0 && c.Addresses.HTTP == "" {
+		v.bad("watches: ask the agent's own HTTP API, which is off; set ports.http")
 	}
 }
 

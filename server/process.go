@@ -84,6 +84,9 @@ func (s *Server) Reload() error {
 	d := next.DNSs
 	d.Registerer = nil
 	s.dns.Reload(d)
+	if next.Applied != nil {
+		next.Applied()
+	}
 	s.log.Info("configuration reloaded", "services", len(next.Services))
 	return nil
 }

@@ -63,6 +63,9 @@ type Config struct {
 	// ParseFile reads a file of the watched folder.
 	ParseFile func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error)
 
+	// Applied is called when a reload has put this configuration in force.
+	Applied func()
+
 	Debug  any // the effective configuration for agent/self, without secrets
 	Log    *slog.Logger
 	Stream *LogStream

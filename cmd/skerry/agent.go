@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/watching"
 	"github.com/skerryhq/skerry/config"
 	"github.com/skerryhq/skerry/server"
 )
@@ -152,8 +154,13 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	var watches *watching.Set // set before anybody can ask for a reload
 	reload := func() (server.Config, error) {
 		next, warnings, err := load(src)
+		if err != nil {
+			return server.Config{}, err
+		}
+		definitions, err := watching.Parse(next.Watches)
 		if err != nil {
 			return server.Config{}, err
 		}
@@ -164,7 +171,13 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 			log.Warn("these keys changed and take effect at the next start", "keys", keys)
 		}
 		logs.setLevel(next.LogLevel)
-		return serverConfig(next, logs.stream, log)
+		cfg, err := serverConfig(next, logs.stream, log)
+		cfg.Applied = func() { watches.Replace(definitions) }
+		return cfg, err
+	}
+	definitions, err := watching.Parse(c.Watches)
+	if err != nil {
+		return err
 	}
 	s, err := server.New(cfg, reload, leave)
 	if err != nil {
@@ -182,8 +195,34 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		defer os.Remove(c.PidFile)
 	}
 	banner(stdout, c, s.Addrs)
+	watches = watching.NewSet(ownAddress(s.Addrs.HTTP), log)
+	defer watches.Close()
+	watches.Replace(definitions)
 	go reloadOnHangup(ctx, s, log)
-	return s.Run(ctx)
+	// The watches first: to them the end of the server would be a failure.
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	context.AfterFunc(ctx, func() {
+		watches.Stop()
+		end()
+	})
+	return s.Run(serving)
+}
+
+// ownAddress returns where this process reaches its own HTTP API.
+func ownAddress(listening []string) string {
+	if len(listening) == 0 {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(listening[0])
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.To4() == nil {
+			host = "::1"
+		}
+		return net.JoinHostPort(host, port)
+	}
+	return listening[0]
 }
 
 // load reads and judges the configuration.

@@ -1,27 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/hashicorp/consul/api/watch"
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/show"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
+	"github.com/skerryhq/skerry/cmd/skerry/watching"
 )
 
 // watchOptions are what is watched and who is told.
@@ -103,78 +96,31 @@ func runWatch(ctx context.Context, c *connection, o watchOptions, handler []stri
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var failed error
-	plan.HybridHandler = func(value watch.BlockingParamVal, data any) {
-		index := ""
-		if i, ok := value.(watch.WaitIndexVal); ok {
-			index = strconv.FormatUint(uint64(i), 10)
+	var tell watching.Handler
+	switch {
+	case o.httpHandler != "":
+		tell = watching.URL(watch.HttpHandlerConfig{Path: o.httpHandler})
+	case len(handler) > 0:
+		if o.shell && len(handler) == 1 {
+			handler = watching.Shell(handler[0])
 		}
-		switch {
-		case o.httpHandler != "":
-			err = post(ctx, o.httpHandler, index, data)
-		case len(handler) > 0:
-			err = pipe(ctx, handler, o.shell, index, data, out, errs)
-		default:
+		tell = watching.Program(handler, out, errs)
+	}
+	var failed error
+	changed := func(index string, data any) {
+		if tell == nil {
 			failed = show.JSON(out, data)
 			plan.Stop()
 			return
 		}
-		if err != nil && ctx.Err() == nil {
+		if err := tell(ctx, index, data); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(errs, "handler:", err)
 		}
 	}
-	unhook := context.AfterFunc(ctx, plan.Stop)
-	defer unhook()
-	logger := hclog.New(&hclog.LoggerOptions{Name: "watch", Output: errs, Level: hclog.Warn})
-	return errors.Join(plan.RunWithClientAndHclog(c.Client, logger), failed)
-}
-
-// handlerTimeout is the longest that an HTTP handler may take.
-const handlerTimeout = 10 * time.Second
-
-func post(ctx context.Context, to, index string, data any) error {
-	body, err := json.Marshal(data)
-	if err != nil {
-		return err
+	troubled := func(err error) {
+		if err != nil {
+			fmt.Fprintln(errs, "watch: tried again until the agent answers:", err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, handlerTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Consul-Index", index)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s answered %s", to, resp.Status)
-	}
-	return nil
-}
-
-func pipe(ctx context.Context, handler []string, shell bool, index string, data any, out, errs io.Writer) error {
-	body, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
-	if shell && len(handler) == 1 {
-		handler = []string{"/bin/sh", "-c", handler[0]}
-	}
-	cmd := exec.CommandContext(ctx, handler[0], handler[1:]...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = handlerTimeout
-	cmd.Stdin = bytes.NewReader(append(body, '\n'))
-	cmd.Stdout, cmd.Stderr = out, errs
-	cmd.Env = append(os.Environ(), "SKERRY_INDEX="+index, "CONSUL_INDEX="+index)
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(handler, " "), err)
-	}
-	return nil
+	return errors.Join(watching.Run(ctx, c.Client, plan, changed, troubled), failed)
 }
