@@ -150,20 +150,29 @@ type ttlKey struct {
 	size       int
 }
 
-func (a *Agent) intern(d skerry.CheckDefinition) *skerry.CheckDefinition {
+func (a *Agent) intern(d *skerry.CheckDefinition) *skerry.CheckDefinition {
 	// Identity and first state live in the record.
-	d.ID, d.Name, d.Notes, d.Status, d.ServiceID = "", "", "", "", ""
+	bare := *d
+	bare.ID, bare.Name, bare.Notes, bare.Status, bare.ServiceID = "", "", "", "", ""
+	bare.TTL, bare.DeregisterCriticalServiceAfter, bare.OutputMaxSize = 0, 0, 0
+	if d.TTL == 0 || !reflect.ValueOf(&bare).Elem().IsZero() {
+		return stripped(d)
+	}
 	key := ttlKey{d.TTL, d.DeregisterCriticalServiceAfter, d.OutputMaxSize}
-	plain := skerry.CheckDefinition{TTL: d.TTL, DeregisterCriticalServiceAfter: d.DeregisterCriticalServiceAfter, OutputMaxSize: d.OutputMaxSize}
-	if d.TTL == 0 || !reflect.DeepEqual(d, plain) {
-		return &d
+	have := a.ttlDefs[key]
+	if have == nil {
+		have = stripped(d)
+		const most = 1000 // a program may make up a TTL for each check
+		if len(a.ttlDefs) < most {
+			a.ttlDefs[key] = have
+		}
 	}
-	if have := a.ttlDefs[key]; have != nil {
-		return have
-	}
-	const most = 1000 // a program may make up a TTL for each check
-	if len(a.ttlDefs) < most {
-		a.ttlDefs[key] = &d
-	}
-	return &d
+	return have
+}
+
+// stripped copies a definition without what the check's record says.
+func stripped(d *skerry.CheckDefinition) *skerry.CheckDefinition {
+	out := *d
+	out.ID, out.Name, out.Notes, out.Status, out.ServiceID = "", "", "", "", ""
+	return &out
 }

@@ -98,7 +98,7 @@ func (a *Agent) replayCheck(r checkRecord) error {
 	}
 	cs := &checkState{check: r.Check, source: r.Source, slot: r.Slot}
 	if r.Definition != nil {
-		cs.def = a.intern(*r.Definition)
+		cs.def = a.intern(r.Definition)
 	}
 	a.place(cs)
 	return nil

@@ -101,7 +101,7 @@ func (a *Agent) state(i *skerry.Instance, d skerry.CheckDefinition, from source,
 	if old := a.checks[d.ID]; old != nil && old.check.ServiceID == c.ServiceID && (kind == old.check.Type || kind != "ttl") {
 		c.Status, c.Output, c.Since = old.check.Status, old.check.Output, old.check.Since
 	}
-	return &checkState{check: c, def: a.intern(d), source: from}
+	return &checkState{check: c, def: a.intern(&d), source: from}
 }
 
 // DeregisterService implements [skerry.Registrar].

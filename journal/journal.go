@@ -30,6 +30,9 @@ const (
 	sumSize  = 9 // eight hex digits and a space
 )
 
+// maxSpare is the largest buffer that is kept for the next batch, in bytes.
+const maxSpare = 1 << 20
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ErrClosed is the error of an append to a closed journal.
@@ -55,6 +58,7 @@ type Journal struct {
 
 	mu       sync.Mutex
 	buf      []byte
+	spare    []byte // the buffer written before, to be used again
 	batch    *Batch
 	appended int64 // size of the file once buf is written: where the next record begins
 	wake     chan struct{}
@@ -242,13 +246,18 @@ func (j *Journal) commit() {
 		j.mu.Unlock()
 		return
 	}
-	j.buf, j.batch = nil, newBatch()
+	j.buf, j.spare, j.batch = j.spare, nil, newBatch()
 	j.mu.Unlock()
 	if broken == nil {
 		broken = j.write(buf)
 	}
 	if broken != nil {
 		j.fail(broken)
+	}
+	if cap(buf) <= maxSpare {
+		j.mu.Lock()
+		j.spare = buf[:0]
+		j.mu.Unlock()
 	}
 	batch.err = broken
 	close(batch.done)

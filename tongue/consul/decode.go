@@ -179,7 +179,7 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 }
 
 func (c *checkBody) empty() bool {
-	return reflect.DeepEqual(*c, checkBody{})
+	return reflect.ValueOf(c).Elem().IsZero()
 }
 
 // serviceBody is a service in a request to the agent.
