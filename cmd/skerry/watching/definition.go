@@ -86,10 +86,12 @@ func (d *Definition) handler(log *slog.Logger) Handler {
 	return func(ctx context.Context, index string, data any) error {
 		var out head
 		err := Program(d.args, &out, &out)(ctx, index, data)
-		if err != nil && len(out.kept) > 0 {
+		switch {
+		case err == nil:
+			log.Debug("watch handler ran", "output", string(out.kept))
+		case len(out.kept) > 0:
 			return fmt.Errorf("%w; it printed %q", err, out.kept)
 		}
-		log.Debug("watch handler ran", "output", string(out.kept))
 		return err
 	}
 }
