@@ -36,6 +36,7 @@ type Config struct {
 	NodeMeta        map[string]string
 	TaggedAddresses map[string]string
 	Advertise       string // the node's address in the catalog
+	Locality        skerry.Locality
 	ServerPort      int    // of the service that stands for the servers
 	DataDir         string // "": keep nothing
 
@@ -187,6 +188,9 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 	}
 	maps.Copy(node.TaggedAddresses, cfg.TaggedAddresses)
 	maps.Copy(node.Meta, cfg.NodeMeta)
+	if cfg.Locality != (skerry.Locality{}) {
+		node.Locality = &cfg.Locality
+	}
 	out := agent.Config{
 		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
 		OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,

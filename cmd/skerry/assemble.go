@@ -31,7 +31,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		}
 	}
 	out := server.Config{
-		NodeMeta: c.NodeMeta, TaggedAddresses: taggedAddresses(c), Advertise: advertise.String(),
+		NodeMeta: c.NodeMeta, TaggedAddresses: taggedAddresses(c), Advertise: advertise.String(), Locality: c.Locality,
 		ServerPort: c.Ports.Server, DataDir: c.DataDir,
 		Unix:   server.UnixSocket(c.UnixSockets),
 		TLS:    tlsConfig(&c.TLS.HTTPS),
