@@ -27,7 +27,7 @@ type Config struct {
 	// NodeMeta is metadata of this node, at most 64 pairs.
 	NodeMeta map[string]string `config:"node_meta,C"`
 	// Locality is where the node stands: region and zone.
-	Locality skerry.Locality `config:"locality,U,later"`
+	Locality skerry.Locality `config:"locality,U"`
 
 	// DataDir is the folder for what must outlive a restart; needed unless in dev mode.
 	DataDir string `config:"data_dir,C"`
