@@ -18,6 +18,7 @@ func (q *request) agentMetrics() error {
 			q.empty()
 			return nil
 		}
+		q.w.Header().Del("Vary") // the handler says it itself
 		promhttp.HandlerFor(q.t.b.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(q.w, q.r)
 		return nil
 	}

@@ -22,8 +22,11 @@ func (q *request) skerrySet() error {
 		return err
 	}
 	changed, err := q.t.b.Registrar.ReplaceSet(q.r.Context(), rs)
+	if err != nil && skerry.KindOf(err) == skerry.Invalid {
+		return badRequest("Invalid set: " + err.Error())
+	}
 	if err != nil {
-		return q.checkError(err)
+		return err
 	}
 	return q.json(map[string]any{"Changed": changed})
 }
@@ -111,6 +114,7 @@ func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 
 func (q *request) beatOwner(id skerry.OwnerID) error {
 	if q.r.Method != "PUT" {
+		q.w.Header()["Allow"] = []string{"OPTIONS,PUT"}
 		return &statusError{405, "method " + q.r.Method + " not allowed"}
 	}
 	text := q.p.get("digest")
