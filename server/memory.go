@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// While there is work, Go's collector may let the heap grow to twice what lives:
-// that is fast. A registry is mostly quiet, though, and by itself Go would keep
-// what a burst has left behind. So when it has been quiet for a while and more
-// than this is wasted, it is collected and given back.
+// While there is work the heap may grow well beyond what lives: collecting is
+// half the cost of a registration otherwise. A registry is mostly quiet, though,
+// and by itself Go would keep what a burst has left behind. So when it has been
+// quiet for a while and more than this is wasted, it is collected and given back.
 const (
+	headroom    = 192 << 20 // bytes of growth that are worth it
+	mostPercent = 400
+
 	thriftEvery   = 2 * time.Second
 	quietFor      = 6 * time.Second // without a collection
 	releaseEvery  = 10 * time.Second
@@ -28,7 +31,8 @@ func thrift(ctx context.Context) {
 	}
 	tick := time.NewTicker(thriftEvery)
 	defer tick.Stop()
-	released, collected, cycle := time.Now(), time.Now(), uint64(0)
+	defer debug.SetGCPercent(100)
+	released, collected, cycle, percent := time.Now(), time.Now(), uint64(0), 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -37,6 +41,10 @@ func thrift(ctx context.Context) {
 		}
 		metrics.Read(m)
 		v := func(i int) uint64 { return m[i].Value.Uint64() }
+		if p := growth(v(1)); p != percent {
+			percent = p
+			debug.SetGCPercent(p)
+		}
 		if v(0) != cycle {
 			cycle, collected = v(0), time.Now()
 		}
@@ -52,4 +60,9 @@ func thrift(ctx context.Context) {
 			released = time.Now()
 		}
 	}
+}
+
+// growth returns by how much per cent the heap may grow beyond live bytes.
+func growth(live uint64) int {
+	return int(min(max(headroom*100/max(live, 1)/10*10, 100), mostPercent))
 }
