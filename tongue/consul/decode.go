@@ -240,8 +240,13 @@ func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
 	if s.Port != 0 && len(s.Ports) > 0 {
 		return r, badRequest("Invalid service definition: cannot set both port and ports")
 	}
+	// The decoder leaves room for more tags; most instances live long with one.
+	tags := s.Tags
+	if tags != nil {
+		tags = append(make([]string, 0, len(tags)), tags...)
+	}
 	i := &skerry.Instance{
-		ID: first(s.ID, s.Name), Service: s.Name, Tags: s.Tags, Address: s.Address, Port: s.Port,
+		ID: first(s.ID, s.Name), Service: s.Name, Tags: tags, Address: s.Address, Port: s.Port,
 		Weights: skerry.Weights(w), Meta: s.Meta, EnableTagOverride: s.EnableTagOverride || s.EnableTagOverrideSnake,
 	}
 	tagged := s.TaggedAddresses
