@@ -76,7 +76,7 @@ func (s *suite) run(bin string) error {
 		do   func(bin string) error
 	}{
 		{"start", s.start}, {"health", s.health}, {"dns", s.dns}, {"watch", s.watch},
-		{"beat", s.beat}, {"register", s.register}, {"idle-watchers", s.idleWatchers},
+		{"beat", s.beat}, {"register", s.register}, {"idle", s.idleWatchers},
 	} {
 		if s.skip(m.name) {
 			continue
