@@ -153,13 +153,14 @@ type lateAnnouncer struct{ *catalog.Table }
 
 func (s *Server) restore() error {
 	s.index.start(s.ledger, s.table)
-	if err := s.agent.Start(s.ledger); err != nil {
-		return err
-	}
 	if err := s.leases.start(s.ledger); err != nil {
 		return err
 	}
 	if err := s.outside.start(s.ledger); err != nil {
+		return err
+	}
+	// The agent comes last: its alias checks look at the others' instances.
+	if err := s.agent.Start(s.ledger); err != nil {
 		return err
 	}
 	return s.agent.Configure(s.cfg.Services, s.cfg.NodeChecks)

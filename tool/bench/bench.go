@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ func (o Options) withDefaults() Options {
 	if o.HTTP == "" {
 		o.HTTP = "127.0.0.1:8500"
 	}
+	o.HTTP = strings.TrimPrefix(o.HTTP, "http://")
 	if o.DNS == "" {
 		o.DNS = "127.0.0.1:8600"
 	}
