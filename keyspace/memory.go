@@ -1,0 +1,123 @@
+package keyspace
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Memory is a KV in memory, for tests of what stands on one. It is never unavailable.
+type Memory struct {
+	*Table
+	mu     sync.Mutex
+	leases map[skerry.LeaseID]*memoryLease
+	next   skerry.LeaseID
+}
+
+type memoryLease struct {
+	ttl   time.Duration
+	timer *time.Timer
+}
+
+// NewMemory returns an empty KV.
+func NewMemory() *Memory {
+	return &Memory{Table: NewTable(1), leases: map[skerry.LeaseID]*memoryLease{}}
+}
+
+// Sync implements [skerry.KV].
+func (m *Memory) Sync(context.Context) error { return nil }
+
+// Update implements [skerry.KV].
+func (m *Memory) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
+	return m.Table.Update(ctx, m, change)
+}
+
+// Commit implements [Engine].
+func (m *Memory) Commit(_ context.Context, c *Commit) (uint64, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.snapshot()
+	for _, r := range c.Reads {
+		var modified uint64
+		if is := now.Get(r.Key); is != nil {
+			modified = is.Modified
+		}
+		if modified != r.Modified {
+			return now.index, true, nil
+		}
+	}
+	for _, prefix := range c.Ranges {
+		if now.Changed(skerry.Below(prefix)) > c.At {
+			return now.index, true, nil
+		}
+	}
+	index := now.index + 1
+	var changes []Change
+	for _, prefix := range c.Cleared {
+		for r := range now.All(skerry.Below(prefix), "") {
+			changes = append(changes, Change{Key: r.Key})
+		}
+	}
+	for _, key := range c.Deletes {
+		changes = append(changes, Change{Key: key})
+	}
+	for _, p := range c.Puts {
+		if p.Lease != 0 && m.leases[p.Lease] == nil {
+			return 0, false, skerry.Errorf(skerry.NotFound, "the lease has ended")
+		}
+		r := &skerry.Record{Key: p.Key, Value: p.Value, Lease: p.Lease, Created: index, Modified: index}
+		if was := now.Get(p.Key); was != nil {
+			r.Created = was.Created
+		}
+		changes = append(changes, Change{p.Key, r})
+	}
+	m.Apply(index, changes)
+	return index, false, nil
+}
+
+// Grant implements [skerry.KV].
+func (m *Memory) Grant(_ context.Context, ttl time.Duration) (skerry.LeaseID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next++
+	id := m.next
+	ttl = (ttl + time.Second - 1).Truncate(time.Second)
+	m.leases[id] = &memoryLease{ttl: ttl, timer: time.AfterFunc(ttl, func() { m.Revoke(context.Background(), id) })}
+	return id, nil
+}
+
+// Renew implements [skerry.KV].
+func (m *Memory) Renew(_ context.Context, id skerry.LeaseID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.leases[id]
+	if l == nil || !l.timer.Reset(l.ttl) {
+		return skerry.Errorf(skerry.NotFound, "the lease has ended")
+	}
+	return nil
+}
+
+// Revoke implements [skerry.KV].
+func (m *Memory) Revoke(_ context.Context, id skerry.LeaseID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.leases[id]
+	if l == nil {
+		return nil
+	}
+	l.timer.Stop()
+	delete(m.leases, id)
+	now := m.snapshot()
+	var changes []Change
+	for r := range now.All(skerry.Below(""), "") {
+		if r.Lease == id {
+			changes = append(changes, Change{Key: r.Key})
+		}
+	}
+	if len(changes) > 0 {
+		m.Apply(now.index+1, changes)
+	}
+	return nil
+}

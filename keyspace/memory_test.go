@@ -1,0 +1,13 @@
+package keyspace_test
+
+import (
+	"testing"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/kvtest"
+)
+
+func TestMemoryKeepsThePromises(t *testing.T) {
+	kvtest.Run(t, func(*testing.T) skerry.KV { return keyspace.NewMemory() })
+}

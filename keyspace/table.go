@@ -1,0 +1,274 @@
+// Package keyspace holds one server's copy of the store of decided things: an
+// ordered table in memory that follows the engine which decides. It is pure: it
+// reads no clock and knows no engine. DESIGN.md has the map.
+package keyspace
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/btree"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Change is what happened to one key.
+type Change struct {
+	Key    string
+	Record *skerry.Record // nil: removed
+}
+
+// grave remembers that a key was removed, and when.
+type grave struct {
+	key   string
+	index uint64
+}
+
+// maxGraves bounds what is remembered of removals. Beyond it the older half is
+// forgotten, and every range counts as changed at the newest of those.
+const maxGraves = 1 << 16
+
+const degree = 32 // of the trees: as in etcd's own index
+
+// Table is the copy. All methods may be called from many goroutines; one at a
+// time may call Apply and Reset.
+type Table struct {
+	mu      sync.Mutex
+	records *btree.BTreeG[*skerry.Record]
+	graves  *btree.BTreeG[grave]
+	index   uint64
+	floor   uint64 // removals up to here are not in graves
+	topics  topics
+	waiting []waiter
+	turns   [256]sync.Mutex
+
+	now atomic.Pointer[Snapshot] // nil: has to be made
+}
+
+// waiter waits for an index to be applied.
+type waiter struct {
+	index uint64
+	done  chan struct{}
+}
+
+// NewTable returns an empty table at an index above 0.
+func NewTable(index uint64) *Table {
+	t := &Table{topics: newTopics()}
+	t.clear(index)
+	return t
+}
+
+func (t *Table) clear(index uint64) {
+	t.records = btree.NewG(degree, func(a, b *skerry.Record) bool { return a.Key < b.Key })
+	t.graves = btree.NewG(degree, func(a, b grave) bool { return a.key < b.key })
+	t.index, t.floor = index, index
+}
+
+// Reset makes the table hold exactly these records at this index, and wakes all.
+func (t *Table) Reset(index uint64, records iter.Seq[*skerry.Record]) {
+	fresh := &Table{}
+	fresh.clear(index)
+	for r := range records {
+		fresh.records.ReplaceOrInsert(r)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.records, t.graves, t.index, t.floor = fresh.records, fresh.graves, index, index
+	t.now.Store(nil)
+	t.topics.wakeAll()
+	t.passed(index)
+}
+
+// Apply takes in what happened up to index, in order. A change that the table
+// has already does nothing.
+func (t *Table) Apply(index uint64, changes []Change) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if index <= t.index {
+		return
+	}
+	t.now.Store(nil)
+	for _, c := range changes {
+		if c.Record != nil {
+			t.records.ReplaceOrInsert(c.Record)
+			t.graves.Delete(grave{key: c.Key})
+		} else if _, there := t.records.Delete(&skerry.Record{Key: c.Key}); there {
+			t.graves.ReplaceOrInsert(grave{key: c.Key, index: index})
+		}
+	}
+	t.index = index
+	if t.graves.Len() > maxGraves {
+		t.forget()
+	}
+	for _, c := range changes {
+		t.topics.wake(c.Key)
+	}
+	t.passed(index)
+}
+
+// Advance notes that nothing changed up to index.
+func (t *Table) Advance(index uint64) { t.Apply(index, nil) }
+
+// forget drops the older half of the graves.
+func (t *Table) forget() {
+	oldest := t.index
+	t.graves.Ascend(func(g grave) bool { oldest = min(oldest, g.index); return true })
+	t.floor = max(t.floor, oldest+(t.index-oldest)/2)
+	kept := btree.NewG(degree, func(a, b grave) bool { return a.key < b.key })
+	t.graves.Ascend(func(g grave) bool {
+		if g.index > t.floor {
+			kept.ReplaceOrInsert(g)
+		}
+		return true
+	})
+	t.graves = kept
+	t.topics.wakeAll()
+}
+
+// passed lets those go on who waited for an index up to this one.
+func (t *Table) passed(index uint64) {
+	rest := t.waiting[:0]
+	for _, w := range t.waiting {
+		if w.index <= index {
+			close(w.done)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	clear(t.waiting[len(rest):])
+	t.waiting = rest
+}
+
+// Wait returns when the table holds everything up to index.
+func (t *Table) Wait(ctx context.Context, index uint64) error {
+	t.mu.Lock()
+	if index <= t.index {
+		t.mu.Unlock()
+		return nil
+	}
+	w := waiter{index, make(chan struct{})}
+	t.waiting = append(t.waiting, w)
+	t.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for i := range t.waiting {
+			if t.waiting[i].done == w.done {
+				last := len(t.waiting) - 1
+				t.waiting[i] = t.waiting[last]
+				t.waiting[last] = waiter{}
+				t.waiting = t.waiting[:last]
+				break
+			}
+		}
+		return skerry.Errorf(skerry.Unavailable, "the store of decided things did not catch up in time: %w", ctx.Err())
+	}
+}
+
+// Index is of the last change that the table holds.
+func (t *Table) Index() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.index
+}
+
+// Snapshot implements [skerry.KV].
+func (t *Table) Snapshot() skerry.Snapshot { return t.snapshot() }
+
+func (t *Table) snapshot() *Snapshot {
+	if s := t.now.Load(); s != nil {
+		return s
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fresh()
+}
+
+// fresh makes the present snapshot. Called with mu held. The trees are copied
+// on write, so this costs the later writes a few nodes each and no more.
+func (t *Table) fresh() *Snapshot {
+	if s := t.now.Load(); s != nil {
+		return s
+	}
+	s := &Snapshot{records: t.records.Clone(), graves: t.graves.Clone(), index: t.index, floor: t.floor}
+	t.now.Store(s)
+	return s
+}
+
+// Watch implements [skerry.KV].
+func (t *Table) Watch(r skerry.Range) (uint64, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	topic := t.topics.at(r)
+	if topic.last == 0 {
+		topic.last = t.fresh().Changed(r)
+	}
+	return topic.last, topic.changed
+}
+
+// Age wakes watchers that have not asked since the call of Age before. Called
+// now and then, it keeps ranges that nobody watches any more from piling up.
+func (t *Table) Age() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.topics.age()
+}
+
+// Snapshot is the table at one moment.
+type Snapshot struct {
+	records *btree.BTreeG[*skerry.Record]
+	graves  *btree.BTreeG[grave]
+	index   uint64
+	floor   uint64
+}
+
+// Index implements [skerry.Snapshot].
+func (s *Snapshot) Index() uint64 { return s.index }
+
+// Get implements [skerry.Snapshot].
+func (s *Snapshot) Get(key string) *skerry.Record {
+	r, _ := s.records.Get(&skerry.Record{Key: key})
+	return r
+}
+
+// All implements [skerry.Snapshot].
+func (s *Snapshot) All(r skerry.Range, from string) iter.Seq[*skerry.Record] {
+	return func(yield func(*skerry.Record) bool) {
+		if !r.Below {
+			if one := s.Get(r.Key); one != nil && r.Key >= from {
+				yield(one)
+			}
+			return
+		}
+		s.records.AscendGreaterOrEqual(&skerry.Record{Key: max(r.Key, from)}, func(one *skerry.Record) bool {
+			return strings.HasPrefix(one.Key, r.Key) && yield(one)
+		})
+	}
+}
+
+// Changed implements [skerry.Snapshot].
+func (s *Snapshot) Changed(r skerry.Range) uint64 {
+	if !r.Below {
+		if one := s.Get(r.Key); one != nil {
+			return one.Modified
+		}
+	}
+	last := s.floor
+	for one := range s.All(r, "") {
+		last = max(last, one.Modified)
+	}
+	s.graves.AscendGreaterOrEqual(grave{key: r.Key}, func(g grave) bool {
+		if g.key != r.Key && !(r.Below && strings.HasPrefix(g.key, r.Key)) {
+			return false
+		}
+		last = max(last, g.index)
+		return true
+	})
+	return last
+}
