@@ -51,7 +51,7 @@ func newCatalogNodesCommand() *cobra.Command {
 	f.StringArrayVar(&meta, "node-meta", nil, "only nodes with this `key=value`; repeatable")
 	f.BoolVar(&detailed, "detailed", false, "also metadata and tagged addresses")
 	return client(cmd, func(ctx context.Context, c *connection, _ []string, out io.Writer) error {
-		q := c.options(ctx)
+		q := c.Options(ctx)
 		q.Filter, q.Near = filter, near
 		var err error
 		if q.NodeMeta, err = pairs("-node-meta", meta); err != nil {
@@ -116,7 +116,7 @@ func newCatalogServicesCommand() *cobra.Command {
 	f.StringVar(&filter, "filter", "", "only services for which the `expression` is true")
 	f.StringArrayVar(&meta, "node-meta", nil, "only services on nodes with this `key=value`; repeatable")
 	return client(cmd, func(ctx context.Context, c *connection, _ []string, out io.Writer) error {
-		q := c.options(ctx)
+		q := c.Options(ctx)
 		q.Filter = filter
 		var err error
 		if q.NodeMeta, err = pairs("-node-meta", meta); err != nil {

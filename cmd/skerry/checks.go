@@ -29,7 +29,7 @@ func newChecksListCommand() *cobra.Command {
 	cmd.Flags().StringVar(&service, "service", "", "only checks of this `service`, by its ID or name")
 	cmd.Flags().StringVar(&state, "state", "", "only checks in this `state`: passing, warning or critical")
 	return client(cmd, func(ctx context.Context, c *connection, _ []string, out io.Writer) error {
-		all, err := c.Agent().ChecksWithFilterOpts("", c.options(ctx))
+		all, err := c.Agent().ChecksWithFilterOpts("", c.Options(ctx))
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func newTTLCommand(use, short, status string) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " CHECK-ID [NOTE]", Short: short, Args: cobra.RangeArgs(1, 2)}
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
 		note := strings.Join(args[1:], " ")
-		if err := c.Agent().UpdateTTLOpts(args[0], note, status, c.options(ctx)); err != nil {
+		if err := c.Agent().UpdateTTLOpts(args[0], note, status, c.Options(ctx)); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(out, "Check %s is %s\n", show.Line(args[0]), status)

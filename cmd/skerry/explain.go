@@ -58,7 +58,7 @@ the stage that drops each and the reason; and why there are none at all.`,
 			query.Set("filter", filter)
 		}
 		var answer json.RawMessage
-		if err := c.do(ctx, http.MethodGet, "/v1/skerry/explain/"+args[0], query, nil, &answer); err != nil {
+		if err := c.Do(ctx, http.MethodGet, "/v1/skerry/explain/"+args[0], query, nil, &answer); err != nil {
 			return err
 		}
 		if format == "json" {

@@ -29,7 +29,7 @@ func newHealthCommand() *cobra.Command {
 	f.BoolVar(&passing, "passing", false, "only instances whose checks all pass")
 	f.StringVar(&filter, "filter", "", "only instances for which the `expression` is true")
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
-		q := c.options(ctx)
+		q := c.Options(ctx)
 		q.Filter = filter
 		entries, _, err := c.Health().ServiceMultipleTags(args[0], tags, passing, q)
 		if err != nil {
@@ -39,7 +39,7 @@ func newHealthCommand() *cobra.Command {
 			return show.JSON(out, entries)
 		}
 		if len(entries) == 0 {
-			_, err := fmt.Fprintf(out, "no instances of %s; \"%s explain %s\" tells why\n", show.Line(args[0]), c.program, show.Line(args[0]))
+			_, err := fmt.Fprintf(out, "no instances of %s; \"%s explain %s\" tells why\n", show.Line(args[0]), c.Program, show.Line(args[0]))
 			return err
 		}
 		return showHealth(out, entries)

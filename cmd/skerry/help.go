@@ -9,11 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-)
 
-// clientFlag marks the flags that every client command has, so that help shows
-// the command's own before them.
-const clientFlag = "skerry_client"
+	"github.com/skerryhq/skerry/cmd/skerry/connect"
+)
 
 // unindented takes away the room for one-letter flags, which no command has, and
 // one of the dashes.
@@ -49,7 +47,7 @@ func help(cmd *cobra.Command, _ []string) {
 	own, client := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		switch {
-		case f.Annotations[clientFlag] != nil:
+		case f.Annotations[connect.ClientFlag] != nil:
 			client.AddFlag(f)
 		case f.Name != "help":
 			own.AddFlag(f)

@@ -69,16 +69,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return 1
 }
 
-// exitCode ends the process with a code and without a message.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
-
-// usageError is a command line that parses and makes no sense.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
-
 func newRoot(program string) *cobra.Command {
 	name, short := "skerry", "Skerry: a service registry that stays above the waves"
 	if strings.TrimSuffix(program, ".exe") == "consul" {
@@ -90,8 +80,6 @@ func newRoot(program string) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       versionString(),
-		RunE:          subcommandNeeded,
-		Args:          cobra.ArbitraryArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetVersionTemplate(name + " {{.Version}}\n")
@@ -99,12 +87,24 @@ func newRoot(program string) *cobra.Command {
 	for _, command := range commands {
 		root.AddCommand(command())
 	}
+	askForSubcommands(root)
 	return root
+}
+
+// askForSubcommands makes every command that only holds others say so when it is
+// called without one of them.
+func askForSubcommands(cmd *cobra.Command) {
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, subcommandNeeded
+	}
+	for _, c := range cmd.Commands() {
+		askForSubcommands(c)
+	}
 }
 
 // group returns a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: subcommandNeeded}
+	cmd := &cobra.Command{Use: use, Short: short}
 	cmd.AddCommand(commands...)
 	return cmd
 }

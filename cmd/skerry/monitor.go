@@ -27,7 +27,7 @@ func newMonitorCommand() *cobra.Command {
 		if asJSON {
 			query.Set("logjson", "true")
 		}
-		lines, err := c.open(ctx, http.MethodGet, "/v1/agent/monitor", query, nil)
+		lines, err := c.Open(ctx, http.MethodGet, "/v1/agent/monitor", query, nil)
 		if err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func newMonitorCommand() *cobra.Command {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			return fmt.Errorf("the agent at %s ended the stream", c.address)
+			return fmt.Errorf("the agent at %s ended the stream", c.Address)
 		}
 		return err
 	})

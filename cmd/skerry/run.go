@@ -141,29 +141,29 @@ type runRegistrar struct {
 }
 
 func (r *runRegistrar) Register(ctx context.Context) error {
-	return r.c.explained(r.c.register(ctx, r.registration))
+	return r.c.Explained(registerService(ctx, r.c, r.registration))
 }
 
 func (r *runRegistrar) Withdraw(ctx context.Context) error {
-	err := r.c.Agent().ServiceDeregisterOpts(r.registration.Instance.ID, r.c.options(ctx))
+	err := r.c.Agent().ServiceDeregisterOpts(r.registration.Instance.ID, r.c.Options(ctx))
 	if missing(err) {
 		return nil
 	}
-	return r.c.explained(err)
+	return r.c.Explained(err)
 }
 
 func (r *runRegistrar) Confirm(ctx context.Context) (bool, error) {
 	id := r.registration.Instance.ID
 	var err error
 	if r.ttl {
-		err = r.c.Agent().UpdateTTLOpts(ttlCheckID(id), "", api.HealthPassing, r.c.options(ctx))
+		err = r.c.Agent().UpdateTTLOpts(ttlCheckID(id), "", api.HealthPassing, r.c.Options(ctx))
 	} else {
-		_, _, err = r.c.Agent().Service(id, r.c.options(ctx))
+		_, _, err = r.c.Agent().Service(id, r.c.Options(ctx))
 	}
 	if missing(err) {
 		return false, nil
 	}
-	return err == nil, r.c.explained(err)
+	return err == nil, r.c.Explained(err)
 }
 
 // missing reports whether the agent said that it does not know what was named.

@@ -78,13 +78,13 @@ JSON; "-" is standard input. Registering what is there already changes nothing.`
 		}
 		for _, r := range services {
 			r.ReplaceChecks = r.ReplaceChecks || replace
-			if err := c.register(ctx, r); err != nil {
+			if err := registerService(ctx, c, r); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "Registered service:", show.Line(r.Instance.Service))
 		}
 		for _, d := range checks {
-			if err := c.registerCheck(ctx, d); err != nil {
+			if err := registerCheck(ctx, c, d); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "Registered check:", show.Line(d.Name))
@@ -150,13 +150,13 @@ func newServicesDeregisterCommand() *cobra.Command {
 			}
 		}
 		for _, r := range services {
-			if err := c.Agent().ServiceDeregisterOpts(r.Instance.ID, c.options(ctx)); err != nil {
+			if err := c.Agent().ServiceDeregisterOpts(r.Instance.ID, c.Options(ctx)); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "Deregistered service:", show.Line(r.Instance.ID))
 		}
 		for _, d := range checks {
-			if err := c.Agent().CheckDeregisterOpts(d.ID, c.options(ctx)); err != nil {
+			if err := c.Agent().CheckDeregisterOpts(d.ID, c.Options(ctx)); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "Deregistered check:", show.Line(d.ID))
@@ -171,7 +171,7 @@ func newServicesListCommand() *cobra.Command {
 	show.FormatFlag(cmd, &format)
 	cmd.Flags().StringVar(&filter, "filter", "", "only services for which the `expression` is true")
 	return client(cmd, func(ctx context.Context, c *connection, _ []string, out io.Writer) error {
-		all, err := c.Agent().ServicesWithFilterOpts(filter, c.options(ctx))
+		all, err := c.Agent().ServicesWithFilterOpts(filter, c.Options(ctx))
 		if err != nil {
 			return err
 		}
@@ -190,8 +190,8 @@ func newServicesListCommand() *cobra.Command {
 	})
 }
 
-// register registers a service with its checks.
-func (c *connection) register(ctx context.Context, r skerry.Registration) error {
+// registerService registers a service with its checks.
+func registerService(ctx context.Context, c *connection, r skerry.Registration) error {
 	body, err := register.ServiceOf(r)
 	if err != nil {
 		return err
@@ -200,10 +200,10 @@ func (c *connection) register(ctx context.Context, r skerry.Registration) error 
 	if r.ReplaceChecks {
 		query.Set("replace-existing-checks", "true")
 	}
-	return c.do(ctx, http.MethodPut, "/v1/agent/service/register", query, body, nil)
+	return c.Do(ctx, http.MethodPut, "/v1/agent/service/register", query, body, nil)
 }
 
 // registerCheck registers a check of the node, or of a service that is there.
-func (c *connection) registerCheck(ctx context.Context, d skerry.CheckDefinition) error {
-	return c.do(ctx, http.MethodPut, "/v1/agent/check/register", nil, register.NodeCheckOf(d), nil)
+func registerCheck(ctx context.Context, c *connection, d skerry.CheckDefinition) error {
+	return c.Do(ctx, http.MethodPut, "/v1/agent/check/register", nil, register.NodeCheckOf(d), nil)
 }

@@ -100,7 +100,7 @@ func (w *liveTable) run(ctx context.Context, once bool) error {
 		}
 		if err := w.refresh(ctx); err != nil && ctx.Err() == nil {
 			// The agent was there a moment ago, and may be again in the next.
-			fmt.Fprintln(w.out, w.c.explained(err))
+			fmt.Fprintln(w.out, w.c.Explained(err))
 			w.shown = nil
 		}
 	}
@@ -110,7 +110,7 @@ func (w *liveTable) run(ctx context.Context, once bool) error {
 func (w *liveTable) follow(ctx context.Context, wait func(*api.QueryOptions) (*api.QueryMeta, error), changed chan<- struct{}) {
 	var index uint64
 	for ctx.Err() == nil {
-		q := w.c.options(ctx)
+		q := w.c.Options(ctx)
 		q.WaitIndex = index
 		meta, err := wait(q)
 		if err != nil {
@@ -137,7 +137,7 @@ func (w *liveTable) follow(ctx context.Context, wait func(*api.QueryOptions) (*a
 func (w *liveTable) refresh(ctx context.Context) error {
 	names := w.names
 	if len(names) == 0 {
-		all, _, err := w.c.Catalog().Services(w.c.options(ctx))
+		all, _, err := w.c.Catalog().Services(w.c.Options(ctx))
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (w *liveTable) refresh(ctx context.Context) error {
 	}
 	t := show.NewTable("Service", "Instances", "Passing", "Warning", "Critical", "Failing checks")
 	for _, name := range names {
-		entries, _, err := w.c.Health().Service(name, "", false, w.c.options(ctx))
+		entries, _, err := w.c.Health().Service(name, "", false, w.c.Options(ctx))
 		if err != nil {
 			return err
 		}

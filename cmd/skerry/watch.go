@@ -61,7 +61,7 @@ func (o *watchOptions) parameters(c *connection) map[string]any {
 	p := map[string]any{"type": o.kind}
 	for key, v := range map[string]string{
 		"service": o.service, "state": o.state, "key": o.key, "prefix": o.prefix, "name": o.name, "filter": o.filter,
-		"datacenter": c.query.Datacenter,
+		"datacenter": c.Query.Datacenter,
 	} {
 		if v != "" {
 			p[key] = v
@@ -73,7 +73,7 @@ func (o *watchOptions) parameters(c *connection) map[string]any {
 	if o.passing {
 		p["passingonly"] = true
 	}
-	if c.query.AllowStale {
+	if c.Query.AllowStale {
 		p["stale"] = true
 	}
 	return p
