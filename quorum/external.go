@@ -1,0 +1,53 @@
+package quorum
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/skerryhq/skerry"
+)
+
+// External says where an existing etcd cluster is.
+type External struct {
+	Endpoints []string // host:port, or URLs
+	Prefix    string   // of all our keys; default DefaultPrefix
+	User      string
+	Password  string
+	TLS       *tls.Config // nil: none
+	Log       *slog.Logger
+}
+
+const (
+	dialWithin     = 5 * time.Second
+	keepaliveEvery = 10 * time.Second
+)
+
+// Dial connects to an existing etcd cluster and returns its store.
+func Dial(ctx context.Context, cfg External) (*Store, error) {
+	if len(cfg.Endpoints) == 0 {
+		return nil, skerry.Errorf(skerry.Invalid, "quorum.endpoints: name at least one etcd endpoint, like https://etcd-1:2379")
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: cfg.Endpoints, Username: cfg.User, Password: cfg.Password, TLS: cfg.TLS,
+		DialTimeout: dialWithin, DialKeepAliveTime: keepaliveEvery, DialKeepAliveTimeout: dialWithin,
+		RejectOldCluster: true, Context: context.WithoutCancel(ctx),
+		Logger: zap.New(&zapCore{log: cfg.Log}),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("quorum.endpoints: %w", err)
+	}
+	within, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	s, err := newStore(within, client, nil, first(cfg.Prefix, DefaultPrefix), cfg.Log)
+	if err != nil {
+		client.Close()
+		return nil, fmt.Errorf("quorum.endpoints: %w", err)
+	}
+	return s, nil
+}

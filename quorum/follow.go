@@ -1,0 +1,207 @@
+package quorum
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/keyspace"
+)
+
+// pointerKey names the generation that counts. A restore writes a new generation
+// beside the old one and then moves the pointer: it happens whole or not at all.
+const pointerKey = "current"
+
+// generation is a set of keys that lives and dies as one.
+type generation struct {
+	Name string `json:"generation"`
+	// Base is added to etcd's revisions to make indexes, so that they go on
+	// growing when the data of a longer history is restored into a young etcd.
+	Base uint64 `json:"base"`
+
+	prefix  string
+	pointer int64 // revision of the pointer key
+}
+
+func (g *generation) index(revision int64) uint64 { return uint64(revision) + g.Base }
+func (g *generation) revision(index uint64) int64 {
+	if index <= g.Base {
+		return 0
+	}
+	return int64(index - g.Base)
+}
+
+func (s *Store) generationPrefix(name string) string { return s.prefix + "data/" + name + "/" }
+
+func (s *Store) parseGeneration(kv *mvccpb.KeyValue) (*generation, error) {
+	g := &generation{pointer: kv.ModRevision}
+	if err := json.Unmarshal(kv.Value, g); err != nil || g.Name == "" {
+		return nil, fmt.Errorf("the key %s%s in etcd is not ours: %q", s.prefix, pointerKey, kv.Value)
+	}
+	g.prefix = s.generationPrefix(g.Name)
+	return g, nil
+}
+
+// pageSize is how many keys are read at once.
+const pageSize = 10_000
+
+// load fills the table and returns the revision that it holds.
+func (s *Store) load(ctx context.Context) (int64, error) {
+	fresh, _ := json.Marshal(generation{Name: "1"})
+	r, err := s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.Version(s.prefix+pointerKey), "=", 0)).
+		Then(clientv3.OpPut(s.prefix+pointerKey, string(fresh)), clientv3.OpGet(s.prefix+pointerKey)).
+		Else(clientv3.OpGet(s.prefix + pointerKey)).Commit()
+	if err != nil {
+		return 0, err
+	}
+	kv := r.Responses[len(r.Responses)-1].GetResponseRange().Kvs[0]
+	g, err := s.parseGeneration(kv)
+	if err != nil {
+		return 0, err
+	}
+	return r.Header.Revision, s.take(ctx, g, r.Header.Revision)
+}
+
+// take makes the table hold a generation as it was at a revision.
+func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
+	var failed error
+	records := func(yield func(*skerry.Record) bool) {
+		for kv, err := range s.pages(ctx, g.prefix, revision) {
+			if err != nil {
+				failed = err
+				return
+			}
+			if key, ok := s.own(kv.Key, g); ok && !yield(g.record(key, kv)) {
+				return
+			}
+		}
+	}
+	// All is read before anything is replaced: a failure must not empty the table.
+	all := slices.Collect(iter.Seq[*skerry.Record](records))
+	if failed != nil {
+		return failed
+	}
+	s.generation.Store(g)
+	if s.Table == nil {
+		s.Table = keyspace.NewTable(g.index(revision))
+	}
+	s.Reset(g.index(revision), slices.Values(all))
+	return nil
+}
+
+// pages reads all keys below a prefix as they were at a revision.
+func (s *Store) pages(ctx context.Context, prefix string, revision int64) iter.Seq2[*mvccpb.KeyValue, error] {
+	return func(yield func(*mvccpb.KeyValue, error) bool) {
+		end := clientv3.GetPrefixRangeEnd(prefix)
+		for from := prefix; ; {
+			r, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize))
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, kv := range r.Kvs {
+				if !yield(kv, nil) {
+					return
+				}
+			}
+			if !r.More {
+				return
+			}
+			from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		}
+	}
+}
+
+func (g *generation) record(key string, kv *mvccpb.KeyValue) *skerry.Record {
+	return &skerry.Record{
+		Key: key, Value: kv.Value, Lease: skerry.LeaseID(kv.Lease),
+		Created: g.index(kv.CreateRevision), Modified: g.index(kv.ModRevision),
+	}
+}
+
+// follow applies what etcd decides, from after a revision on, until ctx ends.
+func (s *Store) follow(ctx context.Context, revision int64) {
+	for ctx.Err() == nil {
+		var err error
+		if revision, err = s.watch(ctx, revision); ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("the store's watch broke off; the table stays as it is until it is back", "error", err)
+		if errors.Is(err, errBehind) {
+			if r, err := s.load(ctx); err == nil {
+				revision = r
+				continue
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// watch follows one watch to its end and returns how far it came.
+func (s *Store) watch(ctx context.Context, revision int64) (int64, error) {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for r := range s.client.Watch(inner, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
+		if r.CompactRevision != 0 {
+			return revision, errBehind
+		}
+		if err := r.Err(); err != nil {
+			return revision, err
+		}
+		if err := s.apply(ctx, &r); err != nil {
+			return revision, err
+		}
+		revision = max(revision, r.Header.Revision)
+		if len(r.Events) > 0 {
+			revision = max(revision, r.Events[len(r.Events)-1].Kv.ModRevision)
+		}
+	}
+	return revision, fmt.Errorf("etcd ended the watch")
+}
+
+// apply takes in events. They come in the order of their revisions, and all of
+// one revision in one response.
+func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
+	g := s.generation.Load()
+	var changes []keyspace.Change
+	for i, e := range r.Events {
+		if key, ok := s.own(e.Kv.Key, g); ok {
+			c := keyspace.Change{Key: key}
+			if e.Type == mvccpb.PUT {
+				c.Record = g.record(key, e.Kv)
+			}
+			changes = append(changes, c)
+		} else if string(e.Kv.Key) == s.prefix+pointerKey && e.Type == mvccpb.PUT && e.Kv.ModRevision > g.pointer {
+			next, err := s.parseGeneration(e.Kv)
+			if err != nil {
+				return err
+			}
+			s.log.Info("the store was restored from a snapshot", "generation", next.Name)
+			if err := s.take(ctx, next, e.Kv.ModRevision); err != nil {
+				return err
+			}
+			g, changes = next, nil
+		}
+		if i+1 == len(r.Events) || r.Events[i+1].Kv.ModRevision != e.Kv.ModRevision {
+			s.Apply(g.index(e.Kv.ModRevision), changes)
+			changes = nil
+		}
+	}
+	// A progress note says that nothing of ours came up to there.
+	if r.IsProgressNotify() {
+		s.Advance(g.index(r.Header.Revision))
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package quorum
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	keepEvery = 30 * time.Second
+	// wasteful is how much of the data file must be free room before it is
+	// written anew: writing it stops the member for a moment.
+	wastefulBytes = 256 << 20
+)
+
+// keep gives room back: it defragments a data file that is mostly empty, and
+// lifts the alarm of a full one once there is room again.
+func (m *member) keep(ctx context.Context, log *slog.Logger) {
+	t := time.NewTicker(keepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.dead.happened:
+			log.Error("the store of decided things has stopped; registration and discovery go on", "error", m.dead.reason())
+			return
+		case <-t.C:
+			m.tidy(ctx, log)
+		}
+	}
+}
+
+func (m *member) tidy(ctx context.Context, log *slog.Logger) {
+	full := m.full()
+	if full {
+		// What was deleted still takes room until its history is dropped.
+		if _, err := m.client.Compact(ctx, m.etcd.Server.KV().Rev(), clientv3.WithCompactPhysical()); err != nil {
+			log.Debug("compact the full store", "error", err)
+		}
+	}
+	size, used := m.sizes()
+	if waste := size - used; waste > wastefulBytes && waste > size/2 || full && waste > size/10 {
+		log.Info("the store's data file is written anew to give back room", "size", size, "used", used)
+		if err := m.etcd.Server.Defragment(); err != nil {
+			log.Error("write the store's data file anew", "error", err)
+			return
+		}
+		size, _ = m.sizes()
+	}
+	if full && size < m.quota()/10*9 {
+		_, err := m.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: uint64(m.etcd.Server.MemberID()), Alarm: pb.AlarmType_NOSPACE})
+		if err != nil {
+			log.Error("lift the store's alarm", "error", err)
+			return
+		}
+		log.Info("the store has room again and takes writes")
+	}
+}
+
+func (m *member) quota() int64 { return m.etcd.Server.Cfg.QuotaBackendBytes }
+
+func (m *member) sizes() (size, used int64) {
+	b := m.etcd.Server.Backend()
+	return b.Size(), b.SizeInUse()
+}
+
+// full reports whether the quota was reached.
+func (m *member) full() bool {
+	for _, a := range m.etcd.Server.Alarms() {
+		if a.Alarm == pb.AlarmType_NOSPACE {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,83 @@
+package quorum
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapTo returns the logger that etcd is given: warnings and worse go to log.
+// What would end the process, or panic, ends the member.
+func zapTo(log *slog.Logger, dead *death) *zap.Logger {
+	end := onDeath{dead}
+	return zap.New(&zapCore{log: log}, zap.WithFatalHook(end), zap.WithPanicHook(end))
+}
+
+// quiet are etcd's warnings on what we chose.
+var quiet = []string{"Running http and grpc server on single port", "failed to register grpc server", "memory"}
+
+type zapCore struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// Enabled implements [zapcore.Core].
+func (c *zapCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+// With implements [zapcore.Core].
+func (c *zapCore) With(fields []zapcore.Field) zapcore.Core {
+	return &zapCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+}
+
+// Check implements [zapcore.Core].
+func (c *zapCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !c.Enabled(e.Level) {
+		return to
+	}
+	return to.AddCore(e, c)
+}
+
+// Write implements [zapcore.Core].
+func (c *zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	for _, q := range quiet {
+		if strings.HasPrefix(e.Message, q) {
+			return nil
+		}
+	}
+	level := slog.LevelWarn
+	if e.Level > zapcore.WarnLevel {
+		level = slog.LevelError
+	}
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
+		f.AddTo(enc)
+	}
+	args := make([]any, 0, 2*len(enc.Fields))
+	for k, v := range enc.Fields {
+		args = append(args, k, v)
+	}
+	c.log.Log(context.Background(), level, "etcd: "+e.Message, args...)
+	return nil
+}
+
+// Sync implements [zapcore.Core].
+func (c *zapCore) Sync() error { return nil }
+
+// onDeath ends the member in place of the process.
+type onDeath struct{ dead *death }
+
+// OnWrite implements [zapcore.CheckWriteHook].
+func (d onDeath) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	reason := e.Message
+	for _, f := range fields {
+		if f.Key == "error" {
+			if err, ok := f.Interface.(error); ok {
+				reason += ": " + err.Error()
+			}
+		}
+	}
+	d.dead.of(reason)
+}

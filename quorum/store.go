@@ -1,0 +1,223 @@
+// Package quorum keeps the decided things in etcd: a member in this process, or
+// an existing cluster. It is the only package that knows etcd. DESIGN.md has the map.
+package quorum
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/keyspace"
+)
+
+// DefaultPrefix is what all keys in etcd begin with.
+const DefaultPrefix = "skerry/"
+
+const (
+	// ageEvery is how often watched ranges are looked through: longer than a
+	// blocking query may last, so that no watcher in its wait is woken for it.
+	ageEvery = 12 * time.Minute
+	// answerWithin bounds what does not come with a deadline of its own: Consul's
+	// rpc_hold_timeout.
+	answerWithin = 7 * time.Second
+)
+
+// Store is a [skerry.KV] in etcd.
+type Store struct {
+	*keyspace.Table
+	client *clientv3.Client
+	member *member // nil: an existing cluster
+	prefix string
+	log    *slog.Logger
+
+	// generation is the one whose keys count, as the pointer key says.
+	generation atomic.Pointer[generation]
+	batch      *batcher
+	syncs      *rounds
+	asked      atomic.Int64 // when progress was asked for last, unix nanoseconds
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// Open starts a member in this process and returns its store.
+func Open(ctx context.Context, cfg Embedded) (*Store, error) {
+	m, err := start(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(ctx, m.client, m, DefaultPrefix, cfg.Log)
+	if err != nil {
+		m.close()
+		return nil, err
+	}
+	s.run(func(ctx context.Context) { m.keep(ctx, cfg.Log) })
+	return s, nil
+}
+
+func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
+	s := &Store{client: client, member: m, prefix: prefix, log: log}
+	s.batch = &batcher{store: s}
+	s.syncs = &rounds{round: s.readIndex}
+	inner, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	revision, err := s.load(ctx)
+	if err != nil {
+		cancel()
+		return nil, wrap(err)
+	}
+	s.run(func(context.Context) { s.follow(inner, revision) })
+	s.run(func(context.Context) { s.age(inner) })
+	return s, nil
+}
+
+// run starts a goroutine that Close ends and waits for.
+func (s *Store) run(f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := s.cancel
+	s.cancel = func() { cancel(); stop() }
+	s.done.Go(func() { f(ctx) })
+}
+
+// Close stops the store.
+func (s *Store) Close() error {
+	s.cancel()
+	if s.member == nil {
+		s.client.Close()
+	}
+	s.done.Wait()
+	if s.member != nil {
+		s.member.close()
+	}
+	return nil
+}
+
+func (s *Store) age(ctx context.Context) {
+	t := time.NewTicker(ageEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.Age()
+		}
+	}
+}
+
+// Update implements [skerry.KV].
+func (s *Store) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return s.Table.Update(ctx, s.batch, change)
+}
+
+// Sync implements [skerry.KV].
+func (s *Store) Sync(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return s.syncs.join(ctx)
+}
+
+// bounded gives a request that may hang for ever an end.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, answerWithin)
+}
+
+// readIndex waits until the table holds all that was acknowledged before.
+func (s *Store) readIndex(ctx context.Context) error {
+	var revision int64
+	if s.member != nil {
+		if err := s.member.dead.reason(); err != nil {
+			return wrap(err)
+		}
+		server := s.member.etcd.Server
+		if err := server.LinearizableReadNotify(ctx); err != nil {
+			return wrap(err)
+		}
+		revision = server.KV().Rev()
+	} else {
+		r, err := s.client.Get(ctx, s.prefix+pointerKey, clientv3.WithCountOnly())
+		if err != nil {
+			return wrap(err)
+		}
+		revision = r.Header.Revision
+	}
+	return s.reach(ctx, revision)
+}
+
+// patience is how long events are given to arrive before it is asked whether
+// there are any: others may write to the same etcd, and of that we see nothing.
+const patience = 2 * time.Millisecond
+
+// reach waits until the table holds everything up to a revision.
+func (s *Store) reach(ctx context.Context, revision int64) error {
+	index := s.generation.Load().index(revision)
+	for s.Index() < index {
+		step, cancel := context.WithTimeout(ctx, patience)
+		err := s.Wait(step, index)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		now := time.Now().UnixNano()
+		if last := s.asked.Load(); now-last > int64(patience) && s.asked.CompareAndSwap(last, now) {
+			if err := s.client.RequestProgress(ctx); err != nil {
+				return wrap(err)
+			}
+		}
+	}
+	return nil
+}
+
+// Grant implements [skerry.KV].
+func (s *Store) Grant(ctx context.Context, ttl time.Duration) (skerry.LeaseID, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := s.client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
+	if err != nil {
+		return 0, wrap(err)
+	}
+	return skerry.LeaseID(r.ID), nil
+}
+
+// Renew implements [skerry.KV].
+func (s *Store) Renew(ctx context.Context, id skerry.LeaseID) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	_, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+	return wrap(err)
+}
+
+// Revoke implements [skerry.KV].
+func (s *Store) Revoke(ctx context.Context, id skerry.LeaseID) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	_, err := s.client.Revoke(ctx, clientv3.LeaseID(id))
+	if err = wrap(err); skerry.KindOf(err) == skerry.NotFound && err != nil {
+		return nil
+	}
+	return err
+}
+
+// errBehind asks for the table to be loaded anew.
+var errBehind = fmt.Errorf("the watch fell behind what etcd keeps")
+
+// own cuts the generation's prefix off a key in etcd.
+func (s *Store) own(key []byte, g *generation) (string, bool) {
+	return strings.CutPrefix(string(key), g.prefix)
+}
