@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/certify"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 )
 
@@ -33,6 +34,7 @@ var commands = []func() *cobra.Command{
 	newReloadCommand,
 	newRunCommand,
 	newServicesCommand,
+	certify.New,
 	newValidateCommand,
 	newVersionCommand,
 	newWatchCommand,
