@@ -19,6 +19,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cmd/skerry/sidecar"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 // runOptions are the service that a program offers.
@@ -64,7 +65,7 @@ func runProgram(ctx context.Context, c *connection, o runOptions, program []stri
 		return err
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, sidecar.PassedOn...)
+	signal.Notify(signals, child.PassedOn...)
 	defer signal.Stop(signals)
 	so := sidecar.Options{
 		Command: program, Stdin: stdin, Stdout: stdout, Stderr: stderr, Listens: o.listens(),

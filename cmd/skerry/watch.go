@@ -15,6 +15,7 @@ import (
 	"github.com/skerryhq/skerry/cmd/skerry/show"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 	"github.com/skerryhq/skerry/cmd/skerry/watching"
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 // watchOptions are what is watched and who is told.
@@ -102,7 +103,7 @@ func runWatch(ctx context.Context, c *connection, o watchOptions, handler []stri
 		tell = watching.URL(watch.HttpHandlerConfig{Path: o.httpHandler})
 	case len(handler) > 0:
 		if o.shell && len(handler) == 1 {
-			handler = watching.Shell(handler[0])
+			handler = child.Shell(handler[0])
 		}
 		tell = watching.Program(handler, out, errs)
 	}

@@ -4,14 +4,13 @@ package sidecar
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 // Registrar registers the service that a program offers. Its methods end with
@@ -59,21 +58,17 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	cmd := exec.Command(o.Command[0], o.Command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("starting the program: %w", err)
+	program, err := child.Start(child.Spec{Command: o.Command, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr})
+	if err != nil {
+		return 0, err
 	}
-	s := &supervisor{Options: o, cmd: cmd, ended: make(chan error, 1)}
-	go func() { s.ended <- cmd.Wait() }()
+	s := &supervisor{Options: o, program: program}
 	return s.supervise(ctx)
 }
 
 type supervisor struct {
 	Options
-	cmd       *exec.Cmd
-	ended     chan error
+	program   *child.Process
 	stopKeep  context.CancelFunc
 	kept      chan struct{} // closed when nothing registers any more
 	withdrawn bool
@@ -95,8 +90,8 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 	var pending os.Signal
 	for {
 		select {
-		case err := <-s.ended:
-			return exitCode(err)
+		case <-s.program.Done():
+			return s.program.Wait()
 		case <-drained:
 			drained = nil
 			s.signal(pending)
@@ -130,7 +125,7 @@ func stops(sig os.Signal) bool {
 }
 
 func (s *supervisor) signal(sig os.Signal) {
-	if err := send(s.cmd.Process, sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.program.Signal(sig); err != nil {
 		s.Log.Warn("signal not passed on", "signal", sig, "error", err)
 	}
 }
@@ -148,19 +143,4 @@ func (s *supervisor) withdraw(ctx context.Context) {
 	if err := s.Registrar.Withdraw(ctx); err != nil {
 		s.Log.Error("service not withdrawn", "error", err)
 	}
-}
-
-// exitCode translates how a program ended.
-func exitCode(err error) (int, error) {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, nil
-	case !errors.As(err, &exit):
-		return 1, fmt.Errorf("waiting for the program: %w", err)
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal()), nil
-	}
-	return exit.ExitCode(), nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/consul/api/watch"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 // Definition is a watch of a configuration file, understood.
@@ -71,7 +72,7 @@ func parse(w map[string]any) (d Definition, err error) {
 	case line != "" && isList:
 		return d, fmt.Errorf("args and handler exclude each other")
 	case line != "":
-		d.args = Shell(line)
+		d.args = child.Shell(line)
 	case len(d.args) == 0:
 		return d, fmt.Errorf("a watch needs args, a list of a program and its arguments")
 	}

@@ -72,9 +72,6 @@ func URL(h watch.HttpHandlerConfig) Handler {
 	}
 }
 
-// Shell returns the words that let a shell run a command line.
-func Shell(line string) []string { return []string{"/bin/sh", "-c", line} }
-
 // Program returns a handler that runs a program with the state as JSON on its
 // standard input and the index in SKERRY_INDEX. When ctx ends it is sent SIGTERM,
 // and is killed ten seconds later.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api/watch"
+
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 func plan(t *testing.T) *watch.Plan {
@@ -157,7 +159,7 @@ func TestEndReachesTheProgram(t *testing.T) {
 	started, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Program(Shell("trap 'exit 0' TERM; echo up; while :; do read -r x < /dev/null; done"), w, w)(ctx, "", nil)
+		ended <- Program(child.Shell("trap 'exit 0' TERM; echo up; while :; do read -r x < /dev/null; done"), w, w)(ctx, "", nil)
 	}()
 	if _, err := started.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
