@@ -1,0 +1,241 @@
+package decided
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/skerryhq/skerry"
+)
+
+// The bounds of a session, as in Consul.
+const (
+	defaultLockDelay = 15 * time.Second
+	shortestTTL      = 10 * time.Second
+	longestTTL       = 24 * time.Hour
+)
+
+func decodeSession(r *skerry.Record) (*skerry.Session, error) {
+	s := &skerry.Session{}
+	if err := json.Unmarshal(r.Value, s); err != nil {
+		return nil, fmt.Errorf("the session %q is damaged in the store: %w", r.Key, err)
+	}
+	s.Created, s.Modified = r.Created, r.Modified
+	return s, nil
+}
+
+// liveSession returns a session that may hold locks, or nil.
+func liveSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+	r := tx.Get(sessionPrefix + id)
+	if r == nil || id == "" {
+		return nil, nil
+	}
+	s, err := decodeSession(r)
+	if err != nil || s.TTL == 0 {
+		return s, err
+	}
+	if tx.Get(alivePrefix+id) == nil {
+		return nil, nil // its TTL has passed; it is about to be removed
+	}
+	return s, nil
+}
+
+// CreateSession makes a session and returns its ID. A zero LockDelay means the
+// default; a negative one, none.
+func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (string, error) {
+	if err := s.completeSession(&session); err != nil {
+		return "", err
+	}
+	session.ID = uuid.NewString()
+	if session.TTL > 0 {
+		lease, err := s.KV.Grant(ctx, session.TTL)
+		if err != nil {
+			return "", err
+		}
+		session.Lease = lease
+	}
+	value, err := json.Marshal(session)
+	if err != nil {
+		return "", err
+	}
+	_, err = s.KV.Update(ctx, func(tx skerry.Tx) error {
+		tx.Put(sessionPrefix+session.ID, value, 0)
+		if session.TTL > 0 {
+			tx.Put(alivePrefix+session.ID, nil, session.Lease)
+		}
+		return nil
+	})
+	return session.ID, err
+}
+
+// completeSession fills in the defaults and judges what was asked for.
+func (s *Store) completeSession(session *skerry.Session) error {
+	switch session.Behavior {
+	case "":
+		session.Behavior = skerry.ReleaseKeys
+	case skerry.ReleaseKeys, skerry.DeleteKeys:
+	default:
+		return skerry.Errorf(skerry.Invalid, "Invalid Behavior setting '%s'", session.Behavior)
+	}
+	if session.TTLText != "" {
+		ttl, err := time.ParseDuration(session.TTLText)
+		if err != nil {
+			return skerry.Errorf(skerry.Invalid, "Session TTL '%s' invalid: %w", session.TTLText, err)
+		}
+		if ttl != 0 && (ttl < shortestTTL || ttl > longestTTL) {
+			return skerry.Errorf(skerry.Invalid, "Invalid Session TTL '%d', must be between [%s=%s]", ttl, shortestTTL, longestTTL)
+		}
+		session.TTL = ttl
+	}
+	switch {
+	case session.LockDelay == 0:
+		session.LockDelay = defaultLockDelay
+	case session.LockDelay < 0:
+		session.LockDelay = 0
+	}
+	return s.checksHold(session)
+}
+
+// checksHold reports what is missing or critical of that which the session is bound to.
+func (s *Store) checksHold(session *skerry.Session) error {
+	node := s.Catalog.Node(session.Node)
+	if node == nil {
+		return skerry.Errorf(skerry.Invalid, "Missing node registration")
+	}
+	for _, id := range boundChecks(session) {
+		c := checkOf(node, id)
+		if c == nil {
+			return skerry.Errorf(skerry.Invalid, "Missing check '%s' registration", id)
+		}
+		if c.Status == skerry.Critical {
+			return skerry.Errorf(skerry.Invalid, "Check '%s' is in critical state", id)
+		}
+	}
+	return nil
+}
+
+func boundChecks(session *skerry.Session) []string {
+	out := append([]string(nil), session.NodeChecks...)
+	for _, c := range session.ServiceChecks {
+		out = append(out, c.ID)
+	}
+	return out
+}
+
+func checkOf(node *skerry.NodeView, id string) *skerry.Check {
+	for _, c := range node.Checks {
+		if c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// RenewSession starts the session's TTL anew. The error is of kind NotFound when
+// there is no such session.
+func (s *Store) RenewSession(ctx context.Context, id string) (*skerry.Session, error) {
+	if err := s.KV.Sync(ctx); err != nil {
+		return nil, err
+	}
+	session, err := s.Session(id)
+	if err == nil && session != nil && session.TTL > 0 {
+		err = s.KV.Renew(ctx, session.Lease)
+	}
+	if err == nil && session == nil {
+		err = &skerry.Error{Kind: skerry.NotFound, Subject: "session", ID: id, Message: fmt.Sprintf("Session id '%s' not found", id)}
+	}
+	if skerry.KindOf(err) == skerry.NotFound {
+		err = &skerry.Error{Kind: skerry.NotFound, Subject: "session", ID: id, Message: fmt.Sprintf("Session id '%s' not found", id), Err: err}
+	}
+	return session, err
+}
+
+// Session returns a session, or nil.
+func (s *Store) Session(id string) (*skerry.Session, error) {
+	r := s.KV.Snapshot().Get(sessionPrefix + id)
+	if r == nil {
+		return nil, nil
+	}
+	return decodeSession(r)
+}
+
+// Sessions returns all sessions, or those of one node, ordered by their creation.
+func (s *Store) Sessions(node string) ([]*skerry.Session, error) {
+	var out []*skerry.Session
+	for r := range s.KV.Snapshot().All(skerry.Below(sessionPrefix), "") {
+		session, err := decodeSession(r)
+		if err != nil {
+			return nil, err
+		}
+		if node == "" || session.Node == node {
+			out = append(out, session)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *skerry.Session) int { return cmp.Compare(a.Created, b.Created) })
+	return out, nil
+}
+
+// WatchSession returns the index of the last change to a session, or to any when
+// id is empty, and a channel that is closed at the next.
+func (s *Store) WatchSession(id string) (uint64, <-chan struct{}) {
+	return s.KV.Watch(skerry.Range{Key: sessionPrefix + id, Below: id == ""})
+}
+
+// DestroySession ends a session. The unknown is no error.
+func (s *Store) DestroySession(ctx context.Context, id string) error {
+	var lease skerry.LeaseID
+	_, err := s.KV.Update(ctx, func(tx skerry.Tx) error {
+		session, err := endSession(tx, id)
+		if session != nil {
+			lease = session.Lease
+		}
+		return err
+	})
+	if err == nil && lease != 0 {
+		err = s.KV.Revoke(ctx, lease)
+	}
+	return err
+}
+
+// endSession removes a session and gives back what it held, in one change. It
+// returns what the session was, or nil.
+func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+	r := tx.Get(sessionPrefix + id)
+	if r == nil || id == "" {
+		return nil, nil
+	}
+	session, err := decodeSession(r)
+	if err != nil {
+		return nil, err
+	}
+	held := heldPrefix + id + "/"
+	for _, h := range tx.All(held) {
+		e, err := getEntry(tx, h.Key[len(held):])
+		if err != nil {
+			return nil, err
+		}
+		tx.Delete(h.Key)
+		if e == nil || e.Session != id {
+			continue
+		}
+		if delay := session.LockDelay; delay > 0 {
+			tx.Put(delayPrefix+e.Key, []byte(delay.String()), 0)
+		}
+		if session.Behavior == skerry.DeleteKeys {
+			tx.Delete(keyPrefix + e.Key)
+			continue
+		}
+		e.Session = ""
+		tx.Put(keyPrefix+e.Key, encodeEntry(e), 0)
+	}
+	tx.Delete(sessionPrefix + id)
+	if session.TTL > 0 {
+		tx.Delete(alivePrefix + id)
+	}
+	return session, nil
+}
