@@ -35,6 +35,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		ServerPort: c.Ports.Server, DataDir: c.DataDir,
 		Unix:   server.UnixSocket(c.UnixSockets),
 		TLS:    tlsConfig(&c.TLS.HTTPS),
+		Quorum: server.Quorum{Embedded: c.Server || c.Dev},
 		Consul: consulConfig(c, advertise.String(), log),
 		DNSs:   dnsConfig(c, log),
 		Limits: limits(c),
@@ -103,6 +104,7 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
 		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
 		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
+		MaxValue: int64(c.Limits.KVMaxValueSize), MaxTxn: int64(c.Limits.TxnMaxReqLen),
 		MetricPrefix: metricPrefix(c), NoCache: !c.HTTP.UseCache, StaleDiscovery: c.HTTP.DiscoveryMaxStale > 0,
 	}
 }

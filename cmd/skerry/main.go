@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/certify"
+	"github.com/skerryhq/skerry/cmd/skerry/following"
+	"github.com/skerryhq/skerry/cmd/skerry/locking"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 )
 
@@ -35,6 +37,9 @@ var commands = []func() *cobra.Command{
 	newRunCommand,
 	newServicesCommand,
 	certify.New,
+	following.NewExec,
+	locking.NewLock,
+	locking.NewSession,
 	newValidateCommand,
 	newVersionCommand,
 	newWatchCommand,

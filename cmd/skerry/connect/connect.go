@@ -151,6 +151,11 @@ func (c *Connection) Options(ctx context.Context) *api.QueryOptions {
 	return c.Query.WithContext(ctx)
 }
 
+// WriteOptions returns the options of a change whose request ends with ctx.
+func (c *Connection) WriteOptions(ctx context.Context) *api.WriteOptions {
+	return (&api.WriteOptions{Datacenter: c.Query.Datacenter}).WithContext(ctx)
+}
+
 // Do sends a request that the library has no call for. A nil in sends no body, a
 // nil out takes none.
 func (c *Connection) Do(ctx context.Context, method, path string, query url.Values, in, out any) error {
