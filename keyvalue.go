@@ -46,6 +46,15 @@ func (a KeyAction) Reads() bool {
 	return false
 }
 
+// Writes reports whether the action may change something.
+func (a KeyAction) Writes() bool {
+	switch a {
+	case KeyPut, KeyCAS, KeyAcquire, KeyRelease, KeyDelete, KeyDeleteCAS, KeyDeleteAll:
+		return true
+	}
+	return false
+}
+
 // KeyOp is an operation on the key/value store: Modified is what is compared,
 // Session who locks or unlocks.
 type KeyOp struct {

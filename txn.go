@@ -14,6 +14,15 @@ const (
 	CatalogDeleteCAS CatalogAction = "delete-cas"
 )
 
+// Known reports whether a is one of these actions.
+func (a CatalogAction) Known() bool {
+	switch a {
+	case CatalogGet, CatalogSet, CatalogCAS, CatalogDelete, CatalogDeleteCAS:
+		return true
+	}
+	return false
+}
+
 // NodeOp, ServiceOp and CheckOp are operations on external records. The record's
 // Modified is what a CAS compares.
 type NodeOp struct {

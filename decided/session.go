@@ -105,18 +105,23 @@ func (s *Store) completeSession(session *skerry.Session) error {
 func (s *Store) checksHold(session *skerry.Session) error {
 	node := s.Catalog.Node(session.Node)
 	if node == nil {
-		return skerry.Errorf(skerry.Invalid, "Missing node registration")
+		return unbound("Missing node registration")
 	}
 	for _, id := range boundChecks(session) {
 		c := checkOf(node, id)
 		if c == nil {
-			return skerry.Errorf(skerry.Invalid, "Missing check '%s' registration", id)
+			return unbound("Missing check '%s' registration", id)
 		}
 		if c.Status == skerry.Critical {
-			return skerry.Errorf(skerry.Invalid, "Check '%s' is in critical state", id)
+			return unbound("Check '%s' is in critical state", id)
 		}
 	}
 	return nil
+}
+
+// unbound says that what the session is bound to does not hold.
+func unbound(format string, args ...any) error {
+	return &skerry.Error{Kind: skerry.Invalid, Subject: "session's check", Message: fmt.Sprintf(format, args...)}
 }
 
 func boundChecks(session *skerry.Session) []string {

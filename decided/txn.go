@@ -124,6 +124,12 @@ func (s *Store) runOne(tx skerry.Tx, op skerry.TxnOp) ([]skerry.TxnResult, error
 	switch {
 	case op.Key != nil:
 		return runKey(tx, op.Key)
+	case op.Node != nil && !op.Node.Action.Known():
+		return nil, fmt.Errorf("unknown node operation: %s", op.Node.Action)
+	case op.Service != nil && !op.Service.Action.Known():
+		return nil, fmt.Errorf("unknown service operation: %s", op.Service.Action)
+	case op.Check != nil && !op.Check.Action.Known():
+		return nil, fmt.Errorf("unknown check operation: %s", op.Check.Action)
 	case op.Node != nil:
 		n, err := s.External.ApplyNode(tx, op.Node)
 		if n == nil || err != nil {

@@ -40,7 +40,7 @@ const (
 	// maxOps and maxRequest bound one transaction. Consul's take 128 operations; a
 	// session that ends may hold many more keys.
 	maxOps     = 16384
-	maxRequest = 16 << 20
+	maxRequest = 10 << 20
 	// history is for how long etcd keeps old versions: long enough for a follower
 	// that was away for a moment.
 	history = "5m"

@@ -17,7 +17,7 @@ func zapTo(log *slog.Logger, dead *death) *zap.Logger {
 }
 
 // quiet are etcd's warnings on what we chose.
-var quiet = []string{"Running http and grpc server on single port", "failed to register grpc server", "memory"}
+var quiet = []string{"Running http and grpc server on single port", "simple token is not cryptographically signed"}
 
 type zapCore struct {
 	log    *slog.Logger

@@ -26,7 +26,9 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/kinds"
+	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/tongue/consul"
 	"github.com/skerryhq/skerry/tongue/dns"
 )
@@ -39,6 +41,7 @@ type Config struct {
 	Locality        skerry.Locality
 	ServerPort      int    // of the service that stands for the servers
 	DataDir         string // "": keep nothing
+	Quorum          Quorum
 
 	HTTP  []string // addresses: host:port or unix:///path; empty: do not listen
 	HTTPS []string
@@ -83,6 +86,10 @@ type Server struct {
 	agent   *agent.Agent
 	leases  *leases
 	outside *external
+	kv      *quorum.Eventual
+	tempDir string // of a store that is not kept
+	decided *decided.Store
+	decider *decided.Decider
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
@@ -144,6 +151,8 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 		s.ledger.Close()
 		return nil, err
 	}
+	s.openKV()
+	s.decided, s.decider = newDecided(s.kv, s.table, cfg.Consul.NodeID, cfg.Log)
 	return s, s.frontEnds()
 }
 
@@ -241,6 +250,7 @@ func aliasLookup(c skerry.Catalog, own string) func(node, service string) ([]*sk
 func (s *Server) frontEnds() error {
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
+		Keys: s.decided, Sessions: s.decided,
 		Guard: s.table, Events: newEvents(s.agent), Coords: newCoordinates(), Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
@@ -351,6 +361,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.agent.Run(inner); return nil })
 	g.Go(func() error { s.ledger.Run(inner); return nil })
 	g.Go(func() error { s.tick(inner); return nil })
+	g.Go(func() error { s.decider.Run(inner); return nil })
 	g.Go(func() error { thrift(inner); return nil })
 	if s.cfg.WatchDir != "" {
 		g.Go(func() error { s.watchDir(inner); return nil })
@@ -363,14 +374,14 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	err := g.Wait()
 	s.agent.Close()
-	return errors.Join(err, s.ledger.Close())
+	return errors.Join(err, s.closeKV(), s.ledger.Close())
 }
 
 // Close ends a server that was not run.
 func (s *Server) Close() error {
 	s.lists.close()
 	s.agent.Close()
-	return s.ledger.Close()
+	return errors.Join(s.closeKV(), s.ledger.Close())
 }
 
 // tick lets the catalog judge the leases.

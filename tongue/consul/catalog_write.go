@@ -134,6 +134,12 @@ func (b *registerBody) service(r *skerry.ExternalRecord) error {
 	case s.Service == "":
 		return serverError("Must provide service name (Service.Service) when service ID is provided")
 	}
+	r.Instance = s.instance()
+	return nil
+}
+
+// instance is the service as the catalog has it.
+func (s *registerService) instance() *skerry.Instance {
 	w := jsonWeights{1, 1}
 	if s.Weights != nil && *s.Weights != (jsonWeights{}) {
 		w = *s.Weights
@@ -149,8 +155,7 @@ func (b *registerBody) service(r *skerry.ExternalRecord) error {
 		}
 	}
 	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy, s.Connect)
-	r.Instance = i
-	return nil
+	return i
 }
 
 func (c *registerCheck) record() *skerry.Check {

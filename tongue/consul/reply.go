@@ -159,8 +159,12 @@ func (q *request) jsonStatus(status int, v any) error {
 
 // send sends encoded JSON. packed is the same compressed, or nil.
 func (q *request) send(status int, body, packed []byte) {
+	q.sendAs(typeJSON, status, body, packed)
+}
+
+func (q *request) sendAs(contentType []string, status int, body, packed []byte) {
 	h := q.w.Header()
-	h["Content-Type"] = typeJSON
+	h["Content-Type"] = contentType
 	if q.p.pretty || q.t.cfg.Dev {
 		var out bytes.Buffer
 		if json.Indent(&out, body, "", "    ") == nil {

@@ -39,6 +39,8 @@ type Config struct {
 	MaxWait      time.Duration
 	ParkAfter    time.Duration     // how long a request waits in the ordinary way before it is parked; default 2 s
 	MaxBody      int64             // bytes of a request's body; default 4 MiB
+	MaxValue     int64             // bytes of a key's value; default 512 KiB
+	MaxTxn       int64             // bytes of a transaction's body; default MaxValue
 	Headers      map[string]string // set on every answer
 	Blocked      []string          // path prefixes that answer 403
 	WriteFrom    []string          // networks (CIDR) that may write; empty: all
@@ -65,6 +67,12 @@ func (c Config) WithDefaults() Config {
 	if c.MaxBody == 0 {
 		c.MaxBody = 4 << 20
 	}
+	if c.MaxValue == 0 {
+		c.MaxValue = 512 << 10
+	}
+	if c.MaxTxn == 0 {
+		c.MaxTxn = c.MaxValue
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -78,6 +86,8 @@ type Backend struct {
 	Local     skerry.Local
 	Leases    skerry.Leases
 	External  skerry.External
+	Keys      Keys
+	Sessions  Sessions
 	Guard     Guard
 	Events    Events
 	Coords    Coordinates
@@ -117,6 +127,7 @@ type Tongue struct {
 	m       *metrics
 	writes  writeGate
 	asked   asked
+	lists   lists
 	started time.Time
 }
 

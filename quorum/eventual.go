@@ -1,0 +1,182 @@
+package quorum
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/keyspace"
+)
+
+// reopenEvery is how long to wait before a store that could not be opened is
+// tried again.
+const reopenEvery = 5 * time.Second
+
+// Eventual is a KV that opens in the background, so that registration and
+// discovery need not wait for it, nor fail with it. Until it is open the table is
+// empty, and what needs the store waits for it as long as it would for a quorum.
+type Eventual struct {
+	open  func(context.Context) (*Store, error)
+	log   *slog.Logger
+	empty *keyspace.Table
+	ready chan struct{}
+	store atomic.Pointer[Store]
+
+	mu     sync.Mutex
+	failed error
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// Eventually begins to open a store.
+func Eventually(open func(context.Context) (*Store, error), log *slog.Logger) *Eventual {
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Eventual{open: open, log: log, empty: keyspace.NewTable(1), ready: make(chan struct{}), cancel: cancel}
+	e.done.Go(func() { e.run(ctx) })
+	return e
+}
+
+// Never is the KV of a process that has none; reason says what to do about it.
+func Never(reason string) *Eventual {
+	return &Eventual{
+		empty: keyspace.NewTable(1), ready: make(chan struct{}), cancel: func() {},
+		failed: &skerry.Error{Kind: skerry.Unavailable, Subject: "store", Message: reason},
+	}
+}
+
+func (e *Eventual) run(ctx context.Context) {
+	for {
+		started := time.Now()
+		s, err := e.open(ctx)
+		if err == nil {
+			e.store.Store(s)
+			close(e.ready)
+			e.empty.Reset(2, iter.Seq[*skerry.Record](func(func(*skerry.Record) bool) {})) // whoever watches it looks again
+			e.log.Info("the store of decided things is open", "after", time.Since(started).Round(time.Millisecond))
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		e.mu.Lock()
+		news := e.failed == nil || e.failed.Error() != wrap(err).Error()
+		e.failed = wrap(err)
+		e.mu.Unlock()
+		if news {
+			e.log.Error("the store of decided things could not be opened; registration and discovery go on, and it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reopenEvery):
+		}
+	}
+}
+
+// Ready reports whether the store is open, and else why not, where that is known.
+func (e *Eventual) Ready() (bool, error) {
+	if e.store.Load() != nil {
+		return true, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return false, e.failed
+}
+
+// Close stops the store, or the opening of it.
+func (e *Eventual) Close() error {
+	e.cancel()
+	e.done.Wait()
+	if s := e.store.Load(); s != nil {
+		return s.Close()
+	}
+	return nil
+}
+
+// wait returns the store once it is open.
+func (e *Eventual) wait(ctx context.Context) (*Store, error) {
+	if s := e.store.Load(); s != nil {
+		return s, nil
+	}
+	// What failed already fails at once: the next attempt may be long in coming.
+	if _, err := e.Ready(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	select {
+	case <-e.ready:
+		return e.store.Load(), nil
+	case <-ctx.Done():
+		return nil, skerry.Errorf(skerry.Unavailable, "No cluster leader: the store of decided things is not open yet")
+	}
+}
+
+// Snapshot implements [skerry.KV].
+func (e *Eventual) Snapshot() skerry.Snapshot {
+	if s := e.store.Load(); s != nil {
+		return s.Snapshot()
+	}
+	return e.empty.Snapshot()
+}
+
+// Watch implements [skerry.KV].
+func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
+	if s := e.store.Load(); s != nil {
+		return s.Watch(r)
+	}
+	index, changed := e.empty.Watch(r)
+	if s := e.store.Load(); s != nil { // opened meanwhile: the empty one may never change again
+		return s.Watch(r)
+	}
+	return index, changed
+}
+
+// Sync implements [skerry.KV].
+func (e *Eventual) Sync(ctx context.Context) error {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Sync(ctx)
+}
+
+// Update implements [skerry.KV].
+func (e *Eventual) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return s.Update(ctx, change)
+}
+
+// Grant implements [skerry.KV].
+func (e *Eventual) Grant(ctx context.Context, ttl time.Duration) (skerry.LeaseID, error) {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return s.Grant(ctx, ttl)
+}
+
+// Renew implements [skerry.KV].
+func (e *Eventual) Renew(ctx context.Context, id skerry.LeaseID) error {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Renew(ctx, id)
+}
+
+// Revoke implements [skerry.KV].
+func (e *Eventual) Revoke(ctx context.Context, id skerry.LeaseID) error {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Revoke(ctx, id)
+}

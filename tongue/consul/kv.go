@@ -1,0 +1,366 @@
+package consul
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Keys is the key/value store.
+type Keys interface {
+	// Sync waits until reads see all that was acknowledged before.
+	Sync(ctx context.Context) error
+	Get(key string) (*skerry.KeyValue, error)
+	// List returns the entries below a prefix, and the index of the last change to any.
+	List(prefix string) ([]skerry.KeyValue, uint64, error)
+	// Keys returns the keys below a prefix, cut after the first separator behind it.
+	Keys(prefix, separator string) ([]string, uint64)
+	Watch(key string, below bool) (uint64, <-chan struct{})
+	// Write reports whether the operation's condition held.
+	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
+	// Txn does all operations, or none when some are refused.
+	Txn(ctx context.Context, ops []skerry.TxnOp) ([]skerry.TxnResult, []skerry.TxnError, error)
+	// Read is Txn for operations that only read; index is the table's.
+	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64)
+}
+
+func (q *request) kv() error {
+	switch q.r.Method {
+	case http.MethodPut:
+		return q.kvPut()
+	case http.MethodDelete:
+		return q.kvDelete()
+	}
+	return q.kvGet()
+}
+
+func missingKey() error { return badRequest("Missing key name") }
+
+func (q *request) kvGet() error {
+	keys, recurse := q.p.has("keys"), q.p.has("recurse")
+	if q.rest == "" && !keys && !recurse {
+		return missingKey()
+	}
+	if err := q.kvReady(keys || recurse); err != nil {
+		return err
+	}
+	switch {
+	case keys:
+		return q.kvKeys()
+	case recurse:
+		return q.kvList()
+	}
+	return q.kvOne()
+}
+
+// kvReady waits until the answer is due and may be given.
+func (q *request) kvReady(below bool) error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if !q.p.stale && !q.resumed {
+		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
+			return err
+		}
+	}
+	if q.p.index == 0 {
+		return nil
+	}
+	keys, key, have := q.t.b.Keys, q.rest, q.p.index
+	return q.await(func() (bool, <-chan struct{}) {
+		index, changed := keys.Watch(key, below)
+		return index > have, changed
+	})
+}
+
+func (q *request) kvOne() error {
+	e, err := q.t.b.Keys.Get(q.rest)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		index, _ := q.t.b.Keys.Watch(q.rest, false)
+		q.meta(index)
+		q.w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+	q.meta(e.Modified)
+	if q.p.has("raw") {
+		return q.kvRaw(e)
+	}
+	body := make([]byte, 0, 160+len(e.Key)+len(e.Session)+base64.StdEncoding.EncodedLen(len(e.Value)))
+	body = append(appendEntry(append(body, '['), e), ']')
+	q.send(http.StatusOK, body, nil)
+	return nil
+}
+
+// kvRaw answers with the bytes as they are. Browsers must not guess at them.
+func (q *request) kvRaw(e *skerry.KeyValue) error {
+	h := q.w.Header()
+	h["Content-Type"] = typeText
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox")
+	h["Content-Length"] = []string{strconv.Itoa(len(e.Value))}
+	q.w.WriteHeader(http.StatusOK)
+	q.w.Write(e.Value)
+	return nil
+}
+
+func (q *request) kvList() error {
+	body, index, err := q.t.lists.get(q, func() ([]byte, uint64, error) {
+		entries, index, err := q.t.b.Keys.List(q.rest)
+		if err != nil || len(entries) == 0 {
+			return nil, index, err
+		}
+		body := []byte{'['}
+		for i := range entries {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = appendEntry(body, &entries[i])
+		}
+		return append(body, ']'), index, nil
+	})
+	if err != nil {
+		return err
+	}
+	q.meta(index)
+	if body == nil {
+		q.w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+	q.send(http.StatusOK, body, nil)
+	return nil
+}
+
+func (q *request) kvKeys() error {
+	keys, index := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	q.meta(index)
+	if len(keys) == 0 && q.rest != "" {
+		q.w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+	return q.json(keys)
+}
+
+// appendEntry appends an entry as JSON, in Consul's order of the fields.
+func appendEntry(b []byte, e *skerry.KeyValue) []byte {
+	b = append(b, `{"LockIndex":`...)
+	b = strconv.AppendUint(b, e.LockIndex, 10)
+	b = append(b, `,"Key":`...)
+	b = appendString(b, e.Key)
+	b = append(b, `,"Flags":`...)
+	b = strconv.AppendUint(b, e.Flags, 10)
+	b = append(b, `,"Value":`...)
+	if len(e.Value) == 0 {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, '"')
+		b = base64.StdEncoding.AppendEncode(b, e.Value)
+		b = append(b, '"')
+	}
+	if e.Session != "" {
+		b = append(b, `,"Session":`...)
+		b = appendString(b, e.Session)
+	}
+	b = append(b, `,"CreateIndex":`...)
+	b = strconv.AppendUint(b, e.Created, 10)
+	b = append(b, `,"ModifyIndex":`...)
+	b = strconv.AppendUint(b, e.Modified, 10)
+	return append(b, '}')
+}
+
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// conflicting refuses parameters of which a request may have one.
+func (q *request) conflicting(names ...string) error {
+	given := url.Values{}
+	for _, n := range names {
+		if q.p.has(n) {
+			given[n] = q.p.values[n][:1]
+		}
+	}
+	if len(given) > 1 {
+		return badRequest("Conflicting flags: " + given.Encode() + "\n")
+	}
+	return nil
+}
+
+// number reads a parameter; the wording of a bad one is the number parser's own.
+func (q *request) number(name string) (uint64, bool, error) {
+	if !q.p.has(name) {
+		return 0, false, nil
+	}
+	n, err := strconv.ParseUint(q.p.get(name), 10, 64)
+	if err != nil {
+		return 0, true, serverError(err.Error())
+	}
+	return n, true, nil
+}
+
+func (q *request) kvPut() error {
+	if q.rest == "" {
+		return missingKey()
+	}
+	if err := q.conflicting("cas", "acquire", "release"); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	op := skerry.KeyOp{Action: skerry.KeyPut, KeyValue: skerry.KeyValue{Key: strings.Clone(q.rest)}}
+	var cas bool
+	var err error
+	if op.Flags, _, err = q.number("flags"); err != nil {
+		return err
+	}
+	if op.Modified, cas, err = q.number("cas"); err != nil {
+		return err
+	}
+	switch {
+	case cas:
+		op.Action = skerry.KeyCAS
+	case q.p.has("acquire"):
+		op.Action, op.Session = skerry.KeyAcquire, q.p.get("acquire")
+	case q.p.has("release"):
+		op.Action, op.Session = skerry.KeyRelease, q.p.get("release")
+	}
+	if op.Value, err = q.body(q.t.cfg.MaxValue, "kv_max_value_size"); err != nil {
+		return err
+	}
+	return q.kvWrite(op)
+}
+
+// body reads the request's body up to a limit, which key in the configuration raises.
+func (q *request) body(limit int64, key string) ([]byte, error) {
+	tooLarge := func(n int64) error {
+		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.%s.", n, limit, key)}
+	}
+	if q.r.ContentLength > limit {
+		return nil, tooLarge(q.r.ContentLength)
+	}
+	if q.r.ContentLength > 0 {
+		b := make([]byte, q.r.ContentLength)
+		if _, err := io.ReadFull(q.r.Body, b); err != nil {
+			return nil, badRequest("the body ended early: " + err.Error())
+		}
+		return b, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(q.r.Body, limit+1))
+	if err != nil {
+		return nil, decodeError(err)
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLarge(int64(len(b)))
+	}
+	return b, nil
+}
+
+func (q *request) kvWrite(op skerry.KeyOp) error {
+	done, err := q.t.b.Keys.Write(q.r.Context(), op)
+	var e *skerry.Error
+	if errors.As(err, &e) && e.Subject == "session" {
+		return serverError("raft apply failed: " + e.Message)
+	}
+	if err != nil {
+		return err
+	}
+	return q.json(done)
+}
+
+func (q *request) kvDelete() error {
+	recurse := q.p.has("recurse")
+	if q.rest == "" && !recurse {
+		return missingKey()
+	}
+	if err := q.conflicting("recurse", "cas"); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	op := skerry.KeyOp{Action: skerry.KeyDelete, KeyValue: skerry.KeyValue{Key: q.rest}}
+	cas, given, err := q.number("cas")
+	switch {
+	case err != nil:
+		return err
+	case given:
+		op.Action, op.Modified = skerry.KeyDeleteCAS, cas
+	case recurse:
+		op.Action = skerry.KeyDeleteAll
+	}
+	return q.kvWrite(op)
+}
+
+// lists are the encoded answers of prefixes that are watched: when many wait for
+// one prefix, a change is encoded once.
+type lists struct {
+	mu   sync.Mutex
+	kept []list
+}
+
+type list struct {
+	key   string
+	index uint64
+	body  []byte
+}
+
+// maxLists and maxListBytes bound what is kept.
+const (
+	maxLists     = 32
+	maxListBytes = 1 << 20
+)
+
+// get returns the answer for a prefix; only those of blocking queries are kept.
+func (l *lists) get(q *request, render func() ([]byte, uint64, error)) ([]byte, uint64, error) {
+	if q.p.index == 0 {
+		return render()
+	}
+	key := q.rest
+	now, _ := q.t.b.Keys.Watch(key, true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := slices.IndexFunc(l.kept, func(one list) bool { return one.key == key })
+	if at >= 0 && l.kept[at].index == now {
+		return l.kept[at].body, now, nil
+	}
+	body, index, err := render()
+	if err != nil || len(body) > maxListBytes {
+		return body, index, err
+	}
+	fresh := list{strings.Clone(key), index, body}
+	switch {
+	case at >= 0:
+		l.kept[at] = fresh
+	case len(l.kept) < maxLists:
+		l.kept = append(l.kept, fresh)
+	default:
+		copy(l.kept, l.kept[1:])
+		l.kept[maxLists-1] = fresh
+	}
+	return body, index, nil
+}

@@ -1,0 +1,242 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Sessions are what locks are held by.
+type Sessions interface {
+	CreateSession(ctx context.Context, s skerry.Session) (id string, err error)
+	RenewSession(ctx context.Context, id string) (*skerry.Session, error)
+	DestroySession(ctx context.Context, id string) error
+	// Session returns nil when there is none.
+	Session(id string) (*skerry.Session, error)
+	// Sessions returns all, or those of one node.
+	Sessions(node string) ([]*skerry.Session, error)
+	// WatchSession watches one, or all when id is empty.
+	WatchSession(id string) (uint64, <-chan struct{})
+}
+
+// sessionBody is what creates a session. Checks is the old name of NodeChecks.
+type sessionBody struct {
+	ID            string
+	Name          string
+	Node          string
+	Checks        *[]string
+	NodeChecks    *[]string
+	ServiceChecks []sessionService
+	LockDelay     lockDelay
+	Behavior      skerry.SessionBehavior
+	TTL           string
+}
+
+type sessionService struct {
+	ID        string
+	Namespace string
+}
+
+// lockDelay is a duration as text, or a number: of seconds when it is small, of
+// nanoseconds otherwise.
+type lockDelay struct {
+	given bool
+	d     time.Duration
+}
+
+// smallDelay is from where on a number cannot mean seconds.
+const smallDelay = 1000
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (l *lockDelay) UnmarshalJSON(b []byte) error {
+	l.given = string(b) != "null"
+	if len(b) > 0 && b[0] == '"' {
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		var err error
+		l.d, err = time.ParseDuration(s)
+		return err
+	}
+	var n float64
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	l.d = time.Duration(n)
+	if n < smallDelay {
+		l.d = time.Duration(n * float64(time.Second))
+	}
+	return nil
+}
+
+func (q *request) sessionCreate() error {
+	if err := q.local(); err != nil {
+		return err
+	}
+	var b sessionBody
+	// A session may be asked for without a body.
+	if err := q.decode(&b, false); err != nil && !errors.Is(err, io.EOF) && q.r.ContentLength != 0 {
+		return err
+	}
+	s := skerry.Session{
+		Name: b.Name, Node: first(b.Node, q.t.cfg.NodeName), LockDelay: b.LockDelay.d,
+		Behavior: b.Behavior, TTLText: b.TTL, NodeChecks: []string{"serfHealth"},
+	}
+	if b.LockDelay.given && s.LockDelay == 0 {
+		s.LockDelay = -1 // none, where 0 is the default
+	}
+	switch {
+	case b.NodeChecks != nil:
+		s.NodeChecks = *b.NodeChecks
+	case b.Checks != nil:
+		s.NodeChecks = *b.Checks
+	}
+	if s.NodeChecks == nil {
+		s.NodeChecks = []string{}
+	}
+	for _, c := range b.ServiceChecks {
+		s.ServiceChecks = append(s.ServiceChecks, skerry.ServiceCheck(c))
+	}
+	id, err := q.t.b.Sessions.CreateSession(q.r.Context(), s)
+	if err != nil {
+		return sessionError(err)
+	}
+	return q.json(struct{ ID string }{id})
+}
+
+// sessionError words what Consul finds only when it applies the change.
+func sessionError(err error) error {
+	if skerry.KindOf(err) != skerry.Invalid {
+		return err
+	}
+	var e *skerry.Error
+	if errors.As(err, &e) && e.Subject == "session's check" {
+		return serverError("apply failed: " + e.Message)
+	}
+	return serverError(err.Error())
+}
+
+func (q *request) sessionDestroy() error {
+	if q.rest == "" {
+		return badRequest("Missing session")
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
+		return err
+	}
+	return q.json(true)
+}
+
+func (q *request) sessionRenew() error {
+	if q.rest == "" {
+		return badRequest("Missing session")
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
+	if err != nil {
+		return err
+	}
+	return q.json([]sessionJSON{jsonSession(s)})
+}
+
+func (q *request) sessionInfo() error {
+	if q.rest == "" {
+		return badRequest("Missing session")
+	}
+	if err := q.sessionReady(q.rest); err != nil {
+		return err
+	}
+	s, err := q.t.b.Sessions.Session(q.rest)
+	if err != nil {
+		return err
+	}
+	out := []sessionJSON{}
+	if s != nil {
+		out = append(out, jsonSession(s))
+	}
+	index, _ := q.t.b.Sessions.WatchSession(q.rest)
+	q.meta(index)
+	return q.json(out)
+}
+
+func (q *request) sessionNode() error {
+	if q.rest == "" {
+		return badRequest("Missing node name")
+	}
+	return q.sessionsOf(q.rest)
+}
+
+func (q *request) sessionList() error { return q.sessionsOf("") }
+
+func (q *request) sessionsOf(node string) error {
+	if err := q.sessionReady(""); err != nil {
+		return err
+	}
+	index, _ := q.t.b.Sessions.WatchSession("")
+	all, err := q.t.b.Sessions.Sessions(node)
+	if err != nil {
+		return err
+	}
+	out := make([]sessionJSON, len(all))
+	for i, s := range all {
+		out[i] = jsonSession(s)
+	}
+	q.meta(index)
+	return q.json(out)
+}
+
+// sessionReady waits until the answer is due and may be given.
+func (q *request) sessionReady(id string) error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if !q.p.stale && !q.resumed {
+		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
+			return err
+		}
+	}
+	if q.p.index == 0 {
+		return nil
+	}
+	sessions, have := q.t.b.Sessions, q.p.index
+	return q.await(func() (bool, <-chan struct{}) {
+		index, changed := sessions.WatchSession(id)
+		return index > have, changed
+	})
+}
+
+type sessionJSON struct {
+	ID            string
+	Name          string
+	Node          string
+	LockDelay     time.Duration
+	Behavior      skerry.SessionBehavior
+	TTL           string
+	NodeChecks    []string
+	ServiceChecks []sessionService
+	CreateIndex   uint64
+	ModifyIndex   uint64
+}
+
+func jsonSession(s *skerry.Session) sessionJSON {
+	out := sessionJSON{
+		ID: s.ID, Name: s.Name, Node: s.Node, LockDelay: s.LockDelay, Behavior: s.Behavior, TTL: s.TTLText,
+		NodeChecks: s.NodeChecks, CreateIndex: s.Created, ModifyIndex: s.Modified,
+	}
+	for _, c := range s.ServiceChecks {
+		out.ServiceChecks = append(out.ServiceChecks, sessionService(c))
+	}
+	return out
+}

@@ -1,0 +1,252 @@
+package consul
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/skerryhq/skerry"
+)
+
+// txnOp is one operation in a transaction's body: one of its fields counts, in
+// this order.
+type txnOp struct {
+	KV      *txnKV
+	Node    *txnNode
+	Service *txnService
+	Check   *txnCheck
+}
+
+type txnKV struct {
+	Verb    string
+	Key     string
+	Value   []byte
+	Flags   uint64
+	Index   uint64
+	Session string
+}
+
+type txnNode struct {
+	Verb string
+	Node struct {
+		ID              string
+		Node            string
+		Address         string
+		Datacenter      string
+		TaggedAddresses map[string]string
+		Meta            map[string]string
+		Locality        *jsonLocality
+		ModifyIndex     uint64
+	}
+}
+
+type txnService struct {
+	Verb    string
+	Node    string
+	Service struct {
+		registerService
+		ModifyIndex uint64
+	}
+}
+
+type txnCheck struct {
+	Verb  string
+	Check struct {
+		registerCheck
+		ModifyIndex uint64
+	}
+}
+
+func (q *request) txn() error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	body, err := q.txnBody()
+	if err != nil {
+		return err
+	}
+	if len(body) > skerry.MaxTxnOps {
+		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Transaction contains too many operations (%d > %d)", len(body), skerry.MaxTxnOps)}
+	}
+	ops, err := q.txnOps(body)
+	if err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if skerry.ReadOnly(ops) || unknownVerb(ops) != nil {
+		return q.txnRead(ops)
+	}
+	results, refused, err := q.t.b.Keys.Txn(q.r.Context(), ops)
+	if err != nil {
+		return err
+	}
+	answer := txnAnswer{Results: jsonResults(results, refused), Errors: jsonErrors(refused)}
+	return q.txnSend(answer, refused)
+}
+
+func (q *request) txnBody() ([]txnOp, error) {
+	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxTxn)
+	var body []txnOp
+	err := json.NewDecoder(q.r.Body).Decode(&body)
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, &statusError{http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.txn_max_req_len.", q.r.ContentLength, tooBig.Limit)}
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, badRequest("Failed to parse body: EOF")
+	case err != nil:
+		var typed *json.UnmarshalTypeError
+		if errors.As(err, &typed) && typed.Field == "" {
+			// Clients see these words; the types' names are the API module's.
+			of := "api.TxnOps"
+			if typed.Offset > 1 && typed.Value != "object" {
+				of = "api.TxnOp"
+			}
+			return nil, badRequest("Failed to parse body: json: cannot unmarshal " + typed.Value + " into Go value of type " + of)
+		}
+		return nil, badRequest("Failed to parse body: " + err.Error())
+	}
+	return body, nil
+}
+
+func (q *request) txnOps(body []txnOp) ([]skerry.TxnOp, error) {
+	var ops []skerry.TxnOp
+	for _, b := range body {
+		switch {
+		case b.KV != nil:
+			if int64(len(b.KV.Value)) > q.t.cfg.MaxValue {
+				return nil, &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Value for key %q is too large (%d > %d bytes)", b.KV.Key, len(b.KV.Value), q.t.cfg.MaxValue)}
+			}
+			ops = append(ops, skerry.TxnOp{Key: &skerry.KeyOp{Action: skerry.KeyAction(b.KV.Verb), KeyValue: skerry.KeyValue{
+				Key: b.KV.Key, Value: b.KV.Value, Flags: b.KV.Flags, Session: b.KV.Session, Modified: b.KV.Index,
+			}}})
+		case b.Node != nil:
+			n := b.Node.Node
+			node := &skerry.Node{Name: n.Node, ID: n.ID, Datacenter: q.t.cfg.Datacenter, Address: n.Address, TaggedAddresses: n.TaggedAddresses, Meta: n.Meta}
+			if n.Locality != nil {
+				node.Locality = &skerry.Locality{Region: n.Locality.Region, Zone: n.Locality.Zone}
+			}
+			node.Modified = n.ModifyIndex
+			ops = append(ops, skerry.TxnOp{Node: &skerry.NodeOp{Action: skerry.CatalogAction(b.Node.Verb), Node: node}})
+		case b.Service != nil:
+			i := b.Service.Service.instance()
+			i.Modified = b.Service.Service.ModifyIndex
+			ops = append(ops, skerry.TxnOp{Service: &skerry.ServiceOp{Action: skerry.CatalogAction(b.Service.Verb), Node: b.Service.Node, Instance: i}})
+		case b.Check != nil:
+			c := b.Check.Check.record()
+			c.Modified = b.Check.Check.ModifyIndex
+			ops = append(ops, skerry.TxnOp{Check: &skerry.CheckOp{Action: skerry.CatalogAction(b.Check.Verb), Node: b.Check.Check.Node, Check: c}})
+		}
+	}
+	return ops, nil
+}
+
+type txnAnswer struct {
+	Results []txnResult
+	Errors  []txnError
+}
+
+// txnReadAnswer is what a transaction that only reads is answered with.
+type txnReadAnswer struct {
+	txnAnswer
+	Index                 uint64
+	LastContact           int
+	KnownLeader           bool
+	ConsistencyLevel      string
+	NotModified           bool
+	Backend               int
+	ResultsFilteredByACLs bool
+}
+
+type txnResult struct {
+	KV      json.RawMessage `json:",omitempty"`
+	Node    *jsonNode       `json:",omitempty"`
+	Service *jsonService    `json:",omitempty"`
+	Check   *jsonCheck      `json:",omitempty"`
+}
+
+type txnError struct {
+	OpIndex int
+	What    string
+}
+
+func (q *request) txnRead(ops []skerry.TxnOp) error {
+	answer := txnReadAnswer{KnownLeader: true}
+	refused := unknownVerb(ops)
+	if refused != nil {
+		answer.KnownLeader = false
+	} else {
+		if !q.p.stale {
+			if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
+				return err
+			}
+		}
+		var results []skerry.TxnResult
+		results, refused, answer.Index = q.t.b.Keys.Read(ops)
+		answer.Results = jsonResults(results, refused)
+	}
+	answer.Errors = jsonErrors(refused)
+	return q.txnSend(answer, refused)
+}
+
+// txnSend answers 409 to a transaction that was not made.
+func (q *request) txnSend(answer any, refused []skerry.TxnError) error {
+	if len(refused) == 0 {
+		return q.json(answer)
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	q.sendAs(typeJSONUTF8, http.StatusConflict, body, nil)
+	return nil
+}
+
+// unknownVerb names the operations on keys that nobody knows. Consul looks at
+// them before anything else.
+func unknownVerb(ops []skerry.TxnOp) (refused []skerry.TxnError) {
+	for i, op := range ops {
+		if op.Key == nil || op.Key.Action.Reads() || op.Key.Action.Writes() {
+			continue
+		}
+		refused = append(refused, skerry.TxnError{Op: i, What: "unknown KV operation: " + string(op.Key.Action)})
+	}
+	return refused
+}
+
+func jsonErrors(refused []skerry.TxnError) []txnError {
+	var out []txnError
+	for _, r := range refused {
+		out = append(out, txnError{r.Op, r.What})
+	}
+	return out
+}
+
+func jsonResults(results []skerry.TxnResult, refused []skerry.TxnError) []txnResult {
+	if len(refused) > 0 {
+		return nil
+	}
+	out := []txnResult{}
+	for _, r := range results {
+		switch {
+		case r.Key != nil:
+			out = append(out, txnResult{KV: appendEntry(nil, r.Key)})
+		case r.Node != nil:
+			n := nodeJSON(r.Node)
+			out = append(out, txnResult{Node: &n})
+		case r.Service != nil:
+			s := serviceJSON(r.Service)
+			s.Tags = r.Service.Tags
+			out = append(out, txnResult{Service: &s})
+		case r.Check != nil:
+			c := checkJSON(r.NodeName, r.Check)
+			out = append(out, txnResult{Check: &c})
+		}
+	}
+	return out
+}
