@@ -27,6 +27,9 @@ type Token struct {
 	Made    time.Time `json:"made"`
 }
 
+// SetStamp sets the indexes of what carries a [Stamp].
+func (s *Stamp) SetStamp(to Stamp) { *s = to }
+
 // Expired reports whether the token is no longer valid.
 func (t *Token) Expired(now time.Time) bool {
 	return !t.Expires.IsZero() && !now.Before(t.Expires)
@@ -103,8 +106,8 @@ type AuthMethod struct {
 	Description string        `json:"description,omitempty"`
 	MaxTTL      time.Duration `json:"max_ttl,omitempty"`  // of its tokens; 0: no end
 	Locality    string        `json:"locality,omitempty"` // of its tokens: "local" (also when empty) or "global"
-	// Config is of its type. It may hold secrets: it is stored sealed.
-	Config map[string]any `json:"-"`
+	// Config is of its type. It may hold a credential of the other system.
+	Config map[string]any `json:"config,omitempty"`
 }
 
 // BindingRule says what a login through a method grants.

@@ -101,3 +101,6 @@ func number(r skerry.Resource) int {
 	}
 	return -1
 }
+
+// DenyAll is the rules that deny everything.
+var DenyAll = everything(skerry.AccessNone)

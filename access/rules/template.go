@@ -141,18 +141,17 @@ var parsed = func() map[string][]Rule {
 }()
 
 // everything are the rules that span all resources, with one access to all.
-func everything(a, acl skerry.Access) (out []Rule) {
+func everything(a skerry.Access) (out []Rule) {
 	for _, r := range resources {
 		out = append(out, Rule{Resource: r, Prefix: !nameless[r], Access: a})
 	}
-	out[number(skerry.ResourceACL)].Access = acl
 	return out
 }
 
 // builtin are the rules of the policies that are always there.
 var builtin = map[string][]Rule{
-	skerry.GlobalManagement: everything(skerry.AccessWrite, skerry.AccessWrite),
-	skerry.GlobalReadOnly:   everything(skerry.AccessRead, skerry.AccessRead),
+	skerry.GlobalManagement: everything(skerry.AccessWrite),
+	skerry.GlobalReadOnly:   everything(skerry.AccessRead),
 }
 
 // Builtin returns the built-in policies.

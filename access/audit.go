@@ -1,0 +1,85 @@
+package access
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"github.com/skerryhq/skerry"
+)
+
+// AuditConfig says where the audit log is and when a new file is begun.
+type AuditConfig struct {
+	Path     string
+	MaxBytes int           // of a file; 0: 100 MiB. The unit of the library is 1 MiB.
+	MaxAge   time.Duration // of a file before a new one is begun; 0: no limit
+	MaxFiles int           // old files that are kept; 0: all
+	Reads    bool          // allowed GETs are noted too
+}
+
+// Audit notes who did what, from where, and with what result: one JSON object a line.
+// Refusals and writes are always noted.
+type Audit struct {
+	reads bool
+	log   *slog.Logger
+	every time.Duration
+
+	mu      sync.Mutex
+	file    *lumberjack.Logger
+	begun   time.Time
+	failing bool
+}
+
+// OpenAudit opens the log; its folder is made.
+func OpenAudit(c AuditConfig, log *slog.Logger) (*Audit, error) {
+	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
+		return nil, skerry.Errorf(skerry.Unavailable, "acl.audit.path: %w", err)
+	}
+	f := &lumberjack.Logger{Filename: c.Path, MaxBackups: c.MaxFiles}
+	if c.MaxBytes > 0 {
+		f.MaxSize = max(c.MaxBytes>>20, 1)
+	}
+	a := &Audit{reads: c.Reads, log: log, every: c.MaxAge, file: f, begun: time.Now()}
+	// A log that cannot be written is told at the start, not at the first refusal.
+	if _, err := f.Write(nil); err != nil {
+		return nil, skerry.Errorf(skerry.Unavailable, "acl.audit.path: %w", err)
+	}
+	return a, nil
+}
+
+// Wants reports whether a request with this method and status is noted.
+func (a *Audit) Wants(method string, status int) bool {
+	return a.reads || status == 401 || status == 403 || method != "GET" && method != "OPTIONS" && method != "HEAD"
+}
+
+// Note writes one line. What cannot be written is told in the log, once.
+func (a *Audit) Note(act skerry.Act) {
+	line, err := json.Marshal(act)
+	if err != nil {
+		a.log.Error("an audit line cannot be made", "error", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.every > 0 && act.Time.Sub(a.begun) >= a.every {
+		a.begun = act.Time
+		_ = a.file.Rotate() // a file that cannot be rotated is written on
+	}
+	_, err = a.file.Write(append(line, '\n'))
+	if err != nil && !a.failing {
+		a.log.Error("the audit log cannot be written", "error", err)
+	}
+	a.failing = err != nil
+}
+
+// Close closes the file.
+func (a *Audit) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file.Close()
+}

@@ -1,0 +1,68 @@
+package access
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Bootstrap makes the first token with every permission, once. Another time needs
+// the reset file with the index that the refusal names. An empty secret is made.
+func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, error) {
+	if secret == "" {
+		secret = uuid.NewString()
+	} else if err := checkIDs(&skerry.Token{Secret: secret}); err != nil {
+		return nil, err
+	}
+	t := management(secret, "Bootstrap Token (Global Management)")
+	reset := s.resetIndex()
+	used := false
+	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		if done := tx.Get(bootstrapKey); done != nil {
+			if used = done.Modified == reset; !used {
+				return skerry.Errorf(skerry.Denied, "Permission denied: ACL bootstrap no longer allowed (reset index: %d)", done.Modified)
+			}
+		}
+		if tx.Get(secretKey(secret)) != nil {
+			return skerry.Errorf(skerry.Conflict, "Invalid Token: SecretID is already in use")
+		}
+		n := *t
+		s.insert(tx, &n)
+		tx.Put(bootstrapKey, []byte(`{}`), 0)
+		return nil
+	})
+	s.gates.drop()
+	if err != nil {
+		return nil, err
+	}
+	if used {
+		if err := os.Remove(s.o.ResetFile); err != nil {
+			s.log.Warn("the bootstrap's reset file cannot be removed; it is without effect from now on", "error", err)
+		}
+	}
+	return s.Token(t.Accessor), nil
+}
+
+// resetIndex returns what the operator wrote into the reset file, or 0.
+func (s *Store) resetIndex() uint64 {
+	if s.o.ResetFile == "" {
+		return 0
+	}
+	b, err := os.ReadFile(s.o.ResetFile)
+	if err != nil {
+		return 0
+	}
+	index, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		s.log.Warn("the bootstrap's reset file holds no index", "file", s.o.ResetFile)
+	}
+	return index
+}
+
+// bootstrapped reports whether a first token was made.
+func (s *Store) bootstrapped() bool { return s.kv.Snapshot().Get(bootstrapKey) != nil }

@@ -1,0 +1,265 @@
+package access
+
+import (
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access/rules"
+)
+
+// caches holds what was worked out of the tokens: dropped by every change of
+// what is stored.
+type caches struct {
+	now atomic.Pointer[cache]
+	// compiled are authorizers by what they are made of. They outlive a change,
+	// since most tokens are not touched by it.
+	mu       sync.Mutex
+	compiled map[string]*rules.Authorizer
+	parsed   map[string][]rules.Rule
+}
+
+// cache is the identities at one state of the store.
+type cache struct {
+	changed    <-chan struct{} // closed by the next change
+	identities sync.Map        // [32]byte → *identity
+	count      atomic.Int32
+	anonymous  atomic.Pointer[identity]
+}
+
+// The bounds of what is remembered. Secrets that are not known are never kept.
+const (
+	maxIdentities = 100_000
+	maxCompiled   = 10_000
+)
+
+func (c *caches) drop() { c.now.Store(nil) }
+
+// cache returns the present cache. It is current: a change closes its channel
+// before whoever made it is told.
+func (s *Store) cache() *cache {
+	if c := s.gates.now.Load(); c != nil {
+		select {
+		case <-c.changed:
+		default:
+			return c
+		}
+	}
+	_, changed := s.kv.Watch(skerry.Below(root))
+	c := &cache{changed: changed}
+	s.gates.now.Store(c)
+	return c
+}
+
+// identity is a token's holder.
+type identity struct {
+	*rules.Authorizer
+	accessor  string
+	anonymous bool
+	expires   time.Time
+	key       string
+}
+
+func (i *identity) Accessor() string { return i.accessor }
+func (i *identity) Anonymous() bool  { return i.anonymous }
+
+// RulesKey names what the holder may do: holders with the same may do the same.
+func (i *identity) RulesKey() string { return i.key }
+
+// errUnknown is the answer to a secret that is not known.
+func (s *Store) errUnknown() error {
+	if !s.bootstrapped() {
+		return skerry.Errorf(skerry.Denied, "ACL system must be bootstrapped before making any requests that require authorization: ACL not found")
+	}
+	return skerry.Errorf(skerry.Denied, "ACL not found")
+}
+
+// identify returns the holder of the secret with this hash.
+func (s *Store) identify(h [32]byte) (*identity, error) {
+	c := s.cache()
+	if v, ok := c.identities.Load(h); ok {
+		i := v.(*identity)
+		if !i.expires.IsZero() && !time.Now().Before(i.expires) {
+			return nil, s.errUnknown()
+		}
+		return i, nil
+	}
+	at := s.kv.Snapshot()
+	r := at.Get(secretPrefix + hex.EncodeToString(h[:]))
+	if r == nil {
+		return nil, s.errUnknown()
+	}
+	st := read[storedToken](at, tokenKey(string(r.Value)))
+	if st == nil || st.Expired(time.Now()) || subtle.ConstantTimeCompare(st.SecretHash, h[:]) != 1 {
+		return nil, s.errUnknown()
+	}
+	i := s.holder(at, &st.Token)
+	if c.count.Add(1) <= maxIdentities {
+		c.identities.Store(h, i)
+	}
+	return i, nil
+}
+
+// anonymous returns who comes without a token.
+func (s *Store) anonymous() *identity {
+	c := s.cache()
+	if i := c.anonymous.Load(); i != nil {
+		return i
+	}
+	at := s.kv.Snapshot()
+	t := &skerry.Token{Accessor: skerry.AnonymousAccessor}
+	if st := read[storedToken](at, tokenKey(t.Accessor)); st != nil {
+		t = &st.Token
+	}
+	i := s.holder(at, t)
+	i.anonymous = true
+	c.anonymous.Store(i)
+	return i
+}
+
+// holder works out what a token grants: its own policies and identities, and
+// those of its roles.
+func (s *Store) holder(at getter, t *skerry.Token) *identity {
+	key := ""
+	var ps []rules.Policy
+	grant := func(g skerry.Grants) {
+		for _, l := range g.Policies {
+			p := read[skerry.Policy](at, policyKey(l.ID))
+			if p == nil || !in(p.Datacenters, s.o.Datacenter) {
+				continue
+			}
+			key += fmt.Sprintf("%s@%d ", p.ID, p.Modified)
+			ps = append(ps, rules.Policy{Name: p.Name, Rules: s.parse(p)})
+		}
+		for _, p := range rules.Granted(g, s.o.Datacenter) {
+			key += fmt.Sprintf("%q ", p.Name)
+			ps = append(ps, p)
+		}
+	}
+	grant(t.Grants)
+	for _, l := range t.Roles {
+		if r := read[skerry.Role](at, roleKey(l.ID)); r != nil {
+			grant(r.Grants)
+		}
+	}
+	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: key}
+}
+
+func in(datacenters []string, datacenter string) bool {
+	for _, d := range datacenters {
+		if d == datacenter {
+			return true
+		}
+	}
+	return len(datacenters) == 0
+}
+
+// parse returns a policy's rules, read once per version.
+func (s *Store) parse(p *skerry.Policy) []rules.Rule {
+	key := fmt.Sprintf("%s@%d", p.ID, p.Modified)
+	s.gates.mu.Lock()
+	defer s.gates.mu.Unlock()
+	if rs, ok := s.gates.parsed[key]; ok {
+		return rs
+	}
+	rs, err := rules.Parse(p.Rules)
+	if err != nil {
+		// It was read when it was written; a newer version may have written more.
+		// Who cannot read a policy must not guess what it denies.
+		s.log.Error("a stored policy cannot be read: it denies everything", "policy", p.Name, "error", err)
+		rs = rules.DenyAll
+	}
+	if s.gates.parsed == nil || len(s.gates.parsed) >= maxCompiled {
+		s.gates.parsed = map[string][]rules.Rule{}
+	}
+	s.gates.parsed[key] = rs
+	return rs
+}
+
+func (s *Store) compile(key string, ps []rules.Policy) *rules.Authorizer {
+	s.gates.mu.Lock()
+	defer s.gates.mu.Unlock()
+	if a := s.gates.compiled[key]; a != nil {
+		return a
+	}
+	a := rules.New(ps, s.o.Defaults)
+	if s.gates.compiled == nil || len(s.gates.compiled) >= maxCompiled {
+		s.gates.compiled = map[string]*rules.Authorizer{}
+	}
+	s.gates.compiled[key] = a
+	return a
+}
+
+// Gate tells who stands behind a token. It implements [skerry.Gate].
+type Gate struct {
+	s        *Store
+	agent    *AgentTokens
+	recovery *identity
+}
+
+// NewGate returns the gate of a store. agent may be nil.
+func NewGate(s *Store, agent *AgentTokens) *Gate {
+	recovery := []rules.Policy{{Name: "agent recovery token", Rules: []rules.Rule{
+		{Resource: skerry.ResourceAgent, Name: s.o.Node, Access: skerry.AccessWrite},
+		{Resource: skerry.ResourceNode, Prefix: true, Access: skerry.AccessRead},
+	}}}
+	holder := &identity{Authorizer: rules.New(recovery, rules.Strict), accessor: recoveryAccessor, key: recoveryAccessor}
+	return &Gate{s: s, agent: agent, recovery: holder}
+}
+
+// Enabled implements [skerry.Gate].
+func (g *Gate) Enabled() bool { return true }
+
+// Default implements [skerry.Gate].
+func (g *Gate) Default() skerry.Access {
+	return g.s.o.Defaults[skerry.ResourceKey]
+}
+
+// recoveryAccessor is shown where the holder of the recovery token is named.
+const recoveryAccessor = "agent-recovery"
+
+// Identify implements [skerry.Gate]. Who brings no token has the agent's default
+// one, or else is anonymous. The recovery token works without the store.
+func (g *Gate) Identify(secret string) (skerry.Identity, error) {
+	if secret == "" {
+		if secret = g.agent.secret(DefaultToken); secret == "" {
+			return g.s.anonymous(), nil
+		}
+	}
+	h := hash(secret)
+	if g.agent.recovers(h) {
+		return g.recovery, nil
+	}
+	i, err := g.s.identify(h)
+	if err != nil {
+		return nil, err // not i: a nil *identity is not a nil Identity
+	}
+	return i, nil
+}
+
+// Everybody is the identity of all where access is not controlled.
+var Everybody skerry.Identity = everybody{}
+
+type everybody struct{}
+
+func (everybody) Accessor() string                                        { return skerry.AnonymousAccessor }
+func (everybody) Anonymous() bool                                         { return true }
+func (everybody) Allows(skerry.Resource, string, skerry.Access) bool      { return true }
+func (everybody) AllowsBelow(skerry.Resource, string, skerry.Access) bool { return true }
+func (everybody) Rule(skerry.Resource, string) string                     { return "access is not controlled" }
+
+// Off is the gate of a server that does not control access.
+type Off struct{}
+
+// Enabled implements [skerry.Gate].
+func (Off) Enabled() bool { return false }
+
+// Default implements [skerry.Gate].
+func (Off) Default() skerry.Access { return skerry.AccessWrite }
+
+// Identify implements [skerry.Gate].
+func (Off) Identify(string) (skerry.Identity, error) { return Everybody, nil }

@@ -1,0 +1,117 @@
+package access
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// The keys of what is stored, in JSON unless said otherwise.
+const (
+	root           = "acl/"
+	tokenPrefix    = root + "token/"       // accessor → storedToken
+	secretPrefix   = root + "secret/"      // hash of the secret → accessor
+	expiryPrefix   = root + "expiry/"      // seconds/accessor → nothing
+	policyPrefix   = root + "policy/"      // ID → skerry.Policy
+	policyNames    = root + "policy-name/" // name → ID
+	rolePrefix     = root + "role/"        // ID → skerry.Role
+	roleNames      = root + "role-name/"   // name → ID
+	methodPrefix   = root + "method/"      // name → skerry.AuthMethod
+	bindingPrefix  = root + "binding/"     // ID → skerry.BindingRule
+	bootstrapKey   = root + "bootstrap"    // there: a first token was made
+	lengthOfMoment = 12                    // digits of seconds
+)
+
+func tokenKey(accessor string) string  { return tokenPrefix + accessor }
+func policyKey(id string) string       { return policyPrefix + id }
+func policyNameKey(name string) string { return policyNames + name }
+func roleKey(id string) string         { return rolePrefix + id }
+func roleNameKey(name string) string   { return roleNames + name }
+func methodKey(name string) string     { return methodPrefix + name }
+func bindingKey(id string) string      { return bindingPrefix + id }
+func secretKey(secret string) string   { return secretPrefix + hex.EncodeToString(hashed(secret)) }
+
+func expiryKey(at time.Time, accessor string) string {
+	return expiryPrefix + fmt.Sprintf("%0*d", lengthOfMoment, at.Unix()) + "/" + accessor
+}
+
+// splitExpiry returns the second in which the token has certainly ended.
+func splitExpiry(key string) (at time.Time, accessor string) {
+	moment, accessor, _ := strings.Cut(strings.TrimPrefix(key, expiryPrefix), "/")
+	seconds, _ := strconv.ParseInt(moment, 10, 64)
+	return time.Unix(seconds+1, 0), accessor
+}
+
+// hashed is what is kept of a secret. The text before it keeps the hash from
+// being the one of the same word elsewhere.
+func hashed(secret string) []byte {
+	h := hash(secret)
+	return h[:]
+}
+
+func hash(secret string) [sha256.Size]byte {
+	var buf [96]byte // most secrets fit: then nothing is allocated
+	b := append(buf[:0], "skerry token "...)
+	return sha256.Sum256(append(b, secret...))
+}
+
+// storedToken is a token as it is written: its secret only hashed and sealed.
+type storedToken struct {
+	skerry.Token
+	SecretHash []byte `json:"secret_hash"`
+	Sealed     []byte `json:"sealed"`
+}
+
+// sealer encrypts secrets with AES-GCM.
+type sealer struct{ aead cipher.AEAD }
+
+func newSealer(key []byte) (sealer, error) {
+	if len(key) != 32 {
+		return sealer{}, skerry.Errorf(skerry.Invalid, "the key that seals secrets has %d bytes; it must have 32", len(key))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return sealer{}, err
+	}
+	aead, err := cipher.NewGCM(block)
+	return sealer{aead}, err
+}
+
+// seal binds the secret to its token: moved to another it does not open.
+func (s sealer) seal(secret, accessor string) []byte {
+	nonce := make([]byte, s.aead.NonceSize())
+	rand.Read(nonce) // it never fails
+	return s.aead.Seal(nonce, nonce, []byte(secret), []byte(accessor))
+}
+
+// open returns the secret, or nothing when it was sealed with another key.
+func (s sealer) open(sealed []byte, accessor string) string {
+	n := s.aead.NonceSize()
+	if len(sealed) < n {
+		return ""
+	}
+	secret, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(accessor))
+	if err != nil {
+		return ""
+	}
+	return string(secret)
+}
+
+// digest is the hash of what a thing grants, as the API shows it.
+func digest(parts ...any) []byte {
+	b, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // plain structs of texts: it cannot be
+	}
+	h := sha256.Sum256(b)
+	return h[:]
+}

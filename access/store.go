@@ -1,0 +1,196 @@
+// Package access keeps tokens, policies, roles and auth methods in the store of
+// decided things, and tells what a token's holder may do. DESIGN.md has the map.
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access/rules"
+)
+
+// The bounds of a token's life, as in Consul.
+const (
+	minTTL = time.Minute
+	maxTTL = 24 * time.Hour
+)
+
+// Options say where and how.
+type Options struct {
+	KV         skerry.KV
+	Datacenter string
+	Node       string // the name of this server's node
+	// Key seals the secrets that are shown again to who may write tokens: 32 bytes.
+	// Without one it is made anew, and older secrets cannot be shown.
+	Key []byte
+	// InitialManagement is the secret of a token that may do everything; it is made
+	// when it is not there. Empty: bootstrap makes the first one.
+	InitialManagement string
+	// ResetFile allows another bootstrap: it holds the reset index that a refused
+	// one names, and is removed by it. Empty: never.
+	ResetFile string
+	// Defaults is the access to what no rule speaks of: one of the presets.
+	Defaults rules.Defaults
+	// Verifiers are the kinds of auth methods by their type.
+	Verifiers map[string]Verifier
+	Log       *slog.Logger
+}
+
+// Store is tokens and what they grant. All methods may be called from many
+// goroutines. Errors are of kind [skerry.Invalid], [skerry.NotFound],
+// [skerry.Conflict], [skerry.Denied], or those of [skerry.KV].
+type Store struct {
+	o     Options
+	kv    skerry.KV
+	seal  sealer
+	log   *slog.Logger
+	gates caches
+}
+
+// New returns a store. Init must have returned before a token can be found.
+func New(o Options) (*Store, error) {
+	if len(o.Key) == 0 {
+		o.Key = make([]byte, 32)
+		rand.Read(o.Key) // it never fails
+	}
+	seal, err := newSealer(o.Key)
+	if err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Store{o: o, kv: o.KV, seal: seal, log: o.Log}, nil
+}
+
+// Init writes what is always there: the built-in policies, the anonymous token
+// and the initial management token. It changes nothing that is there already.
+func (s *Store) Init(ctx context.Context) error {
+	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		for _, p := range rules.Builtin() {
+			if tx.Get(policyKey(p.ID)) == nil {
+				p.Hash = policyHash(&p)
+				put(tx, policyKey(p.ID), &p)
+				tx.Put(policyNameKey(p.Name), []byte(p.ID), 0)
+			}
+		}
+		if tx.Get(tokenKey(skerry.AnonymousAccessor)) == nil {
+			s.insert(tx, &skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: "anonymous", Description: "Anonymous Token", Made: time.Now().UTC()})
+		}
+		secret := s.o.InitialManagement
+		if secret == "" || tx.Get(secretKey(secret)) != nil {
+			return nil
+		}
+		s.insert(tx, management(secret, "Initial Management Token"))
+		tx.Put(bootstrapKey, []byte(`{}`), 0)
+		return nil
+	})
+	s.gates.drop()
+	return err
+}
+
+func management(secret, description string) *skerry.Token {
+	return &skerry.Token{
+		Accessor: uuid.NewString(), Secret: secret, Description: description, Made: time.Now().UTC(),
+		Grants: skerry.Grants{Policies: []skerry.Link{{ID: skerry.GlobalManagement}}},
+	}
+}
+
+// reapEvery is how often expired tokens are removed. They are refused from the
+// moment of their end; this is only tidying.
+const reapEvery = 30 * time.Second
+
+// Run makes sure that Init succeeds, and removes expired tokens until ctx ends.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(reapEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s.kv.Snapshot().Get(tokenKey(skerry.AnonymousAccessor)) == nil {
+			if err := s.Init(ctx); err != nil {
+				s.log.Warn("the built-in tokens and policies cannot be written yet", "error", err)
+			}
+		}
+		if err := s.reap(ctx, time.Now()); err != nil {
+			s.log.Warn("expired tokens cannot be removed now", "error", err)
+		}
+	}
+}
+
+// reapAtOnce bounds one change.
+const reapAtOnce = 100
+
+func (s *Store) reap(ctx context.Context, now time.Time) error {
+	for {
+		var due []string
+		for r := range s.kv.Snapshot().All(skerry.Below(expiryPrefix), "") {
+			at, accessor := splitExpiry(r.Key)
+			if at.After(now) || len(due) == reapAtOnce {
+				break
+			}
+			due = append(due, accessor)
+		}
+		if len(due) == 0 {
+			return nil
+		}
+		if _, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+			for _, accessor := range due {
+				if t := read[skerry.Token](tx, tokenKey(accessor)); t != nil && t.Expired(now) {
+					s.remove(tx, t)
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		s.gates.drop()
+		s.log.Debug("removed expired tokens", "count", len(due))
+	}
+}
+
+// getter is what a Tx and a Snapshot have in common.
+type getter interface {
+	Get(key string) *skerry.Record
+}
+
+// read returns the decoded record of a key, or nil.
+func read[T any](g getter, key string) *T {
+	r := g.Get(key)
+	if r == nil {
+		return nil
+	}
+	return decode[T](r)
+}
+
+// decode returns a record's value, or nil when it is not ours.
+func decode[T any](r *skerry.Record) *T {
+	v := new(T)
+	if json.Unmarshal(r.Value, v) != nil {
+		return nil
+	}
+	if s, ok := any(v).(stamped); ok {
+		s.SetStamp(skerry.Stamp{Created: r.Created, Modified: r.Modified})
+	}
+	return v
+}
+
+// stamped is what carries the indexes of its record.
+type stamped interface{ SetStamp(skerry.Stamp) }
+
+func put(tx skerry.Tx, key string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain structs of texts: it cannot be
+	}
+	tx.Put(key, b, 0)
+}
