@@ -15,7 +15,10 @@ import (
 
 	"github.com/skerryhq/skerry/cmd/skerry/certify"
 	"github.com/skerryhq/skerry/cmd/skerry/following"
+	"github.com/skerryhq/skerry/cmd/skerry/keyvalue"
 	"github.com/skerryhq/skerry/cmd/skerry/locking"
+	"github.com/skerryhq/skerry/cmd/skerry/operate"
+	"github.com/skerryhq/skerry/cmd/skerry/queries"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 )
 
@@ -37,6 +40,12 @@ var commands = []func() *cobra.Command{
 	newRunCommand,
 	newServicesCommand,
 	certify.New,
+	keyvalue.New,
+	keyvalue.NewTxn,
+	operate.NewEvent,
+	operate.NewOperator,
+	operate.NewSnapshot,
+	queries.New,
 	following.NewExec,
 	locking.NewLock,
 	locking.NewSession,

@@ -180,6 +180,26 @@ func (c *Connection) Do(ctx context.Context, method, path string, query url.Valu
 
 // Open sends a request and returns the body of its answer, to be read as it comes.
 func (c *Connection) Open(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
+	resp, err := c.Send(ctx, method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, Refusal(resp)
+	}
+	return resp.Body, nil
+}
+
+// Refusal returns the error of an answer that is not a success; it does not close
+// the body.
+func Refusal(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // a part of the message is better than none
+	return api.StatusError{Code: resp.StatusCode, Body: strings.TrimSpace(string(b))}
+}
+
+// Send sends a request and returns its answer, whatever its status.
+func (c *Connection) Send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
 	if query == nil {
 		query = url.Values{}
 	}
@@ -203,16 +223,7 @@ func (c *Connection) Open(ctx context.Context, method, path string, query url.Va
 	if a := c.Config.HttpAuth; a != nil {
 		req.SetBasicAuth(a.Username, a.Password)
 	}
-	resp, err := c.Config.HttpClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode/100 != 2 {
-		defer resp.Body.Close()
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // a part of the message is better than none
-		return nil, api.StatusError{Code: resp.StatusCode, Body: strings.TrimSpace(string(b))}
-	}
-	return resp.Body, nil
+	return c.Config.HttpClient.Do(req)
 }
 
 // Explained makes an error of a request one that tells its reader what to do.

@@ -1,0 +1,21 @@
+package connect
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Argument returns what an argument stands for, in Consul's way: "-" is standard
+// input, "@FILE" the contents of a file, anything else itself.
+func Argument(cmd *cobra.Command, argument string) ([]byte, error) {
+	if argument == "-" {
+		return io.ReadAll(cmd.InOrStdin())
+	}
+	if name, ok := strings.CutPrefix(argument, "@"); ok {
+		return os.ReadFile(name)
+	}
+	return []byte(argument), nil
+}
