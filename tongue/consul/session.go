@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -150,7 +151,8 @@ func (q *request) sessionRenew() error {
 
 func (q *request) sessionInfo() error {
 	if q.rest == "" {
-		return badRequest("Missing session")
+		q.text(http.StatusBadRequest, "Missing session") // without the headers of an answer
+		return nil
 	}
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
@@ -170,7 +172,8 @@ func (q *request) sessionInfo() error {
 
 func (q *request) sessionNode() error {
 	if q.rest == "" {
-		return badRequest("Missing node name")
+		q.text(http.StatusBadRequest, "Missing node name")
+		return nil
 	}
 	return q.sessionsOf(q.rest)
 }

@@ -191,6 +191,11 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 		answer.Results = jsonResults(results, refused)
 	}
 	answer.Errors = jsonErrors(refused)
+	h := q.w.Header()
+	h["X-Consul-Lastcontact"], h["X-Consul-Knownleader"] = zero, isTrue
+	if !answer.KnownLeader {
+		h["X-Consul-Knownleader"] = isFalse
+	}
 	return q.txnSend(answer, refused)
 }
 
