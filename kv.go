@@ -92,3 +92,10 @@ type Tx interface {
 	// DeleteAll removes all keys that begin with prefix, without reading them.
 	DeleteAll(prefix string)
 }
+
+// Replacer is a [KV] whose whole table can be exchanged for another.
+type Replacer interface {
+	// Replace makes the table hold exactly these records, by key and value (and
+	// lease), as one change with an index greater than atLeast.
+	Replace(ctx context.Context, atLeast uint64, records []Record) error
+}

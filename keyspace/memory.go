@@ -121,3 +121,19 @@ func (m *Memory) Revoke(_ context.Context, id skerry.LeaseID) error {
 	}
 	return nil
 }
+
+// Replace implements [skerry.Replacer].
+func (m *Memory) Replace(_ context.Context, atLeast uint64, records []skerry.Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	index := max(m.Index(), atLeast) + 1
+	m.Reset(index, func(yield func(*skerry.Record) bool) {
+		for _, r := range records {
+			r.Created, r.Modified = index, index
+			if !yield(&r) {
+				return
+			}
+		}
+	})
+	return nil
+}

@@ -180,3 +180,12 @@ func (e *Eventual) Revoke(ctx context.Context, id skerry.LeaseID) error {
 	}
 	return s.Revoke(ctx, id)
 }
+
+// Replace implements [skerry.Replacer].
+func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records []skerry.Record) error {
+	s, err := e.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Replace(ctx, atLeast, records)
+}

@@ -1,0 +1,95 @@
+package quorum
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skerryhq/skerry"
+)
+
+// The bounds of one transaction of a restore: what an etcd takes that nobody
+// configured.
+const (
+	chunkOps   = 100
+	chunkBytes = 1 << 20
+	chunkers   = 8 // transactions at once
+	// replaceWithin bounds a restore.
+	replaceWithin = 10 * time.Minute
+)
+
+// Replace implements [skerry.Replacer]: it writes a new generation beside the
+// present one, then moves the pointer. Whatever fails before leaves all as it was.
+func (s *Store) Replace(ctx context.Context, atLeast uint64, records []skerry.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
+	defer cancel()
+	if err := s.Sync(ctx); err != nil {
+		return err
+	}
+	old := s.generation.Load()
+	revision := old.revision(s.Index())
+	next := generation{Name: uuid.NewString()[:8], Base: old.Base}
+	if atLeast > uint64(revision) {
+		next.Base = max(next.Base, atLeast-uint64(revision))
+	}
+	next.prefix = s.generationPrefix(next.Name)
+	if err := s.write(ctx, &next, records); err != nil {
+		s.drop(next.prefix)
+		return wrap(err)
+	}
+	pointer, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	key := s.prefix + pointerKey
+	r, err := s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", old.pointer)).
+		Then(clientv3.OpPut(key, string(pointer))).Commit()
+	if err != nil {
+		return wrap(err) // it may have been made: then the new generation counts
+	}
+	if !r.Succeeded {
+		s.drop(next.prefix)
+		return skerry.Errorf(skerry.Conflict, "another restore came first")
+	}
+	defer s.drop(old.prefix)
+	return s.Wait(ctx, next.index(r.Header.Revision))
+}
+
+// write puts all records below the generation's prefix.
+func (s *Store) write(ctx context.Context, g *generation, records []skerry.Record) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(chunkers)
+	for len(records) > 0 {
+		n, size := 0, 0
+		for n < len(records) && n < chunkOps && (n == 0 || size < chunkBytes) {
+			size += len(records[n].Key) + len(records[n].Value)
+			n++
+		}
+		chunk := records[:n]
+		records = records[n:]
+		group.Go(func() error {
+			ops := make([]clientv3.Op, len(chunk))
+			for i, r := range chunk {
+				ops[i] = clientv3.OpPut(g.prefix+r.Key, string(r.Value), clientv3.WithLease(clientv3.LeaseID(r.Lease)))
+			}
+			_, err := s.client.Txn(ctx).Then(ops...).Commit()
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// drop removes a generation that does not count. What is left behind when that
+// fails takes room and does nothing else.
+func (s *Store) drop(prefix string) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	if _, err := s.client.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+		s.log.Warn("remove what a restore replaced", "error", err)
+	}
+}
