@@ -2,42 +2,215 @@ package quorum
 
 import (
 	"context"
+	"sync"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/skerryhq/skerry/keyspace"
 )
 
+// Commits that wait at the same time go to etcd together: one transaction with
+// one nested transaction for each, so that each succeeds or fails by itself while
+// they share the round trip, the log entry and the revision.
+
+const (
+	// maxBatches is how many are under way at once: one is written to disk while
+	// the next is applied.
+	maxBatches = 2
+	// The bounds of one batch. An etcd of others' takes 128 operations.
+	memberBatch   = 256
+	externalBatch = 32
+	batchBytes    = 1 << 20
+	// smallOps and smallBytes say what may share a batch; larger commits go alone.
+	smallOps   = 8
+	smallBytes = 64 << 10
+)
+
 // batcher sends commits to etcd.
-type batcher struct{ store *Store }
+type batcher struct {
+	store *Store
+
+	mu      sync.Mutex
+	waiting []*pending
+	running int
+}
+
+type pending struct {
+	commit *keyspace.Commit
+	size   int
+	done   chan outcome
+}
+
+type outcome struct {
+	index    uint64
+	conflict bool
+	err      error
+}
 
 // Sync implements [keyspace.Engine].
 func (b *batcher) Sync(ctx context.Context) error { return b.store.Sync(ctx) }
 
 // Commit implements [keyspace.Engine].
 func (b *batcher) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool, error) {
-	s := b.store
-	if s.member != nil && len(c.Puts) > 0 {
-		if err := s.member.usable(); err != nil {
+	if b.store.member != nil && len(c.Puts) > 0 {
+		if err := b.store.member.usable(); err != nil {
 			return 0, false, wrap(err)
 		}
 	}
-	g := s.generation.Load()
-	r, err := s.client.Txn(ctx).If(s.compares(g, c)...).Then(s.ops(g, c)...).Commit()
-	if err != nil {
-		return 0, false, wrap(err)
+	p := &pending{commit: c, done: make(chan outcome, 1)}
+	if !p.small() {
+		o := b.alone(ctx, c)
+		return o.index, o.conflict, o.err
 	}
-	if err := s.reach(ctx, r.Header.Revision); err != nil {
-		return 0, false, err
+	b.mu.Lock()
+	b.waiting = append(b.waiting, p)
+	if b.running < maxBatches {
+		b.running++
+		go b.run()
 	}
-	return g.index(r.Header.Revision), !r.Succeeded, nil
+	b.mu.Unlock()
+	select {
+	case o := <-p.done:
+		return o.index, o.conflict, o.err
+	case <-ctx.Done():
+		return 0, false, wrap(ctx.Err())
+	}
 }
 
-// compares says what must be as it was read. That the generation still counts is
-// always among it.
-func (s *Store) compares(g *generation, c *keyspace.Commit) []clientv3.Cmp {
+// small reports whether the commit may share a batch. One with a lease may not:
+// when the lease has ended, all of the batch would fail.
+func (p *pending) small() bool {
+	c := p.commit
+	if len(c.Ranges)+len(c.Cleared) > 0 || len(c.Reads)+len(c.Puts)+len(c.Deletes) > smallOps {
+		return false
+	}
+	for _, put := range c.Puts {
+		if put.Lease != 0 {
+			return false
+		}
+		p.size += len(put.Key) + len(put.Value)
+	}
+	return p.size <= smallBytes
+}
+
+// run sends batches as long as somebody waits for one.
+func (b *batcher) run() {
+	for {
+		batch := b.take()
+		if len(batch) == 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+		if len(batch) == 1 {
+			batch[0].done <- b.alone(ctx, batch[0].commit)
+		} else {
+			b.together(ctx, batch)
+		}
+		cancel()
+	}
+}
+
+// take returns waiting commits that do not touch each other's keys: within a
+// batch, etcd looks at all conditions before it changes anything.
+func (b *batcher) take() []*pending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	most := memberBatch
+	if b.store.member == nil {
+		most = externalBatch
+	}
+	written, read := map[string]bool{}, map[string]bool{}
+	var batch, rest []*pending
+	size := 0
+	for _, p := range b.waiting {
+		if len(batch) == most || size+p.size > batchBytes || touches(p.commit, written, read) {
+			rest = append(rest, p)
+			continue
+		}
+		size += p.size
+		batch = append(batch, p)
+		for _, r := range p.commit.Reads {
+			read[r.Key] = true
+		}
+		for _, put := range p.commit.Puts {
+			written[put.Key] = true
+		}
+		for _, key := range p.commit.Deletes {
+			written[key] = true
+		}
+	}
+	b.waiting = rest
+	if len(batch) == 0 {
+		b.running--
+	}
+	return batch
+}
+
+func touches(c *keyspace.Commit, written, read map[string]bool) bool {
+	for _, r := range c.Reads {
+		if written[r.Key] {
+			return true
+		}
+	}
+	for _, p := range c.Puts {
+		if written[p.Key] || read[p.Key] {
+			return true
+		}
+	}
+	for _, key := range c.Deletes {
+		if written[key] || read[key] {
+			return true
+		}
+	}
+	return false
+}
+
+// alone sends one commit by itself.
+func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
+	s := b.store
+	g := s.generation.Load()
+	r, err := s.client.Txn(ctx).If(append(compares(g, c), s.counts(g))...).Then(ops(g, c)...).Commit()
+	if err != nil {
+		return outcome{err: wrap(err)}
+	}
+	if err := s.reach(ctx, r.Header.Revision); err != nil {
+		return outcome{err: err}
+	}
+	return outcome{index: g.index(r.Header.Revision), conflict: !r.Succeeded}
+}
+
+// together sends a batch and tells each commit how it went.
+func (b *batcher) together(ctx context.Context, batch []*pending) {
+	s := b.store
+	g := s.generation.Load()
+	all := make([]clientv3.Op, len(batch))
+	for i, p := range batch {
+		all[i] = clientv3.OpTxn(compares(g, p.commit), ops(g, p.commit), nil)
+	}
+	r, err := s.client.Txn(ctx).If(s.counts(g)).Then(all...).Commit()
+	if err == nil {
+		err = s.reach(ctx, r.Header.Revision)
+	}
+	for i, p := range batch {
+		if err != nil {
+			p.done <- outcome{err: wrap(err)}
+			continue
+		}
+		p.done <- outcome{index: g.index(r.Header.Revision), conflict: !r.Succeeded || !nested(r.Responses[i])}
+	}
+}
+
+func nested(r *pb.ResponseOp) bool { return r.GetResponseTxn().GetSucceeded() }
+
+// counts is the condition of every commit: that its generation is the one that counts.
+func (s *Store) counts(g *generation) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(s.prefix+pointerKey), "=", g.pointer)
+}
+
+// compares says what must be as it was read.
+func compares(g *generation, c *keyspace.Commit) []clientv3.Cmp {
 	out := make([]clientv3.Cmp, 0, 1+len(c.Reads)+len(c.Ranges))
-	out = append(out, clientv3.Compare(clientv3.ModRevision(s.prefix+pointerKey), "=", g.pointer))
 	for _, r := range c.Reads {
 		out = append(out, clientv3.Compare(clientv3.ModRevision(g.prefix+r.Key), "=", g.revision(r.Modified)))
 	}
@@ -48,7 +221,7 @@ func (s *Store) compares(g *generation, c *keyspace.Commit) []clientv3.Cmp {
 	return out
 }
 
-func (s *Store) ops(g *generation, c *keyspace.Commit) []clientv3.Op {
+func ops(g *generation, c *keyspace.Commit) []clientv3.Op {
 	out := make([]clientv3.Op, 0, len(c.Puts)+len(c.Deletes)+len(c.Cleared))
 	for _, p := range c.Cleared {
 		out = append(out, clientv3.OpDelete(g.prefix+p, clientv3.WithPrefix()))
