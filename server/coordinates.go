@@ -2,6 +2,7 @@ package server
 
 import (
 	"maps"
+	"math"
 	"sync"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -41,6 +42,20 @@ func (c *coordinates) Get(node string) *coordinate.Coordinate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.byNode[node]
+}
+
+// From implements [consul.Coordinates].
+func (c *coordinates) From(node string) func(to string) float64 {
+	from := c.Get(node)
+	if from == nil {
+		return nil
+	}
+	return func(to string) float64 {
+		if at := c.Get(to); at != nil && at.IsCompatibleWith(from) {
+			return from.DistanceTo(at).Seconds()
+		}
+		return math.Inf(1)
+	}
 }
 
 // All implements [consul.Coordinates].

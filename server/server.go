@@ -90,6 +90,7 @@ type Server struct {
 	tempDir string // of a store that is not kept
 	decided *decided.Store
 	decider *decided.Decider
+	queries *decided.Queries
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
@@ -248,10 +249,12 @@ func aliasLookup(c skerry.Catalog, own string) func(node, service string) ([]*sk
 
 // frontEnds makes the tongues. They do not listen yet.
 func (s *Server) frontEnds() error {
+	coords := newCoordinates()
+	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: coords.From, Log: s.log}
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
-		Keys: s.decided, Sessions: s.decided,
-		Guard: s.table, Events: newEvents(s.agent), Coords: newCoordinates(), Process: (*process)(s),
+		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
+		Guard: s.table, Events: newEvents(s.agent), Coords: coords, Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
 	s.registerMetrics()
@@ -261,7 +264,7 @@ func (s *Server) frontEnds() error {
 	}
 	s.tongue.set(t)
 	d := s.cfg.DNSs
-	d.Registerer = s.metrics
+	d.Registerer, d.Queries = s.metrics, s.queries
 	s.dns = dns.New(s.table, d)
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 // sessions, transactions and prepared queries have theirs beside them.
 var replayed = []string{
 	"agent-checks", "agent-services", "blocking", "catalog-query", "catalog-register", "dns-basic", "dns-many",
-	"dns-query", "errors", "event", "filters", "health", "maintenance", "near-tags-meta", "status", "ttl",
+	"dns-query", "errors", "event", "filters", "health", "maintenance", "near-tags-meta", "query", "status", "ttl",
 }
 
 // outcome is what replay.py --json says of one scenario.

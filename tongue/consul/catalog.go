@@ -38,7 +38,7 @@ func (q *request) catalogNodes() error {
 	if err != nil {
 		return err
 	}
-	list = sortNear(q, list, func(i int) string { return list[i].Node })
+	list = sortNear(q, list, func(n jsonNode) string { return n.Node })
 	q.meta(index)
 	return q.json(list)
 }

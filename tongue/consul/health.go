@@ -178,15 +178,13 @@ func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *s
 	}
 	index := q.index(topic)
 	list := []jsonCheck{}
-	var nodes []*skerry.Node
 	want := q.p.metaFilter()
 	each(func(n *skerry.Node, c *skerry.Check) {
 		if n.HasMeta(want) {
 			list = append(list, checkJSON(n.Name, c))
-			nodes = append(nodes, n)
 		}
 	})
-	list = sortNear(q, list, func(i int) string { return nodes[i].Name })
+	list = sortNear(q, list, func(c jsonCheck) string { return c.Node })
 	list, err := filtered(q.p.filter, list)
 	if err != nil {
 		return err

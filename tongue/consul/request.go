@@ -24,11 +24,11 @@ type request struct {
 func (q *request) serve() {
 	rt := q.route
 	switch {
-	case q.r.Method == http.MethodOptions:
+	case q.r.Method == http.MethodOptions && !rt.anyMethod:
 		q.allow()
 		q.empty()
 		return
-	case !q.methodAllowed():
+	case !q.methodAllowed() && !rt.anyMethod:
 		q.allow()
 		q.text(http.StatusMethodNotAllowed, "method "+q.r.Method+" not allowed")
 		return

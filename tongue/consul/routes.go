@@ -16,6 +16,7 @@ type route struct {
 	// metaOnError endpoints send their index headers with an error too
 	metaOnError bool
 	legacyGet   bool // answers GET too where the old API is allowed
+	anyMethod   bool // the endpoint judges the method itself
 	kind        kind
 }
 
@@ -113,8 +114,8 @@ var routes = []route{
 	{path: "/v1/session/info/", methods: get, do: (*request).sessionInfo, plain: true, metaOnError: true},
 	{path: "/v1/session/node/", methods: get, do: (*request).sessionNode, plain: true, metaOnError: true},
 	{path: "/v1/session/list", methods: get, do: (*request).sessionList, plain: true, metaOnError: true},
-	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).notYet, kind: later},
-	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).notYet, kind: later},
+	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true},
+	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true},
 	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet, kind: later},
 	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled, kind: polite},
 	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled, kind: polite},

@@ -88,6 +88,7 @@ type Backend struct {
 	External  skerry.External
 	Keys      Keys
 	Sessions  Sessions
+	Queries   Queries
 	Guard     Guard
 	Events    Events
 	Coords    Coordinates

@@ -85,7 +85,7 @@ func TestAnswers(t *testing.T) {
 		{"datacenter without service, RFC 2782", plain, "_own._tcp.dc1.consul A", "NOERROR | A 10.5.5.5"},
 		{"unknown datacenter, RFC 2782", plain, "_own._tcp.dc9.consul SRV", "NXDOMAIN | SOA"},
 		{"datacenter in capitals", plain, "own.service.DC1.consul A", "NOERROR | A 10.5.5.5"},
-		{"prepared queries are not there yet", plain, "x.query.consul A", "NXDOMAIN | SOA"},
+		{"without prepared queries there is none", plain, "x.query.consul A", "NXDOMAIN | SOA"},
 		{"an unknown virtual name", plain, "none.virtual.consul A", "NXDOMAIN | SOA"},
 		{"an address of another type", plain, "0a000001.addr.consul MX", "NOERROR | A 10.0.0.1"},
 

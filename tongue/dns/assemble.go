@@ -45,7 +45,9 @@ func (a *assembler) message(st *state, q *dns.Msg, s set, env *envelope) (msg []
 		owner = len(a.buf) - headerSize - 4 - 2
 	}
 	cut := a.pick(s, env, st.DisableCompression, owner)
-	shuffle(a.order)
+	if !s.ordered() {
+		shuffle(a.order)
+	}
 
 	qname := a.buf[headerSize : len(a.buf)-4]
 	a.targets = a.targets[:0]

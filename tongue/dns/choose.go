@@ -18,7 +18,14 @@ type ranked struct {
 // rank orders all units for a client by rendezvous hashing, so that an answer
 // that has no room for all gives the same client the same ones every time, gives
 // different clients different ones, and changes little when instances come and go.
+// A set with an order of its own keeps it.
 func rank(s set, client net.Addr, out []ranked) []ranked {
+	if s.ordered() {
+		for i := range s.count() {
+			out = append(out, ranked{0, int32(i)})
+		}
+		return out
+	}
 	seed := clientHash(client)
 	for i := range s.count() {
 		out = append(out, ranked{mix(seed ^ s.unit(i).hash()), int32(i)})

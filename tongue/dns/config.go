@@ -67,6 +67,7 @@ type Config struct {
 	RecursorStrategy string        // Sequential (the default) or Random
 	RecursorTimeout  time.Duration // of one try of one recursor; default 2 s
 
+	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported
 }

@@ -128,8 +128,10 @@ func (s *Server) ours(q *question, rest string) answer {
 		if len(s.view(n.name).Entries) > 0 {
 			return answer{msg: q.message()}
 		}
+	case queryForm:
+		return s.query(q, n)
 	}
-	return q.missing() // queryForm: prepared queries are not there yet
+	return q.missing()
 }
 
 // message starts the answer to q.

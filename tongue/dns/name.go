@@ -80,6 +80,10 @@ func (n name) of(labels []string) name {
 		n.name = strings.Join(labels, ".") // a node's name may be a host's full name
 		return n
 	}
+	if n.form == queryForm && !(len(labels) == 2 && strings.HasPrefix(labels[0], "_") && strings.HasPrefix(labels[1], "_")) {
+		n.name = strings.Join(labels, ".") // so may a query's
+		return n
+	}
 	switch len(labels) {
 	case 1:
 		n.name = labels[0]

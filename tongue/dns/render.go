@@ -105,9 +105,12 @@ func (st *state) pipeline(tag string) skerry.Pipeline {
 
 // render prepares the answer of one kind for a service or one of its tags.
 func (st *state) render(v *skerry.View, z *zone, k kind, tag string) []byte {
-	entries := st.pipeline(tag).Select(v.Entries)
+	return st.renderEntries(st.pipeline(tag).Select(v.Entries), z, k, st.serviceTTL(strings.ToLower(v.Service)))
+}
+
+// renderEntries prepares the answer of one kind that these instances make.
+func (st *state) renderEntries(entries []*skerry.Entry, z *zone, k kind, ttl uint32) []byte {
 	w := &setWriter{records: map[string]int{}, targets: map[string]int{}}
-	ttl := st.serviceTTL(strings.ToLower(v.Service))
 	if k == kindSRV {
 		for _, e := range entries {
 			st.renderSRV(w, z, e, ttl)

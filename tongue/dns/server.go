@@ -26,6 +26,7 @@ import (
 // many goroutines.
 type Server struct {
 	catalog   skerry.Catalog
+	queries   Queries
 	log       *slog.Logger
 	metrics   *metrics
 	recursion recursion
@@ -37,7 +38,7 @@ type Server struct {
 // says. Check cfg with [Config.Validate] first: a recursor that is no address is
 // logged and left out.
 func New(c skerry.Catalog, cfg Config) *Server {
-	s := &Server{catalog: c, recursion: recursion{slots: make(chan struct{}, maxRecursions)}}
+	s := &Server{catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, maxRecursions)}}
 	st := newState(cfg)
 	s.state.Store(st)
 	s.log = st.Log
@@ -49,7 +50,8 @@ func New(c skerry.Catalog, cfg Config) *Server {
 }
 
 // Reload replaces the configuration for questions that come from now on; those
-// under way finish with the old one. Log and Registerer stay those of [New].
+// under way finish with the old one. Log, Registerer
+// and Queries stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
 	s.state.Store(newState(cfg))

@@ -60,6 +60,12 @@ func (s set) addressBytes(fullNames bool) int {
 // hosts reports whether some unit leads to a host name outside the catalog.
 func (s set) hosts() bool { return s[20]&1 != 0 }
 
+// keepOrder makes answers name the units in their order, the first ones when
+// there is no room for all.
+func (s set) keepOrder() { s[20] |= 2 }
+
+func (s set) ordered() bool { return s[20]&2 != 0 }
+
 func (s set) unit(i int) unit { return unit(s[setHeader+i*unitSize:][:unitSize]) }
 
 func (s set) answer(u unit) []byte {

@@ -1,0 +1,78 @@
+package dns
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Queries executes prepared queries.
+type Queries interface {
+	// ExecuteQuery takes an ID or a name; the error is of kind NotFound when
+	// nothing answers for it.
+	ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error)
+}
+
+// query answers a question about a prepared query. Its set is made for this one
+// answer: what is in it depends on who asks.
+func (s *Server) query(q *question, n name) answer {
+	if s.queries == nil || n.tag != "" {
+		return q.missing()
+	}
+	r, err := s.queries.ExecuteQuery(n.name, skerry.QueryAsk{Agent: q.st.NodeName, Source: q.source()})
+	if err != nil {
+		if skerry.KindOf(err) != skerry.NotFound {
+			s.log.Error("a prepared query failed", "query", n.name, "error", err)
+			return q.refuse(dns.RcodeServerFailure)
+		}
+		return q.missing()
+	}
+	if len(r.Entries) == 0 {
+		return q.missing()
+	}
+	k, ok := kindOf(q.typ)
+	if !ok {
+		return q.empty()
+	}
+	ttl := q.st.serviceTTL(strings.ToLower(r.View.Service))
+	if r.HasTTL {
+		ttl = seconds(r.TTL)
+	}
+	set := set(q.st.renderEntries(r.Entries, q.zone, k, ttl))
+	if set.count() == 0 {
+		return q.empty()
+	}
+	if r.Nearest {
+		set.keepOrder()
+	}
+	if set.hosts() {
+		return s.chase(q, set)
+	}
+	return answer{set: set}
+}
+
+// source is where the question comes from: the client subnet that a resolver
+// passes on, else the peer.
+func (q *question) source() netip.Addr {
+	if q.env.opt != nil {
+		for _, o := range q.env.opt.Option {
+			if subnet, ok := o.(*dns.EDNS0_SUBNET); ok {
+				ip, _ := netip.AddrFromSlice(subnet.Address)
+				return ip.Unmap()
+			}
+		}
+	}
+	var ip net.IP
+	switch a := q.env.client.(type) {
+	case *net.UDPAddr:
+		ip = a.IP
+	case *net.TCPAddr:
+		ip = a.IP
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	return addr.Unmap()
+}
