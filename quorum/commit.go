@@ -73,6 +73,8 @@ func (b *batcher) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool,
 	select {
 	case o := <-p.done:
 		return o.index, o.conflict, o.err
+	case <-b.store.died():
+		return 0, false, wrap(b.store.member.dead.reason())
 	case <-ctx.Done():
 		return 0, false, wrap(ctx.Err())
 	}

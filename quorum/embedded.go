@@ -172,6 +172,14 @@ type death struct {
 
 func newDeath() *death { return &death{happened: make(chan struct{})} }
 
+// died is closed when the store's member could not go on.
+func (s *Store) died() <-chan struct{} {
+	if s.member == nil {
+		return nil
+	}
+	return s.member.dead.happened
+}
+
 // of notes the reason and ends the calling goroutine, which is etcd's.
 func (d *death) of(reason string) {
 	d.once.Do(func() {

@@ -1,0 +1,173 @@
+package quorum
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+func put(t *testing.T, s *Store, key string, value []byte) error {
+	t.Helper()
+	_, err := s.Update(t.Context(), func(tx skerry.Tx) error { tx.Put(key, value, 0); return nil })
+	return err
+}
+
+// readable fails the test when acknowledged keys cannot be read, by the strict way.
+func readable(t *testing.T, s *Store, n int) {
+	t.Helper()
+	if err := s.Sync(t.Context()); err != nil {
+		t.Fatalf("reads do not go on: %v", err)
+	}
+	for i := range n {
+		if s.Snapshot().Get(fmt.Sprintf("k/%05d", i)) == nil {
+			t.Fatalf("the acknowledged key %d is lost", i)
+		}
+	}
+}
+
+// fill writes until it is refused, and returns how many writes were acknowledged.
+func fill(t *testing.T, s *Store, most int) (int, error) {
+	t.Helper()
+	value := bytes.Repeat([]byte("x"), 100_000)
+	for i := range most {
+		if err := put(t, s, fmt.Sprintf("k/%05d", i), value); err != nil {
+			return i, err
+		}
+	}
+	t.Fatalf("%d writes were not refused", most)
+	return 0, nil
+}
+
+func TestAtTheQuotaReadsGoOnAndDeletingHelps(t *testing.T) {
+	s := open(t, Embedded{Dir: t.TempDir(), Quota: 16 << 20})
+	defer s.Close()
+	n, err := fill(t, s, 1000)
+	if skerry.KindOf(err) != skerry.Exhausted || !strings.Contains(err.Error(), "quorum.quota") {
+		t.Fatalf("at the quota: %v", err)
+	}
+	readable(t, s, n)
+	if _, err := s.Update(t.Context(), func(tx skerry.Tx) error { tx.DeleteAll("k/"); return nil }); err != nil {
+		t.Fatalf("delete at the quota: %v", err)
+	}
+	s.member.tidy(t.Context(), s.log)
+	if err := put(t, s, "again", nil); err != nil {
+		t.Errorf("after the deletion: %v", err)
+	}
+}
+
+func TestADamagedLogIsAnErrorAndNoMore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Embedded{Dir: dir})
+	for i := range 100 {
+		if err := put(t, s, fmt.Sprintf("k/%d", i), bytes.Repeat([]byte("v"), 500)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	logs, _ := filepath.Glob(filepath.Join(dir, "member", "wal", "*.wal"))
+	if len(logs) == 0 {
+		t.Fatal("no log is there")
+	}
+	b, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 20_000; i < 20_400; i++ {
+		b[i] ^= 0xff
+	}
+	if err := os.WriteFile(logs[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), Embedded{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("a damaged log was opened: %v", err)
+	}
+	t.Logf("the error: %v", err)
+}
+
+func TestAFolderThatCannotBeWrittenIsAnError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	e := Eventually(func(ctx context.Context) (*Store, error) { return Open(ctx, Embedded{Dir: file, Log: log}) }, log)
+	defer e.Close()
+	for {
+		if _, err := e.Ready(); err != nil {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("no error")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := e.Sync(t.Context()); skerry.KindOf(err) != skerry.Unavailable || !strings.Contains(err.Error(), "folder") {
+		t.Errorf("sync: %v", err)
+	}
+	if s := e.Snapshot(); s.Get("x") != nil || s.Index() == 0 {
+		t.Errorf("the table of a store that is not there: index %d", s.Index())
+	}
+}
+
+// smallDisk mounts a disk of its own in memory.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("a small disk cannot be mounted here (root is needed): %v %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
+	return dir
+}
+
+func TestANearlyFullDiskRefusesWritesAndRecovers(t *testing.T) {
+	dir := smallDisk(t, "400m")
+	s := open(t, Embedded{Dir: filepath.Join(dir, "q"), Spare: 64 << 20})
+	defer s.Close()
+	if err := put(t, s, "k/00000", nil); err != nil {
+		t.Fatal(err)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	free, _ := freeSpace(dir)
+	if err := os.WriteFile(ballast, make([]byte, free-32<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, s, "x", nil); skerry.KindOf(err) != skerry.Exhausted || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("on a full disk: %v", err)
+	}
+	readable(t, s, 1)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, s, "x", nil); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// Without the reserve, etcd finds the disk full and ends. The process goes on,
+// says why, and nothing acknowledged is lost.
+func TestADiskThatIsFullEndsTheStoreAndNotTheProcess(t *testing.T) {
+	dir := smallDisk(t, "200m")
+	s := open(t, Embedded{Dir: filepath.Join(dir, "q"), Spare: 1})
+	n, err := fill(t, s, 10_000)
+	if kind := skerry.KindOf(err); kind != skerry.Unavailable && kind != skerry.Exhausted {
+		t.Errorf("on a full disk: %v", err)
+	}
+	t.Logf("after %d writes: %v", n, err)
+	for i := range n {
+		if s.Snapshot().Get(fmt.Sprintf("k/%05d", i)) == nil {
+			t.Fatalf("the acknowledged key %d is lost", i)
+		}
+	}
+	s.Close()
+}
