@@ -47,6 +47,7 @@ var commands = []func() *cobra.Command{
 	operate.NewSnapshot,
 	queries.New,
 	following.NewExec,
+	following.NewTemplate,
 	locking.NewLock,
 	locking.NewSession,
 	newValidateCommand,

@@ -94,6 +94,16 @@ func TestSignal(t *testing.T) {
 	}
 }
 
+func TestLine(t *testing.T) {
+	for line, want := range map[string]string{
+		"nginx -g daemon": "nginx|-g|daemon", " a  b ": "a|b", "a 'b c'": "/bin/sh|-c|a 'b c'", "a && b": "/bin/sh|-c|a && b", "X=1 a": "/bin/sh|-c|X=1 a",
+	} {
+		if got := strings.Join(Line(line), "|"); got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
+		}
+	}
+}
+
 func TestParseSignal(t *testing.T) {
 	for name, want := range map[string]os.Signal{"SIGHUP": syscall.SIGHUP, "hup": syscall.SIGHUP, "Term": syscall.SIGTERM} {
 		if got, err := ParseSignal(name); got != want || err != nil {

@@ -7,11 +7,9 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -70,7 +68,10 @@ func Run(ctx context.Context, kv Lister, o Options) (int, error) {
 	if o.Pristine {
 		o.Child.Env = []string{}
 	}
-	r := &runner{Options: o, read: make([]map[string]string, len(o.Prefixes)), told: make(chan change)}
+	r := &runner{
+		Options: o, inherited: o.Child.Env, read: make([]map[string]string, len(o.Prefixes)), told: make(chan change),
+		keeper: child.Keeper{Spec: o.Child, Reload: o.Reload, Splay: o.Splay, KillAfter: o.KillAfter, Log: o.Log},
+	}
 	following, stop := context.WithCancel(ctx)
 	r.stop = stop
 	var wg sync.WaitGroup
@@ -91,11 +92,12 @@ type change struct {
 
 type runner struct {
 	Options
-	read    []map[string]string // by prefix; nil: not read yet
-	told    chan change
-	stop    context.CancelFunc // of the following
-	current map[string]string  // what the program runs with
-	program *child.Process     // nil until it was started
+	inherited []string
+	read      []map[string]string // by prefix; nil: not read yet
+	told      chan change
+	stop      context.CancelFunc // of the following
+	current   map[string]string  // what the program knows
+	keeper    child.Keeper
 }
 
 // tell hands what a prefix sets to run.
@@ -112,47 +114,26 @@ func (r *runner) tell(ctx context.Context, prefix int, pairs api.KVPairs) {
 }
 
 func (r *runner) run(ctx context.Context) (int, error) {
-	var due <-chan time.Time // when the change is acted on
-	cancelled := ctx.Done()
 	for {
-		var ended <-chan struct{}
-		if r.program != nil {
-			ended = r.program.Done()
-		}
 		select {
-		case <-ended:
-			return r.program.Wait()
-		case <-cancelled:
-			if r.program == nil {
+		case <-r.keeper.Ended():
+			return r.keeper.Wait()
+		case <-ctx.Done():
+			if !r.keeper.Started() {
 				return 0, ctx.Err()
 			}
-			return r.program.Stop(syscall.SIGTERM, r.KillAfter)
+			return r.keeper.Stop()
 		case sig := <-r.Signals:
-			if r.program == nil {
-				return 128 + number(sig), nil
+			if !r.keeper.Started() {
+				return 128 + child.Number(sig), nil
 			}
-			r.signal(sig)
+			r.keeper.Signal(sig)
 		case c := <-r.told:
 			r.read[c.prefix] = c.vars
-			switch {
-			case !r.complete():
-			case r.program == nil:
-				if err := r.start(); err != nil {
-					return 0, err
-				}
-			case due == nil && !maps.Equal(r.merged(), r.current):
-				due = time.After(r.wait())
+			if err := r.changed(); err != nil {
+				return 0, err
 			}
-		case <-due:
-			due = nil
-			select {
-			case <-ended:
-				return r.program.Wait() // not one to run again
-			default:
-			}
-			if maps.Equal(r.merged(), r.current) {
-				continue // it has changed back
-			}
+		case <-r.keeper.Due():
 			if err := r.apply(); err != nil {
 				return 0, err
 			}
@@ -160,13 +141,39 @@ func (r *runner) run(ctx context.Context) (int, error) {
 	}
 }
 
-func (r *runner) complete() bool {
+// changed starts the program once all prefixes were read, and acts on later changes.
+func (r *runner) changed() error {
 	for _, vars := range r.read {
 		if vars == nil {
-			return false
+			return nil
 		}
 	}
-	return true
+	if r.keeper.Started() {
+		if !maps.Equal(r.merged(), r.current) {
+			r.keeper.Changed()
+		}
+		return nil
+	}
+	r.take()
+	if r.Once {
+		r.stop()
+	}
+	return r.keeper.Start()
+}
+
+// apply lets the program know, unless all has changed back meanwhile.
+func (r *runner) apply() error {
+	if maps.Equal(r.merged(), r.current) {
+		r.keeper.Drop()
+		return nil
+	}
+	r.take()
+	return r.keeper.Apply()
+}
+
+func (r *runner) take() {
+	r.current = r.merged()
+	r.keeper.Env = environment(r.inherited, r.current)
 }
 
 func (r *runner) merged() map[string]string {
@@ -175,53 +182,4 @@ func (r *runner) merged() map[string]string {
 		maps.Copy(all, vars)
 	}
 	return all
-}
-
-func (r *runner) wait() time.Duration {
-	if r.Splay <= 0 {
-		return 0
-	}
-	return rand.N(r.Splay)
-}
-
-func (r *runner) start() error {
-	r.current = r.merged()
-	spec := r.Child
-	spec.Env = environment(spec.Env, r.current)
-	var err error
-	if r.program, err = child.Start(spec); err != nil {
-		return err
-	}
-	if r.Once {
-		r.stop()
-	}
-	return nil
-}
-
-// apply tells the program of the change, or runs it again.
-func (r *runner) apply() error {
-	if r.Reload != nil {
-		r.Log.Info("variables changed; telling the program", "signal", r.Reload)
-		r.current = r.merged()
-		r.signal(r.Reload)
-		return nil
-	}
-	r.Log.Info("variables changed; running the program again")
-	if _, err := r.program.Stop(syscall.SIGTERM, r.KillAfter); err != nil {
-		return err
-	}
-	return r.start()
-}
-
-func (r *runner) signal(sig os.Signal) {
-	if err := r.program.Signal(sig); err != nil {
-		r.Log.Warn("signal not passed on", "signal", sig, "error", err)
-	}
-}
-
-func number(sig os.Signal) int {
-	if n, ok := sig.(syscall.Signal); ok {
-		return int(n)
-	}
-	return 0
 }

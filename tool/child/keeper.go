@@ -1,0 +1,105 @@
+package child
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Keeper keeps a program up to date with something that changes: at a change it
+// is told, or ended and run again. A Keeper is for one goroutine, which selects
+// on Ended and Due.
+type Keeper struct {
+	Spec
+	// Reload is sent to the program at a change; nil: it is run again.
+	Reload os.Signal
+	// Splay is the longest of the random waits before that, so that not all of a
+	// fleet do it at once.
+	Splay time.Duration
+	// KillAfter is how long the program may take to end when it is stopped.
+	KillAfter time.Duration
+	Log       *slog.Logger
+
+	program *Process
+	due     <-chan time.Time
+}
+
+// Started reports whether the program was started.
+func (k *Keeper) Started() bool { return k.program != nil }
+
+// Start starts the program.
+func (k *Keeper) Start() (err error) {
+	k.program, err = Start(k.Spec)
+	return err
+}
+
+// Ended is closed when the program has ended; nil before it was started.
+func (k *Keeper) Ended() <-chan struct{} {
+	if k.program == nil {
+		return nil
+	}
+	return k.program.Done()
+}
+
+// Wait returns how the program ended.
+func (k *Keeper) Wait() (int, error) { return k.program.Wait() }
+
+// Changed makes Due fire after the splay. Changes until then are one.
+func (k *Keeper) Changed() {
+	if k.due != nil {
+		return
+	}
+	wait := time.Duration(0)
+	if k.Splay > 0 {
+		wait = rand.N(k.Splay)
+	}
+	k.due = time.After(wait)
+}
+
+// Due fires when a change is to be applied; nil when there is none.
+func (k *Keeper) Due() <-chan time.Time { return k.due }
+
+// Drop forgets the change.
+func (k *Keeper) Drop() { k.due = nil }
+
+// Apply tells the program of the change, or runs it again with what Spec says
+// now. A program that has ended by itself is left so: Ended tells.
+func (k *Keeper) Apply() error {
+	k.due = nil
+	select {
+	case <-k.program.Done():
+		return nil
+	default:
+	}
+	if k.Reload != nil {
+		k.Log.Info("telling the program of the change", "signal", k.Reload)
+		k.Signal(k.Reload)
+		return nil
+	}
+	k.Log.Info("running the program again for the change")
+	if _, err := k.Stop(); err != nil {
+		return err
+	}
+	return k.Start()
+}
+
+// Stop ends the program and returns what Wait does.
+func (k *Keeper) Stop() (int, error) { return k.program.Stop(syscall.SIGTERM, k.KillAfter) }
+
+// Signal passes a signal on.
+func (k *Keeper) Signal(sig os.Signal) {
+	if err := k.program.Signal(sig); err != nil {
+		k.Log.Warn("signal not passed on", "signal", sig, "error", err)
+	}
+}
+
+// Number returns a signal's number, which a shell adds to 128 for the exit code of
+// who was ended by it.
+func Number(sig os.Signal) int {
+	if n, ok := sig.(syscall.Signal); ok {
+		return int(n)
+	}
+	return 0
+}
