@@ -14,10 +14,9 @@ import (
 // Bootstrap makes the first token with every permission, once. Another time needs
 // the reset file with the index that the refusal names. An empty secret is made.
 func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, error) {
+	wrong := checkIDs(&skerry.Token{Secret: secret})
 	if secret == "" {
 		secret = uuid.NewString()
-	} else if err := checkIDs(&skerry.Token{Secret: secret}); err != nil {
-		return nil, err
 	}
 	t := management(secret, "Bootstrap Token (Global Management)")
 	reset := s.resetIndex()
@@ -27,6 +26,9 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, er
 			if used = done.Modified == reset; !used {
 				return skerry.Errorf(skerry.Denied, "Permission denied: ACL bootstrap no longer allowed (reset index: %d)", done.Modified)
 			}
+		}
+		if wrong != nil {
+			return wrong
 		}
 		if tx.Get(secretKey(secret)) != nil {
 			return skerry.Errorf(skerry.Conflict, "Invalid Token: SecretID is already in use")

@@ -146,7 +146,7 @@ func (s *Store) holder(at getter, t *skerry.Token) *identity {
 			grant(r.Grants)
 		}
 	}
-	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: key}
+	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: hexOf(digest(key))[:24]}
 }
 
 func in(datacenters []string, datacenter string) bool {

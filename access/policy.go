@@ -198,3 +198,26 @@ func (s *Store) DeleteRole(ctx context.Context, id string) error {
 	s.gates.drop()
 	return err
 }
+
+// Templates returns the built-in templates of rules, ordered by name.
+func (s *Store) Templates() []skerry.Template { return rules.Templates }
+
+// FillTemplate returns the policy that a templated policy stands for. It is not stored.
+func (s *Store) FillTemplate(t skerry.TemplatedPolicy) (*skerry.Policy, error) {
+	if err := checkTemplate(t, false); err != nil {
+		return nil, err
+	}
+	template := rules.Template(t.Template)
+	p := skerry.Policy{
+		Name: "synthetic-policy-" + hexOf(digest(t.Template, t.Name))[:16], Rules: rules.Fill(template, t.Name),
+		Description: "synthetic policy generated from templated policy: " + t.Template, Datacenters: t.Datacenters,
+	}
+	p.ID, p.Hash = p.Name, policyHash(&p)
+	return &p, nil
+}
+
+// WatchACL returns the index of the last change to the things of a kind (token,
+// policy, role, method, binding), and a channel that is closed at the next.
+func (s *Store) WatchACL(kind string) (uint64, <-chan struct{}) {
+	return s.kv.Watch(skerry.Below(root + kind + "/"))
+}

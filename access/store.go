@@ -106,8 +106,24 @@ func management(secret, description string) *skerry.Token {
 // moment of their end; this is only tidying.
 const reapEvery = 30 * time.Second
 
+// initEvery is how often Init is tried while the store cannot be written.
+const initEvery = 250 * time.Millisecond
+
 // Run makes sure that Init succeeds, and removes expired tokens until ctx ends.
 func (s *Store) Run(ctx context.Context) {
+	told := false
+	for err := s.Init(ctx); err != nil && ctx.Err() == nil; err = s.Init(ctx) {
+		if !told {
+			s.log.Info("the built-in tokens and policies wait for the store", "error", err)
+			told = true
+		}
+		timer := time.NewTimer(initEvery)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
 	for {
@@ -115,11 +131,6 @@ func (s *Store) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		}
-		if s.kv.Snapshot().Get(tokenKey(skerry.AnonymousAccessor)) == nil {
-			if err := s.Init(ctx); err != nil {
-				s.log.Warn("the built-in tokens and policies cannot be written yet", "error", err)
-			}
 		}
 		if err := s.reap(ctx, time.Now()); err != nil {
 			s.log.Warn("expired tokens cannot be removed now", "error", err)

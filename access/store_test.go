@@ -285,6 +285,8 @@ func TestBootstrap(t *testing.T) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, "%d\n", first.Created), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	_, err = s.Bootstrap(ctx, "bad")
+	wants(t, err, skerry.Invalid, "not a valid UUID")
 	second := must(s.Bootstrap(ctx, rootSecret))(t)
 	if second.Secret != rootSecret || !allows(t, g, rootSecret, "acl", "", skerry.AccessWrite) {
 		t.Errorf("the second token is %+v", second)
@@ -293,7 +295,7 @@ func TestBootstrap(t *testing.T) {
 		t.Error("the reset file is left")
 	}
 	_, err = s.Bootstrap(ctx, "bad")
-	wants(t, err, skerry.Invalid, "not a valid UUID")
+	wants(t, err, skerry.Denied, "no longer allowed")
 }
 
 func TestInitChangesNothingTwice(t *testing.T) {

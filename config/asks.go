@@ -9,7 +9,7 @@ import (
 // the part that they belong to is missing: that part's own key gives the warning.
 var quiet = []string{
 	"addresses.grpc*", "retry_interval*", "retry_max*", "syslog_facility", "ui_config.content_path", "telemetry.dogstatsd_tags",
-	"limits.rpc_*", "tls.*", "acl.tokens.*", "acl.*_policy", "acl.*_ttl", "acl.enable_*", "autopilot.*", "performance.*",
+	"limits.rpc_*", "tls.*", "autopilot.*", "performance.*",
 }
 
 // asksNothing reports whether a key that is without effect yet is at a value

@@ -41,7 +41,7 @@ ui_config { enabled = true }
 limits { kv_max_value_size = 1 }
 telemetry { statsd_address = "127.0.0.1:1" }
 encrypt = "x"`, want: []string{
-			"bootstrap_expect", "primary_datacenter", "ports.grpc", "ports.grpc_tls", "acl.enabled", "connect", "retry_join",
+			"bootstrap_expect", "primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect", "retry_join",
 			"ui_config.enabled", "limits.kv_max_value_size", "telemetry.statsd_address", "encrypt",
 		}},
 	}

@@ -162,7 +162,7 @@ type Config struct {
 	// TLS is the TLS of all listeners.
 	TLS TLS `config:"tls,C"`
 	// ACL is access control.
-	ACL ACL `config:"acl,C,later"`
+	ACL ACL `config:"acl,C"`
 	// Autopilot looks after the set of servers.
 	Autopilot Autopilot `config:"autopilot,C,later"`
 	// Performance is what of Consul's timing has a meaning here.

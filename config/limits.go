@@ -121,5 +121,8 @@ func (v *validator) words() {
 	c := v.c
 	v.oneOf("limits.request_limits.mode", c.Limits.RequestLimits.Mode, "disabled", "permissive", "enforcing")
 	v.oneOf("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
+	if c.ACL.Preset != "" {
+		v.oneOf("acl.preset", c.ACL.Preset, "open", "read-open", "strict")
+	}
 	v.oneOf("acl.down_policy", c.ACL.DownPolicy, "extend-cache", "allow", "deny", "async-cache")
 }

@@ -45,20 +45,40 @@ type ACL struct {
 	DefaultPolicy string `config:"default_policy,C"`
 	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache.
 	DownPolicy string `config:"down_policy,C"`
-	// TokenTTL is how long a token is remembered.
+	// Preset is access without a token in one word: open (default_policy = "allow"), read-open (who has no rule may find services, and write nothing) or strict ("deny"). It wins over default_policy.
+	Preset string `config:"preset,S"`
+	// DryRun refuses nothing and tells in the log what would be refused.
+	DryRun bool `config:"dry_run,S"`
+	// Audit is the log of who did what.
+	Audit Audit `config:"audit,S"`
+	// TokenTTL is how long a token is remembered: a change is seen at once here.
 	TokenTTL time.Duration `config:"token_ttl,C"`
-	// PolicyTTL is how long a policy is remembered.
+	// PolicyTTL is how long a policy is remembered: likewise.
 	PolicyTTL time.Duration `config:"policy_ttl,C"`
-	// RoleTTL is how long a role is remembered.
+	// RoleTTL is how long a role is remembered: likewise.
 	RoleTTL time.Duration `config:"role_ttl,C"`
 	// EnableTokenPersistence keeps tokens that the API set.
 	EnableTokenPersistence bool `config:"enable_token_persistence,C"`
 	// EnableTokenReplication copies tokens from the primary datacenter.
-	EnableTokenReplication bool `config:"enable_token_replication,C"`
+	EnableTokenReplication bool `config:"enable_token_replication,C,later"`
 	// EnableKeyListPolicy makes "list" a permission of its own for keys.
 	EnableKeyListPolicy bool `config:"enable_key_list_policy,U"`
 	// Tokens are what this agent acts with.
 	Tokens Tokens `config:"tokens,C"`
+}
+
+// Audit is the audit log: JSON lines of who, what, from where, and the result.
+type Audit struct {
+	// Path is its file; empty: there is none.
+	Path string `config:"path,S"`
+	// Reads notes allowed reads too, not only writes and refusals.
+	Reads bool `config:"reads,S"`
+	// RotateBytes is the size at which a new file is begun; default 100 MiB.
+	RotateBytes int `config:"rotate_bytes,S"`
+	// RotateDuration is how long one file is written; default without limit.
+	RotateDuration time.Duration `config:"rotate_duration,S"`
+	// RotateMaxFiles is how many old files are kept; default all.
+	RotateMaxFiles int `config:"rotate_max_files,S"`
 }
 
 // Tokens are the secrets that an agent acts with.

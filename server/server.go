@@ -52,6 +52,7 @@ type Config struct {
 	Consul consul.Config // datacenter and node name are taken from here
 	DNSs   dns.Config
 	Limits Limits
+	ACL    ACL
 	Guard  catalog.Guard
 	Leases LeaseLimits
 	Shown  MetricFilter
@@ -90,6 +91,7 @@ type Server struct {
 	tempDir string // of a store that is not kept
 	decided *decided.Store
 	decider *decided.Decider
+	control *control // nil: access is not controlled
 	queries *decided.Queries
 	index   *indexKeeper
 	dns     *dns.Server
@@ -154,6 +156,9 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	}
 	s.openKV()
 	s.decided, s.decider = newDecided(s.kv, s.table, cfg.Consul.NodeID, cfg.Log)
+	if s.control, err = s.newControl(); err != nil {
+		return nil, errors.Join(err, s.closeKV(), s.ledger.Close())
+	}
 	return s, s.frontEnds()
 }
 
@@ -257,6 +262,12 @@ func (s *Server) frontEnds() error {
 		Guard: s.table, Events: newEvents(s.agent), Coords: coords, Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
+	if c := s.control; c != nil {
+		s.backend.Gate, s.backend.ACL, s.backend.Tokens = c.gate, c.store, c.tokens
+		if c.audit != nil {
+			s.backend.Audit = c.audit
+		}
+	}
 	s.registerMetrics()
 	t, err := consul.New(s.cfg.Consul, s.backend, s.metrics)
 	if err != nil {
@@ -265,7 +276,11 @@ func (s *Server) frontEnds() error {
 	s.tongue.set(t)
 	d := s.cfg.DNSs
 	d.Registerer, d.Queries = s.metrics, s.queries
-	s.dns = dns.New(s.table, d)
+	seen := s.control.seen(s.table)
+	if s.control != nil {
+		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: coords.From, Log: s.log}
+	}
+	s.dns = dns.New(seen, d)
 	return nil
 }
 
@@ -365,6 +380,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.ledger.Run(inner); return nil })
 	g.Go(func() error { s.tick(inner); return nil })
 	g.Go(func() error { s.decider.Run(inner); return nil })
+	g.Go(func() error { s.control.run(inner); return nil })
 	g.Go(func() error { thrift(inner); return nil })
 	if s.cfg.WatchDir != "" {
 		g.Go(func() error { s.watchDir(inner); return nil })
@@ -377,14 +393,14 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	err := g.Wait()
 	s.agent.Close()
-	return errors.Join(err, s.closeKV(), s.ledger.Close())
+	return errors.Join(err, s.control.close(), s.closeKV(), s.ledger.Close())
 }
 
 // Close ends a server that was not run.
 func (s *Server) Close() error {
 	s.lists.close()
 	s.agent.Close()
-	return errors.Join(s.closeKV(), s.ledger.Close())
+	return errors.Join(s.control.close(), s.closeKV(), s.ledger.Close())
 }
 
 // tick lets the catalog judge the leases.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/config"
@@ -39,6 +41,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		Consul: consulConfig(c, advertise.String(), log),
 		DNSs:   dnsConfig(c, log),
 		Limits: limits(c),
+		ACL:    accessControl(&c.ACL),
 		Guard:  catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
 		Leases: server.LeaseLimits(c.Lease),
 		Shown:  server.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
@@ -105,7 +108,36 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
 		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
 		MaxValue: int64(c.Limits.KVMaxValueSize), MaxTxn: int64(c.Limits.TxnMaxReqLen),
+		KeyList:      c.ACL.EnableKeyListPolicy,
 		MetricPrefix: metricPrefix(c), NoCache: !c.HTTP.UseCache, StaleDiscovery: c.HTTP.DiscoveryMaxStale > 0,
+	}
+}
+
+// accessControl translates the acl section. Every decision is made from the local
+// copy of the store, so down_policy and the times of memory have nothing to say.
+func accessControl(c *config.ACL) server.ACL {
+	defaults := rules.Open
+	if c.DefaultPolicy == "deny" {
+		defaults = rules.Strict
+	}
+	switch c.Preset {
+	case "open":
+		defaults = rules.Open
+	case "read-open":
+		defaults = rules.ReadOpen
+	case "strict":
+		defaults = rules.Strict
+	}
+	t := c.Tokens
+	return server.ACL{
+		Enabled: c.Enabled, Defaults: defaults, InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun,
+		Tokens: map[string]string{
+			access.DefaultToken: t.Default, access.AgentToken: t.Agent, access.RecoveryToken: t.AgentRecovery,
+			access.ReplicationToken: t.Replication, access.FileToken: t.ConfigFileRegistration, access.DNSToken: t.DNS,
+		},
+		Audit: access.AuditConfig{
+			Path: c.Audit.Path, Reads: c.Audit.Reads, MaxBytes: c.Audit.RotateBytes, MaxAge: c.Audit.RotateDuration, MaxFiles: c.Audit.RotateMaxFiles,
+		},
 	}
 }
 

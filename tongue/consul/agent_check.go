@@ -17,7 +17,7 @@ func parseBool(s string) (bool, error) {
 
 func (q *request) agentChecks() error {
 	out := map[string]jsonCheck{}
-	for _, c := range q.t.b.Local.Checks() {
+	for _, c := range visible(q, q.t.b.Local.Checks(), func(c *skerry.Check) bool { return q.seesCheck(q.t.cfg.NodeName, c) }) {
 		out[c.ID] = q.localCheck(c)
 	}
 	out, err := filteredMap(q.p.filter, out)
@@ -49,6 +49,12 @@ func (q *request) agentCheckRegister() error {
 	if d.Status != "" && !d.Status.Valid() {
 		return badRequest("Bad check status")
 	}
+	if err := q.mustOwnCheck(&skerry.Check{ID: d.ID, ServiceID: d.ServiceID}); err != nil {
+		return err
+	}
+	if err := q.mustOwnChecks(first(d.ID, d.Name)); err != nil {
+		return err
+	}
 	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
 		return q.checkError(err)
 	}
@@ -56,7 +62,38 @@ func (q *request) agentCheckRegister() error {
 	return nil
 }
 
+// mustOwnCheck asks for write access to what a check is of: a service, or the node.
+func (q *request) mustOwnCheck(c *skerry.Check) error {
+	if q.who == nil {
+		return nil
+	}
+	if c.ServiceID == "" {
+		return q.must(skerry.ResourceNode, q.t.cfg.NodeName, skerry.AccessWrite)
+	}
+	i, _, _ := q.t.b.Local.Instance(c.ServiceID)
+	if i == nil {
+		return nil // what is done with it fails by itself
+	}
+	return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
+}
+
+// mustOwnChecks is mustOwnCheck for the check that has this ID now, if there is one.
+func (q *request) mustOwnChecks(id string) error {
+	if q.who == nil {
+		return nil
+	}
+	for _, c := range q.t.b.Local.Checks() {
+		if c.ID == id {
+			return q.mustOwnCheck(c)
+		}
+	}
+	return nil
+}
+
 func (q *request) agentCheckDeregister() error {
+	if err := q.mustOwnChecks(q.rest); err != nil {
+		return err
+	}
 	if err := q.t.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
 		return err
 	}
@@ -89,6 +126,9 @@ func (q *request) agentCheckUpdate() error {
 }
 
 func (q *request) updateTTL(h skerry.Health, output string) error {
+	if err := q.mustOwnChecks(q.rest); err != nil {
+		return err
+	}
 	err := q.t.b.Registrar.UpdateTTL(q.r.Context(), q.rest, h, output)
 	if err != nil {
 		if skerry.KindOf(err) == skerry.Invalid {

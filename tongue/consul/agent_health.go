@@ -62,6 +62,9 @@ func (q *request) agentHealthByID() error {
 	if i == nil {
 		return q.unknownHealth("ServiceId " + q.rest + " not found")
 	}
+	if err := q.must(skerry.ResourceService, i.Service, skerry.AccessRead); err != nil {
+		return err
+	}
 	h, status := q.health(i, own, node)
 	return q.answerHealth(status, h)
 }
@@ -69,6 +72,9 @@ func (q *request) agentHealthByID() error {
 func (q *request) agentHealthByName() error {
 	if q.rest == "" {
 		return badRequest("Missing service Name")
+	}
+	if err := q.must(skerry.ResourceService, q.rest, skerry.AccessRead); err != nil {
+		return err
 	}
 	list := []jsonAgentHealth{}
 	worst := ""

@@ -73,7 +73,7 @@ func (q *request) agentSelf() error {
 }
 
 func (q *request) agentMembers() error {
-	members := []jsonMember{q.member()}
+	members := visible(q, []jsonMember{q.member()}, func(m jsonMember) bool { return q.seesNode(m.Name) })
 	members, err := filtered(q.p.filter, members)
 	if err != nil {
 		return err

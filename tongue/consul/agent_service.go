@@ -50,7 +50,7 @@ func (q *request) localService(i *skerry.Instance) jsonLocalService {
 
 func (q *request) agentServices() error {
 	out := map[string]jsonLocalService{}
-	for _, i := range q.t.b.Local.Instances() {
+	for _, i := range visible(q, q.t.b.Local.Instances(), func(i *skerry.Instance) bool { return q.seesService(i.Service) }) {
 		out[i.ID] = q.localService(i)
 	}
 	out, err := filteredMap(q.p.filter, out)
@@ -91,6 +91,9 @@ func (q *request) agentService() error {
 	if !found {
 		return notFoundError("unknown service ID: " + q.rest)
 	}
+	if err := q.must(skerry.ResourceService, s.Service, skerry.AccessRead); err != nil {
+		return err
+	}
 	s.ContentHash = hash
 	q.w.Header().Set("X-Consul-ContentHash", hash)
 	return q.json(s)
@@ -103,6 +106,9 @@ func (q *request) agentServiceRegister() error {
 	}
 	r, err := body.registration(q.t.cfg.LegacyAPI)
 	if err != nil {
+		return err
+	}
+	if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
 		return err
 	}
 	r.ReplaceChecks = strings.Contains(q.p.raw, "replace-existing-checks") && q.p.has("replace-existing-checks")
@@ -124,7 +130,26 @@ func (q *request) checkError(err error) error {
 	return err
 }
 
+// mustOwn asks for write access to a service, and to the one that now has its ID.
+func (q *request) mustOwn(id, service string) error {
+	if q.who == nil {
+		return nil
+	}
+	if service != "" {
+		if err := q.must(skerry.ResourceService, service, skerry.AccessWrite); err != nil {
+			return err
+		}
+	}
+	if i, _, _ := q.t.b.Local.Instance(id); i != nil && i.Service != service {
+		return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
+	}
+	return nil
+}
+
 func (q *request) agentServiceDeregister() error {
+	if err := q.mustOwn(q.rest, ""); err != nil {
+		return err
+	}
 	if err := q.t.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
 		return err
 	}
@@ -135,6 +160,9 @@ func (q *request) agentServiceDeregister() error {
 func (q *request) agentServiceMaintenance() error {
 	if q.rest == "" {
 		return badRequest("Missing service ID")
+	}
+	if err := q.mustOwn(q.rest, ""); err != nil {
+		return err
 	}
 	return q.maintenance(q.rest)
 }

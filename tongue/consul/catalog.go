@@ -34,6 +34,7 @@ func (q *request) catalogNodes() error {
 			list = append(list, nodeJSON(v.Node))
 		}
 	}
+	list = visible(q, list, func(n jsonNode) bool { return q.seesNode(n.Node) })
 	list, err := filtered(q.p.filter, list)
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (q *request) catalogServices() error {
 		return err
 	}
 	out := map[string][]string{}
-	for _, name := range q.t.b.Catalog.Services() {
+	for _, name := range visible(q, q.t.b.Catalog.Services(), q.seesService) {
 		var tags []string
 		kept := false
 		for _, e := range q.t.b.Catalog.Service(name).Entries {
@@ -124,7 +125,7 @@ func (q *request) catalogService() error {
 		}
 		pipeline = append(pipeline, s)
 	}
-	entries := q.sortEntries(pipeline.Select(v.Entries))
+	entries := q.sortEntries(pipeline.Select(q.entries(v)))
 	list := make([]jsonCatalogService, len(entries))
 	for i, e := range entries {
 		list[i] = catalogServiceJSON(e.Node, e.Instance)
@@ -183,10 +184,15 @@ func (q *request) nodeServices() (*skerry.NodeView, uint64, []jsonService, error
 	if v == nil {
 		return nil, index, nil, nil
 	}
+	if !q.seesNode(v.Node.Name) {
+		q.leftOut()
+		return nil, index, nil, nil
+	}
 	services := make([]jsonService, len(v.Instances))
 	for n, i := range v.Instances {
 		services[n] = serviceJSON(i)
 	}
+	services = visible(q, services, func(s jsonService) bool { return q.seesService(s.Service) })
 	services, err := filtered(q.p.filter, services)
 	return v, index, services, err
 }

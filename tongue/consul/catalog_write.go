@@ -69,6 +69,9 @@ func (q *request) catalogRegister() error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if err := q.mustRegister(&record); err != nil {
+		return err
+	}
 	if err := q.t.b.External.PutExternal(q.r.Context(), record); err != nil {
 		// Consul calls every refusal a server error here.
 		return serverError(err.Error())
@@ -209,6 +212,9 @@ func (q *request) catalogDeregister() error {
 		return serverError("Must provide node")
 	}
 	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.mustDeregister(&b); err != nil {
 		return err
 	}
 	if err := q.t.b.External.DeleteExternal(q.r.Context(), b.Node, b.ServiceID, b.CheckID); err != nil {

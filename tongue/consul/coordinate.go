@@ -38,6 +38,9 @@ func (q *request) coordinateNodes() error {
 }
 
 func (q *request) coordinateNode() error {
+	if err := q.must(skerry.ResourceNode, q.rest, skerry.AccessRead); err != nil {
+		return err
+	}
 	list, index, err := q.coordinates(func(node string) bool { return node == q.rest })
 	if err != nil {
 		return err
@@ -74,6 +77,7 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 			list = append(list, jsonCoordinate{Node: v.Node.Name, Coord: all[node]})
 		}
 	}
+	list = visible(q, list, func(c jsonCoordinate) bool { return q.seesNode(c.Node) })
 	list, err := filtered(q.p.filter, list)
 	return list, index, err
 }
@@ -92,6 +96,9 @@ func (q *request) coordinateUpdate() error {
 		q.p.dc = body.Datacenter
 	}
 	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.must(skerry.ResourceNode, body.Node, skerry.AccessWrite); err != nil {
 		return err
 	}
 	c := body.Coord

@@ -5,6 +5,8 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+
+	"github.com/skerryhq/skerry"
 )
 
 // Event is a user event.
@@ -35,6 +37,9 @@ func (q *request) eventFire() error {
 		return badRequest("Missing name")
 	}
 	e := Event{Name: q.rest, NodeFilter: q.p.get("node"), ServiceFilter: q.p.get("service"), TagFilter: q.p.get("tag")}
+	if !q.may(skerry.ResourceEvent, e.Name, skerry.AccessWrite) {
+		return &statusError{403, "Permission denied"}
+	}
 	payload, err := io.ReadAll(q.r.Body)
 	if err != nil {
 		return decodeError(err)
@@ -103,6 +108,7 @@ func (q *request) eventList() error {
 	if err != nil {
 		return err
 	}
+	events = visible(q, events, func(e Event) bool { return q.may(skerry.ResourceEvent, e.Name, skerry.AccessRead) })
 	out := make([]eventJSON, len(events))
 	for i, e := range events {
 		out[i] = jsonEvent(e, true)

@@ -27,6 +27,13 @@ func (q *request) healthService() error {
 	}
 	v := q.t.b.Catalog.Service(q.rest)
 	key := q.memoKey()
+	if q.who != nil {
+		if scope, ok := q.scope(v); ok && key != "" {
+			key = scope + key
+		} else {
+			key = ""
+		}
+	}
 	var failed error
 	render := func() []byte {
 		pipeline, err := q.pipeline()
@@ -34,7 +41,7 @@ func (q *request) healthService() error {
 			failed = err
 			return nil
 		}
-		return q.renderEntries(pipeline.Select(v.Entries))
+		return q.renderEntries(pipeline.Select(q.entries(v)))
 	}
 	var body, packed []byte
 	if key == "" {
@@ -45,7 +52,7 @@ func (q *request) healthService() error {
 	if failed != nil {
 		return failed
 	}
-	if key != "" && acceptsGzip(q.r) {
+	if key != "" && len(body) >= minPacked && acceptsGzip(q.r) {
 		packed = v.Memo(key+"/gzip", func() []byte { return compress(body) })
 	}
 	kept := len(body) - len("[]")
@@ -181,6 +188,10 @@ func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *s
 	want := q.p.metaFilter()
 	each(func(n *skerry.Node, c *skerry.Check) {
 		if n.HasMeta(want) {
+			if !q.seesCheck(n.Name, c) {
+				q.leftOut()
+				return
+			}
 			list = append(list, checkJSON(n.Name, c))
 		}
 	})

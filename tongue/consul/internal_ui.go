@@ -35,9 +35,9 @@ func (q *request) uiServices() error {
 	}
 	index := q.index(topic)
 	list := []jsonUIService{}
-	for _, name := range q.t.b.Catalog.Services() {
+	for _, name := range visible(q, q.t.b.Catalog.Services(), q.seesService) {
 		s := jsonUIService{Name: name, Datacenter: q.t.cfg.Datacenter, Tags: []string{}, Nodes: []string{}}
-		for _, e := range q.t.b.Catalog.Service(name).Entries {
+		for _, e := range q.entries(q.t.b.Catalog.Service(name)) {
 			s.count(e)
 		}
 		slices.Sort(s.Tags)
@@ -80,12 +80,12 @@ type jsonUINode struct {
 	Checks   []jsonCheck
 }
 
-func uiNode(v *skerry.NodeView) jsonUINode {
+func (q *request) oneUINode(v *skerry.NodeView) jsonUINode {
 	n := jsonUINode{jsonNode: nodeJSON(v.Node), Services: []jsonService{}, Checks: []jsonCheck{}}
-	for _, i := range v.Instances {
+	for _, i := range visible(q, v.Instances, func(i *skerry.Instance) bool { return q.seesService(i.Service) }) {
 		n.Services = append(n.Services, serviceJSON(i))
 	}
-	for _, c := range v.Checks {
+	for _, c := range visible(q, v.Checks, func(c *skerry.Check) bool { return q.seesService(c.ServiceName) }) {
 		n.Checks = append(n.Checks, checkJSON(v.Node.Name, c))
 	}
 	return n
@@ -98,8 +98,8 @@ func (q *request) uiNodes() error {
 	}
 	index := q.index(topic)
 	list := []jsonUINode{}
-	for _, v := range q.t.b.Catalog.Nodes() {
-		list = append(list, uiNode(v))
+	for _, v := range visible(q, q.t.b.Catalog.Nodes(), func(v *skerry.NodeView) bool { return q.seesNode(v.Node.Name) }) {
+		list = append(list, q.oneUINode(v))
 	}
 	list, err := filtered(q.p.filter, list)
 	if err != nil {
@@ -116,9 +116,13 @@ func (q *request) uiNode() error {
 	}
 	index := q.index(topic)
 	v := q.t.b.Catalog.Node(q.rest)
+	if v != nil && !q.seesNode(v.Node.Name) {
+		q.leftOut()
+		v = nil
+	}
 	q.meta(index)
 	if v == nil {
 		return q.json(nil)
 	}
-	return q.json(uiNode(v))
+	return q.json(q.oneUINode(v))
 }

@@ -52,6 +52,9 @@ func (q *request) kvGet() error {
 	if q.rest == "" && !keys && !recurse {
 		return missingKey()
 	}
+	if err := q.kvReadable(keys || recurse); err != nil {
+		return err
+	}
 	if err := q.kvReady(keys || recurse); err != nil {
 		return err
 	}
@@ -121,8 +124,13 @@ func (q *request) kvRaw(e *skerry.KeyValue) error {
 }
 
 func (q *request) kvList() error {
-	body, index, err := q.t.lists.get(q, func() ([]byte, uint64, error) {
+	get := q.t.lists.get
+	if q.who != nil && !q.who.AllowsBelow(skerry.ResourceKey, q.rest, skerry.AccessRead) {
+		get = unshared
+	}
+	body, index, err := get(q, func() ([]byte, uint64, error) {
 		entries, index, err := q.t.b.Keys.List(q.rest)
+		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.may(skerry.ResourceKey, e.Key, skerry.AccessRead) })
 		if err != nil || len(entries) == 0 {
 			return nil, index, err
 		}
@@ -149,12 +157,30 @@ func (q *request) kvList() error {
 
 func (q *request) kvKeys() error {
 	keys, index := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	keys = visible(q, keys, func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) })
 	q.meta(index)
 	if len(keys) == 0 && q.rest != "" {
 		q.w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
 	return q.json(keys)
+}
+
+// kvReadable asks for what is to be read. Of lists what may not be read is left
+// out, unless listing is a permission of its own.
+func (q *request) kvReadable(list bool) error {
+	switch {
+	case !list:
+		return q.must(skerry.ResourceKey, q.rest, skerry.AccessRead)
+	case q.t.cfg.KeyList:
+		return q.must(skerry.ResourceKey, q.rest, skerry.AccessList)
+	}
+	return nil
+}
+
+// unshared renders an answer for one asker alone.
+func unshared(_ *request, render func() ([]byte, uint64, error)) ([]byte, uint64, error) {
+	return render()
 }
 
 // appendEntry appends an entry as JSON, in Consul's order of the fields.
@@ -232,6 +258,9 @@ func (q *request) kvPut() error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if err := q.must(skerry.ResourceKey, q.rest, skerry.AccessWrite); err != nil {
+		return err
+	}
 	op := skerry.KeyOp{Action: skerry.KeyPut, KeyValue: skerry.KeyValue{Key: strings.Clone(q.rest)}}
 	var cas bool
 	var err error
@@ -303,6 +332,9 @@ func (q *request) kvDelete() error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if err := q.mustDelete(recurse); err != nil {
+		return err
+	}
 	op := skerry.KeyOp{Action: skerry.KeyDelete, KeyValue: skerry.KeyValue{Key: q.rest}}
 	cas, given, err := q.number("cas")
 	switch {
@@ -314,6 +346,13 @@ func (q *request) kvDelete() error {
 		op.Action = skerry.KeyDeleteAll
 	}
 	return q.kvWrite(op)
+}
+
+func (q *request) mustDelete(recurse bool) error {
+	if recurse {
+		return q.mustBelow(skerry.ResourceKey, q.rest, skerry.AccessWrite)
+	}
+	return q.must(skerry.ResourceKey, q.rest, skerry.AccessWrite)
 }
 
 // lists are the encoded answers of prefixes that are watched: when many wait for

@@ -21,6 +21,14 @@ func (q *request) skerrySet() error {
 	if err != nil {
 		return err
 	}
+	for _, r := range rs {
+		if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
+			return err
+		}
+	}
+	if err := q.mustDrop(rs); err != nil {
+		return err
+	}
 	changed, err := q.t.b.Registrar.ReplaceSet(q.r.Context(), rs)
 	if err != nil && skerry.KindOf(err) == skerry.Invalid {
 		return badRequest("Invalid set: " + err.Error())
@@ -59,6 +67,9 @@ func (q *request) skerryOwner() error {
 		return badRequest("Missing owner ID")
 	}
 	owner := skerry.OwnerID(id)
+	if err := q.must(skerry.ResourceNode, id, skerry.AccessWrite); err != nil {
+		return err
+	}
 	switch {
 	case beat:
 		return q.beatOwner(owner)
@@ -74,6 +85,9 @@ func (q *request) skerryOwner() error {
 	}
 	set, err := q.ownerSet(id, &body)
 	if err != nil {
+		return err
+	}
+	if err := q.mustAnnounce(&set); err != nil {
 		return err
 	}
 	digest, changed, err := q.t.b.Leases.PutOwner(q.r.Context(), owner, set, time.Duration(body.TTL))
@@ -173,6 +187,9 @@ func (q *request) skerryExplain() error {
 	if err != nil {
 		return err
 	}
+	if q.who != nil {
+		pipeline = append(skerry.Pipeline{q.allowed()}, pipeline...)
+	}
 	v := q.t.b.Catalog.Service(q.rest)
 	kept, dropped := pipeline.Explain(v.Entries)
 	out := struct {
@@ -189,6 +206,11 @@ func (q *request) skerryExplain() error {
 		out.Kept = append(out.Kept, jsonKept{e.Node.Name, e.Instance.ID, e.Address(), e.Instance.Port, e.Health, e.Guarded})
 	}
 	for _, d := range dropped {
+		if d.Stage == "acl" && !q.may(skerry.ResourceOperator, "", skerry.AccessRead) {
+			// Whose things these are is not for everybody; the rule is the asker's own.
+			out.Dropped = append(out.Dropped, jsonDropped{Stage: d.Stage, Reason: d.Reason})
+			continue
+		}
 		out.Dropped = append(out.Dropped, jsonDropped{d.Entry.Node.Name, d.Entry.Instance.ID, d.Stage, d.Reason, worstCheck(d)})
 	}
 	return q.json(out)

@@ -17,6 +17,7 @@ type params struct {
 	hasTags                bool
 	index                  uint64
 	wait                   time.Duration
+	token                  string // of whoever asks: never shown
 	stale, consistent      bool
 	cached, pretty         bool
 	passing                bool
@@ -56,6 +57,8 @@ func (p *params) set(key, value string, given bool) error {
 	switch key {
 	case "dc":
 		p.dc = value
+	case "token":
+		p.token = value
 	case "near":
 		p.near = value
 	case "filter":

@@ -214,7 +214,7 @@ func (p *parking) answer() error {
 	q := &p.q
 	q.w = w
 	q.t.common(w.header)
-	if err := q.route.do(q); err != nil {
+	if err := q.run(); err != nil {
 		q.fail(err)
 	}
 	p.conn.SetWriteDeadline(time.Now().Add(answerWithin))

@@ -5,10 +5,6 @@ import "time"
 // Endpoints of the mesh, of Enterprise and of Consul's own consensus that
 // clients ask in passing: they get an honest answer for a single server.
 
-func (q *request) aclDisabled() error {
-	return &statusError{401, "ACL support disabled"}
-}
-
 func (q *request) configEntries() error {
 	q.meta(1)
 	return q.json([]struct{}{})

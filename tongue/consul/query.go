@@ -123,9 +123,10 @@ func (q *request) queryAll() error {
 		return err
 	}
 	all, index := q.t.b.Queries.Queries()
+	all = visible(q, all, q.seesQuery)
 	out := make([]storedQuery, len(all))
 	for i, one := range all {
-		out[i] = jsonQuery(one)
+		out[i] = q.shownQuery(one)
 	}
 	q.meta(index)
 	return q.json(out)
@@ -208,6 +209,9 @@ func (q *request) queryCreate() error {
 	if err != nil {
 		return q.bare(err)
 	}
+	if err := q.mustQuery(&query); err != nil {
+		return q.bare(err)
+	}
 	id, err := q.t.b.Queries.CreateQuery(q.r.Context(), query)
 	if err != nil {
 		return q.bare(queryError(err))
@@ -221,6 +225,12 @@ func (q *request) queryUpdate() error {
 		return err
 	}
 	query.ID = q.rest
+	if err := q.mustStored(q.rest); err != nil {
+		return err
+	}
+	if err := q.mustQuery(&query); err != nil {
+		return err
+	}
 	if err := q.t.b.Queries.UpdateQuery(q.r.Context(), query); err != nil {
 		return queryError(err)
 	}
@@ -230,6 +240,9 @@ func (q *request) queryUpdate() error {
 
 func (q *request) queryDelete() error {
 	if err := q.local(); err != nil {
+		return err
+	}
+	if err := q.mustStored(q.rest); err != nil {
 		return err
 	}
 	if err := q.t.b.Queries.DeleteQuery(q.r.Context(), q.rest); err != nil {
@@ -250,8 +263,49 @@ func (q *request) queryGet() error {
 	if query == nil {
 		return notFoundError("Query not found")
 	}
+	if !q.seesQuery(query) {
+		return &statusError{http.StatusForbidden, "Permission denied"}
+	}
 	q.meta(index)
-	return q.json([]storedQuery{jsonQuery(query)})
+	return q.json([]storedQuery{q.shownQuery(query)})
+}
+
+// seesQuery: a query without a name is seen by who knows its ID, which only its
+// maker does, and is in nobody's list but that of who may read all.
+func (q *request) seesQuery(one *skerry.PreparedQuery) bool {
+	if one.Name == "" && one.Template.Type == "" && q.rest == "" {
+		return q.who == nil || q.who.AllowsBelow(skerry.ResourceQuery, "", skerry.AccessRead)
+	}
+	return one.Name == "" && one.Template.Type == "" || q.may(skerry.ResourceQuery, one.Name, skerry.AccessRead)
+}
+
+// shownQuery hides the token that a query runs with from who may not write it.
+func (q *request) shownQuery(one *skerry.PreparedQuery) storedQuery {
+	out := jsonQuery(one)
+	if out.Token != "" && !q.may(skerry.ResourceQuery, one.Name, skerry.AccessWrite) {
+		out.Token = hidden
+	}
+	return out
+}
+
+// mustQuery asks for the name of a query that is to be written. One without a
+// name is a secret of its own.
+func (q *request) mustQuery(one *skerry.PreparedQuery) error {
+	if one.Name == "" && one.Template.Type == "" {
+		return nil
+	}
+	return q.must(skerry.ResourceQuery, one.Name, skerry.AccessWrite)
+}
+
+// mustStored asks for the query that has this ID now, if there is one.
+func (q *request) mustStored(id string) error {
+	if q.who == nil {
+		return nil
+	}
+	if was, _ := q.t.b.Queries.Query(id); was != nil {
+		return q.mustQuery(was)
+	}
+	return nil
 }
 
 // queryReady waits until the answer about a query, or about all, is due and may be given.
@@ -329,6 +383,9 @@ func (q *request) queryExecute(name string) error {
 	if err != nil {
 		return err
 	}
+	if err := q.executeAs(r); err != nil {
+		return err
+	}
 	out := struct {
 		Service    string
 		Nodes      []jsonEntry
@@ -351,6 +408,23 @@ func (q *request) queryExecute(name string) error {
 	return q.json(out)
 }
 
+// executeAs leaves out what may not be seen by the query's own token, or by the
+// asker where the query has none.
+func (q *request) executeAs(r *skerry.QueryResult) error {
+	if q.who == nil {
+		return nil
+	}
+	if r.Query.Token != "" {
+		who, err := q.t.b.Gate.Identify(r.Query.Token)
+		if err != nil {
+			return err
+		}
+		q.who = who
+	}
+	r.Entries = visible(q, r.Entries, q.allowed().Keep)
+	return nil
+}
+
 func (q *request) queryExplain(name string) error {
 	if err := q.p.query(); err != nil {
 		return q.bare(err)
@@ -362,10 +436,13 @@ func (q *request) queryExplain(name string) error {
 	if err != nil {
 		return err
 	}
+	if !q.seesQuery(query) {
+		return &statusError{http.StatusForbidden, "Permission denied"}
+	}
 	return q.json(struct {
 		Query storedQuery
 		readMeta
-	}{jsonQuery(query), q.readMeta()})
+	}{q.shownQuery(query), q.readMeta()})
 }
 
 // source is the address of who asks: the first that a proxy names, else the peer's.

@@ -18,6 +18,7 @@ import (
 var (
 	varyEncoding = []string{"Accept-Encoding"}
 	aclAllow     = []string{"allow"}
+	aclDeny      = []string{"deny"}
 	typeJSON     = []string{"application/json"}
 	typeJSONUTF8 = []string{"application/json; charset=utf-8"}
 	typeText     = []string{"text/plain; charset=utf-8"}
@@ -63,7 +64,7 @@ func (q *request) fail(err error) {
 	if q.r.Context().Err() != nil {
 		return // nobody listens
 	}
-	if q.route.metaOnError {
+	if q.route.metaOnError && q.r.Method == http.MethodGet {
 		q.meta(1)
 		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		delete(q.w.Header(), "X-Consul-Effective-Consistency")

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/skerryhq/skerry"
 )
 
 // request is one request on its way through its endpoint.
@@ -19,6 +21,7 @@ type request struct {
 	p     params
 	// resumed: the request was parked, and what it waited for has come
 	resumed bool
+	who     skerry.Identity // nil: access is not controlled
 }
 
 func (q *request) serve() {
@@ -50,9 +53,18 @@ func (q *request) serve() {
 		return
 	}
 	q.mode()
-	if err := rt.do(q); err != nil && err != errParked {
+	if err := q.run(); err != nil && err != errParked {
 		q.fail(err)
 	}
+}
+
+// run is the request behind its door: who asks is found out anew when it was
+// parked, since a token may have ended meanwhile.
+func (q *request) run() error {
+	if err := q.identify(); err != nil {
+		return err
+	}
+	return q.route.do(q)
 }
 
 // mode applies what the configuration says of ?cached and ?stale.

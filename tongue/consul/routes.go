@@ -34,6 +34,9 @@ var (
 	get    = []string{http.MethodGet}
 	put    = []string{http.MethodPut}
 	getPut = []string{http.MethodGet, http.MethodPut}
+	post   = []string{http.MethodPost}
+
+	getPutDelete = []string{http.MethodGet, http.MethodPut, http.MethodDelete}
 )
 
 // routes is the table of all endpoints, in the order of Consul's documentation.
@@ -50,7 +53,7 @@ var routes = []route{
 	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin, kind: polite},
 	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, kind: polite},
 	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance},
-	{path: "/v1/agent/token/", methods: put, do: (*request).aclDisabled, kind: polite},
+	{path: "/v1/agent/token/", methods: put, do: acl((*request).agentToken)},
 	{path: "/v1/agent/services", methods: get, do: (*request).agentServices},
 	{path: "/v1/agent/service/", methods: get, do: (*request).agentService},
 	{path: "/v1/agent/service/register", methods: put, do: (*request).agentServiceRegister},
@@ -91,7 +94,7 @@ var routes = []route{
 	{path: "/v1/event/list", methods: get, do: (*request).eventList},
 	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters},
 	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true},
-	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true},
+	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true, metaOnError: true},
 	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate},
 
 	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true},
@@ -117,8 +120,32 @@ var routes = []route{
 	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true},
 	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true},
 	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet, kind: later},
-	{path: "/v1/acl/bootstrap", methods: put, do: (*request).aclDisabled, kind: polite},
-	{path: "/v1/acl/", methods: []string{"GET", "PUT", "POST", "DELETE"}, do: (*request).aclDisabled, kind: polite},
+	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap)},
+	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication)},
+	{path: "/v1/acl/login", methods: post, do: acl((*request).aclLogin)},
+	{path: "/v1/acl/logout", methods: post, do: acl((*request).aclLogout)},
+	{path: "/v1/acl/tokens", methods: get, do: acl((*request).aclTokens), plain: true, metaOnError: true},
+	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate)},
+	{path: "/v1/acl/token/self", methods: get, do: acl((*request).aclTokenSelf), plain: true, metaOnError: true},
+	{path: "/v1/acl/token/", methods: getPutDelete, do: acl((*request).aclToken), plain: true, metaOnError: true},
+	{path: "/v1/acl/policies", methods: get, do: acl((*request).aclPolicies), plain: true, metaOnError: true},
+	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate)},
+	{path: "/v1/acl/policy/name/", methods: get, do: acl((*request).aclPolicyByName), plain: true, metaOnError: true},
+	{path: "/v1/acl/policy/", methods: getPutDelete, do: acl((*request).aclPolicy), plain: true, metaOnError: true},
+	{path: "/v1/acl/roles", methods: get, do: acl((*request).aclRoles), plain: true, metaOnError: true},
+	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate)},
+	{path: "/v1/acl/role/name/", methods: get, do: acl((*request).aclRoleByName), plain: true, metaOnError: true},
+	{path: "/v1/acl/role/", methods: getPutDelete, do: acl((*request).aclRole), plain: true, metaOnError: true},
+	{path: "/v1/acl/auth-methods", methods: get, do: acl((*request).aclMethods), plain: true, metaOnError: true},
+	{path: "/v1/acl/auth-method", methods: put, do: acl((*request).aclMethodCreate)},
+	{path: "/v1/acl/auth-method/", methods: getPutDelete, do: acl((*request).aclMethod), plain: true, metaOnError: true},
+	{path: "/v1/acl/binding-rules", methods: get, do: acl((*request).aclBindings), plain: true, metaOnError: true},
+	{path: "/v1/acl/binding-rule", methods: put, do: acl((*request).aclBindingCreate)},
+	{path: "/v1/acl/binding-rule/", methods: getPutDelete, do: acl((*request).aclBinding), plain: true, metaOnError: true},
+	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates)},
+	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate)},
+	{path: "/v1/acl/templated-policy/preview/", methods: post, do: acl((*request).aclTemplatePreview)},
+	{path: "/v1/internal/acl/authorize", methods: post, do: acl((*request).aclAuthorize)},
 
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own},
 	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own},

@@ -103,6 +103,9 @@ func (q *request) sessionCreate() error {
 	for _, c := range b.ServiceChecks {
 		s.ServiceChecks = append(s.ServiceChecks, skerry.ServiceCheck(c))
 	}
+	if err := q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite); err != nil {
+		return err
+	}
 	id, err := q.t.b.Sessions.CreateSession(q.r.Context(), s)
 	if err != nil {
 		return sessionError(err)
@@ -129,6 +132,9 @@ func (q *request) sessionDestroy() error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if err := q.mustHold(q.rest); err != nil {
+		return err
+	}
 	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
 		return err
 	}
@@ -142,11 +148,26 @@ func (q *request) sessionRenew() error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if err := q.mustHold(q.rest); err != nil {
+		return err
+	}
 	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
 	if err != nil {
 		return err
 	}
 	return q.json([]sessionJSON{jsonSession(s)})
+}
+
+// mustHold asks for write access to a session, if there is one.
+func (q *request) mustHold(id string) error {
+	if q.who == nil {
+		return nil
+	}
+	s, err := q.t.b.Sessions.Session(id)
+	if s == nil || err != nil {
+		return err
+	}
+	return q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite)
 }
 
 func (q *request) sessionInfo() error {
@@ -160,6 +181,10 @@ func (q *request) sessionInfo() error {
 	s, err := q.t.b.Sessions.Session(q.rest)
 	if err != nil {
 		return err
+	}
+	if s != nil && !q.may(skerry.ResourceSession, s.Node, skerry.AccessRead) {
+		q.leftOut()
+		s = nil
 	}
 	out := []sessionJSON{}
 	if s != nil {
@@ -189,6 +214,7 @@ func (q *request) sessionsOf(node string) error {
 	if err != nil {
 		return err
 	}
+	all = visible(q, all, func(s *skerry.Session) bool { return q.may(skerry.ResourceSession, s.Node, skerry.AccessRead) })
 	out := make([]sessionJSON, len(all))
 	for i, s := range all {
 		out[i] = jsonSession(s)

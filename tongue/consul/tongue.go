@@ -48,6 +48,7 @@ type Config struct {
 	MetricsOn    bool              // Prometheus form on /v1/agent/metrics
 	MetricPrefix string            // of the runtime's gauges in agent/metrics: "consul" or "consul.HOST"
 	NoCache      bool              // ignore ?cached
+	KeyList      bool              // listing keys needs the permission "list"
 	// StaleDiscovery reads catalog and health as with ?stale unless ?consistent is asked for.
 	StaleDiscovery bool
 	Log            *slog.Logger
@@ -128,6 +129,7 @@ type Tongue struct {
 	m       *metrics
 	writes  writeGate
 	asked   asked
+	policy  []string // of access control, for what no rule names
 	lists   lists
 	started time.Time
 }
@@ -138,6 +140,10 @@ func New(cfg Config, b Backend, reg prometheus.Registerer) (*Tongue, error) {
 	var err error
 	if t.writes, err = newWriteGate(cfg.WriteFrom); err != nil {
 		return nil, err
+	}
+	t.policy = aclAllow
+	if b.Gate != nil && b.Gate.Enabled() && b.Gate.Default() == skerry.AccessNone {
+		t.policy = aclDeny
 	}
 	for i := range routes {
 		r := &routes[i]
@@ -169,14 +175,18 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.common(w.Header())
 	started := time.Now()
 	q := request{t: t, w: w, r: r, rest: rest, route: rt}
-	q.serve()
+	if t.b.Audit != nil {
+		q.audited()
+	} else {
+		q.serve()
+	}
 	t.m.observe(rt, time.Since(started))
 }
 
 // common sets the headers of every answer.
 func (t *Tongue) common(h http.Header) {
 	h["Vary"] = varyEncoding
-	h["X-Consul-Default-Acl-Policy"] = aclAllow
+	h["X-Consul-Default-Acl-Policy"] = t.policy
 	for k, v := range t.cfg.Headers {
 		h.Set(k, v)
 	}

@@ -80,10 +80,14 @@ func (q *request) txn() error {
 	if skerry.ReadOnly(ops) || unknownVerb(ops) != nil {
 		return q.txnRead(ops)
 	}
+	if refused := q.refused(ops); len(refused) > 0 {
+		return q.txnSend(txnAnswer{Errors: jsonErrors(refused)}, refused)
+	}
 	results, refused, err := q.t.b.Keys.Txn(q.r.Context(), ops)
 	if err != nil {
 		return err
 	}
+	results = q.readable(results)
 	answer := txnAnswer{Results: jsonResults(results, refused), Errors: jsonErrors(refused)}
 	return q.txnSend(answer, refused)
 }
@@ -178,6 +182,9 @@ type txnError struct {
 func (q *request) txnRead(ops []skerry.TxnOp) error {
 	answer := txnReadAnswer{KnownLeader: true}
 	refused := unknownVerb(ops)
+	if refused == nil {
+		refused = q.refused(ops)
+	}
 	if refused != nil {
 		answer.KnownLeader = false
 	} else {
@@ -188,6 +195,9 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 		}
 		var results []skerry.TxnResult
 		results, refused, answer.Index = q.t.b.Keys.Read(ops)
+		all := len(results)
+		results = q.readable(results)
+		answer.ResultsFilteredByACLs = len(results) < all
 		answer.Results = jsonResults(results, refused)
 	}
 	answer.Errors = jsonErrors(refused)

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/jwt"
+	"github.com/skerryhq/skerry/access/kubernetes"
+	"github.com/skerryhq/skerry/access/rules"
+)
+
+// ACL is access control. The zero value is none.
+type ACL struct {
+	Enabled           bool
+	Defaults          rules.Defaults // of what no rule names
+	InitialManagement string
+	Tokens            map[string]string // that the agent acts with, by kind
+	PersistTokens     bool              // those set over the API
+	DryRun            bool              // refuse nothing, tell what would be
+	Audit             access.AuditConfig
+}
+
+// control is access control at work.
+type control struct {
+	store  *access.Store
+	tokens *access.AgentTokens
+	gate   skerry.Gate
+	dryRun *access.DryRun // nil: refusals are meant
+	audit  *access.Audit  // nil: nothing is noted
+}
+
+// The files of access control in the data folder.
+const (
+	sealFile   = "acl.key"
+	resetFile  = "acl-bootstrap-reset"
+	tokensFile = "acl-tokens.json"
+)
+
+// newControl puts access control together; nil when it is off.
+func (s *Server) newControl() (*control, error) {
+	cfg := s.cfg.ACL
+	if !cfg.Enabled {
+		return nil, nil
+	}
+	o := access.Options{
+		KV: s.kv, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName, InitialManagement: cfg.InitialManagement,
+		Defaults: cfg.Defaults, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
+	}
+	keep := ""
+	if dir := s.cfg.DataDir; dir != "" {
+		o.ResetFile = filepath.Join(dir, resetFile)
+		if cfg.PersistTokens {
+			keep = filepath.Join(dir, tokensFile)
+		}
+		var err error
+		if o.Key, err = sealKey(filepath.Join(dir, sealFile)); err != nil {
+			return nil, err
+		}
+	}
+	store, err := access.New(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &control{store: store}
+	if c.tokens, err = access.NewAgentTokens(cfg.Tokens, keep); err != nil {
+		return nil, err
+	}
+	c.gate = access.NewGate(store, c.tokens)
+	if cfg.DryRun {
+		c.dryRun = access.NewDryRun(c.gate, s.log)
+		c.gate = c.dryRun
+		s.log.Warn("access control refuses nothing: acl.dry_run only tells what would be refused")
+	}
+	if cfg.Audit.Path != "" {
+		if c.audit, err = access.OpenAudit(cfg.Audit, s.log); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// sealKey returns the key in the file, made when there is none.
+func sealKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(key) == 32:
+		return key, nil
+	case err == nil:
+		return nil, fmt.Errorf("%s has %d bytes, not 32: put the right one back, or remove it and lose sight of the secrets that it sealed", path, len(key))
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	key = make([]byte, 32)
+	rand.Read(key) // it never fails
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return key, os.WriteFile(path, key, 0o600)
+}
+
+// seen is the catalog as those see it who cannot bring a token: DNS.
+func (c *control) seen(catalog skerry.Catalog) skerry.Catalog {
+	if c == nil {
+		return catalog
+	}
+	return access.NewCatalog(catalog, access.For(c.gate, c.tokens.DNSSecret))
+}
+
+func (c *control) run(ctx context.Context) {
+	if c != nil {
+		c.store.Run(ctx)
+	}
+}
+
+func (c *control) close() error {
+	if c == nil || c.audit == nil {
+		return nil
+	}
+	return c.audit.Close()
+}

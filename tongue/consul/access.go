@@ -1,0 +1,314 @@
+package consul
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Access control: a request has an identity (none where access is not
+// controlled), endpoints ask it, and lists leave out what it may not read.
+
+// AuditLog notes who did what.
+type AuditLog interface {
+	// Wants reports whether a request with this method and answer is noted.
+	Wants(method string, status int) bool
+	Note(skerry.Act)
+}
+
+// unasked endpoints do not look at the token at all.
+var unasked = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/login", "/v1/acl/logout", "/v1/acl/bootstrap", "/v1/acl/token/self"}
+
+// identify finds out who asks. The token is that of the query, else that of
+// Consul's header, else a bearer's; a parked request has kept it.
+func (q *request) identify() error {
+	gate := q.t.b.Gate
+	if gate == nil || !gate.Enabled() {
+		return nil
+	}
+	if q.p.token == "" {
+		if h := q.r.Header["X-Consul-Token"]; len(h) > 0 {
+			q.p.token = h[0]
+		} else if h := q.r.Header["Authorization"]; len(h) > 0 {
+			if scheme, bearer, ok := strings.Cut(h[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+				q.p.token = strings.TrimSpace(bearer)
+			}
+		}
+	}
+	if slices.Contains(unasked, q.route.path) {
+		return nil
+	}
+	who, err := gate.Identify(q.p.token)
+	if err != nil {
+		return err
+	}
+	q.who = who
+	return q.needed()
+}
+
+// need is what an endpoint asks for before anything else.
+type need struct {
+	resource skerry.Resource
+	get      skerry.Access
+	other    skerry.Access         // of methods that are not GET
+	name     func(*request) string // nil: the resource has no names
+}
+
+func ownNode(q *request) string { return q.t.cfg.NodeName }
+
+var (
+	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
+	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
+	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
+)
+
+// needs are the endpoints that one permission opens as a whole. What depends on
+// the things named in a request is asked by its endpoint.
+var needs = map[string]need{
+	"/v1/agent/self":           agentReads,
+	"/v1/agent/metrics":        agentReads,
+	"/v1/agent/metrics/stream": agentReads,
+	"/v1/agent/monitor":        agentReads,
+	"/v1/agent/host":           operatorReads,
+	"/v1/agent/reload":         agentWrites,
+	"/v1/agent/leave":          agentWrites,
+	"/v1/agent/join/":          agentWrites,
+	"/v1/agent/token/":         agentWrites,
+	"/v1/agent/force-leave/":   operatorReads,
+	"/v1/agent/maintenance":    {skerry.ResourceNode, skerry.AccessWrite, skerry.AccessWrite, ownNode},
+
+	"/v1/operator/raft/configuration":      operatorReads,
+	"/v1/operator/raft/peer":               operatorReads,
+	"/v1/operator/raft/transfer-leader":    operatorReads,
+	"/v1/operator/autopilot/configuration": operatorReads,
+	"/v1/operator/autopilot/health":        operatorReads,
+	"/v1/operator/autopilot/state":         operatorReads,
+	"/v1/operator/usage":                   operatorReads,
+	"/v1/operator/keyring":                 {skerry.ResourceKeyring, skerry.AccessRead, skerry.AccessWrite, nil},
+	"/v1/snapshot":                         {skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil},
+
+	"/v1/skerry/guard":         operatorReads,
+	"/v1/skerry/guard/release": operatorReads,
+
+	"/v1/acl/tokens":                    aclReads,
+	"/v1/acl/token":                     aclReads,
+	"/v1/acl/token/":                    aclReads,
+	"/v1/acl/policies":                  aclReads,
+	"/v1/acl/policy":                    aclReads,
+	"/v1/acl/policy/":                   aclReads,
+	"/v1/acl/policy/name/":              aclReads,
+	"/v1/acl/roles":                     aclReads,
+	"/v1/acl/role":                      aclReads,
+	"/v1/acl/role/":                     aclReads,
+	"/v1/acl/role/name/":                aclReads,
+	"/v1/acl/auth-methods":              aclReads,
+	"/v1/acl/auth-method":               aclReads,
+	"/v1/acl/auth-method/":              aclReads,
+	"/v1/acl/binding-rules":             aclReads,
+	"/v1/acl/binding-rule":              aclReads,
+	"/v1/acl/binding-rule/":             aclReads,
+	"/v1/acl/templated-policies":        aclReads,
+	"/v1/acl/templated-policy/name/":    aclReads,
+	"/v1/acl/templated-policy/preview/": {skerry.ResourceACL, skerry.AccessRead, skerry.AccessRead, nil},
+}
+
+var aclReads = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
+
+func (q *request) needed() error {
+	n, ok := needs[q.route.path]
+	if !ok {
+		return nil
+	}
+	a, name := n.get, ""
+	if q.r.Method != http.MethodGet {
+		a = n.other
+	}
+	if n.name != nil {
+		name = n.name(q)
+	}
+	return q.must(n.resource, name, a)
+}
+
+// may reports whether the asker may do so.
+func (q *request) may(r skerry.Resource, name string, a skerry.Access) bool {
+	return q.who == nil || q.who.Allows(r, name, a)
+}
+
+// must is may as an error.
+func (q *request) must(r skerry.Resource, name string, a skerry.Access) error {
+	if q.may(r, name, a) {
+		return nil
+	}
+	return skerry.DeniedTo(q.who, r, name, a)
+}
+
+// mustBelow asks for everything below a prefix.
+func (q *request) mustBelow(r skerry.Resource, prefix string, a skerry.Access) error {
+	if q.who == nil || q.who.AllowsBelow(r, prefix, a) {
+		return nil
+	}
+	return skerry.DeniedTo(q.who, r, prefix, a)
+}
+
+func (q *request) seesNode(name string) bool {
+	return q.may(skerry.ResourceNode, name, skerry.AccessRead)
+}
+
+func (q *request) seesService(name string) bool {
+	return name == "" || q.may(skerry.ResourceService, name, skerry.AccessRead)
+}
+
+// seesCheck: a service's check needs the service too.
+func (q *request) seesCheck(node string, c *skerry.Check) bool {
+	return q.seesNode(node) && q.seesService(c.ServiceName)
+}
+
+// visible keeps what may be seen, and tells the client when something was left out.
+func visible[T any](q *request, list []T, sees func(T) bool) []T {
+	if q.who == nil {
+		return list
+	}
+	for i, v := range list {
+		if sees(v) {
+			continue
+		}
+		out := append(make([]T, 0, len(list)), list[:i]...)
+		for _, v := range list[i+1:] {
+			if sees(v) {
+				out = append(out, v)
+			}
+		}
+		q.leftOut()
+		return out
+	}
+	return list
+}
+
+// leftOut says that the answer is not all there is, to who came with a token.
+// Others are not told: for them the things do not exist.
+func (q *request) leftOut() {
+	if q.who != nil && !q.who.Anonymous() {
+		q.w.Header()["X-Consul-Results-Filtered-By-Acls"] = isTrue
+	}
+}
+
+// ruled is an identity that can say by what rules it goes: those with the same
+// key may do the same, so that they can share encoded answers.
+type ruled interface{ RulesKey() string }
+
+// noted are one-byte answers to "may all of this view be seen?".
+var (
+	allSeen  = []byte{1}
+	someSeen = []byte{0}
+)
+
+// scope returns the beginning of a memo's key for what the asker sees of a view:
+// nothing when that is all of it. ok is false when it cannot be shared.
+func (q *request) scope(v *skerry.View) (prefix string, ok bool) {
+	if q.who == nil {
+		return "", true
+	}
+	r, is := q.who.(ruled)
+	if !is {
+		return "", false
+	}
+	key := "consul/acl/" + r.RulesKey()
+	all := v.Memo(key, func() []byte {
+		if !q.seesService(v.Service) {
+			return someSeen
+		}
+		for _, e := range v.Entries {
+			if !q.seesNode(e.Node.Name) {
+				return someSeen
+			}
+		}
+		return allSeen
+	})
+	if all[0] == allSeen[0] {
+		return "", true
+	}
+	if len(v.Entries) > 0 {
+		q.leftOut()
+	}
+	return key, true
+}
+
+// allowed is the stage of the read path that leaves out what may not be seen.
+func (q *request) allowed() skerry.Stage {
+	return skerry.Stage{
+		Name: "acl",
+		Keep: func(e *skerry.Entry) bool { return q.seesService(e.Instance.Service) && q.seesNode(e.Node.Name) },
+		Why: func(e *skerry.Entry) string {
+			if !q.seesService(e.Instance.Service) {
+				return q.who.Rule(skerry.ResourceService, e.Instance.Service)
+			}
+			return q.who.Rule(skerry.ResourceNode, e.Node.Name)
+		},
+	}
+}
+
+// entries returns those of a view that the asker may see.
+func (q *request) entries(v *skerry.View) []*skerry.Entry {
+	if q.who == nil {
+		return v.Entries
+	}
+	return visible(q, v.Entries, q.allowed().Keep)
+}
+
+// audited serves a request and notes it.
+func (q *request) audited() {
+	log := q.t.b.Audit
+	w := &statusWriter{ResponseWriter: q.w}
+	q.w = w
+	q.serve()
+	if w.taken || !log.Wants(q.r.Method, w.status) {
+		return
+	}
+	act := skerry.Act{Time: time.Now().UTC(), From: q.r.RemoteAddr, Method: q.r.Method, Path: q.r.URL.Path, Status: w.status, Reason: w.reason}
+	if q.who != nil {
+		act.Accessor = q.who.Accessor()
+	}
+	log.Note(act)
+}
+
+// statusWriter remembers how a request was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	reason string
+	taken  bool // its connection was taken over: it is answered elsewhere
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if w.status == http.StatusForbidden && w.reason == "" {
+		w.reason = string(b)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush implements [http.Flusher].
+func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Hijack implements [http.Hijacker].
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.taken = err == nil
+	return conn, rw, err
+}

@@ -1,0 +1,188 @@
+package consul
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/skerryhq/skerry"
+)
+
+// What writes to the catalog and to the agent's set have to be allowed.
+
+// mustRegister asks for the node, when the write would change it, and for the
+// service. A check of a service is the service's.
+func (q *request) mustRegister(r *skerry.ExternalRecord) error {
+	if q.who == nil {
+		return nil
+	}
+	v := q.t.b.Catalog.Node(r.Node.Name)
+	if v == nil || !r.KeepNode && changes(v.Node, r.Node) {
+		if err := q.must(skerry.ResourceNode, r.Node.Name, skerry.AccessWrite); err != nil {
+			return err
+		}
+	}
+	if r.Instance != nil {
+		if err := q.must(skerry.ResourceService, r.Instance.Service, skerry.AccessWrite); err != nil {
+			return err
+		}
+		if was := instanceOf(v, r.Instance.ID); was != nil && was.Service != r.Instance.Service {
+			if err := q.must(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range r.Checks {
+		if r.Instance != nil && c.ServiceID == r.Instance.ID {
+			continue
+		}
+		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changes reports whether a write of now over was changes the node.
+func changes(was, now *skerry.Node) bool {
+	return was.Address != now.Address || now.ID != "" && was.ID != now.ID || !maps.Equal(was.TaggedAddresses, now.TaggedAddresses) || !maps.Equal(was.Meta, now.Meta)
+}
+
+func instanceOf(v *skerry.NodeView, id string) *skerry.Instance {
+	if v == nil {
+		return nil
+	}
+	for _, i := range v.Instances {
+		if i.ID == id {
+			return i
+		}
+	}
+	return nil
+}
+
+// mustCheck asks for what a check is of: the service with this ID, else the node.
+func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
+	if i := instanceOf(v, serviceID); serviceID != "" && i != nil {
+		return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
+	}
+	return q.must(skerry.ResourceNode, node, skerry.AccessWrite)
+}
+
+// mustDeregister: who may write the node may remove everything on it, others
+// what they may write.
+func (q *request) mustDeregister(b *deregisterBody) error {
+	if q.may(skerry.ResourceNode, b.Node, skerry.AccessWrite) {
+		return nil
+	}
+	v := q.t.b.Catalog.Node(b.Node)
+	switch {
+	case b.ServiceID != "":
+		if i := instanceOf(v, b.ServiceID); i != nil {
+			return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
+		}
+	case b.CheckID != "" && v != nil:
+		for _, c := range v.Checks {
+			if c.ID == b.CheckID {
+				return q.mustCheck(v, b.Node, c.ServiceID)
+			}
+		}
+	}
+	return q.must(skerry.ResourceNode, b.Node, skerry.AccessWrite)
+}
+
+// mustDrop asks for the services that a whole set leaves out.
+func (q *request) mustDrop(rs []skerry.Registration) error {
+	if q.who == nil {
+		return nil
+	}
+	stay := map[string]bool{}
+	for _, r := range rs {
+		stay[r.Instance.ID] = true
+	}
+	for _, i := range q.t.b.Local.Instances() {
+		if !stay[i.ID] && i.Service != ownService {
+			if err := q.must(skerry.ResourceService, i.Service, skerry.AccessWrite); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mustAnnounce asks for the node and all services of an owner's set.
+func (q *request) mustAnnounce(s *skerry.Set) error {
+	if err := q.must(skerry.ResourceNode, s.Node.Name, skerry.AccessWrite); err != nil {
+		return err
+	}
+	for _, i := range s.Instances {
+		if err := q.must(skerry.ResourceService, i.Service, skerry.AccessWrite); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refused names the operations of a transaction that may not be done. Reads that
+// may not are no refusal: what they read is left out of the answer.
+func (q *request) refused(ops []skerry.TxnOp) (out []skerry.TxnError) {
+	if q.who == nil {
+		return nil
+	}
+	for i, op := range ops {
+		if err := q.mustOp(&op); err != nil {
+			out = append(out, skerry.TxnError{Op: i, What: err.Error()})
+		}
+	}
+	return out
+}
+
+func (q *request) mustOp(op *skerry.TxnOp) error {
+	switch {
+	case op.Key != nil:
+		switch a := op.Key.Action; {
+		case a == skerry.KeyDeleteAll:
+			return q.mustBelow(skerry.ResourceKey, op.Key.Key, skerry.AccessWrite)
+		case a.Writes():
+			return q.must(skerry.ResourceKey, op.Key.Key, skerry.AccessWrite)
+		case a == skerry.KeyCheckIndex, a == skerry.KeyCheckSession, a == skerry.KeyCheckAbsent:
+			return q.must(skerry.ResourceKey, op.Key.Key, skerry.AccessRead)
+		}
+	case op.Node != nil && op.Node.Action != skerry.CatalogGet:
+		return q.must(skerry.ResourceNode, op.Node.Node.Name, skerry.AccessWrite)
+	case op.Service != nil && op.Service.Action != skerry.CatalogGet:
+		v := q.t.b.Catalog.Node(op.Service.Node)
+		if was := instanceOf(v, op.Service.Instance.ID); was != nil {
+			if err := q.must(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
+				return err
+			}
+		}
+		if name := op.Service.Instance.Service; name != "" {
+			return q.must(skerry.ResourceService, name, skerry.AccessWrite)
+		}
+	case op.Check != nil && op.Check.Action != skerry.CatalogGet:
+		return q.mustCheck(q.t.b.Catalog.Node(op.Check.Node), op.Check.Node, op.Check.Check.ServiceID)
+	}
+	return nil
+}
+
+// readable leaves out of a transaction's results what may not be read. Consul
+// does so without a word.
+func (q *request) readable(results []skerry.TxnResult) []skerry.TxnResult {
+	if q.who == nil {
+		return results
+	}
+	return slices.DeleteFunc(results, func(r skerry.TxnResult) bool { return !q.reads(&r) })
+}
+
+func (q *request) reads(r *skerry.TxnResult) bool {
+	switch {
+	case r.Key != nil:
+		return q.may(skerry.ResourceKey, r.Key.Key, skerry.AccessRead)
+	case r.Node != nil:
+		return q.seesNode(r.Node.Name)
+	case r.Service != nil:
+		return q.seesService(r.Service.Service)
+	case r.Check != nil:
+		return q.seesCheck(r.NodeName, r.Check)
+	}
+	return true
+}

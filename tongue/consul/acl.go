@@ -1,0 +1,293 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// ACL is all that the endpoints below /v1/acl stand on.
+type ACL interface {
+	Tokens
+	Policies
+	Roles
+	AuthMethods
+	BindingRules
+	Logins
+	// WatchACL returns the index of the last change to things of a kind ("token",
+	// "policy", "role", "method", "binding") and a channel that is closed at the next.
+	WatchACL(kind string) (uint64, <-chan struct{})
+}
+
+// AgentTokens are what this agent acts with.
+type AgentTokens interface {
+	Set(kind, secret string) error
+}
+
+// acl makes an endpoint one that is there only with access control.
+func acl(do func(*request) error) func(*request) error {
+	return func(q *request) error {
+		if q.t.b.ACL == nil {
+			return q.bare(&statusError{401, "ACL support disabled"})
+		}
+		return do(q)
+	}
+}
+
+// aclReady waits until a blocking answer is due.
+func (q *request) aclReady(kind string) error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if q.p.index == 0 {
+		return nil
+	}
+	store, have := q.t.b.ACL, q.p.index
+	return q.await(func() (bool, <-chan struct{}) {
+		index, changed := store.WatchACL(kind)
+		return index > have, changed
+	})
+}
+
+func (q *request) aclMeta(kind string) {
+	index, _ := q.t.b.ACL.WatchACL(kind)
+	q.meta(index)
+}
+
+// aclBody reads a body; what names it in the error.
+func (q *request) aclBody(v any, what string) error {
+	err := json.NewDecoder(q.r.Body).Decode(v)
+	var too *statusError
+	if err == nil || errors.As(decodeError(err), &too) && too.status == 413 {
+		return tooBig(err)
+	}
+	return badRequest(what + " decoding failed: " + err.Error())
+}
+
+func tooBig(err error) error {
+	if err == nil {
+		return nil
+	}
+	return decodeError(err)
+}
+
+// aclError words a refused write: Consul calls it a server error.
+func aclError(err error) error {
+	switch skerry.KindOf(err) {
+	case skerry.Invalid, skerry.Conflict, skerry.NotFound:
+		return serverError(err.Error())
+	}
+	return err
+}
+
+// aclDeleted words the answer to a removal.
+func (q *request) aclDeleted(err error) error {
+	switch skerry.KindOf(err) {
+	case skerry.NotFound:
+		if err != nil {
+			return notFoundError(err.Error())
+		}
+	case skerry.Invalid:
+		return serverError(err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	return q.json(true)
+}
+
+type jsonLink struct {
+	ID   string
+	Name string
+}
+
+type jsonServiceIdentity struct {
+	ServiceName string
+	Datacenters []string `json:",omitempty"`
+}
+
+type jsonNodeIdentity struct {
+	NodeName   string
+	Datacenter string
+}
+
+type jsonTemplated struct {
+	TemplateName      string
+	TemplateVariables *jsonVariables `json:",omitempty"`
+	Datacenters       []string       `json:",omitempty"`
+}
+
+type jsonVariables struct {
+	Name string
+}
+
+// jsonGrants is what tokens and roles have in common.
+type jsonGrants struct {
+	Policies          []jsonLink            `json:",omitempty"`
+	ServiceIdentities []jsonServiceIdentity `json:",omitempty"`
+	NodeIdentities    []jsonNodeIdentity    `json:",omitempty"`
+	TemplatedPolicies []jsonTemplated       `json:",omitempty"`
+}
+
+func linksJSON(links []skerry.Link) (out []jsonLink) {
+	for _, l := range links {
+		out = append(out, jsonLink(l))
+	}
+	return out
+}
+
+func links(from []jsonLink) (out []skerry.Link) {
+	for _, l := range from {
+		out = append(out, skerry.Link(l))
+	}
+	return out
+}
+
+func grantsJSON(g *skerry.Grants) jsonGrants {
+	out := jsonGrants{Policies: linksJSON(g.Policies)}
+	for _, i := range g.Services {
+		out.ServiceIdentities = append(out.ServiceIdentities, jsonServiceIdentity{i.Service, i.Datacenters})
+	}
+	for _, i := range g.Nodes {
+		out.NodeIdentities = append(out.NodeIdentities, jsonNodeIdentity{i.Node, i.Datacenter})
+	}
+	for _, t := range g.Templates {
+		one := jsonTemplated{TemplateName: t.Template, Datacenters: t.Datacenters}
+		if t.Name != "" {
+			one.TemplateVariables = &jsonVariables{t.Name}
+		}
+		out.TemplatedPolicies = append(out.TemplatedPolicies, one)
+	}
+	return out
+}
+
+func (g *jsonGrants) grants() skerry.Grants {
+	out := skerry.Grants{Policies: links(g.Policies)}
+	for _, i := range g.ServiceIdentities {
+		out.Services = append(out.Services, skerry.ServiceIdentity{Service: i.ServiceName, Datacenters: i.Datacenters})
+	}
+	for _, i := range g.NodeIdentities {
+		out.Nodes = append(out.Nodes, skerry.NodeIdentity{Node: i.NodeName, Datacenter: i.Datacenter})
+	}
+	for _, t := range g.TemplatedPolicies {
+		one := skerry.TemplatedPolicy{Template: t.TemplateName, Datacenters: t.Datacenters}
+		if t.TemplateVariables != nil {
+			one.Name = t.TemplateVariables.Name
+		}
+		out.Templates = append(out.Templates, one)
+	}
+	return out
+}
+
+func (q *request) aclReplication() error {
+	return q.json(struct {
+		Enabled              bool
+		Running              bool
+		SourceDatacenter     string
+		ReplicationType      string
+		ReplicatedIndex      uint64
+		ReplicatedRoleIndex  uint64
+		ReplicatedTokenIndex uint64
+		LastSuccess          time.Time
+		LastError            time.Time
+		LastErrorMessage     string
+	}{})
+}
+
+// aclAuthorize answers many questions at once for the asker's own token.
+func (q *request) aclAuthorize() error {
+	type question struct {
+		Resource skerry.Resource
+		Segment  string
+		Access   string
+	}
+	var asked []question
+	if err := q.aclBody(&asked, "Authorize"); err != nil {
+		return err
+	}
+	if len(asked) > maxQuestions {
+		return badRequest("Refusing to process more than 64 authorizations at once")
+	}
+	type answer struct {
+		question
+		Allow bool
+	}
+	out := []answer{}
+	for _, one := range asked {
+		a, ok := map[string]skerry.Access{"read": skerry.AccessRead, "list": skerry.AccessList, "write": skerry.AccessWrite}[one.Access]
+		if !ok {
+			return badRequest("Invalid access level: " + one.Access)
+		}
+		out = append(out, answer{one, q.may(one.Resource, one.Segment, a)})
+	}
+	return q.json(out)
+}
+
+const maxQuestions = 64
+
+func (q *request) agentToken() error {
+	var body struct{ Token string }
+	if err := q.decode(&body, false); err != nil {
+		return err
+	}
+	if err := q.t.b.Tokens.Set(q.rest, body.Token); err != nil {
+		return err
+	}
+	q.empty()
+	return nil
+}
+
+// Logins make tokens for who has none yet.
+type Logins interface {
+	Bootstrap(ctx context.Context, secret string) (*skerry.Token, error)
+	Login(ctx context.Context, method, bearer string, meta map[string]string) (*skerry.Token, error)
+	Logout(ctx context.Context, secret string) error
+}
+
+func (q *request) aclBootstrap() error {
+	var body struct{ BootstrapSecret string }
+	if q.r.ContentLength != 0 {
+		if err := json.NewDecoder(q.r.Body).Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+			return badRequest("Request decode failed: " + err.Error())
+		}
+	}
+	t, err := q.t.b.ACL.Bootstrap(q.r.Context(), body.BootstrapSecret)
+	if err != nil {
+		return aclError(err)
+	}
+	return q.json(tokenJSON(t))
+}
+
+func (q *request) aclLogin() error {
+	var body struct {
+		AuthMethod  string
+		BearerToken string
+		Meta        map[string]string
+	}
+	if err := q.aclBody(&body, "Failed to decode request body"); err != nil {
+		return err
+	}
+	t, err := q.t.b.ACL.Login(q.r.Context(), body.AuthMethod, body.BearerToken, body.Meta)
+	if err != nil {
+		return err
+	}
+	return q.json(tokenJSON(t))
+}
+
+func (q *request) aclLogout() error {
+	if q.p.token == "" {
+		return &statusError{403, "ACL not found"}
+	}
+	if err := q.t.b.ACL.Logout(q.r.Context(), q.p.token); err != nil {
+		return err
+	}
+	q.empty()
+	return nil
+}
