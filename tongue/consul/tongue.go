@@ -91,6 +91,10 @@ type Backend struct {
 	Sessions  Sessions
 	Queries   Queries
 	Guard     Guard
+	Gate      skerry.Gate // nil: access is not controlled
+	ACL       ACL         // nil: likewise
+	Tokens    AgentTokens // that this agent acts with; nil: without access control
+	Audit     AuditLog    // nil: nothing is noted
 	Events    Events
 	Coords    Coordinates
 	Process   Process
