@@ -172,7 +172,7 @@ func (q *request) sendAs(contentType []string, status int, body, packed []byte) 
 			body, packed = out.Bytes(), nil
 		}
 	}
-	if acceptsGzip(q.r) {
+	if len(body) >= minPacked && acceptsGzip(q.r) {
 		if packed == nil {
 			packed = compress(body)
 		}
@@ -183,6 +183,11 @@ func (q *request) sendAs(contentType []string, status int, body, packed []byte) 
 	q.w.WriteHeader(status)
 	q.w.Write(body)
 }
+
+// minPacked is the size in bytes from which on a body is compressed: a smaller
+// one fits a packet anyway, and compressing it costs more than the rest of most
+// requests.
+const minPacked = 1400
 
 func acceptsGzip(r *http.Request) bool {
 	accept := r.Header["Accept-Encoding"]
