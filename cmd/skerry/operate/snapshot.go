@@ -6,18 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/connect"
+	"github.com/skerryhq/skerry/cmd/skerry/show"
+	"github.com/skerryhq/skerry/decided/archive"
 )
 
 // NewSnapshot returns the command snapshot.
 func NewSnapshot() *cobra.Command {
 	cmd := &cobra.Command{Use: "snapshot", Short: "Save and restore what was decided"}
-	cmd.AddCommand(newSave(), newRestore())
+	cmd.AddCommand(newSave(), newRestore(), newInspect())
 	return cmd
 }
 
@@ -31,41 +38,42 @@ is whole.`,
 		Args: cobra.ExactArgs(1),
 	}
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {
-		body, meta, err := c.Snapshot().Save(c.Options(ctx))
+		body, _, err := c.Snapshot().Save(c.Options(ctx))
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		if err := keep(body, args[0]); err != nil {
+		meta, err := keep(body, args[0])
+		if err != nil {
 			return fmt.Errorf("saving %s: %w", args[0], err)
 		}
-		_, err = fmt.Fprintf(out, "Saved snapshot of index %d\n", meta.LastIndex)
+		_, err = fmt.Fprintf(out, "Saved and verified snapshot to index %d\n", meta.Index)
 		return err
 	})
 }
 
-// keep writes a file that is replaced only by a whole one.
-func keep(from io.Reader, name string) (err error) {
+// keep writes a file that is replaced only by a whole snapshot.
+func keep(from io.Reader, name string) (meta archive.Meta, err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-")
 	if err != nil {
-		return err
+		return meta, err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	n, err := io.Copy(f, from)
-	if err == nil && n == 0 {
-		err = errors.New("the answer is empty")
+	meta, err = archive.Read(io.TeeReader(from, f), func(archive.Record) error { return nil })
+	if err == nil {
+		_, err = io.Copy(f, from) // what may follow the archive's last block
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		return meta, err
 	}
-	return os.Rename(f.Name(), name)
+	return meta, os.Rename(f.Name(), name)
 }
 
 func newRestore() *cobra.Command {
@@ -92,6 +100,72 @@ the rest that are not in it are lost. "-" is standard input.`,
 		_, err := fmt.Fprintln(out, "Restored snapshot")
 		return err
 	})
+}
+
+// kindSize is how much of a snapshot is of one kind.
+type kindSize struct {
+	Kind  string
+	Count int
+	Size  int // bytes of keys and values
+}
+
+func newInspect() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use: "inspect FILE", Short: "Show what a snapshot holds",
+		Long: `Check a snapshot and show when and by whom it was made, and how much of which kind
+it holds. No agent is asked.`,
+		Args: cobra.ExactArgs(1),
+	}
+	show.FormatFlag(cmd, &format)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		kinds := map[string]*kindSize{}
+		meta, err := archive.Read(f, func(r archive.Record) error {
+			name := archive.Kind(r.Key)
+			k := kinds[name]
+			if k == nil {
+				k = &kindSize{Kind: name}
+				kinds[name] = k
+			}
+			k.Count++
+			k.Size += len(r.Key) + len(r.Value)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		sizes := []*kindSize{}
+		for _, name := range slices.Sorted(maps.Keys(kinds)) {
+			sizes = append(sizes, kinds[name])
+		}
+		return inspected(cmd.OutOrStdout(), format, meta, sizes)
+	}
+	return cmd
+}
+
+func inspected(out io.Writer, format string, meta archive.Meta, sizes []*kindSize) error {
+	if format == "json" {
+		return show.JSON(out, struct {
+			Meta  archive.Meta
+			Kinds []*kindSize
+		}{meta, sizes})
+	}
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "ID\t%s\nIndex\t%d\nTaken\t%s\nDatacenter\t%s\nNode\t%s\nSoftware\t%s\nVersion\t%d\n\n", show.Line(meta.ID), meta.Index,
+		meta.Taken.Format(time.RFC3339), show.Line(meta.Datacenter), show.Line(meta.Node), show.Line(meta.Software), meta.Version)
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	t := show.NewTable("Kind", "Count", "Size")
+	for _, k := range sizes {
+		t.Add(k.Kind, strconv.Itoa(k.Count), strconv.Itoa(k.Size))
+	}
+	return t.Write(out, "nothing")
 }
 
 func decode(from io.Reader, v any) error {
