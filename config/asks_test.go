@@ -38,11 +38,10 @@ acl { enabled = true, default_policy = "deny" }
 connect { enabled = true }
 retry_join = ["192.0.2.1"]
 ui_config { enabled = true }
-limits { kv_max_value_size = 1 }
 telemetry { statsd_address = "127.0.0.1:1" }
 encrypt = "x"`, want: []string{
 			"bootstrap_expect", "primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect", "retry_join",
-			"ui_config.enabled", "limits.kv_max_value_size", "telemetry.statsd_address", "encrypt",
+			"ui_config.enabled", "telemetry.statsd_address", "encrypt",
 		}},
 	}
 	for name, tt := range tests {

@@ -137,7 +137,7 @@ type Config struct {
 	// MaxQueryTime is the longest that a blocking query waits.
 	MaxQueryTime time.Duration `config:"max_query_time,C,reload"`
 	// SessionTTLMin is the shortest TTL of a session.
-	SessionTTLMin time.Duration `config:"session_ttl_min,C,later"`
+	SessionTTLMin time.Duration `config:"session_ttl_min,C"`
 	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
 	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
 	// LegacyAPI opens endpoints and answers that Consul has removed.
@@ -168,6 +168,8 @@ type Config struct {
 	// Performance is what of Consul's timing has a meaning here.
 	Performance Performance `config:"performance,C,later"`
 
+	// Quorum is where the decided things are kept.
+	Quorum Quorum `config:"quorum,S"`
 	// Guard holds owners that fall silent all at once.
 	Guard Guard `config:"guard,S"`
 	// Lease bounds what programs without an agent may announce.

@@ -127,9 +127,9 @@ type Limits struct {
 	// RPCClientTimeout is the longest a request to a server may take, apart from its wait.
 	RPCClientTimeout time.Duration `config:"rpc_client_timeout,U,later"`
 	// KVMaxValueSize is the most bytes of a value in the key-value store.
-	KVMaxValueSize int `config:"kv_max_value_size,C,later"`
+	KVMaxValueSize int `config:"kv_max_value_size,C,reload"`
 	// TxnMaxReqLen is the most bytes of a transaction.
-	TxnMaxReqLen int `config:"txn_max_req_len,C,later"`
+	TxnMaxReqLen int `config:"txn_max_req_len,C,reload"`
 	// RequestLimits are for all requests together.
 	RequestLimits RequestLimits `config:"request_limits,C"`
 }

@@ -28,6 +28,7 @@ func (c *Config) Validate() error {
 	v.dns()
 	v.http()
 	v.tls()
+	v.quorum()
 	v.times()
 	v.words()
 	v.definitions()

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/skerryhq/skerry"
 )
@@ -27,6 +28,8 @@ type Store struct {
 	KV       skerry.KV
 	Catalog  skerry.Catalog
 	External CatalogTx // the external records, in transactions
+	// ShortestTTL is the least that a session may ask for; default 10 s.
+	ShortestTTL time.Duration
 }
 
 // The value of a record: a version, the entry's fields, the user's bytes.

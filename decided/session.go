@@ -15,9 +15,9 @@ import (
 
 // The bounds of a session, as in Consul.
 const (
-	defaultLockDelay = 15 * time.Second
-	shortestTTL      = 10 * time.Second
-	longestTTL       = 24 * time.Hour
+	defaultLockDelay   = 15 * time.Second
+	defaultShortestTTL = 10 * time.Second
+	longestTTL         = 24 * time.Hour
 )
 
 func decodeSession(r *skerry.Record) (*skerry.Session, error) {
@@ -87,8 +87,12 @@ func (s *Store) completeSession(session *skerry.Session) error {
 		if err != nil {
 			return skerry.Errorf(skerry.Invalid, "Session TTL '%s' invalid: %w", session.TTLText, err)
 		}
-		if ttl != 0 && (ttl < shortestTTL || ttl > longestTTL) {
-			return skerry.Errorf(skerry.Invalid, "Invalid Session TTL '%d', must be between [%s=%s]", ttl, shortestTTL, longestTTL)
+		shortest := s.ShortestTTL
+		if shortest == 0 {
+			shortest = defaultShortestTTL
+		}
+		if ttl != 0 && (ttl < shortest || ttl > longestTTL) {
+			return skerry.Errorf(skerry.Invalid, "Invalid Session TTL '%d', must be between [%s=%s]", ttl, shortest, longestTTL)
 		}
 		session.TTL = ttl
 	}

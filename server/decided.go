@@ -3,12 +3,16 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/decided"
+	"github.com/skerryhq/skerry/decided/archive"
 	"github.com/skerryhq/skerry/quorum"
 )
 
@@ -19,8 +23,33 @@ type Quorum struct {
 	Prefix    string   // of our keys in it; default "skerry/"
 	User      string
 	Password  string
-	TLS       *tls.Config // to it; nil: none
-	Quota     int64       // of the embedded member's data file in bytes; default 8 GiB
+	// PEM files for the way to it: the authorities to trust, and the certificate to show.
+	CAFile, CertFile, KeyFile string
+	Quota                     int64 // of the embedded member's data file in bytes; default 8 GiB
+}
+
+// tls returns how to speak to the cluster. The endpoints say whether TLS is
+// spoken at all.
+func (q *Quorum) tls() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if q.CAFile != "" {
+		pem, err := os.ReadFile(q.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("quorum.ca_file: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("quorum.ca_file: there is no PEM certificate in %s", q.CAFile)
+		}
+	}
+	if q.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(q.CertFile, q.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("quorum.cert_file: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
 }
 
 // noStore is what an agent answers that is neither a server nor knows one.
@@ -32,7 +61,11 @@ func (s *Server) openKV() {
 	switch {
 	case len(q.Endpoints) > 0:
 		s.kv = quorum.Eventually(func(ctx context.Context) (*quorum.Store, error) {
-			return quorum.Dial(ctx, quorum.External{Endpoints: q.Endpoints, Prefix: q.Prefix, User: q.User, Password: q.Password, TLS: q.TLS, Log: log})
+			conf, err := q.tls()
+			if err != nil {
+				return nil, err
+			}
+			return quorum.Dial(ctx, quorum.External{Endpoints: q.Endpoints, Prefix: q.Prefix, User: q.User, Password: q.Password, TLS: conf, Log: log})
 		}, log)
 	case q.Embedded:
 		dir := filepath.Join(s.cfg.DataDir, "quorum")
@@ -69,8 +102,17 @@ func (s *Server) closeKV() error {
 	return err
 }
 
+// snapshots are the store's, with what this server adds to them.
+type snapshots struct {
+	*decided.Store
+	meta archive.Meta
+}
+
+// SaveSnapshot implements [consul.Snapshots].
+func (s snapshots) SaveSnapshot(w io.Writer) (uint64, error) { return s.Store.SaveSnapshot(w, s.meta) }
+
 // newDecided gives the store its meaning.
-func newDecided(kv skerry.KV, catalog skerry.Catalog, self string, log *slog.Logger) (*decided.Store, *decided.Decider) {
-	store := &decided.Store{KV: kv, Catalog: catalog}
-	return store, &decided.Decider{Store: store, Self: self, Log: log}
+func newDecided(kv skerry.KV, catalog skerry.Catalog, cfg *Config) (*decided.Store, *decided.Decider) {
+	store := &decided.Store{KV: kv, Catalog: catalog, ShortestTTL: cfg.SessionTTLMin}
+	return store, &decided.Decider{Store: store, Self: cfg.Consul.NodeID, Log: cfg.Log}
 }

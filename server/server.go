@@ -27,6 +27,7 @@ import (
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/kinds"
 	"github.com/skerryhq/skerry/decided"
+	"github.com/skerryhq/skerry/decided/archive"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -42,6 +43,7 @@ type Config struct {
 	ServerPort      int    // of the service that stands for the servers
 	DataDir         string // "": keep nothing
 	Quorum          Quorum
+	SessionTTLMin   time.Duration // default 10 s
 
 	HTTP  []string // addresses: host:port or unix:///path; empty: do not listen
 	HTTPS []string
@@ -155,7 +157,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 		return nil, err
 	}
 	s.openKV()
-	s.decided, s.decider = newDecided(s.kv, s.table, cfg.Consul.NodeID, cfg.Log)
+	s.decided, s.decider = newDecided(s.kv, s.table, &s.cfg)
 	if s.control, err = s.newControl(); err != nil {
 		return nil, errors.Join(err, s.closeKV(), s.ledger.Close())
 	}
@@ -259,6 +261,9 @@ func (s *Server) frontEnds() error {
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
 		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
+		Snapshots: snapshots{s.decided, archive.Meta{
+			Software: "skerry " + s.cfg.Consul.Version, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName,
+		}},
 		Guard: s.table, Events: newEvents(s.agent), Coords: coords, Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}

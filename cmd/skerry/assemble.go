@@ -37,7 +37,12 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		ServerPort: c.Ports.Server, DataDir: c.DataDir,
 		Unix:   server.UnixSocket(c.UnixSockets),
 		TLS:    tlsConfig(&c.TLS.HTTPS),
-		Quorum: server.Quorum{Embedded: c.Server || c.Dev},
+		Quorum: server.Quorum{
+			Embedded: c.Server || c.Dev, Endpoints: c.Quorum.Endpoints, Prefix: c.Quorum.Prefix,
+			User: c.Quorum.User, Password: c.Quorum.Password, Quota: int64(c.Quorum.Quota),
+			CAFile: c.Quorum.CAFile, CertFile: c.Quorum.CertFile, KeyFile: c.Quorum.KeyFile,
+		},
+		SessionTTLMin: c.SessionTTLMin,
 		Consul: consulConfig(c, advertise.String(), log),
 		DNSs:   dnsConfig(c, log),
 		Limits: limits(c),

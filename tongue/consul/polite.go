@@ -17,18 +17,6 @@ func (q *request) keyring() error {
 		": Keyring is empty (encryption not enabled)\n\n")
 }
 
-// notYet refuses what needs the quorum store, which this version does not have.
-// What is wrong with the request itself is told first.
-func (q *request) notYet() error {
-	if err := q.p.query(); err != nil {
-		return err
-	}
-	if err := q.local(); err != nil {
-		return err
-	}
-	return &statusError{501, "This version of Skerry has no key/value store, sessions, transactions, prepared queries and snapshots yet: " + q.r.URL.Path + " is not offered"}
-}
-
 type raftServer struct {
 	ID              string
 	Node            string

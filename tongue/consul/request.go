@@ -45,7 +45,7 @@ func (q *request) serve() {
 			return
 		}
 	}
-	if q.r.Body != nil && q.r.Body != http.NoBody {
+	if q.r.Body != nil && q.r.Body != http.NoBody && !rt.largeBody {
 		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxBody)
 	}
 	if err := q.p.read(q.r); err != nil {

@@ -15,6 +15,7 @@ type route struct {
 	lean bool
 	// metaOnError endpoints send their index headers with an error too
 	metaOnError bool
+	largeBody   bool // takes a body of any size
 	legacyGet   bool // answers GET too where the old API is allowed
 	anyMethod   bool // the endpoint judges the method itself
 	kind        kind
@@ -26,7 +27,6 @@ type kind string
 const (
 	served kind = ""       // as Consul documents it
 	polite kind = "polite" // an honest answer for one server without a mesh
-	later  kind = "later"  // 501 until the quorum store is there
 	own    kind = "own"    // Skerry's
 )
 
@@ -119,7 +119,7 @@ var routes = []route{
 	{path: "/v1/session/list", methods: get, do: (*request).sessionList, plain: true, metaOnError: true},
 	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true},
 	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true},
-	{path: "/v1/snapshot", methods: getPut, do: (*request).notYet, kind: later},
+	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true},
 	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap)},
 	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication)},
 	{path: "/v1/acl/login", methods: post, do: acl((*request).aclLogin)},

@@ -89,6 +89,7 @@ type Backend struct {
 	External  skerry.External
 	Keys      Keys
 	Sessions  Sessions
+	Snapshots Snapshots
 	Queries   Queries
 	Guard     Guard
 	Gate      skerry.Gate // nil: access is not controlled

@@ -1,0 +1,49 @@
+package consul
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// Snapshots save and bring back everything decided.
+type Snapshots interface {
+	// SaveSnapshot writes an archive and returns the index that it shows.
+	SaveSnapshot(w io.Writer) (uint64, error)
+	// RestoreSnapshot reads an archive whole before it changes anything.
+	RestoreSnapshot(ctx context.Context, r io.Reader) error
+}
+
+func (q *request) snapshot() error {
+	if err := q.p.query(); err != nil {
+		return err
+	}
+	if err := q.local(); err != nil {
+		return err
+	}
+	if q.r.Method == http.MethodPut {
+		if err := q.t.b.Snapshots.RestoreSnapshot(q.r.Context(), q.r.Body); err != nil {
+			return serverError(err.Error())
+		}
+		q.empty()
+		return nil
+	}
+	if !q.p.stale {
+		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
+			return err
+		}
+	}
+	index, _ := q.t.b.Keys.Watch("", true)
+	h := q.w.Header()
+	h["Content-Type"] = []string{"application/x-gzip"}
+	h["X-Consul-Index"] = []string{strconv.FormatUint(index, 10)}
+	h["X-Consul-Knownleader"], h["X-Consul-Lastcontact"] = isTrue, zero
+	// The status is sent with the first bytes: what fails later must break the
+	// connection, so that nobody takes a part for the whole.
+	if _, err := q.t.b.Snapshots.SaveSnapshot(q.w); err != nil {
+		q.t.cfg.Log.Error("send a snapshot", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
