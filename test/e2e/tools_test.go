@@ -1,0 +1,160 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/skerryhq/skerry/test/program"
+)
+
+// tool starts a command of ours against the agent; it ends with the test.
+func (a *agent) tool(stderr io.Writer, args ...string) *exec.Cmd {
+	a.t.Helper()
+	cmd := exec.CommandContext(a.t.Context(), program.Skerry(a.t), args...)
+	cmd.Env = append(os.Environ(), "SKERRY_HTTP_ADDR="+a.http)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	return cmd
+}
+
+// Of many that want the lock one has it at a time, and all get it in the end.
+func TestLockExcludes(t *testing.T) {
+	a := start(t, nil)
+	trace := filepath.Join(t.TempDir(), "trace")
+	const contenders = 6
+	var cmds []*exec.Cmd
+	for i := range contenders {
+		line := fmt.Sprintf("echo in %d >> %s; sleep 0.05; echo out %d >> %s", i, trace, i, trace)
+		cmds = append(cmds, a.tool(nil, "lock", "-child-exit-code", "jobs/one", line))
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("a contender: %v", err)
+		}
+	}
+	lines := traceOf(t, trace)
+	if len(lines) != 2*contenders {
+		t.Fatalf("%d lines, want %d: %q", len(lines), 2*contenders, lines)
+	}
+	for i := 0; i < len(lines); i += 2 {
+		if in, out := strings.TrimPrefix(lines[i], "in "), strings.TrimPrefix(lines[i+1], "out "); in != out {
+			t.Fatalf("two hold the lock at once: %q", lines)
+		}
+	}
+}
+
+// With three slots, three and no more are in at once.
+func TestLockSlots(t *testing.T) {
+	a := start(t, nil)
+	trace := filepath.Join(t.TempDir(), "trace")
+	const contenders, slots = 7, 3
+	var cmds []*exec.Cmd
+	for range contenders {
+		line := fmt.Sprintf("echo in >> %s; sleep 0.3; echo out >> %s", trace, trace)
+		cmds = append(cmds, a.tool(nil, "lock", "-n", fmt.Sprint(slots), "-child-exit-code", "jobs/few", line))
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("a contender: %v", err)
+		}
+	}
+	in, most := 0, 0
+	for _, line := range traceOf(t, trace) {
+		if line == "in" {
+			in++
+		} else {
+			in--
+		}
+		most = max(most, in)
+	}
+	if in != 0 || most != slots {
+		t.Errorf("%d were in at once, want %d; %d never left", most, slots, in)
+	}
+}
+
+func traceOf(t *testing.T, name string) []string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+// Who holds a lock and hears no server any more ends its program, deaf or not.
+func TestLockIsLostWithTheServers(t *testing.T) {
+	a := start(t, nil)
+	up := filepath.Join(t.TempDir(), "up")
+	var stderr bytes.Buffer
+	cmd := a.tool(&stderr, "lock", "-monitor-retry", "0", "jobs/one", "trap '' TERM; touch "+up+"; while :; do sleep 0.05; done")
+	await(t, "the program", func() error { _, err := os.Stat(up); return err })
+	a.kill()
+	if err := cmd.Wait(); err == nil || !strings.Contains(stderr.String(), "the lock was lost") {
+		t.Errorf("%v, %s; want a lost lock", err, &stderr)
+	}
+}
+
+// While the agent is away, files and variables stay as they are; once it is back
+// they follow again. At no time is a file without instances.
+func TestToolsOutliveTheAgent(t *testing.T) {
+	a := start(t, nil)
+	a.register(`{"ID": "web-1", "Name": "web", "Address": "10.0.0.1", "Port": 80}`)
+	a.ok("PUT", "/v1/kv/app/word", "one")
+	dir := t.TempDir()
+	source, dest, ran, all := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "ran"), filepath.Join(dir, "all")
+	if err := os.WriteFile(source, []byte(`{{ key "app/word" }}{{ range service "web" }} {{ .ID }}{{ end }}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var templateLog, execLog bytes.Buffer
+	tools := []*exec.Cmd{
+		a.tool(&templateLog, "template", "-template", source+":"+dest+":cat "+dest+" >> "+all, "-wait", "0s"),
+		a.tool(&execLog, "exec", "-prefix", "app", "--", "sh", "-c", "echo $word >> "+ran+"; exec sleep 600"),
+	}
+	is := func(file, want string) func() error {
+		return func() error {
+			if data, err := os.ReadFile(file); err != nil || string(data) != want {
+				return fmt.Errorf("%q, %v; want %q", data, err, want)
+			}
+			return nil
+		}
+	}
+	await(t, "the first file", is(dest, "one web-1\n"))
+	await(t, "the first run", is(ran, "one\n"))
+	a.kill()
+	a.run()
+	a.ok("PUT", "/v1/kv/app/word", "two")
+	await(t, "the file after the restart", is(dest, "two web-1\n"))
+	await(t, "the run after the restart", is(ran, "one\ntwo\n"))
+	for _, cmd := range tools {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tools[0].Wait(); err != nil {
+		t.Errorf("template: %v\n%s", err, &templateLog)
+	}
+	if code := exitCodeOf(tools[1].Wait()); code != 143 {
+		t.Errorf("exec: code %d, want that of its program\n%s", code, &execLog)
+	}
+	if lines := traceOf(t, all); slices.ContainsFunc(lines, func(l string) bool { return !strings.HasSuffix(l, " web-1") }) {
+		t.Errorf("a file without the instance was rendered: %q", lines)
+	}
+}
+
+func exitCodeOf(err error) int {
+	if exit, ok := err.(*exec.ExitError); ok {
+		return exit.ExitCode()
+	}
+	return 0
+}
