@@ -35,6 +35,8 @@ type Options struct {
 	// ResetFile allows another bootstrap: it holds the reset index that a refused
 	// one names, and is removed by it. Empty: never.
 	ResetFile string
+	// MinTTL is the shortest life of a token that ends; default a minute.
+	MinTTL time.Duration
 	// Defaults is the access to what no rule speaks of: one of the presets.
 	Defaults rules.Defaults
 	// Verifiers are the kinds of auth methods by their type.
@@ -62,6 +64,9 @@ func New(o Options) (*Store, error) {
 	seal, err := newSealer(o.Key)
 	if err != nil {
 		return nil, err
+	}
+	if o.MinTTL == 0 {
+		o.MinTTL = minTTL
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -96,7 +96,7 @@ func (s *Store) CreateToken(ctx context.Context, t skerry.Token, ttl time.Durati
 	if err := checkIDs(&t); err != nil {
 		return nil, err
 	}
-	if err := setExpiry(&t, ttl, time.Now().UTC()); err != nil {
+	if err := setExpiry(&t, ttl, s.o.MinTTL, time.Now().UTC()); err != nil {
 		return nil, err
 	}
 	return s.create(ctx, t)
@@ -156,7 +156,7 @@ func reserved(id string) bool {
 	return len(id) > len(reservedPrefix) && id[:len(reservedPrefix)] == reservedPrefix
 }
 
-func setExpiry(t *skerry.Token, ttl time.Duration, now time.Time) error {
+func setExpiry(t *skerry.Token, ttl, least time.Duration, now time.Time) error {
 	switch {
 	case ttl != 0 && !t.Expires.IsZero():
 		return skerry.Errorf(skerry.Invalid, "Token Expiration TTL and Expiration Time cannot both be set")
@@ -169,8 +169,8 @@ func setExpiry(t *skerry.Token, ttl time.Duration, now time.Time) error {
 		return nil
 	}
 	switch life := t.Expires.Sub(now); {
-	case life < minTTL:
-		return skerry.Errorf(skerry.Invalid, "ExpirationTime cannot be less than %s in the future (was %s)", minTTL, life)
+	case life < least:
+		return skerry.Errorf(skerry.Invalid, "ExpirationTime cannot be less than %s in the future (was %s)", least, life)
 	case life > maxTTL:
 		return skerry.Errorf(skerry.Invalid, "ExpirationTime cannot be more than %s in the future (was %s)", maxTTL, life)
 	}

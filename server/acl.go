@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
@@ -25,6 +26,7 @@ type ACL struct {
 	PersistTokens     bool              // those set over the API
 	DryRun            bool              // refuse nothing, tell what would be
 	Audit             access.AuditConfig
+	MinTokenTTL       time.Duration // of tokens that end; default a minute
 }
 
 // control is access control at work.
@@ -50,7 +52,7 @@ func (s *Server) newControl() (*control, error) {
 		return nil, nil
 	}
 	o := access.Options{
-		KV: s.kv, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName, InitialManagement: cfg.InitialManagement,
+		KV: s.kv, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL,
 		Defaults: cfg.Defaults, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
 	}
 	keep := ""

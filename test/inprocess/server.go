@@ -18,7 +18,10 @@ const NodeID = "11111111-2222-3333-4444-555555555555"
 
 // Start runs a server that keeps nothing, with node n1 in datacenter dc1, until
 // the test ends. It returns the address of its HTTP API.
-func Start(t testing.TB) string {
+func Start(t testing.TB) string { return StartWith(t, func(*server.Config) {}) }
+
+// StartWith is Start with a changed configuration.
+func StartWith(t testing.TB, change func(*server.Config)) string {
 	t.Helper()
 	stream := server.NewLogStream(slog.DiscardHandler)
 	log := slog.New(stream.Handler())
@@ -33,6 +36,7 @@ func Start(t testing.TB) string {
 		Log:    log, Stream: stream,
 		Debug: map[string]any{"NodeName": "n1"},
 	}
+	change(&cfg)
 	s, err := server.New(cfg, func() (server.Config, error) { return cfg, nil }, func() {})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,8 +208,10 @@ func (q *request) skerryExplain() error {
 	}
 	for _, d := range dropped {
 		if d.Stage == "acl" && !q.may(skerry.ResourceOperator, "", skerry.AccessRead) {
-			// Whose things these are is not for everybody; the rule is the asker's own.
-			out.Dropped = append(out.Dropped, jsonDropped{Stage: d.Stage, Reason: d.Reason})
+			// Whose and how many these are is not for everybody; the rule is the asker's own.
+			if hidden := (jsonDropped{Stage: d.Stage, Reason: d.Reason}); !slices.Contains(out.Dropped, hidden) {
+				out.Dropped = append(out.Dropped, hidden)
+			}
 			continue
 		}
 		out.Dropped = append(out.Dropped, jsonDropped{d.Entry.Node.Name, d.Entry.Instance.ID, d.Stage, d.Reason, worstCheck(d)})
