@@ -96,6 +96,9 @@ func parseEntries(data []byte, prefix string) ([]entry, error) {
 		if key == "" {
 			return nil, skerry.Errorf(skerry.Invalid, "entry %d of the list has no key", i)
 		}
+		if strings.HasPrefix(key, "/") {
+			return nil, skerry.Errorf(skerry.Invalid, "entry %d of the list: the key %q begins with more than one slash", i, entries[i].Key)
+		}
 		if folder := strings.Trim(prefix, "/"); folder != "" {
 			key = folder + "/" + key
 		}

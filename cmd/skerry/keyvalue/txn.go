@@ -25,8 +25,9 @@ func NewTxn() *cobra.Command {
 		Long: `Do several operations at once, or none of them: OPERATIONS is a list in JSON, as
 the endpoint /v1/txn takes it, "-" for standard input, or "@FILE". Values are in
 base64.`,
-		Example: `  skerry txn '[{"KV": {"Verb": "set", "Key": "a", "Value": "MQ=="}}, {"KV": {"Verb": "delete", "Key": "b"}}]'`,
-		Args:    cobra.ExactArgs(1),
+		Example: `  skerry txn '[{"KV": {"Verb": "set", "Key": "a", "Value": "MQ=="}},
+               {"KV": {"Verb": "delete", "Key": "b"}}]'`,
+		Args: cobra.ExactArgs(1),
 	}
 	show.FormatFlag(cmd, &format)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {

@@ -88,7 +88,8 @@ func newState() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "state", Short: "Show how the servers are",
-		Long: "Show how the servers are, and how many of them may still be lost. The exit code is 2 when they are not all well.",
+		Long: `Show how the servers are, and how many of them may still be lost. The exit code is
+2 when they are not all well.`,
 		Args: cobra.NoArgs,
 	}
 	show.FormatFlag(cmd, &format)

@@ -69,7 +69,7 @@ standard input, or "@FILE".`
 func newCreate() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use: "create DEFINITION", Short: "Make a prepared query", Long: "Make a prepared query and print its ID. " + definition,
+		Use: "create DEFINITION", Short: "Make a prepared query", Long: "Make a prepared query and print its ID.\n\n" + definition,
 		Example: `  skerry query create '{"Name": "web", "Service": {"Service": "web", "OnlyPassing": true}}'`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -93,7 +93,7 @@ func newCreate() *cobra.Command {
 
 func newUpdate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "update ID DEFINITION", Short: "Replace a prepared query", Long: "Replace a prepared query. " + definition, Args: cobra.ExactArgs(2),
+		Use: "update ID DEFINITION", Short: "Replace a prepared query", Long: "Replace a prepared query.\n\n" + definition, Args: cobra.ExactArgs(2),
 	}
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {
 		body, err := object(cmd, args[1])
