@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -172,8 +171,7 @@ func (q *request) mustHold(id string) error {
 
 func (q *request) sessionInfo() error {
 	if q.rest == "" {
-		q.text(http.StatusBadRequest, "Missing session") // without the headers of an answer
-		return nil
+		return badRequest("Missing session")
 	}
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
@@ -197,8 +195,7 @@ func (q *request) sessionInfo() error {
 
 func (q *request) sessionNode() error {
 	if q.rest == "" {
-		q.text(http.StatusBadRequest, "Missing node name")
-		return nil
+		return badRequest("Missing node name")
 	}
 	return q.sessionsOf(q.rest)
 }
@@ -229,6 +226,8 @@ func (q *request) sessionReady(id string) error {
 		return err
 	}
 	if err := q.local(); err != nil {
+		h := q.w.Header()
+		h["X-Consul-Knownleader"], h["X-Consul-Lastcontact"] = isFalse, zero
 		return err
 	}
 	if !q.p.stale && !q.resumed {
