@@ -158,3 +158,58 @@ func exitCodeOf(err error) int {
 	}
 	return 0
 }
+
+// What "tls" makes is enough for an agent that asks for certificates and for all
+// that ask it.
+func TestToolsOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	ours := func(extra []string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program.Skerry(t), args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), extra...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, &stderr)
+		}
+		return string(out)
+	}
+	ours(nil, "tls", "ca", "create", "-name-constraint")
+	ours(nil, "tls", "cert", "create", "-server")
+	ours(nil, "tls", "cert", "create", "-cli")
+	in := func(name string) string { return filepath.Join(dir, name) }
+	https := program.Port(t)
+	start(t, map[string]any{
+		"ports": map[string]any{"https": https},
+		"tls": map[string]any{"https": map[string]any{
+			"cert_file": in("dc1-server-consul-0.pem"), "key_file": in("dc1-server-consul-0-key.pem"),
+			"ca_file": in("consul-agent-ca.pem"), "verify_incoming": true,
+		}},
+	})
+	env := []string{
+		"SKERRY_HTTP_ADDR=https://" + local(https), "SKERRY_CACERT=" + in("consul-agent-ca.pem"),
+		"SKERRY_CLIENT_CERT=" + in("dc1-cli-consul-0.pem"), "SKERRY_CLIENT_KEY=" + in("dc1-cli-consul-0-key.pem"),
+		"CONSUL_HTTP_ADDR=127.0.0.1:1", // it must not count
+		"CONSUL_HTTP_TOKEN=another",
+	}
+	ours(env, "kv", "put", "app/word", "ahoy")
+	if got := ours(env, "exec", "-once", "-prefix", "app", "--", "sh", "-c", "echo $word"); got != "ahoy\n" {
+		t.Errorf("exec: %q", got)
+	}
+	if got := ours(env, "lock", "app", "echo held"); got != "held\n" {
+		t.Errorf("lock: %q", got)
+	}
+	if err := os.WriteFile(in("word.ctmpl"), []byte(`{{ key "app/word" }} {{ env "CONSUL_HTTP_TOKEN" }}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ours(env, "template", "-once", "-template", "word.ctmpl:word")
+	if got, err := os.ReadFile(in("word")); string(got) != "ahoy another" {
+		t.Errorf("template: %q, %v", got, err)
+	}
+	cmd := exec.CommandContext(t.Context(), program.Skerry(t), "kv", "get", "app/word")
+	cmd.Env = append(append(os.Environ(), env...), "SKERRY_CLIENT_CERT=", "SKERRY_CLIENT_KEY=")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "certificate") {
+		t.Errorf("without a certificate: %v, %s", err, out)
+	}
+}
