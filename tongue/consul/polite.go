@@ -1,6 +1,11 @@
 package consul
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
 
 // Endpoints of the mesh, of Enterprise and of Consul's own consensus that
 // clients ask in passing: they get an honest answer for a single server.
@@ -133,6 +138,27 @@ type usageCounts struct {
 	BillableServiceInstances int
 }
 
+// count notes an instance: one of the mesh by its kind, the others as billable,
+// which is Consul's word for what people run.
+func (u *usageCounts) count(i *skerry.Instance) {
+	var kind string
+	var native struct{ Native bool }
+	if x := i.Extra; x != nil {
+		kind = x.Kind
+		if x.Connect != nil && json.Unmarshal(x.Connect, &native) == nil && native.Native {
+			u.ConnectServiceInstances["connect-native"]++
+		}
+	}
+	switch {
+	case kind != "":
+		if _, known := u.ConnectServiceInstances[kind]; known {
+			u.ConnectServiceInstances[kind]++
+		}
+	case i.Service != ownService:
+		u.BillableServiceInstances++
+	}
+}
+
 func (q *request) usage() error {
 	u := usageCounts{ConnectServiceInstances: map[string]int{
 		"api-gateway": 0, "connect-native": 0, "connect-proxy": 0, "ingress-gateway": 0, "mesh-gateway": 0, "terminating-gateway": 0,
@@ -141,9 +167,7 @@ func (q *request) usage() error {
 		u.Nodes++
 		u.ServiceInstances += len(v.Instances)
 		for _, i := range v.Instances {
-			if i.Service != ownService {
-				u.BillableServiceInstances++
-			}
+			u.count(i)
 		}
 	}
 	u.Services = len(q.t.b.Catalog.Services())
