@@ -33,6 +33,7 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, er
 		if tx.Get(secretKey(secret)) != nil {
 			return skerry.Errorf(skerry.Conflict, "Invalid Token: SecretID is already in use")
 		}
+		s.builtins(tx) // Init may not have come through yet
 		n := *t
 		s.insert(tx, &n)
 		tx.Put(bootstrapKey, []byte(`{}`), 0)

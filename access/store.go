@@ -78,16 +78,7 @@ func New(o Options) (*Store, error) {
 // and the initial management token. It changes nothing that is there already.
 func (s *Store) Init(ctx context.Context) error {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
-		for _, p := range rules.Builtin() {
-			if tx.Get(policyKey(p.ID)) == nil {
-				p.Hash = policyHash(&p)
-				put(tx, policyKey(p.ID), &p)
-				tx.Put(policyNameKey(p.Name), []byte(p.ID), 0)
-			}
-		}
-		if tx.Get(tokenKey(skerry.AnonymousAccessor)) == nil {
-			s.insert(tx, &skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: "anonymous", Description: "Anonymous Token", Made: time.Now().UTC()})
-		}
+		s.builtins(tx)
 		secret := s.o.InitialManagement
 		if secret == "" || tx.Get(secretKey(secret)) != nil {
 			return nil
@@ -98,6 +89,20 @@ func (s *Store) Init(ctx context.Context) error {
 	})
 	s.gates.drop()
 	return err
+}
+
+// builtins writes the built-in policies and the anonymous token where they are not there.
+func (s *Store) builtins(tx skerry.Tx) {
+	for _, p := range rules.Builtin() {
+		if tx.Get(policyKey(p.ID)) == nil {
+			p.Hash = policyHash(&p)
+			put(tx, policyKey(p.ID), &p)
+			tx.Put(policyNameKey(p.Name), []byte(p.ID), 0)
+		}
+	}
+	if tx.Get(tokenKey(skerry.AnonymousAccessor)) == nil {
+		s.insert(tx, &skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: "anonymous", Description: "Anonymous Token", Made: time.Now().UTC()})
+	}
 }
 
 func management(secret, description string) *skerry.Token {

@@ -298,6 +298,15 @@ func TestBootstrap(t *testing.T) {
 	wants(t, err, skerry.Denied, "no longer allowed")
 }
 
+// The first token may be asked for before the store has what is always there.
+func TestBootstrapBeforeInit(t *testing.T) {
+	s := must(New(Options{KV: keyspace.NewMemory(), Datacenter: "dc1"}))(t)
+	first := must(s.Bootstrap(t.Context(), ""))(t)
+	if len(first.Policies) != 1 || !allows(t, NewGate(s, nil), first.Secret, "acl", "", skerry.AccessWrite) {
+		t.Errorf("the first token is %+v", first)
+	}
+}
+
 func TestInitChangesNothingTwice(t *testing.T) {
 	kv := keyspace.NewMemory()
 	s := open(t, func(o *Options) { o.KV = kv })

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/acl"
 	"github.com/skerryhq/skerry/cmd/skerry/certify"
 	"github.com/skerryhq/skerry/cmd/skerry/following"
 	"github.com/skerryhq/skerry/cmd/skerry/keyvalue"
@@ -39,6 +40,9 @@ var commands = []func() *cobra.Command{
 	newReloadCommand,
 	newRunCommand,
 	newServicesCommand,
+	acl.New,
+	acl.NewLogin,
+	acl.NewLogout,
 	certify.New,
 	keyvalue.New,
 	keyvalue.NewTxn,

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script. The command "agent" starts an agent in dev
 // mode for the script, on a unix socket of its own, so that scripts run side by
-// side.
+// side; its arguments are configuration in HCL.
 func TestScripts(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("the scripts need a shell")
@@ -42,11 +42,11 @@ func TestScripts(t *testing.T) {
 }
 
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 0 {
-		ts.Fatalf("usage: agent")
+	if neg {
+		ts.Fatalf("usage: agent [HCL...]")
 	}
 	socket := ts.MkAbs("http.sock")
-	src := config.Source{Dev: true, Flags: map[string]any{
+	src := config.Source{Dev: true, HCL: args, Flags: map[string]any{
 		"addresses.http": "unix://" + socket, "ports.dns": -1, "node_name": "here", "bind_addr": "127.0.0.1",
 	}}
 	logFile, err := os.Create(ts.MkAbs("agent.log"))
