@@ -34,9 +34,6 @@ var (
 	get    = []string{http.MethodGet}
 	put    = []string{http.MethodPut}
 	getPut = []string{http.MethodGet, http.MethodPut}
-	post   = []string{http.MethodPost}
-
-	getPutDelete = []string{http.MethodGet, http.MethodPut, http.MethodDelete}
 )
 
 // routes is the table of all endpoints, in the order of Consul's documentation.
@@ -122,30 +119,30 @@ var routes = []route{
 	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true},
 	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap)},
 	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication)},
-	{path: "/v1/acl/login", methods: post, do: acl((*request).aclLogin)},
-	{path: "/v1/acl/logout", methods: post, do: acl((*request).aclLogout)},
+	{path: "/v1/acl/login", methods: []string{"POST"}, do: acl((*request).aclLogin)},
+	{path: "/v1/acl/logout", methods: []string{"POST"}, do: acl((*request).aclLogout)},
 	{path: "/v1/acl/tokens", methods: get, do: acl((*request).aclTokens), plain: true, metaOnError: true},
 	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate)},
 	{path: "/v1/acl/token/self", methods: get, do: acl((*request).aclTokenSelf), plain: true, metaOnError: true},
-	{path: "/v1/acl/token/", methods: getPutDelete, do: acl((*request).aclToken), plain: true, metaOnError: true},
+	{path: "/v1/acl/token/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclToken), plain: true, metaOnError: true},
 	{path: "/v1/acl/policies", methods: get, do: acl((*request).aclPolicies), plain: true, metaOnError: true},
 	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate)},
 	{path: "/v1/acl/policy/name/", methods: get, do: acl((*request).aclPolicyByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/policy/", methods: getPutDelete, do: acl((*request).aclPolicy), plain: true, metaOnError: true},
+	{path: "/v1/acl/policy/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclPolicy), plain: true, metaOnError: true},
 	{path: "/v1/acl/roles", methods: get, do: acl((*request).aclRoles), plain: true, metaOnError: true},
 	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate)},
 	{path: "/v1/acl/role/name/", methods: get, do: acl((*request).aclRoleByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/role/", methods: getPutDelete, do: acl((*request).aclRole), plain: true, metaOnError: true},
+	{path: "/v1/acl/role/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclRole), plain: true, metaOnError: true},
 	{path: "/v1/acl/auth-methods", methods: get, do: acl((*request).aclMethods), plain: true, metaOnError: true},
 	{path: "/v1/acl/auth-method", methods: put, do: acl((*request).aclMethodCreate)},
-	{path: "/v1/acl/auth-method/", methods: getPutDelete, do: acl((*request).aclMethod), plain: true, metaOnError: true},
+	{path: "/v1/acl/auth-method/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclMethod), plain: true, metaOnError: true},
 	{path: "/v1/acl/binding-rules", methods: get, do: acl((*request).aclBindings), plain: true, metaOnError: true},
 	{path: "/v1/acl/binding-rule", methods: put, do: acl((*request).aclBindingCreate)},
-	{path: "/v1/acl/binding-rule/", methods: getPutDelete, do: acl((*request).aclBinding), plain: true, metaOnError: true},
+	{path: "/v1/acl/binding-rule/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclBinding), plain: true, metaOnError: true},
 	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates)},
 	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate)},
-	{path: "/v1/acl/templated-policy/preview/", methods: post, do: acl((*request).aclTemplatePreview)},
-	{path: "/v1/internal/acl/authorize", methods: post, do: acl((*request).aclAuthorize)},
+	{path: "/v1/acl/templated-policy/preview/", methods: []string{"POST"}, do: acl((*request).aclTemplatePreview)},
+	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize)},
 
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own},
 	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own},
