@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/connect"
+	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 )
 
 type putOptions struct {
@@ -39,6 +40,7 @@ file; without one the value is empty.`,
 	f.BoolVar(&o.acquire, "acquire", false, "lock the key for -session, and write only if that succeeds")
 	f.BoolVar(&o.release, "release", false, "unlock the key, which -session holds")
 	f.StringVar(&o.session, "session", "", "`ID` of the session, with -acquire and -release")
+	singledash.StopAtArgument(cmd) // a value may begin with a dash
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {
 		p := &api.KVPair{Key: keyOf(args[0]), Flags: o.flags, Session: o.session, ModifyIndex: o.index}
 		if err := o.check(cmd, p.Key); err != nil {
