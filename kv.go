@@ -68,6 +68,14 @@ type KV interface {
 	Revoke(ctx context.Context, id LeaseID) error
 }
 
+// Feed is what a KV may offer besides, for those who follow a part of the table.
+type Feed interface {
+	// Changes returns the keys below prefix that changed after the index since, each
+	// once, in the order of their first change, up to the present. ok is false when
+	// that is not remembered any more: then look at everything.
+	Changes(prefix string, since uint64) (keys []string, ok bool)
+}
+
 // Snapshot is the table at one moment.
 type Snapshot interface {
 	// Index is of the last change that the snapshot holds.

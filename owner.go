@@ -157,7 +157,8 @@ type ExternalRecord struct {
 }
 
 // External are the records that outside programs write through the catalog.
-// A method that returns nil has made the change durable.
+// A method that returns nil has made the change durable, and this server's catalog
+// shows it.
 type External interface {
 	PutExternal(ctx context.Context, r ExternalRecord) error
 	// DeleteExternal removes the instance or the check with this ID from the

@@ -51,7 +51,9 @@ func (h Health) Worse(other Health) Health {
 
 // Stamp says when the catalog of this server first saw a record and when it
 // last saw it change, in its own change counter (see [Catalog]). It is the
-// catalog's to write: what an owner announces carries none.
+// catalog's to write: what an owner announces carries none. External records are
+// the exception: theirs are the indexes of the store of decided things, the same on
+// all servers, so that a transaction can compare them.
 type Stamp struct {
 	Created  uint64 `json:"-"`
 	Modified uint64 `json:"-"`

@@ -59,6 +59,38 @@ func (t *Table) apply(o *owner, d *skerry.Delta) bool {
 	return c.index != 0
 }
 
+// keeps reports whether a record brings its stamp along: the records of external
+// owners have the store's, which is the same on all servers.
+func (c *change) keeps(s skerry.Stamp) bool {
+	return c.o.kind == skerry.ExternalOwner && s.Modified != 0
+}
+
+// own returns the record's own copy to stamp. One that was announced before is
+// read by those who hold older views.
+func own[T any](c *change, record *T, s skerry.Stamp) *T {
+	if s.Created == 0 || c.keeps(s) {
+		return record
+	}
+	again := *record
+	return &again
+}
+
+// stamped is the stamp of a new or changed record. created is when the record came
+// to be, 0 for a new one.
+func (c *change) stamped(given skerry.Stamp, created uint64) skerry.Stamp {
+	index := c.stamp()
+	if c.keeps(given) {
+		return given
+	}
+	if created == 0 {
+		created = index
+	}
+	return skerry.Stamp{Created: created, Modified: index}
+}
+
+// restamped reports whether a record that is otherwise the same has another stamp.
+func (c *change) restamped(old, s skerry.Stamp) bool { return c.keeps(s) && old != s }
+
 func (c *change) run(d *skerry.Delta) {
 	if d.Node != nil {
 		c.setNode(d.Node)
@@ -83,20 +115,20 @@ func (c *change) run(d *skerry.Delta) {
 func (c *change) setNode(n *skerry.Node) {
 	t, o := c.t, c.o
 	old := o.node
-	if old != nil && sameNode(old, n) {
+	if old != nil && sameNode(old, n) && !c.restamped(old.Stamp, n.Stamp) {
 		return
 	}
-	if n.Created != 0 { // announced before: who reads older views reads it
-		again := *n
-		n = &again
+	n = own(c, n, n.Stamp)
+	created := uint64(0)
+	if old != nil && nodeKey(old.Name) == nodeKey(n.Name) {
+		created = old.Created
 	}
-	n.Stamp = skerry.Stamp{Created: c.stamp(), Modified: c.index}
+	n.Stamp = c.stamped(n.Stamp, created)
 	switch {
 	case old == nil:
 		o.node = n
 		c.joinNode()
-	case nodeKey(old.Name) == nodeKey(n.Name):
-		n.Created = old.Created
+	case created != 0:
 		o.node = n
 		if o.at.owners[0] == o { // else nobody sees it
 			c.touchNode()
@@ -148,7 +180,9 @@ func (c *change) joinNode() {
 		t.touch(index, t.topics.absentOf("node/"+key))
 	} else {
 		// The node itself is not new: its other owners have announced it before.
-		o.node.Created = min(o.node.Created, n.record().Created)
+		if other := n.record(); !c.keeps(o.node.Stamp) && n.owners[0].kind != skerry.ExternalOwner {
+			o.node.Created = min(o.node.Created, other.Created)
+		}
 	}
 	at, _ := slices.BinarySearchFunc(n.owners, o, func(a, b *owner) int {
 		if a.outranks(b) {
@@ -229,17 +263,15 @@ func (c *change) drop(id string, it *item) {
 func (c *change) setInstance(i *skerry.Instance) {
 	it := c.item(i.ID)
 	old := it.instance
-	if old != nil && sameInstance(old, i) {
-		return
-	}
-	if i.Created != 0 {
-		again := *i
-		i = &again
-	}
-	i.Stamp = skerry.Stamp{Created: c.stamp(), Modified: c.index}
+	created := uint64(0)
 	if old != nil {
-		i.Created = old.Created
+		if sameInstance(old, i) && !c.restamped(old.Stamp, i.Stamp) {
+			return
+		}
+		created = old.Created
 	}
+	i = own(c, i, i.Stamp)
+	i.Stamp = c.stamped(i.Stamp, created)
 	if it.listed && old.Service == i.Service {
 		c.replace(it, i)
 	} else {
@@ -267,12 +299,9 @@ func (c *change) removeInstance(id string) {
 }
 
 func (c *change) setCheck(k *skerry.Check) {
-	if k.Created != 0 {
-		again := *k
-		k = &again
-	}
+	k = own(c, k, k.Stamp)
 	old := c.o.checks[k.ID]
-	if old != nil && sameCheck(old, k) {
+	if old != nil && sameCheck(old, k) && !c.restamped(old.Stamp, k.Stamp) {
 		if old.Output != k.Output || !old.Since.Equal(k.Since) {
 			// Readers see the new output soon; it wakes nobody.
 			k.Stamp = old.Stamp
@@ -281,12 +310,13 @@ func (c *change) setCheck(k *skerry.Check) {
 		}
 		return
 	}
-	k.Stamp = skerry.Stamp{Created: c.stamp(), Modified: c.index}
+	created := uint64(0)
 	if old != nil {
-		k.Created = old.Created
-		if old.ServiceID != k.ServiceID {
-			c.removeCheck(k.ID)
-		}
+		created = old.Created
+	}
+	k.Stamp = c.stamped(k.Stamp, created)
+	if old != nil && old.ServiceID != k.ServiceID {
+		c.removeCheck(k.ID)
 	}
 	c.storeCheck(k)
 	c.touchChecked(k)

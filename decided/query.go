@@ -197,7 +197,8 @@ func (q *Queries) Query(id string) (*skerry.PreparedQuery, uint64) {
 	return c.query, c.query.Modified
 }
 
-// Queries returns all queries, ordered by ID, and the index of the last change to any.
+// Queries returns all queries in the order of their creation, and the index of the
+// last change to any.
 func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64) {
 	all := q.now()
 	return all.list, all.index

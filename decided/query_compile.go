@@ -1,9 +1,11 @@
 package decided
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,6 +90,7 @@ func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySe
 		}
 	}
 	s.templates = templates.Commit()
+	slices.SortStableFunc(s.list, func(a, b *skerry.PreparedQuery) int { return cmp.Compare(a.Created, b.Created) })
 	return s
 }
 

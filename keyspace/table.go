@@ -42,6 +42,7 @@ type Table struct {
 	index   uint64
 	floor   uint64 // removals up to here are not in graves
 	topics  topics
+	recent  recent
 	waiting []waiter
 	turns   [256]sync.Mutex
 
@@ -65,6 +66,7 @@ func (t *Table) clear(index uint64) {
 	t.records = btree.NewG(degree, func(a, b *skerry.Record) bool { return a.Key < b.Key })
 	t.graves = btree.NewG(degree, func(a, b grave) bool { return a.key < b.key })
 	t.index, t.floor = index, index
+	t.recent.forget(index)
 }
 
 // Reset makes the table hold exactly these records at this index, and wakes all.
@@ -77,6 +79,7 @@ func (t *Table) Reset(index uint64, records iter.Seq[*skerry.Record]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.records, t.graves, t.index, t.floor = fresh.records, fresh.graves, index, index
+	t.recent.forget(index)
 	t.now.Store(nil)
 	t.topics.wakeAll()
 	t.passed(index)
@@ -97,14 +100,17 @@ func (t *Table) Apply(index uint64, changes []Change) {
 			t.graves.Delete(grave{key: c.Key})
 		} else if _, there := t.records.Delete(&skerry.Record{Key: c.Key}); there {
 			t.graves.ReplaceOrInsert(grave{key: c.Key, index: index})
+		} else {
+			continue
 		}
+		t.recent.add(c.Key, index)
 	}
 	t.index = index
 	if t.graves.Len() > maxGraves {
 		t.forget()
 	}
 	for _, c := range changes {
-		t.topics.wake(c.Key)
+		t.topics.wake(c.Key, index)
 	}
 	t.passed(index)
 }

@@ -13,6 +13,17 @@ type topic struct {
 	changed chan struct{}
 	last    uint64 // index of the range's last change; 0: not worked out yet
 	idle    bool   // nobody asked since the last age
+	waited  bool   // somebody has the channel
+}
+
+// wake notes a change. The topic stays, so that its index need not be worked out
+// again from all that is in the range.
+func (t *topic) wake(index uint64) {
+	t.last = index
+	if t.waited {
+		close(t.changed)
+		t.changed, t.waited = make(chan struct{}), false
+	}
 }
 
 // topics finds the watched ranges that a key is in without looking at the
@@ -34,10 +45,10 @@ func (ts *topics) at(r skerry.Range) *topic {
 		t = ts.keys[r.Key]
 	}
 	if t != nil {
-		t.idle = false
+		t.idle, t.waited = false, true
 		return t
 	}
-	t = &topic{changed: make(chan struct{})}
+	t = &topic{changed: make(chan struct{}), waited: true}
 	key := strings.Clone(r.Key)
 	if r.Below {
 		ts.prefixes, _, _ = ts.prefixes.Insert([]byte(key), t)
@@ -48,21 +59,18 @@ func (ts *topics) at(r skerry.Range) *topic {
 }
 
 // wake wakes those who watch a range that key is in.
-func (ts *topics) wake(key string) {
+func (ts *topics) wake(key string, index uint64) {
 	if t := ts.keys[key]; t != nil {
 		close(t.changed)
-		delete(ts.keys, key)
+		delete(ts.keys, key) // its index is found at once: the record has it
 	}
 	if ts.prefixes.Len() == 0 {
 		return
 	}
-	var woken [][]byte
-	ts.prefixes.Root().WalkPath([]byte(key), func(prefix []byte, t *topic) bool {
-		close(t.changed)
-		woken = append(woken, prefix)
+	ts.prefixes.Root().WalkPath([]byte(key), func(_ []byte, t *topic) bool {
+		t.wake(index)
 		return false
 	})
-	ts.drop(woken)
 }
 
 func (ts *topics) drop(prefixes [][]byte) {

@@ -136,6 +136,14 @@ func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 	return index, changed
 }
 
+// Changes implements [skerry.Feed].
+func (e *Eventual) Changes(prefix string, since uint64) ([]string, bool) {
+	if s := e.store.Load(); s != nil {
+		return s.Changes(prefix, since)
+	}
+	return nil, false
+}
+
 // Sync implements [skerry.KV].
 func (e *Eventual) Sync(ctx context.Context) error {
 	s, err := e.wait(ctx)

@@ -88,13 +88,14 @@ type Server struct {
 	table   *catalog.Table
 	agent   *agent.Agent
 	leases  *leases
-	outside *external
+	outside *oldExternal
 	kv      *quorum.Eventual
 	tempDir string // of a store that is not kept
 	decided *decided.Store
 	decider *decided.Decider
 	control *control // nil: access is not controlled
 	queries *decided.Queries
+	records *decided.Externals
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
@@ -131,7 +132,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	// Keepers first: the journal replays into them.
 	relay := &lateAnnouncer{}
 	s.leases, s.index = newLeases(relay, cfg.Leases), &indexKeeper{}
-	s.outside = newExternal(relay, relay)
+	s.outside = &oldExternal{log: cfg.Log, nodes: map[string]*skerry.Set{}}
 	s.agent = agent.New(s.agentConfig(relay), relay)
 	dir := ""
 	if cfg.DataDir != "" {
@@ -158,6 +159,8 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	}
 	s.openKV()
 	s.decided, s.decider = newDecided(s.kv, s.table, &s.cfg)
+	s.records = &decided.Externals{KV: s.kv, Catalog: s.table, Announcer: s.table, Log: s.log}
+	s.decided.External = s.records
 	if s.control, err = s.newControl(); err != nil {
 		return nil, errors.Join(err, s.closeKV(), s.ledger.Close())
 	}
@@ -173,9 +176,7 @@ func (s *Server) restore() error {
 	if err := s.leases.start(s.ledger); err != nil {
 		return err
 	}
-	if err := s.outside.start(s.ledger); err != nil {
-		return err
-	}
+	s.outside.ledger = s.ledger
 	// The agent comes last: its alias checks look at the others' instances.
 	if err := s.agent.Start(s.ledger); err != nil {
 		return err
@@ -259,7 +260,7 @@ func (s *Server) frontEnds() error {
 	coords := newCoordinates()
 	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: coords.From, Log: s.log}
 	s.backend = consul.Backend{
-		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.outside,
+		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.records,
 		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
 		Snapshots: snapshots{s.decided, archive.Meta{
 			Software: "skerry " + s.cfg.Consul.Version, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName,
@@ -385,6 +386,8 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.ledger.Run(inner); return nil })
 	g.Go(func() error { s.tick(inner); return nil })
 	g.Go(func() error { s.decider.Run(inner); return nil })
+	g.Go(func() error { s.records.Run(inner); return nil })
+	g.Go(func() error { s.outside.move(inner, s.records.Adopt); return nil })
 	g.Go(func() error { s.control.run(inner); return nil })
 	g.Go(func() error { thrift(inner); return nil })
 	if s.cfg.WatchDir != "" {

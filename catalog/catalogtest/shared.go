@@ -41,6 +41,33 @@ var sharedProofs = []proof{
 			w.Error("the external record did not come back")
 		}
 	}},
+	{name: "external records keep the stamps that they bring", test: func(w *world) {
+		at := func(created, modified uint64) skerry.Stamp {
+			return skerry.Stamp{Created: created, Modified: modified}
+		}
+		n, i, c := node("n"), inst("x", "web"), chk("c", "x", skerry.Passing)
+		n.Stamp, i.Stamp, c.Stamp = at(3, 4), at(5, 6), at(7, 8)
+		e := w.external("e", n).with(i, c)
+		e.announce()
+		got := w.c.Service("web").Entries[0]
+		if got.Node.Stamp != at(3, 4) || got.Instance.Stamp != at(5, 6) || got.Checks[0].Stamp != at(7, 8) {
+			w.Errorf("stamps %v, %v, %v", got.Node.Stamp, got.Instance.Stamp, got.Checks[0].Stamp)
+		}
+		web := w.watch(skerry.TopicService, "web")
+		again := chk("c", "x", skerry.Passing)
+		again.Stamp = at(7, 9)
+		e.with(i, again).announce()
+		w.wakes(web, "a check that was written anew")
+		if got := w.c.Service("web").Entries[0].Checks[0].Stamp; got != at(7, 9) {
+			w.Errorf("the new stamp is %v", got)
+		}
+		owned := node("n")
+		owned.Stamp = at(1, 1)
+		w.agent("a", owned).announce()
+		if got := w.c.Node("n").Node; got.Created <= 9 || got.Modified <= 9 {
+			w.Errorf("an agent's record kept the stamp %v", got.Stamp)
+		}
+	}},
 	{name: "an outranked record of another service is not shown", test: func(w *world) {
 		e := w.external("e", node("n")).with(inst("x", "api"))
 		e.announce()

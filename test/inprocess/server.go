@@ -32,6 +32,7 @@ func StartWith(t testing.TB, change func(*server.Config)) string {
 			Datacenter: "dc1", NodeName: "n1", NodeID: NodeID, BindAddr: "127.0.0.1", ServerAddr: "127.0.0.1:8300",
 			Server: true, MetricsOn: true, Version: "0.0.0", Log: log,
 		},
+		Quorum: server.Quorum{Embedded: true},
 		Limits: server.Limits{ConnsPerClient: -1},
 		Log:    log, Stream: stream,
 		Debug: map[string]any{"NodeName": "n1"},

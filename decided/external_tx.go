@@ -1,0 +1,146 @@
+package decided
+
+import (
+	"fmt"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Operations of transactions on external records: Externals implements
+// [CatalogTx]. What is written is what PutExternal writes; what is read are
+// external records only, since a node's own set is no part of the store.
+
+// ApplyNode implements [CatalogTx].
+func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, error) {
+	name, key := op.Node.Name, nodeKeyOf(op.Node.Name)
+	if !op.Action.Known() {
+		return nil, fmt.Errorf("unknown node operation: %s", op.Action)
+	}
+	if name == "" {
+		return nil, fmt.Errorf("Must provide node")
+	}
+	was := tx.Get(extNode + key)
+	switch op.Action {
+	case skerry.CatalogGet:
+		if was == nil {
+			return nil, fmt.Errorf("node %q doesn't exist", name)
+		}
+		return decodeExternal[skerry.Node](was)
+	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:
+		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != op.Node.Modified) {
+			return nil, fmt.Errorf("failed to delete node %q, index is stale", name)
+		}
+		return nil, dropNode(tx, key)
+	}
+	if op.Action == skerry.CatalogCAS && !current(was, op.Node.Modified) {
+		return nil, fmt.Errorf("failed to set node %q, index is stale", name)
+	}
+	if op.Node.Address == "" {
+		return nil, fmt.Errorf("Must provide address if SkipNodeUpdate is not set")
+	}
+	return x.putNode(tx, op.Node, false)
+}
+
+// ApplyService implements [CatalogTx].
+func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.Instance, error) {
+	i, node := op.Instance, nodeKeyOf(op.Node)
+	if !op.Action.Known() {
+		return nil, fmt.Errorf("unknown service operation: %s", op.Action)
+	}
+	if op.Node == "" {
+		return nil, fmt.Errorf("Must provide node")
+	}
+	was := tx.Get(extService + node + "/" + i.ID)
+	if op.Action == skerry.CatalogGet {
+		if was == nil {
+			return nil, fmt.Errorf("service %q on node %q doesn't exist", i.ID, op.Node)
+		}
+		return decodeExternal[skerry.Instance](was)
+	}
+	switch {
+	case i.ID == "":
+		return nil, fmt.Errorf("service name (Service.Service) is required; both Service ID (Service.ID) and Service Name cannot be empty")
+	case i.Service == "":
+		return nil, fmt.Errorf("Must provide service name (Service.Service) when service ID is provided")
+	}
+	switch op.Action {
+	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:
+		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != i.Modified) {
+			return nil, fmt.Errorf("failed to delete service %q on node %q, index is stale", i.ID, op.Node)
+		}
+		return nil, dropService(tx, node, i.ID)
+	case skerry.CatalogCAS:
+		if !current(was, i.Modified) {
+			return nil, fmt.Errorf("failed to set service %q on node %q, index is stale", i.ID, op.Node)
+		}
+	}
+	if err := x.needNode(tx, op.Node); err != nil {
+		return nil, err
+	}
+	stamp, err := putRecord(tx, extService+node+"/"+i.ID, i)
+	now := *i
+	now.Stamp = stamp
+	return &now, err
+}
+
+// ApplyCheck implements [CatalogTx].
+func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check, error) {
+	c, node := op.Check, nodeKeyOf(op.Node)
+	if !op.Action.Known() {
+		return nil, fmt.Errorf("unknown check operation: %s", op.Action)
+	}
+	if op.Node == "" {
+		return nil, fmt.Errorf("Must provide node")
+	}
+	was := tx.Get(extCheck + node + "/" + c.ID)
+	switch op.Action {
+	case skerry.CatalogGet:
+		if was == nil {
+			return nil, fmt.Errorf("check %q on node %q doesn't exist", c.ID, op.Node)
+		}
+		return decodeExternal[skerry.Check](was)
+	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:
+		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != c.Modified) {
+			return nil, fmt.Errorf("failed to delete check %q on node %q, index is stale", c.ID, op.Node)
+		}
+		return nil, dropCheck(tx, node, c.ID)
+	case skerry.CatalogCAS:
+		if !current(was, c.Modified) {
+			return nil, fmt.Errorf("failed to set check %q on node %q, index is stale", c.ID, op.Node)
+		}
+	}
+	if c.ID == "" {
+		return nil, fmt.Errorf("Must provide a check ID or a check name")
+	}
+	if err := x.needNode(tx, op.Node); err != nil {
+		return nil, err
+	}
+	now := *c
+	if !x.nameService(tx, op.Node, &now) {
+		return nil, fmt.Errorf("Missing service registration")
+	}
+	stamp, err := putCheck(tx, node, &now)
+	now.Stamp = stamp
+	return &now, err
+}
+
+// needNode makes sure that there is a node to write on: an external one, or one
+// that an owner announces, which then is kept as it is.
+func (x *Externals) needNode(tx skerry.Tx, name string) error {
+	if tx.Get(extNode+nodeKeyOf(name)) != nil {
+		return nil
+	}
+	if x.Catalog.Node(name) == nil {
+		return fmt.Errorf("Missing node registration")
+	}
+	_, err := x.putNode(tx, &skerry.Node{Name: name}, true)
+	return err
+}
+
+// current reports whether a record is as its writer assumed: 0 assumes none.
+func current(is *skerry.Record, assumed uint64) bool {
+	if assumed == 0 {
+		return is == nil
+	}
+	return is != nil && is.Modified == assumed
+}
