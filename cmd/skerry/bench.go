@@ -26,10 +26,14 @@ KIND is one of
   watch     block on a service with -concurrency watchers and change it; the
             latency is from the start of the write to each watcher's answer
   dns       ask for A and then SRV records over UDP
+  kv-put    write keys of 200 bytes, each time another
+  kv-get    read keys, in the default consistency
+  kv-watch  block on a prefix with -concurrency watchers and change one key
+  external  register services through the catalog, 100 on a node
 
 It registers what it reads and leaves it registered: use it on a registry of your own.`,
 		Args:      cobra.ExactArgs(1),
-		ValidArgs: []string{"register", "health", "beat", "watch", "dns"},
+		ValidArgs: []string{"register", "health", "beat", "watch", "dns", "kv-put", "kv-get", "kv-watch", "external"},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.HTTP, "http-addr", "127.0.0.1:8500", "`address` of the HTTP API")
@@ -71,6 +75,14 @@ func runBench(ctx context.Context, kind string, o bench.Options) ([]bench.Result
 		return one(bench.Beat(ctx, o))
 	case "watch":
 		return one(bench.Watch(ctx, o))
+	case "kv-put":
+		return one(bench.KeyPut(ctx, o))
+	case "kv-get":
+		return one(bench.KeyGet(ctx, o))
+	case "kv-watch":
+		return one(bench.KeyWatch(ctx, o))
+	case "external":
+		return one(bench.External(ctx, o))
 	case "dns":
 		a, err := bench.DNS(ctx, o, dns.TypeA)
 		if err != nil {
@@ -79,5 +91,5 @@ func runBench(ctx context.Context, kind string, o bench.Options) ([]bench.Result
 		srv, err := bench.DNS(ctx, o, dns.TypeSRV)
 		return []bench.Result{a, srv}, err
 	}
-	return nil, fmt.Errorf("no load %q: want register, health, beat, watch or dns", kind)
+	return nil, fmt.Errorf("no load %q: want register, health, beat, watch, dns, kv-put, kv-get, kv-watch or external", kind)
 }

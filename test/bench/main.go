@@ -77,6 +77,7 @@ func (s *suite) run(bin string) error {
 	}{
 		{"start", s.start}, {"health", s.health}, {"dns", s.dns}, {"watch", s.watch},
 		{"beat", s.beat}, {"register", s.register}, {"idle", s.idleWatchers},
+		{"keys", s.keys}, {"external", s.external}, {"million", s.million},
 	} {
 		if s.skip(m.name) {
 			continue

@@ -31,6 +31,7 @@ func build() (string, error) {
 // process is a server that was started for one measurement.
 type process struct {
 	cmd       *exec.Cmd
+	args      []string
 	http, dns string
 	dir       string
 }
@@ -60,23 +61,38 @@ func agent(ctx context.Context, bin string) (*process, time.Duration, error) {
 	}
 	httpPort, dnsPort := freePort(), freePort()
 	p := &process{dir: dir, http: "127.0.0.1:" + strconv.Itoa(httpPort), dns: "127.0.0.1:" + strconv.Itoa(dnsPort)}
-	p.cmd = exec.CommandContext(ctx, bin, "agent", "-server", "-data-dir", dir, "-node", "bench", "-bind", "127.0.0.1",
+	p.args = []string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", dir, "-node", "bench", "-bind", "127.0.0.1",
 		"-http-port", strconv.Itoa(httpPort), "-dns-port", strconv.Itoa(dnsPort), "-log-level", "error",
-		"-hcl", "limits { http_max_conns_per_client = 0 }")
+		"-hcl", "limits { http_max_conns_per_client = 20000 } performance { raft_multiplier = 1 }"}
+	took, err := p.run(ctx, bin)
+	return p, took, err
+}
+
+// restart kills the process and starts it again on the same folder.
+func (p *process) restart(ctx context.Context, bin string) error {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	_, err := p.run(ctx, bin)
+	return err
+}
+
+// run starts the process and waits for its first answer.
+func (p *process) run(ctx context.Context, bin string) (time.Duration, error) {
+	p.cmd = exec.CommandContext(ctx, bin, p.args...)
 	p.cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := p.cmd.Start(); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	for {
 		resp, err := http.Get("http://" + p.http + "/v1/status/leader")
 		if err == nil {
 			resp.Body.Close()
-			return p, time.Since(began), nil
+			return time.Since(began), nil
 		}
 		if time.Since(began) > 10*time.Second {
 			p.stop()
-			return nil, 0, fmt.Errorf("the agent does not answer: %w", err)
+			return 0, fmt.Errorf("the agent does not answer: %w", err)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -165,11 +165,19 @@ func Watch(ctx context.Context, o Options) (Result, error) {
 	if err := prepare(ctx, a, o); err != nil {
 		return Result{}, err
 	}
+	return watch(ctx, "watch", o, &watchRound{api: a, path: "/v1/health/service/" + o.Service + "?passing", change: func(ctx context.Context, round int) error {
+		_, err := a.do(ctx, "PUT", "/v1/agent/service/register", registration(o.Service, o.Service+"-0", 9000+round))
+		return err
+	}})
+}
+
+// watch runs the rounds of a load on watchers.
+func watch(ctx context.Context, name string, o Options, w *watchRound) (Result, error) {
 	rounds := o.Requests
 	if rounds == 0 {
 		rounds = 20
 	}
-	w := &watchRound{api: a, o: o, answered: make(chan error, o.Concurrency)}
+	w.watchers, w.answered = o.Concurrency, make(chan error, o.Concurrency)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	// The first round opens the connections; it does not count.
@@ -188,7 +196,7 @@ func Watch(ctx context.Context, o Options) (Result, error) {
 		}
 		last.add(time.Duration(w.last.Load()))
 	}
-	res := r.result("watch", time.Since(start))
+	res := r.result(name, time.Since(start))
 	res.LastP50, res.LastP99 = last.quantile(.5), last.quantile(.99)
 	if after, err := cpuOf(o.PID); err == nil && o.PID != 0 {
 		res.CPUPerRequest = float64((after - cpu).Microseconds()) / float64(max(res.Requests, 1))
@@ -198,23 +206,24 @@ func Watch(ctx context.Context, o Options) (Result, error) {
 
 type watchRound struct {
 	api      *api
-	o        Options
+	path     string // what is watched, with its query
+	change   func(ctx context.Context, round int) error
+	watchers int
 	answered chan error
 	began    atomic.Int64 // of the write, in Unix nanoseconds; 0 before it
 	last     atomic.Int64 // the longest latency of the round, in nanoseconds
 }
 
 func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
-	path := "/v1/health/service/" + w.o.Service + "?passing"
-	h, err := w.api.do(ctx, "GET", path, nil)
+	h, err := w.api.do(ctx, "GET", w.path, nil)
 	if err != nil {
 		return err
 	}
 	w.began.Store(0)
 	w.last.Store(0)
-	for range w.o.Concurrency {
+	for range w.watchers {
 		go func() {
-			_, err := w.api.do(ctx, "GET", path+"&wait=60s&index="+h.Get("X-Consul-Index"), nil)
+			_, err := w.api.do(ctx, "GET", w.path+"&wait=60s&index="+h.Get("X-Consul-Index"), nil)
 			if began := w.began.Load(); err == nil && began > 0 {
 				took := time.Now().UnixNano() - began
 				r.add(time.Duration(took))
@@ -227,15 +236,15 @@ func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
 	}
 	// All must wait before the change; how many do is not to be seen from outside.
 	select {
-	case <-time.After(300*time.Millisecond + time.Duration(w.o.Concurrency)*200*time.Microsecond):
+	case <-time.After(300*time.Millisecond + time.Duration(w.watchers)*200*time.Microsecond):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	w.began.Store(time.Now().UnixNano())
-	if _, err := w.api.do(ctx, "PUT", "/v1/agent/service/register", registration(w.o.Service, w.o.Service+"-0", 9000+round)); err != nil {
+	if err := w.change(ctx, round); err != nil {
 		return err
 	}
-	for range w.o.Concurrency {
+	for range w.watchers {
 		if err := <-w.answered; err != nil {
 			return err
 		}
