@@ -17,9 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/server"
-	"github.com/skerryhq/skerry/test/inprocess"
 )
 
 var update = flag.Bool("update", false, "write doc/acl.md anew")
@@ -34,6 +32,7 @@ const (
 type client struct {
 	t    *testing.T
 	base string
+	dns  string
 	n    int
 }
 
@@ -235,15 +234,7 @@ func (a answer) seen() string {
 }
 
 func TestTable(t *testing.T) {
-	c := &client{t: t, base: "http://" + inprocess.StartWith(t, func(cfg *server.Config) {
-		cfg.Quorum.Embedded = true
-		cfg.ACL = server.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: root, MinTokenTTL: time.Millisecond}
-	})}
-	for deadline := time.Now().Add(30 * time.Second); c.ask(get, "/v1/acl/token/self", "", root).status != http.StatusOK; {
-		if time.Now().After(deadline) {
-			t.Fatal("the store did not come up")
-		}
-	}
+	c := start(t, func(*server.Config) {})
 	tokens := c.tokens()
 	var b bytes.Buffer
 	b.WriteString(heading)

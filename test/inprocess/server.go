@@ -18,10 +18,10 @@ const NodeID = "11111111-2222-3333-4444-555555555555"
 
 // Start runs a server that keeps nothing, with node n1 in datacenter dc1, until
 // the test ends. It returns the address of its HTTP API.
-func Start(t testing.TB) string { return StartWith(t, func(*server.Config) {}) }
+func Start(t testing.TB) string { return StartWith(t, func(*server.Config) {}).HTTP[0] }
 
-// StartWith is Start with a changed configuration.
-func StartWith(t testing.TB, change func(*server.Config)) string {
+// StartWith is Start with a changed configuration. It returns all addresses.
+func StartWith(t testing.TB, change func(*server.Config)) server.Addrs {
 	t.Helper()
 	stream := server.NewLogStream(slog.DiscardHandler)
 	log := slog.New(stream.Handler())
@@ -60,5 +60,5 @@ func StartWith(t testing.TB, change func(*server.Config)) string {
 			t.Error("the server did not end")
 		}
 	})
-	return s.Addrs.HTTP[0]
+	return s.Addrs
 }

@@ -1,0 +1,196 @@
+package acl
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/test/inprocess"
+)
+
+// start runs a server with access control and waits for its store.
+func start(t *testing.T, change func(*server.Config)) *client {
+	t.Helper()
+	at := inprocess.StartWith(t, func(cfg *server.Config) {
+		cfg.Quorum.Embedded = true
+		cfg.ACL = server.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: root, MinTokenTTL: time.Millisecond}
+		change(cfg)
+	})
+	c := &client{t: t, base: "http://" + at.HTTP[0]}
+	if len(at.DNS) > 0 {
+		c.dns = at.DNS[0]
+	}
+	for deadline := time.Now().Add(30 * time.Second); c.ask(get, "/v1/acl/token/self", "", root).status != http.StatusOK; {
+		if time.Now().After(deadline) {
+			t.Fatal("the store did not come up")
+		}
+	}
+	return c
+}
+
+// token makes a policy and a token with it.
+func (c *client) token(name, rs string) string {
+	c.t.Helper()
+	policy, _ := json.Marshal(map[string]string{"Name": name, "Rules": rs})
+	c.make(put, "/v1/acl/policy", string(policy), "")
+	return c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"`+name+`"}]}`, "SecretID")
+}
+
+// A request that is parked while it waits has its token still when it is
+// answered, and is refused when the token has gone meanwhile.
+func TestParkedRequestsKeepTheirToken(t *testing.T) {
+	c := start(t, func(cfg *server.Config) { cfg.Consul.ParkAfter = 10 * time.Millisecond })
+	reader := c.token("reader", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
+	gone := c.token("gone", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
+	accessor := c.asTokenOf(gone)
+	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
+	index := c.index("/v1/health/service/web", reader)
+	answers := make(chan answer)
+	for _, token := range []string{reader, gone} {
+		go func() { answers <- c.ask(get, "/v1/health/service/web?wait=20s&index="+index, "", token) }()
+	}
+	c.awaitParked(2)
+	c.ask(remove, "/v1/acl/token/"+accessor, "", root)
+	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":2}`, "")
+	statuses := map[int]string{}
+	for range 2 {
+		a := <-answers
+		statuses[a.status] = string(a.body)
+	}
+	if !strings.Contains(statuses[200], `"Port":2`) || statuses[403] != "ACL not found" {
+		t.Errorf("answered %v", statuses)
+	}
+}
+
+func (c *client) asTokenOf(secret string) string {
+	var v struct{ AccessorID string }
+	json.Unmarshal(c.ask(get, "/v1/acl/token/self", "", secret).body, &v)
+	return v.AccessorID
+}
+
+func (c *client) index(path, token string) string {
+	req, _ := http.NewRequestWithContext(c.t.Context(), get, c.base+path, nil)
+	req.Header.Set("X-Consul-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get("X-Consul-Index")
+}
+
+// awaitParked returns when that many requests wait.
+func (c *client) awaitParked(n int) {
+	c.t.Helper()
+	want := fmt.Sprintf("skerry_http_blocking_queries %d", n)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if strings.Contains(string(c.ask(get, "/v1/agent/metrics?format=prometheus", "", root).body), want) {
+			return
+		}
+	}
+	c.t.Fatalf("not %d requests wait:\n%s", n, c.ask(get, "/v1/agent/metrics?format=prometheus", "", root).body)
+}
+
+// DNS answers with its own token, and has nothing without.
+func TestDNSToken(t *testing.T) {
+	secret := "bbbbbbbb-0000-4000-8000-00000000000b"
+	c := start(t, func(cfg *server.Config) {
+		cfg.DNS = []string{"127.0.0.1:0"}
+		cfg.DNSs.Domain, cfg.DNSs.Datacenter = "consul", "dc1"
+		cfg.ACL.Tokens = map[string]string{access.DNSToken: secret}
+	})
+	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"web","Port":80}}`, "")
+	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"db","Port":81}}`, "")
+	answers := func(name string) int {
+		m := new(dns.Msg)
+		m.SetQuestion(name, dns.TypeA)
+		r, err := dns.Exchange(m, c.dns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.Answer)
+	}
+	if answers("web.service.consul.") != 0 || answers("far.node.consul.") != 0 {
+		t.Error("DNS answers with a token that is not known")
+	}
+	c.make(put, "/v1/acl/policy", `{"Name":"dns","Rules":"service \"web\" { policy = \"read\" } node \"far\" { policy = \"read\" }"}`, "")
+	c.make(put, "/v1/acl/token", `{"SecretID":"`+secret+`","Policies":[{"Name":"dns"}]}`, "")
+	if answers("web.service.consul.") != 1 || answers("far.node.consul.") != 1 || answers("db.service.consul.") != 0 {
+		t.Error("DNS does not answer what its token allows, and that only")
+	}
+}
+
+// A dry run refuses nothing; the audit log has who did what, and no secret.
+func TestDryRunAndAudit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.json")
+	c := start(t, func(cfg *server.Config) {
+		cfg.ACL.DryRun = true
+		cfg.ACL.Audit = access.AuditConfig{Path: file}
+	})
+	if a := c.ask(put, "/v1/kv/secret/a?token=not-a-token", "1", ""); a.status != http.StatusOK {
+		t.Errorf("a dry run refuses: %d %s", a.status, a.body)
+	}
+	if a := c.ask(get, "/v1/catalog/nodes", "", ""); !strings.Contains(string(a.body), `"n1"`) || a.filtered {
+		t.Errorf("a dry run leaves out: %s", a.body)
+	}
+	c.make(put, "/v1/kv/b", "2", "")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acts []skerry.Act
+	for lines := bufio.NewScanner(strings.NewReader(string(data))); lines.Scan(); {
+		var act skerry.Act
+		if err := json.Unmarshal(lines.Bytes(), &act); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		if act.Path != "/v1/acl/token/self" { // of those who waited for the store
+			acts = append(acts, act)
+		}
+	}
+	if len(acts) != 2 || acts[0].Accessor != skerry.AnonymousAccessor || acts[0].Path != "/v1/kv/secret/a" || acts[0].Status != 200 || acts[0].From == "" ||
+		acts[1].Accessor != c.asTokenOf(root) {
+		t.Errorf("noted %+v", acts)
+	}
+	if strings.Contains(string(data), root) || strings.Contains(string(data), "not-a-token") {
+		t.Error("a secret is in the audit log")
+	}
+}
+
+// explain names the rule that leaves an instance out, and hides whose it is from
+// who may not operate the server.
+func TestExplain(t *testing.T) {
+	c := start(t, func(*server.Config) {})
+	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
+	blind := c.token("blind", `service "web" { policy = "deny" }`)
+	operator := c.token("operator", `service "web" { policy = "deny" } operator = "read"`)
+	for _, tc := range []struct{ token, rule, node string }{
+		{"", "no rule names it: the default is deny", ""},
+		{blind, `policy "blind": service "web" { policy = "deny" }`, ""},
+		{operator, `policy "operator": service "web" { policy = "deny" }`, "n1"},
+	} {
+		var v struct {
+			Kept    []any
+			Dropped []struct{ Node, Stage, Reason string }
+		}
+		body := c.ask(get, "/v1/skerry/explain/web", "", tc.token).body
+		if err := json.Unmarshal(body, &v); err != nil || len(v.Kept) != 0 || len(v.Dropped) != 1 {
+			t.Fatalf("%v: %s", err, body)
+		}
+		if d := v.Dropped[0]; d.Stage != "acl" || d.Reason != tc.rule || d.Node != tc.node {
+			t.Errorf("explained as %+v, want %+v", d, tc)
+		}
+	}
+}
