@@ -152,6 +152,52 @@ func TestToolsOutliveTheAgent(t *testing.T) {
 	}
 }
 
+// A program that falls silent stays in the file, although the registry has lost it;
+// one that is withdrawn leaves it at once.
+func TestTemplateGuard(t *testing.T) {
+	a := start(t, nil)
+	dir := t.TempDir()
+	source, dest := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.WriteFile(source, []byte(`{{ range service "job" }}{{ .ID }} {{ end }}.`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	holds := func(file, part string) func() error {
+		return func() error {
+			if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), part) {
+				return fmt.Errorf("%q, %v; want %q in it", data, err, part)
+			}
+			return nil
+		}
+	}
+	owner := func(ttl string) {
+		a.ok("PUT", "/v1/skerry/owner/job-1", `{"Address": "10.0.0.7", "TTL": "`+ttl+`", "Services": [{"Name": "job", "Port": 9000}]}`)
+	}
+	owner("1s")
+	a.tool(log, "template", "-template", source+":"+dest, "-wait", "0s")
+	await(t, "the first file", holds(dest, "job ."))
+	await(t, "the hold", holds(log.Name(), "too short to be true"))
+	if cause := a.ok("GET", "/v1/health/service/job", "").header.Get("X-Skerry-Empty-Cause"); cause != "expired" {
+		t.Errorf("the list is empty because %q, want expired", cause)
+	}
+	if err := holds(dest, "job .")(); err != nil {
+		t.Error(err)
+	}
+	owner("1h")
+	await(t, "the return", holds(log.Name(), "rendered again"))
+	a.ok("DELETE", "/v1/skerry/owner/job-1", "")
+	await(t, "the withdrawal", func() error {
+		if data, err := os.ReadFile(dest); string(data) != "." {
+			return fmt.Errorf("%q, %v", data, err)
+		}
+		return nil
+	})
+}
+
 func exitCodeOf(err error) int {
 	if exit, ok := err.(*exec.ExitError); ok {
 		return exit.ExitCode()
