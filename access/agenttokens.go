@@ -67,11 +67,18 @@ func NewAgentTokens(configured map[string]string, path string) (*AgentTokens, er
 	if err := json.Unmarshal(b, &a.set); err != nil {
 		return nil, skerry.Errorf(skerry.Invalid, "%s: not a list of tokens: %w; remove the file to start with those of the configuration", path, err)
 	}
+	a.Configure(configured)
+	return a, nil
+}
+
+// Configure takes the tokens of a new configuration. Those set over the API stay.
+func (a *AgentTokens) Configure(configured map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	secrets := map[string]string{}
 	maps.Copy(secrets, configured)
 	maps.Copy(secrets, a.set)
 	a.put(secrets)
-	return a, nil
 }
 
 // Set changes one token. An error of kind NotFound says that there is no such kind.

@@ -343,6 +343,10 @@ func TestAgentTokens(t *testing.T) {
 	if again.Secret(AgentToken) != "x" || again.Secret(DefaultToken) != "" || again.DNSSecret() != "" || again.Secret(RecoveryToken) != "towel" {
 		t.Error("the tokens did not come back")
 	}
+	again.Configure(map[string]string{DNSToken: "d", AgentToken: "y"})
+	if again.DNSSecret() != "d" || again.Secret(AgentToken) != "x" || again.Secret(RecoveryToken) != "" {
+		t.Error("a new configuration has another effect")
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v: others may read %s", err, path)
 	}

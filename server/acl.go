@@ -115,6 +115,14 @@ func (c *control) seen(catalog skerry.Catalog) skerry.Catalog {
 	return access.NewCatalog(catalog, access.For(c.gate, c.tokens.DNSSecret))
 }
 
+// reload takes the agent's tokens of a new configuration; the rest of access
+// control is fixed at the start.
+func (c *control) reload(next ACL) {
+	if c != nil {
+		c.tokens.Configure(next.Tokens)
+	}
+}
+
 func (c *control) run(ctx context.Context) {
 	if c != nil {
 		c.store.Run(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -79,6 +80,7 @@ func (s *Server) Reload() error {
 	if err := s.agent.Configure(next.Services, next.NodeChecks); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	s.control.reload(next.ACL)
 	s.tongue.set(t)
 	s.shown.set(next.Shown)
 	d := next.DNSs
@@ -108,7 +110,9 @@ func (b *handlerBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.tongue.Load().ServeHTTP(w, r)
 		return
 	}
-	switch {
+	profile := b.debug && strings.HasPrefix(path, "/debug/pprof/")
+	switch t := b.tongue.Load(); {
+	case path == "/metrics" && !t.Admits(w, r, skerry.ResourceAgent), profile && !t.Admits(w, r, skerry.ResourceOperator):
 	case path == "/metrics":
 		b.metrics.ServeHTTP(w, r)
 	case b.debug && path == "/debug/pprof/cmdline":
@@ -119,7 +123,7 @@ func (b *handlerBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pprof.Symbol(w, r)
 	case b.debug && path == "/debug/pprof/trace":
 		pprof.Trace(w, r)
-	case b.debug && strings.HasPrefix(path, "/debug/pprof/"):
+	case profile:
 		pprof.Index(w, r)
 	default:
 		b.tongue.Load().ServeHTTP(w, r)
@@ -138,5 +142,8 @@ func (s *Server) registerMetrics() {
 	gauge("skerry_catalog_services", "Service names in the catalog.", func() float64 { return float64(len(s.table.Services())) })
 	gauge("skerry_catalog_nodes", "Nodes in the catalog.", func() float64 { return float64(len(s.table.Nodes())) })
 	gauge("skerry_catalog_guarded_owners", "Silent owners that the guard holds.", func() float64 { return float64(s.table.Held()) })
+	if s.control != nil && s.control.dryRun != nil {
+		gauge("skerry_acl_would_refuse_total", "Decisions that would have been refusals without acl.dry_run.", func() float64 { return float64(s.control.dryRun.Refused()) })
+	}
 	gauge("skerry_agent_services", "Instances registered at this node's agent.", func() float64 { return float64(len(s.agent.Instances())) })
 }

@@ -132,6 +132,23 @@ func TestDNSToken(t *testing.T) {
 	}
 }
 
+// What stands beside the API is not open either.
+func TestMetricsAndProfiles(t *testing.T) {
+	c := start(t, func(cfg *server.Config) { cfg.Consul.EnableDebug = true })
+	agent, operator := c.token("agent", `agent "n1" { policy = "read" }`), c.token("operator", `operator = "read"`)
+	for _, tc := range []struct {
+		path, token string
+		status      int
+	}{
+		{"/metrics", "", 403}, {"/metrics", operator, 403}, {"/metrics", agent, 200}, {"/metrics?token=none", "", 403},
+		{"/debug/pprof/heap", "", 403}, {"/debug/pprof/cmdline", agent, 403}, {"/debug/pprof/cmdline", operator, 200},
+	} {
+		if a := c.ask(get, tc.path, "", tc.token); a.status != tc.status {
+			t.Errorf("%s: %d %s, want %d", tc.path, a.status, a.body, tc.status)
+		}
+	}
+}
+
 // A dry run refuses nothing; the audit log has who did what, and no secret.
 func TestDryRunAndAudit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.json")

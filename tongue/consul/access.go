@@ -134,6 +134,29 @@ func (q *request) needed() error {
 	return q.must(n.resource, name, a)
 }
 
+// Admits reports whether a request to something beside this front-end has a token
+// with read access to the agent (resource "agent") or the operator's things; else
+// it answers the request itself.
+func (t *Tongue) Admits(w http.ResponseWriter, r *http.Request, of skerry.Resource) bool {
+	q := request{t: t, w: w, r: r, route: &route{path: r.URL.Path}}
+	name := ""
+	if of == skerry.ResourceAgent {
+		name = t.cfg.NodeName
+	}
+	err := q.p.read(r)
+	if err == nil {
+		err = q.identify()
+	}
+	if err == nil {
+		err = q.must(of, name, skerry.AccessRead)
+	}
+	if err != nil {
+		t.common(w.Header())
+		q.fail(err)
+	}
+	return err == nil
+}
+
 // may reports whether the asker may do so.
 func (q *request) may(r skerry.Resource, name string, a skerry.Access) bool {
 	return q.who == nil || q.who.Allows(r, name, a)
