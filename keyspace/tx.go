@@ -46,6 +46,11 @@ type Engine interface {
 // Update is [skerry.KV]'s Update for a table that follows an engine.
 func (t *Table) Update(ctx context.Context, e Engine, change func(skerry.Tx) error) (uint64, error) {
 	var turn *sync.Mutex
+	defer func() {
+		if turn != nil {
+			turn.Unlock()
+		}
+	}()
 	synced := false
 	for {
 		x := &tx{base: t.snapshot()}
@@ -65,17 +70,19 @@ func (t *Table) Update(ctx context.Context, e Engine, change func(skerry.Tx) err
 			}
 			continue
 		}
-		if turn == nil && len(x.writes) > 0 {
+		if len(x.writes) > 0 {
 			// Those who change the same key on this server take turns, since they
-			// would only make each other try again.
-			turn = &t.turns[hash(x.writes[0].key)%uint32(len(t.turns))]
-			waited := !turn.TryLock()
-			if waited {
-				turn.Lock()
-			}
-			defer turn.Unlock()
-			if waited {
-				continue
+			// would only make each other try again. Who finds after its wait that it
+			// changes another one lets the next go on.
+			if own := &t.turns[hash(x.writes[0].key)%uint32(len(t.turns))]; own != turn {
+				if turn != nil {
+					turn.Unlock()
+				}
+				turn = own
+				if !turn.TryLock() {
+					turn.Lock()
+					continue
+				}
 			}
 		}
 		index, conflict, err := e.Commit(ctx, x.commit())
