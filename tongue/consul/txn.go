@@ -260,6 +260,7 @@ func jsonResults(results []skerry.TxnResult, refused []skerry.TxnError) []txnRes
 			out = append(out, txnResult{Service: &s})
 		case r.Check != nil:
 			c := checkJSON(r.NodeName, r.Check)
+			c.ServiceTags = r.Check.ServiceTags
 			out = append(out, txnResult{Check: &c})
 		}
 	}
