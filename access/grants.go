@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
@@ -136,5 +135,3 @@ func linked(g getter, links []skerry.Link, name func(getter, string) (string, bo
 	}
 	return out
 }
-
-func quoted(s string) string { return strconv.Quote(s) }

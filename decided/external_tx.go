@@ -17,7 +17,7 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 		return nil, fmt.Errorf("unknown node operation: %s", op.Action)
 	}
 	if name == "" {
-		return nil, fmt.Errorf("Must provide node")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide node")
 	}
 	was := tx.Get(extNode + key)
 	switch op.Action {
@@ -36,7 +36,7 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 		return nil, fmt.Errorf("failed to set node %q, index is stale", name)
 	}
 	if op.Node.Address == "" {
-		return nil, fmt.Errorf("Must provide address if SkipNodeUpdate is not set")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide address if SkipNodeUpdate is not set")
 	}
 	return x.putNode(tx, op.Node, false)
 }
@@ -48,7 +48,7 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 		return nil, fmt.Errorf("unknown service operation: %s", op.Action)
 	}
 	if op.Node == "" {
-		return nil, fmt.Errorf("Must provide node")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide node")
 	}
 	was := tx.Get(extService + node + "/" + i.ID)
 	if op.Action == skerry.CatalogGet {
@@ -61,7 +61,7 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 	case i.ID == "":
 		return nil, fmt.Errorf("service name (Service.Service) is required; both Service ID (Service.ID) and Service Name cannot be empty")
 	case i.Service == "":
-		return nil, fmt.Errorf("Must provide service name (Service.Service) when service ID is provided")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide service name (Service.Service) when service ID is provided")
 	}
 	switch op.Action {
 	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:
@@ -90,7 +90,7 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 		return nil, fmt.Errorf("unknown check operation: %s", op.Action)
 	}
 	if op.Node == "" {
-		return nil, fmt.Errorf("Must provide node")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide node")
 	}
 	was := tx.Get(extCheck + node + "/" + c.ID)
 	switch op.Action {
@@ -110,14 +110,14 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 		}
 	}
 	if c.ID == "" {
-		return nil, fmt.Errorf("Must provide a check ID or a check name")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide a check ID or a check name")
 	}
 	if err := x.needNode(tx, op.Node); err != nil {
 		return nil, err
 	}
 	now := *c
 	if !x.nameService(tx, op.Node, &now) {
-		return nil, fmt.Errorf("Missing service registration")
+		return nil, skerry.Errorf(skerry.Invalid, "Missing service registration")
 	}
 	stamp, err := putCheck(tx, node, &now)
 	now.Stamp = stamp
@@ -131,7 +131,7 @@ func (x *Externals) needNode(tx skerry.Tx, name string) error {
 		return nil
 	}
 	if x.Catalog.Node(name) == nil {
-		return fmt.Errorf("Missing node registration")
+		return skerry.Errorf(skerry.Invalid, "Missing node registration")
 	}
 	_, err := x.putNode(tx, &skerry.Node{Name: name}, true)
 	return err

@@ -121,15 +121,15 @@ func validate(query *skerry.PreparedQuery) error {
 	s := &query.Service
 	switch {
 	case query.Name == "" && query.Template.Type == "" && query.Session == "":
-		return fmt.Errorf("Must be bound to a session")
+		return skerry.Errorf(skerry.Invalid, "Must be bound to a session")
 	case query.Token == redacted:
-		return fmt.Errorf("Bad Token '%s': give the token itself, or leave it out", redacted)
+		return skerry.Errorf(skerry.Invalid, "Bad Token '%s': give the token itself, or leave it out", redacted)
 	case s.Service == "":
-		return fmt.Errorf("Must provide a Service name to query")
+		return skerry.Errorf(skerry.Invalid, "Must provide a Service name to query")
 	case s.Failover.NearestN < 0:
-		return fmt.Errorf("Bad NearestN '%d', must be >= 0", s.Failover.NearestN)
+		return skerry.Errorf(skerry.Invalid, "Bad NearestN '%d', must be >= 0", s.Failover.NearestN)
 	case len(s.Failover.Targets) > 0 && (s.Failover.NearestN > 0 || len(s.Failover.Datacenters) > 0):
-		return fmt.Errorf("Targets cannot be populated with NearestN or Datacenters")
+		return skerry.Errorf(skerry.Invalid, "Targets cannot be populated with NearestN or Datacenters")
 	}
 	_, err := queryTTL(query.TTL)
 	return err
@@ -141,7 +141,7 @@ func queryTTL(text string) (time.Duration, error) {
 	}
 	ttl, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("Bad DNS TTL '%s': %w", text, err)
+		return 0, skerry.Errorf(skerry.Invalid, "Bad DNS TTL '%s': %w", text, err)
 	}
 	if ttl < 0 {
 		return 0, fmt.Errorf("DNS TTL '%d', must be >=0", ttl)
@@ -170,11 +170,11 @@ func compile(query *skerry.PreparedQuery) (*compiledQuery, error) {
 		return c, nil
 	case skerry.TemplatePrefix:
 	default:
-		return nil, fmt.Errorf("Bad Template.Type '%s'", query.Template.Type)
+		return nil, skerry.Errorf(skerry.Invalid, "Bad Template.Type '%s'", query.Template.Type)
 	}
 	if query.Template.Regexp != "" {
 		if c.regexp, err = regexp.Compile(query.Template.Regexp); err != nil {
-			return nil, fmt.Errorf("Bad Regexp: %w", err)
+			return nil, skerry.Errorf(skerry.Invalid, "Bad Regexp: %w", err)
 		}
 	}
 	c.texts = map[string]text{}
@@ -303,7 +303,7 @@ func parseText(s string) (text, error) {
 		}
 		inner, rest, ok := strings.Cut(s[at+2:], "}")
 		if !ok {
-			return nil, fmt.Errorf("Bad format '%s': the '${' at %d is not closed by '}'", s, at)
+			return nil, skerry.Errorf(skerry.Invalid, "Bad format '%s': the '${' at %d is not closed by '}'", s, at)
 		}
 		of, err := parsePart(strings.TrimSpace(inner))
 		if err != nil {
@@ -329,7 +329,7 @@ func parsePart(s string) (func(*asked) string, error) {
 	number, closed := strings.CutSuffix(number, ")")
 	n, err := strconv.Atoi(strings.TrimSpace(number))
 	if !isCall || !closed || err != nil || n < 0 {
-		return nil, fmt.Errorf("Bad format '${%s}': use name.full, name.prefix, name.suffix or match(N)", s)
+		return nil, skerry.Errorf(skerry.Invalid, "Bad format '${%s}': use name.full, name.prefix, name.suffix or match(N)", s)
 	}
 	return func(a *asked) string {
 		if n < len(a.groups) {

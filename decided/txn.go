@@ -163,7 +163,7 @@ func runKey(tx skerry.Tx, op *skerry.KeyOp) ([]skerry.TxnResult, error) {
 		}
 	}
 	if op.Key == "" && op.Action != skerry.KeyDeleteAll {
-		return nil, errors.New("Must provide key")
+		return nil, skerry.Errorf(skerry.Invalid, "Must provide key")
 	}
 	now, done, err := writeKey(tx, op)
 	if err != nil {

@@ -95,6 +95,8 @@ type Server struct {
 	decider *decided.Decider
 	control *control // nil: access is not controlled
 	queries *decided.Queries
+	events  *decided.Events
+	coords  *decided.Coordinates
 	records *decided.Externals
 	index   *indexKeeper
 	dns     *dns.Server
@@ -257,15 +259,16 @@ func aliasLookup(c skerry.Catalog, own string) func(node, service string) ([]*sk
 
 // frontEnds makes the tongues. They do not listen yet.
 func (s *Server) frontEnds() error {
-	coords := newCoordinates()
-	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: coords.From, Log: s.log}
+	s.events = decided.NewEvents(s.kv, s.agent, s.log)
+	s.coords = decided.NewCoordinates(s.kv, s.table, s.log)
+	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: s.coords.From, Log: s.log}
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.records,
 		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
 		Snapshots: snapshots{s.decided, archive.Meta{
 			Software: "skerry " + s.cfg.Consul.Version, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName,
 		}},
-		Guard: s.table, Events: newEvents(s.agent), Coords: coords, Process: (*process)(s),
+		Guard: s.table, Events: s.events, Coords: s.coords, Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}
 	if c := s.control; c != nil {
@@ -284,7 +287,7 @@ func (s *Server) frontEnds() error {
 	d.Registerer, d.Queries = s.metrics, s.queries
 	seen := s.control.seen(s.table)
 	if s.control != nil {
-		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: coords.From, Log: s.log}
+		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log}
 	}
 	s.dns = dns.New(seen, d)
 	return nil
@@ -387,6 +390,8 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.tick(inner); return nil })
 	g.Go(func() error { s.decider.Run(inner); return nil })
 	g.Go(func() error { s.records.Run(inner); return nil })
+	g.Go(func() error { s.events.Run(inner); return nil })
+	g.Go(func() error { s.coords.Run(inner); return nil })
 	g.Go(func() error { s.outside.move(inner, s.records.Adopt); return nil })
 	g.Go(func() error { s.control.run(inner); return nil })
 	g.Go(func() error { thrift(inner); return nil })

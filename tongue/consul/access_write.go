@@ -32,6 +32,9 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 		}
 	}
 	for _, c := range r.Checks {
+		if err := q.mustStoredCheck(v, r.Node.Name, c.ID); err != nil {
+			return err
+		}
 		if r.Instance != nil && c.ServiceID == r.Instance.ID {
 			continue
 		}
@@ -67,6 +70,20 @@ func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
 	return q.must(skerry.ResourceNode, node, skerry.AccessWrite)
 }
 
+// mustStoredCheck is mustCheck for the check that has this ID now, if there is
+// one: what a write says of its service does not make it that service's.
+func (q *request) mustStoredCheck(v *skerry.NodeView, node, id string) error {
+	if v == nil {
+		return nil
+	}
+	for _, c := range v.Checks {
+		if c.ID == id {
+			return q.mustCheck(v, node, c.ServiceID)
+		}
+	}
+	return nil
+}
+
 // mustDeregister: who may write the node may remove everything on it, others
 // what they may write.
 func (q *request) mustDeregister(b *deregisterBody) error {
@@ -79,12 +96,8 @@ func (q *request) mustDeregister(b *deregisterBody) error {
 		if i := instanceOf(v, b.ServiceID); i != nil {
 			return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 		}
-	case b.CheckID != "" && v != nil:
-		for _, c := range v.Checks {
-			if c.ID == b.CheckID {
-				return q.mustCheck(v, b.Node, c.ServiceID)
-			}
-		}
+	case b.CheckID != "" && v != nil && slices.ContainsFunc(v.Checks, func(c *skerry.Check) bool { return c.ID == b.CheckID }):
+		return q.mustStoredCheck(v, b.Node, b.CheckID)
 	}
 	return q.must(skerry.ResourceNode, b.Node, skerry.AccessWrite)
 }
@@ -159,7 +172,13 @@ func (q *request) mustOp(op *skerry.TxnOp) error {
 			return q.must(skerry.ResourceService, name, skerry.AccessWrite)
 		}
 	case op.Check != nil && op.Check.Action != skerry.CatalogGet:
-		return q.mustCheck(q.t.b.Catalog.Node(op.Check.Node), op.Check.Node, op.Check.Check.ServiceID)
+		v := q.t.b.Catalog.Node(op.Check.Node)
+		if err := q.mustStoredCheck(v, op.Check.Node, op.Check.Check.ID); err != nil {
+			return err
+		}
+		if op.Check.Action == skerry.CatalogSet || op.Check.Action == skerry.CatalogCAS {
+			return q.mustCheck(v, op.Check.Node, op.Check.Check.ServiceID)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"regexp"
@@ -9,25 +10,13 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Event is a user event.
-type Event struct {
-	ID            string
-	Name          string
-	Payload       []byte
-	NodeFilter    string
-	ServiceFilter string
-	TagFilter     string
-	Version       int
-	LTime         uint64
-}
-
 // Events keeps the latest user events of this node.
 type Events interface {
 	// Fire spreads an event. It fills in ID, Version and LTime.
-	Fire(e Event) Event
+	Fire(ctx context.Context, e skerry.Event) skerry.Event
 	// List returns the kept events that reached this node, oldest first, an index
 	// made from the last one's ID (0 without any), and a channel that is closed at the next.
-	List(name string) (events []Event, index uint64, changed <-chan struct{})
+	List(name string) (events []skerry.Event, index uint64, changed <-chan struct{})
 }
 
 const maxPayload = 300 // bytes, as in Consul: larger ones would not fit its gossip
@@ -36,7 +25,7 @@ func (q *request) eventFire() error {
 	if q.rest == "" {
 		return badRequest("Missing name")
 	}
-	e := Event{Name: q.rest, NodeFilter: q.p.get("node"), ServiceFilter: q.p.get("service"), TagFilter: q.p.get("tag")}
+	e := skerry.Event{Name: q.rest, NodeFilter: q.p.get("node"), ServiceFilter: q.p.get("service"), TagFilter: q.p.get("tag")}
 	if !q.may(skerry.ResourceEvent, e.Name, skerry.AccessWrite) {
 		return &statusError{403, "Permission denied"}
 	}
@@ -56,10 +45,10 @@ func (q *request) eventFire() error {
 	if len(payload) > maxPayload {
 		return &statusError{413, fmt.Sprintf("Event payload too large, received %d bytes, max size: %d bytes. User events should be kept small for efficient gossip propagation.", len(payload), maxPayload)}
 	}
-	return q.json(jsonEvent(q.t.b.Events.Fire(e), false))
+	return q.json(jsonEvent(q.t.b.Events.Fire(q.r.Context(), e), false))
 }
 
-func checkEventFilters(e *Event) error {
+func checkEventFilters(e *skerry.Event) error {
 	if e.TagFilter != "" && e.ServiceFilter == "" {
 		return serverError("Cannot provide tag filter without service filter")
 	}
@@ -84,7 +73,7 @@ type eventJSON struct {
 	LTime         uint64
 }
 
-func jsonEvent(e Event, received bool) eventJSON {
+func jsonEvent(e skerry.Event, received bool) eventJSON {
 	out := eventJSON(e)
 	if !received {
 		out.LTime = 0 // known once it has spread
@@ -97,7 +86,7 @@ func (q *request) eventList() error {
 		return err
 	}
 	name := q.p.get("name")
-	var events []Event
+	var events []skerry.Event
 	var index uint64
 	err := q.await(func() (bool, <-chan struct{}) {
 		var changed <-chan struct{}
@@ -108,7 +97,7 @@ func (q *request) eventList() error {
 	if err != nil {
 		return err
 	}
-	events = visible(q, events, func(e Event) bool { return q.may(skerry.ResourceEvent, e.Name, skerry.AccessRead) })
+	events = visible(q, events, func(e skerry.Event) bool { return q.may(skerry.ResourceEvent, e.Name, skerry.AccessRead) })
 	out := make([]eventJSON, len(events))
 	for i, e := range events {
 		out[i] = jsonEvent(e, true)
