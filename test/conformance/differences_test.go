@@ -16,9 +16,6 @@ var update = flag.Bool("update", false, "write doc/differences.md anew")
 const (
 	knownFile = "known-differences.json"
 	document  = "../../doc/differences.md"
-
-	wanted = "wanted"
-	later  = "next issue: KV, sessions, txn, queries, snapshot"
 )
 
 // difference is a step of a scenario that Skerry answers in another way.
@@ -26,8 +23,7 @@ type difference struct {
 	Scenario string
 	Step     int
 	Request  string
-	Class    string   // wanted or later
-	Places   []string // of the answer, that may differ; only of those that are wanted
+	Places   []string // of the answer, that may differ
 	Reason   string
 }
 
@@ -53,14 +49,11 @@ func TestKnownDifferencesAreComplete(t *testing.T) {
 	}
 	seen := map[step]bool{}
 	for _, d := range readKnown(t) {
-		if d.Class != wanted && d.Class != later {
-			t.Errorf("%s step %d: class %q, want %q or %q", d.Scenario, d.Step, d.Class, wanted, later)
-		}
 		if d.Reason == "" || d.Request == "" {
 			t.Errorf("%s step %d lacks its request or reason", d.Scenario, d.Step)
 		}
-		if (d.Class == wanted) != (len(d.Places) > 0) {
-			t.Errorf("%s step %d: places belong to what is wanted, and only there", d.Scenario, d.Step)
+		if len(d.Places) == 0 {
+			t.Errorf("%s step %d does not say where it may differ", d.Scenario, d.Step)
 		}
 		if s := (step{d.Scenario, d.Step}); seen[s] {
 			t.Errorf("%s step %d is there twice", d.Scenario, d.Step)
@@ -98,24 +91,12 @@ func render(known []difference) []byte {
 Skerry is held against recorded answers of Consul 1.22 (test/conformance/transcripts). These steps of the recordings
 differ; a test fails on any other difference, and on one that is listed here and is none any more.
 
-## On purpose
-
 `)
-	section(&b, known, wanted)
-	b.WriteString("## Not offered yet\n\nThese parts come with the next version; until then their endpoints answer 501 and say so.\n\n")
-	section(&b, known, later)
-	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
-}
-
-// section writes a row for each reason and scenario, in the order of the list.
-func section(b *bytes.Buffer, known []difference, class string) {
+	// A row for each reason and scenario, in the order of the list.
 	type row struct{ reason, scenario string }
 	var order []row
 	steps, requests := map[row][]string{}, map[row]string{}
 	for _, d := range known {
-		if d.Class != class {
-			continue
-		}
 		r := row{d.Reason, d.Scenario}
 		if steps[r] == nil {
 			order = append(order, r)
@@ -125,7 +106,7 @@ func section(b *bytes.Buffer, known []difference, class string) {
 	}
 	b.WriteString("| scenario | steps | the first of them | reason |\n|---|---|---|---|\n")
 	for _, r := range order {
-		fmt.Fprintf(b, "| %s | %s | `%s` | %s |\n", r.scenario, strings.Join(steps[r], ", "), strings.ReplaceAll(requests[r], "|", `\|`), r.reason)
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", r.scenario, strings.Join(steps[r], ", "), strings.ReplaceAll(requests[r], "|", `\|`), r.reason)
 	}
-	b.WriteString("\n")
+	return b.Bytes()
 }
