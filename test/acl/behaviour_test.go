@@ -132,6 +132,44 @@ func TestDNSToken(t *testing.T) {
 	}
 }
 
+// A write that says that a check is of its own service does not reach a check of
+// another, nor an instance that has the ID of another service.
+func TestOthersThingsAreOutOfReach(t *testing.T) {
+	c := start(t, func(*server.Config) {})
+	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"web","Port":80},"Check":{"CheckID":"c","Name":"c","Status":"passing","ServiceID":"web"}}`, "")
+	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"mine","Port":81},"Check":{"CheckID":"m","Name":"m","Status":"passing","ServiceID":"mine"}}`, "")
+	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":80,"Check":{"CheckID":"beat","TTL":"1h"}}`, "")
+	c.make(put, "/v1/agent/service/register", `{"Name":"mine","Port":81}`, "")
+	mine := c.token("mine", `service "mine" { policy = "write" } node_prefix "" { policy = "read" }`)
+	for _, tc := range []struct {
+		path, body string
+		status     int
+	}{
+		{"/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"mine","Port":81},"Check":{"CheckID":"c","Name":"c","Status":"critical","ServiceID":"mine"}}`, 403},
+		{"/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"ID":"web","Service":"mine","Port":81}}`, 403},
+		{"/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Check":{"CheckID":"n","Name":"n","Status":"critical"}}`, 403},
+		{"/v1/catalog/register", `{"Node":"far","Address":"10.9.9.9","Service":{"Service":"mine","Port":81}}`, 403},
+		{"/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"mine","Port":82},"Check":{"CheckID":"m","Name":"m","Status":"passing","ServiceID":"mine"}}`, 200},
+		{"/v1/catalog/deregister", `{"Node":"far","CheckID":"c"}`, 403},
+		{"/v1/catalog/deregister", `{"Node":"far","ServiceID":"web"}`, 403},
+		{"/v1/catalog/deregister", `{"Node":"far"}`, 403},
+		{"/v1/txn", `[{"Check":{"Verb":"delete","Check":{"Node":"far","CheckID":"c","ServiceID":"mine"}}}]`, 409},
+		{"/v1/txn", `[{"Check":{"Verb":"set","Check":{"Node":"far","CheckID":"c","Name":"c","ServiceID":"mine","Status":"critical"}}}]`, 409},
+		{"/v1/txn", `[{"Service":{"Verb":"set","Node":"far","Service":{"ID":"web","Service":"mine"}}}]`, 409},
+		{"/v1/txn", `[{"Service":{"Verb":"delete","Node":"far","Service":{"ID":"web"}}}]`, 409},
+		{"/v1/txn", `[{"Check":{"Verb":"set","Check":{"Node":"far","CheckID":"m","Name":"m","ServiceID":"mine","Status":"warning"}}}]`, 200},
+		{"/v1/agent/service/register", `{"ID":"web","Name":"mine"}`, 403},
+		{"/v1/agent/check/register", `{"ID":"beat","Name":"beat","TTL":"1h","ServiceID":"mine"}`, 403},
+		{"/v1/agent/check/fail/beat", "", 403},
+		{"/v1/agent/service/register", `{"Name":"mine","Checks":[{"CheckID":"beat","TTL":"1h"}]}`, 403},
+		{"/v1/catalog/deregister", `{"Node":"far","ServiceID":"mine"}`, 200},
+	} {
+		if a := c.ask(put, tc.path, tc.body, mine); a.status != tc.status {
+			t.Errorf("%s %s: %d %s, want %d", tc.path, tc.body, a.status, a.body, tc.status)
+		}
+	}
+}
+
 // What stands beside the API is not open either.
 func TestMetricsAndProfiles(t *testing.T) {
 	c := start(t, func(cfg *server.Config) { cfg.Consul.EnableDebug = true })

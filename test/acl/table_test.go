@@ -42,9 +42,6 @@ type answer struct {
 	filtered bool
 }
 
-// patience bounds streams that would not end by themselves.
-const patience = 2 * time.Second
-
 func (c *client) ask(method, path, body, token string) answer {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
