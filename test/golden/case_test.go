@@ -14,7 +14,7 @@ import (
 // step is one request of a file, with the answer that is wanted. In the file:
 //
 //	=== what this shows
-//	! options of the comparison, such as "body keys"
+//	! options, such as "body keys", or "id NAME": {{NAME}} is the answer's ID from here on
 //	> PUT /v1/path
 //	> Header: value
 //	the request's body
@@ -107,9 +107,22 @@ func (f file) write() string {
 
 func (s *step) has(option string) bool { return slices.Contains(s.options, option) }
 
-// expand replaces {{repeat N x}} and {{index}}, the last X-Consul-Index.
-func expand(text, index string) string {
-	text = strings.ReplaceAll(text, "{{index}}", index)
+// named is the name that the answer's ID is kept under, by the option "id NAME".
+func (s *step) named() string {
+	for _, o := range s.options {
+		if name, ok := strings.CutPrefix(o, "id "); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// expand replaces {{repeat N x}}, {{index}}, the last X-Consul-Index, and {{NAME}}
+// for what earlier answers gave.
+func expand(text string, known map[string]string) string {
+	for name, value := range known {
+		text = strings.ReplaceAll(text, "{{"+name+"}}", value)
+	}
 	return repeat.ReplaceAllStringFunc(text, func(m string) string {
 		parts := repeat.FindStringSubmatch(m)
 		n, _ := strconv.Atoi(parts[1])
@@ -184,6 +197,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z| ?[+-]\d\d:?\d\d)?(?: UTC)?`), "<time>"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "<uuid>"},
 	{regexp.MustCompile(`(\b[0-9a-f]{2}:){19}[0-9a-f]{2}\b`), "<fingerprint>"},
+	{regexp.MustCompile(`(modify index )\d+`), "$1<index>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}\b`), "127.0.0.1:<port>"},
 }
 

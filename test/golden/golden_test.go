@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"io"
 	"net/http"
@@ -38,13 +39,10 @@ func TestGolden(t *testing.T) {
 }
 
 func run(t *testing.T, f *file, address string) {
-	index := ""
+	known := map[string]string{"index": ""}
 	for i := range f.steps {
 		s := &f.steps[i]
-		got, now := s.do(t, address, index)
-		if now != "" {
-			index = now
-		}
+		got := s.do(t, address, known)
 		if got != s.want && !*update {
 			t.Errorf("%s\n%s %s\ngot\n%s\n\nwant\n%s", s.title, s.method, s.path, got, s.want)
 		}
@@ -52,12 +50,14 @@ func run(t *testing.T, f *file, address string) {
 	}
 }
 
-func (s *step) do(t *testing.T, address, index string) (shown, newIndex string) {
+// do makes the request and returns the answer as a file has it. What later steps
+// may name is noted in known.
+func (s *step) do(t *testing.T, address string, known map[string]string) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	body := strings.NewReader(expand(s.body, index))
-	req, err := http.NewRequestWithContext(ctx, s.method, "http://"+address+expand(s.path, index), body)
+	body := strings.NewReader(expand(s.body, known))
+	req, err := http.NewRequestWithContext(ctx, s.method, "http://"+address+expand(s.path, known), body)
 	if err != nil {
 		t.Fatalf("%s: %v", s.title, err)
 	}
@@ -75,7 +75,17 @@ func (s *step) do(t *testing.T, address, index string) (shown, newIndex string) 
 	} else if data, err = io.ReadAll(resp.Body); err != nil {
 		t.Fatalf("%s: %v", s.title, err)
 	}
-	return show(s, resp.StatusCode, resp.Header, data), resp.Header.Get("X-Consul-Index")
+	if index := resp.Header.Get("X-Consul-Index"); index != "" {
+		known["index"] = index
+	}
+	if name := s.named(); name != "" {
+		var made struct{ ID string }
+		if err := json.Unmarshal(data, &made); err != nil || made.ID == "" {
+			t.Fatalf("%s: the answer has no ID: %s", s.title, data)
+		}
+		known[name] = made.ID
+	}
+	return show(s, resp.StatusCode, resp.Header, data)
 }
 
 // Every endpoint has a step for every method that it takes.
