@@ -172,6 +172,7 @@ func touches(c *keyspace.Commit, written, read map[string]bool) bool {
 func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
 	s := b.store
 	g := s.generation.Load()
+	s.metrics.batch.Observe(1)
 	r, err := s.client.Txn(ctx).If(append(compares(g, c), s.counts(g))...).Then(ops(g, c)...).Commit()
 	if err != nil {
 		return outcome{err: wrap(err)}
@@ -186,6 +187,7 @@ func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
 func (b *batcher) together(ctx context.Context, batch []*pending) {
 	s := b.store
 	g := s.generation.Load()
+	s.metrics.batch.Observe(float64(len(batch)))
 	all := make([]clientv3.Op, len(batch))
 	for i, p := range batch {
 		all[i] = clientv3.OpTxn(compares(g, p.commit), ops(g, p.commit), nil)

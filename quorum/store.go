@@ -42,6 +42,7 @@ type Store struct {
 	generation atomic.Pointer[generation]
 	batch      *batcher
 	syncs      *rounds
+	metrics    *metrics
 	asked      atomic.Int64 // when progress was asked for last, unix nanoseconds
 
 	cancel context.CancelFunc
@@ -64,9 +65,9 @@ func Open(ctx context.Context, cfg Embedded) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
-	s := &Store{client: client, member: m, prefix: prefix, log: log}
+	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics()}
 	s.batch = &batcher{store: s}
-	s.syncs = &rounds{round: s.readIndex}
+	s.syncs = &rounds{round: s.metrics.rounds(s.readIndex)}
 	inner, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	revision, err := s.load(ctx)
@@ -117,13 +118,14 @@ func (s *Store) age(ctx context.Context) {
 func (s *Store) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	return s.Table.Update(ctx, s.batch, change)
+	return s.Table.Update(ctx, (*counted)(s.batch), change)
 }
 
 // Sync implements [skerry.KV].
 func (s *Store) Sync(ctx context.Context) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	s.metrics.syncs.Inc()
 	return s.syncs.join(ctx)
 }
 

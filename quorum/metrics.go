@@ -1,0 +1,164 @@
+package quorum
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry/keyspace"
+)
+
+// metrics are counted where things happen; what has a value at any time is asked
+// for when somebody looks.
+type metrics struct {
+	made, conflicts, failed prometheus.Counter
+	seconds                 prometheus.Histogram // of commits that were answered
+	batch                   prometheus.Histogram // commits in one transaction of etcd
+	syncs, unanswered       prometheus.Counter
+	round                   prometheus.Histogram // of rounds that were answered
+}
+
+func newMetrics() *metrics {
+	commits := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skerry_quorum_commits_total", Help: "Commits, by result: made, conflict (it is tried again), failed.",
+	}, []string{"result"})
+	count := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	times := []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3, 10}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	}
+	return &metrics{
+		made: commits.WithLabelValues("made"), conflicts: commits.WithLabelValues("conflict"), failed: commits.WithLabelValues("failed"),
+		seconds:    histogram("skerry_quorum_commit_seconds", "How long commits took that were answered.", times),
+		batch:      histogram("skerry_quorum_batch_commits", "Commits that went to etcd together, by transaction.", prometheus.ExponentialBuckets(1, 2, 9)),
+		syncs:      count("skerry_quorum_syncs_total", "Reads that asked the majority whether they are up to date."),
+		round:      histogram("skerry_quorum_round_seconds", "How long it took to ask the majority; reads that wait share a round.", times),
+		unanswered: count("skerry_quorum_rounds_failed_total", "Rounds that the majority did not answer in time."),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.made, m.conflicts, m.failed, m.seconds, m.batch, m.syncs, m.round, m.unanswered}
+}
+
+// counted is the engine with its commits counted.
+type counted batcher
+
+// Sync implements [keyspace.Engine].
+func (c *counted) Sync(ctx context.Context) error { return c.store.Sync(ctx) }
+
+// Commit implements [keyspace.Engine].
+func (c *counted) Commit(ctx context.Context, commit *keyspace.Commit) (index uint64, conflict bool, err error) {
+	m, started := c.store.metrics, time.Now()
+	index, conflict, err = (*batcher)(c).Commit(ctx, commit)
+	switch {
+	case err != nil:
+		m.failed.Inc()
+		return index, conflict, err
+	case conflict:
+		m.conflicts.Inc()
+	default:
+		m.made.Inc()
+	}
+	m.seconds.Observe(time.Since(started).Seconds())
+	return index, conflict, nil
+}
+
+// rounds counts the rounds that ask makes.
+func (m *metrics) rounds(ask func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		started := time.Now()
+		err := ask(ctx)
+		if err != nil {
+			m.unanswered.Inc()
+			return err
+		}
+		m.round.Observe(time.Since(started).Seconds())
+		return nil
+	}
+}
+
+// state is how a store is, in one word.
+type state string
+
+const (
+	stateNone    state = "none"    // this process has none
+	stateOpening state = "opening" // it has not answered yet
+	stateFailed  state = "failed"  // it could not be opened, and is tried again
+	stateOpen    state = "open"
+	stateFull    state = "full"    // writes are refused: the quota or the disk's reserve is reached
+	stateStopped state = "stopped" // the member ended on what it cannot mend
+)
+
+var states = []state{stateNone, stateOpening, stateFailed, stateOpen, stateFull, stateStopped}
+
+var (
+	stateDesc = prometheus.NewDesc("skerry_quorum_state", "How the store of decided things is: 1 for what holds.", []string{"state"}, nil)
+	indexDesc = prometheus.NewDesc("skerry_quorum_index", "The index of the last change that this server holds.", nil, nil)
+	sizeDesc  = prometheus.NewDesc("skerry_quorum_file_bytes", "Size of the member's data file.", nil, nil)
+	usedDesc  = prometheus.NewDesc("skerry_quorum_file_used_bytes", "The part of the data file that is in use.", nil, nil)
+	quotaDesc = prometheus.NewDesc("skerry_quorum_quota_bytes", "The size of the data file at which writes are refused.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (e *Eventual) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{stateDesc, indexDesc, sizeDesc, usedDesc, quotaDesc} {
+		to <- d
+	}
+	for _, c := range newMetrics().all() {
+		c.Describe(to)
+	}
+}
+
+// Collect implements [prometheus.Collector]. Figures of a store that is not open
+// are left out; an external cluster tells its own sizes.
+func (e *Eventual) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	now := e.state()
+	for _, s := range states {
+		v := 0.0
+		if s == now {
+			v = 1
+		}
+		gauge(stateDesc, v, string(s))
+	}
+	s := e.store.Load()
+	if s == nil {
+		return
+	}
+	gauge(indexDesc, float64(s.Index()))
+	if s.member != nil && s.member.dead.reason() == nil {
+		size, used := s.member.sizes()
+		gauge(sizeDesc, float64(size))
+		gauge(usedDesc, float64(used))
+		gauge(quotaDesc, float64(s.member.quota()))
+	}
+	for _, c := range s.metrics.all() {
+		c.Collect(to)
+	}
+}
+
+func (e *Eventual) state() state {
+	s := e.store.Load()
+	switch {
+	case s == nil && e.open == nil:
+		return stateNone
+	case s == nil:
+		if _, err := e.Ready(); err != nil {
+			return stateFailed
+		}
+		return stateOpening
+	case s.member == nil:
+		return stateOpen
+	case s.member.dead.reason() != nil:
+		return stateStopped
+	case s.member.usable() != nil || s.member.full():
+		return stateFull
+	}
+	return stateOpen
+}
