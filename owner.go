@@ -2,6 +2,7 @@ package skerry
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -101,6 +102,19 @@ type Registration struct {
 	Checks   []CheckDefinition
 	// ReplaceChecks withdraws the checks of the instance that are not named here.
 	ReplaceChecks bool
+}
+
+// CheckID returns the ID of the nth check: its own, else as Consul makes it,
+// "service:<instance ID>", with ":<n+1>" when there are several.
+func (r *Registration) CheckID(n int) string {
+	switch id := "service:" + r.Instance.ID; {
+	case r.Checks[n].ID != "":
+		return r.Checks[n].ID
+	case len(r.Checks) > 1:
+		return id + ":" + strconv.Itoa(n+1)
+	default:
+		return id
+	}
 }
 
 // Registrar is a node's own set as programs on that node change it. A method

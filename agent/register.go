@@ -52,12 +52,7 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.Ch
 			return nil, err
 		}
 		d.ServiceID = i.ID
-		if d.ID == "" {
-			d.ID = "service:" + i.ID
-			if len(defs) > 1 {
-				d.ID += fmt.Sprintf(":%d", n+1)
-			}
-		}
+		d.ID = r.CheckID(n)
 		if d.Name == "" {
 			d.Name = fmt.Sprintf("Service '%s' check", i.Service)
 		}

@@ -52,7 +52,7 @@ func (q *request) agentCheckRegister() error {
 	if err := q.mustOwnCheck(&skerry.Check{ID: d.ID, ServiceID: d.ServiceID}); err != nil {
 		return err
 	}
-	if err := q.mustOwnChecks(first(d.ID, d.Name)); err != nil {
+	if err := q.mustHeldCheck(first(d.ID, d.Name)); err != nil {
 		return err
 	}
 	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
@@ -77,8 +77,8 @@ func (q *request) mustOwnCheck(c *skerry.Check) error {
 	return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 }
 
-// mustOwnChecks is mustOwnCheck for the check that has this ID now, if there is one.
-func (q *request) mustOwnChecks(id string) error {
+// mustHeldCheck is mustOwnCheck for the check that has this ID now, if there is one.
+func (q *request) mustHeldCheck(id string) error {
 	if q.who == nil {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (q *request) mustOwnChecks(id string) error {
 }
 
 func (q *request) agentCheckDeregister() error {
-	if err := q.mustOwnChecks(q.rest); err != nil {
+	if err := q.mustHeldCheck(q.rest); err != nil {
 		return err
 	}
 	if err := q.t.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
@@ -126,7 +126,7 @@ func (q *request) agentCheckUpdate() error {
 }
 
 func (q *request) updateTTL(h skerry.Health, output string) error {
-	if err := q.mustOwnChecks(q.rest); err != nil {
+	if err := q.mustHeldCheck(q.rest); err != nil {
 		return err
 	}
 	err := q.t.b.Registrar.UpdateTTL(q.r.Context(), q.rest, h, output)

@@ -108,7 +108,7 @@ func (q *request) agentServiceRegister() error {
 	if err != nil {
 		return err
 	}
-	if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
+	if err := q.mustOwnRegistration(&r); err != nil {
 		return err
 	}
 	r.ReplaceChecks = strings.Contains(q.p.raw, "replace-existing-checks") && q.p.has("replace-existing-checks")
@@ -128,6 +128,23 @@ func (q *request) checkError(err error) error {
 		return serverError(err.Error())
 	}
 	return err
+}
+
+// mustOwnRegistration asks for write access to the service, and to what its checks
+// are of that are there already.
+func (q *request) mustOwnRegistration(r *skerry.Registration) error {
+	if q.who == nil {
+		return nil
+	}
+	if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
+		return err
+	}
+	for n := range r.Checks {
+		if err := q.mustHeldCheck(r.CheckID(n)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mustOwn asks for write access to a service, and to the one that now has its ID.

@@ -38,7 +38,8 @@ func (q *request) block(topic skerry.Topic) error {
 }
 
 // await waits until ready, asking again whenever its channel closes. It returns
-// errParked when the request goes on waiting elsewhere.
+// errParked when the request goes on waiting elsewhere. Who asks is found out anew
+// after a wait, since a token may have ended meanwhile.
 func (q *request) await(ready func() (bool, <-chan struct{})) error {
 	done, changed := ready()
 	if done || q.resumed {
@@ -55,7 +56,7 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 		case <-changed:
 		case <-timer.C:
 			if wait -= part; wait <= 0 {
-				return nil
+				return q.identify()
 			}
 			if q.park(wait, ready) {
 				return errParked
@@ -66,7 +67,7 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 			return q.r.Context().Err()
 		}
 		if done, changed = ready(); done {
-			return nil
+			return q.identify()
 		}
 	}
 }

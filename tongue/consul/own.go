@@ -23,7 +23,7 @@ func (q *request) skerrySet() error {
 		return err
 	}
 	for _, r := range rs {
-		if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
+		if err := q.mustOwnRegistration(&r); err != nil {
 			return err
 		}
 	}
