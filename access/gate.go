@@ -62,6 +62,25 @@ type identity struct {
 	anonymous bool
 	expires   time.Time
 	key       string
+	denials   *atomic.Uint64 // counts
+}
+
+// Allows implements [skerry.Identity].
+func (i *identity) Allows(r skerry.Resource, name string, a skerry.Access) bool {
+	ok := i.Authorizer.Allows(r, name, a)
+	if !ok {
+		i.denials.Add(1)
+	}
+	return ok
+}
+
+// AllowsBelow implements [skerry.Identity].
+func (i *identity) AllowsBelow(r skerry.Resource, prefix string, a skerry.Access) bool {
+	ok := i.Authorizer.AllowsBelow(r, prefix, a)
+	if !ok {
+		i.denials.Add(1)
+	}
+	return ok
 }
 
 func (i *identity) Accessor() string { return i.accessor }
@@ -146,7 +165,7 @@ func (s *Store) holder(at getter, t *skerry.Token) *identity {
 			grant(r.Grants)
 		}
 	}
-	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: hexOf(digest(key))[:24]}
+	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: hexOf(digest(key))[:24], denials: &s.denials}
 }
 
 func in(datacenters []string, datacenter string) bool {
@@ -207,7 +226,7 @@ func NewGate(s *Store, agent *AgentTokens) *Gate {
 		{Resource: skerry.ResourceAgent, Name: s.o.Node, Access: skerry.AccessWrite},
 		{Resource: skerry.ResourceNode, Prefix: true, Access: skerry.AccessRead},
 	}}}
-	holder := &identity{Authorizer: rules.New(recovery, rules.Strict), accessor: recoveryAccessor, key: recoveryAccessor}
+	holder := &identity{Authorizer: rules.New(recovery, rules.Strict), accessor: recoveryAccessor, key: recoveryAccessor, denials: &s.denials}
 	return &Gate{s: s, agent: agent, recovery: holder}
 }
 
@@ -236,6 +255,7 @@ func (g *Gate) Identify(secret string) (skerry.Identity, error) {
 	}
 	i, err := g.s.identify(h)
 	if err != nil {
+		g.s.unknown.Add(1)
 		return nil, err // not i: a nil *identity is not a nil Identity
 	}
 	return i, nil

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,8 @@ type Store struct {
 	seal  sealer
 	log   *slog.Logger
 	gates caches
+
+	denials, unknown atomic.Uint64 // see Describe
 }
 
 // New returns a store. Init must have returned before a token can be found.

@@ -1,0 +1,31 @@
+package access
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+)
+
+var (
+	tokensDesc  = prometheus.NewDesc("skerry_acl_tokens", "Tokens that there are, the anonymous one among them.", nil, nil)
+	denialsDesc = prometheus.NewDesc("skerry_acl_denials_total", "Decisions that denied: requests refused, and things left out of lists.", nil, nil)
+	unknownDesc = prometheus.NewDesc("skerry_acl_unknown_tokens_total", "Requests with a token that is not known or has expired.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (s *Store) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{tokensDesc, denialsDesc, unknownDesc} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (s *Store) Collect(to chan<- prometheus.Metric) {
+	tokens := 0
+	for range s.kv.Snapshot().All(skerry.Below(tokenPrefix), "") {
+		tokens++
+	}
+	to <- prometheus.MustNewConstMetric(tokensDesc, prometheus.GaugeValue, float64(tokens))
+	to <- prometheus.MustNewConstMetric(denialsDesc, prometheus.CounterValue, float64(s.denials.Load()))
+	to <- prometheus.MustNewConstMetric(unknownDesc, prometheus.CounterValue, float64(s.unknown.Load()))
+}
