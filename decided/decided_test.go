@@ -13,7 +13,7 @@ import (
 func save(t *testing.T, s *Store) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	if _, err := s.SaveSnapshot(&out, archive.Meta{Software: "test"}); err != nil {
+	if _, _, err := s.SaveSnapshot(&out, archive.Meta{Software: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -21,7 +21,7 @@ func save(t *testing.T, s *Store) []byte {
 
 func restore(t *testing.T, s *Store, saved []byte) {
 	t.Helper()
-	if err := s.RestoreSnapshot(t.Context(), bytes.NewReader(saved)); err != nil {
+	if _, err := s.RestoreSnapshot(t.Context(), bytes.NewReader(saved)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestADamagedSnapshotChangesNothing(t *testing.T) {
 	for _, at := range []int{20, len(saved) / 2, len(saved) - 6} {
 		damaged := bytes.Clone(saved)
 		damaged[at] ^= 0xff
-		if err := s.RestoreSnapshot(t.Context(), bytes.NewReader(damaged)); err == nil {
+		if _, err := s.RestoreSnapshot(t.Context(), bytes.NewReader(damaged)); err == nil {
 			t.Errorf("damage at byte %d of %d was not seen", at, len(saved))
 		}
 	}

@@ -223,29 +223,36 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 	}
 	snapshot := t.d.Store.KV.Snapshot()
 	for _, s := range sessions {
-		reason := t.ended(snapshot, s)
-		if reason == "" {
+		why, told := t.ended(snapshot, s)
+		if why == lives {
 			continue
 		}
-		if reason == waiting {
+		if why == waiting {
 			next = min(next, retryEvery)
 			continue
 		}
-		if err := t.end(ctx, s); err != nil {
+		was, err := t.end(ctx, s)
+		if err != nil {
 			return 0, err
 		}
-		t.d.Log.Info("a session ended", "session", s.ID, "name", s.Name, "node", s.Node, "reason", reason)
+		if was == nil {
+			continue // somebody destroyed it meanwhile
+		}
+		t.d.Store.counts.ended[why].Add(1)
+		t.d.Log.Info("a session ended", "session", s.ID, "name", s.Name, "node", s.Node, "reason", told)
 	}
 	return next, nil
 }
 
-func (t *term) end(ctx context.Context, s *skerry.Session) error {
-	err := t.update(ctx, func(tx skerry.Tx) error {
+// end ends a session and returns what it was, or nil when it had ended already.
+func (t *term) end(ctx context.Context, s *skerry.Session) (was *skerry.Session, err error) {
+	err = t.update(ctx, func(tx skerry.Tx) error {
 		// A TTL that was renewed meanwhile is seen here and nowhere earlier.
 		if s.TTL > 0 {
 			tx.Get(alivePrefix + s.ID)
 		}
-		if _, err := endSession(tx, s.ID); err != nil {
+		var err error
+		if was, err = endSession(tx, s.ID); err != nil {
 			return err
 		}
 		if t.d.Ended != nil {
@@ -256,42 +263,50 @@ func (t *term) end(ctx context.Context, s *skerry.Session) error {
 	if err == nil && s.Lease != 0 {
 		t.d.Store.KV.Revoke(ctx, s.Lease)
 	}
-	return err
+	return was, err
 }
 
-// waiting is no reason: the node may still announce itself.
-const waiting = "waiting"
+// ending is why a session has to end.
+type ending int
 
-// ended says why a session has to end, or nothing.
-func (t *term) ended(snapshot skerry.Snapshot, s *skerry.Session) string {
+const (
+	lives       ending = iota // it has not to
+	waiting                   // no reason: the node may still announce itself
+	byTTL                     // it was not renewed
+	byNode                    // its node went
+	byCheck                   // a check of its own turned critical or went
+	byDestroyer               // somebody destroyed it
+	endings                   // how many there are
+)
+
+// ended says whether a session has to end, and why in words.
+func (t *term) ended(snapshot skerry.Snapshot, s *skerry.Session) (ending, string) {
 	if s.TTL > 0 && snapshot.Get(alivePrefix+s.ID) == nil {
-		return "its TTL passed"
+		return byTTL, "its TTL passed"
 	}
 	node := t.d.Store.Catalog.Node(s.Node)
 	if node == nil {
-		return t.gone(s.Node, "its node is gone")
+		return t.gone(s.Node, byNode), "its node is gone"
 	}
 	t.seen[s.Node] = true
 	for _, id := range boundChecks(s) {
 		key := s.Node + "/" + id
 		c := checkOf(node, id)
 		if c == nil {
-			if reason := t.gone(key, "its check "+id+" is gone"); reason != "" {
-				return reason
-			}
-			continue
+			return t.gone(key, byCheck), "its check " + id + " is gone"
 		}
 		t.seen[key] = true
 		if c.Status == skerry.Critical {
-			return "its check " + id + " is critical"
+			return byCheck, "its check " + id + " is critical"
 		}
 	}
-	return ""
+	return lives, ""
 }
 
-func (t *term) gone(what, reason string) string {
+// gone is why, unless what is not there may just not have been announced yet.
+func (t *term) gone(what string, why ending) ending {
 	if t.seen[what] || time.Since(t.since) >= knownAfter {
-		return reason
+		return why
 	}
 	return waiting
 }

@@ -252,7 +252,7 @@ func TestAReplacedDeciderDecidesNothing(t *testing.T) {
 		if next, err := (&Decider{Store: w.store, Self: "s2", Log: d.Log}).elect(w.t.Context()); err != nil || next == nil {
 			t.Fatalf("elect: %v %v", next, err)
 		}
-		if err := old.end(w.t.Context(), s); !errors.Is(err, errReplaced) {
+		if _, err := old.end(w.t.Context(), s); !errors.Is(err, errReplaced) {
 			t.Errorf("the replaced one ended a session: %v", err)
 		}
 		if !w.lives(id) {

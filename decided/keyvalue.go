@@ -30,6 +30,8 @@ type Store struct {
 	External CatalogTx // the external records, in transactions
 	// ShortestTTL is the least that a session may ask for; default 10 s.
 	ShortestTTL time.Duration
+
+	counts counts
 }
 
 // The value of a record: a version, the entry's fields, the user's bytes.
@@ -157,7 +159,11 @@ func (s *Store) Write(ctx context.Context, w skerry.KeyOp) (done bool, err error
 		_, done, err = writeKey(tx, &w)
 		return err
 	})
-	return done && err == nil, err
+	done = done && err == nil
+	if w.Action == skerry.KeyAcquire {
+		s.counts.lock(done, err)
+	}
+	return done, err
 }
 
 func getEntry(tx skerry.Tx, key string) (*skerry.KeyValue, error) {

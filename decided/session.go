@@ -197,16 +197,18 @@ func (s *Store) WatchSession(id string) (uint64, <-chan struct{}) {
 
 // DestroySession ends a session. The unknown is no error.
 func (s *Store) DestroySession(ctx context.Context, id string) error {
-	var lease skerry.LeaseID
+	var was *skerry.Session
 	_, err := s.KV.Update(ctx, func(tx skerry.Tx) error {
-		session, err := endSession(tx, id)
-		if session != nil {
-			lease = session.Lease
-		}
+		var err error
+		was, err = endSession(tx, id)
 		return err
 	})
-	if err == nil && lease != 0 {
-		err = s.KV.Revoke(ctx, lease)
+	if err != nil || was == nil {
+		return err
+	}
+	s.counts.ended[byDestroyer].Add(1)
+	if was.Lease != 0 {
+		err = s.KV.Revoke(ctx, was.Lease)
 	}
 	return err
 }

@@ -16,11 +16,36 @@ import (
 )
 
 // SaveSnapshot writes everything decided, as it is at one moment, and returns
-// that moment's index.
-func (s *Store) SaveSnapshot(w io.Writer, meta archive.Meta) (uint64, error) {
-	now := s.KV.Snapshot()
+// that moment's index and how many bytes the archive has.
+func (s *Store) SaveSnapshot(w io.Writer, meta archive.Meta) (index uint64, bytes int64, err error) {
+	now, to := s.KV.Snapshot(), &sized{Writer: w}
 	meta.ID, meta.Index, meta.Taken = uuid.NewString(), now.Index(), time.Now().UTC()
-	return meta.Index, archive.Write(w, meta, records(now))
+	if err := archive.Write(to, meta, records(now)); err != nil {
+		return 0, 0, err
+	}
+	s.counts.saved.note(to.bytes)
+	return meta.Index, to.bytes, nil
+}
+
+// sized counts what passes.
+type sized struct {
+	io.Writer
+	io.Reader
+	bytes int64
+}
+
+// Write implements [io.Writer].
+func (s *sized) Write(b []byte) (int, error) {
+	n, err := s.Writer.Write(b)
+	s.bytes += int64(n)
+	return n, err
+}
+
+// Read implements [io.Reader].
+func (s *sized) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	s.bytes += int64(n)
+	return n, err
 }
 
 // records are those worth keeping: who decides, and which leases run, is of the moment.
@@ -40,7 +65,17 @@ func records(now skerry.Snapshot) iter.Seq[archive.Record] {
 // RestoreSnapshot makes the store hold what an archive holds, in one change. An
 // archive that is damaged anywhere changes nothing. Sessions begin their TTL
 // anew; all indexes are new, and greater than those of before and of the archive.
-func (s *Store) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+// It returns how many bytes the archive has.
+func (s *Store) RestoreSnapshot(ctx context.Context, r io.Reader) (bytes int64, err error) {
+	from := &sized{Reader: r}
+	if err := s.restore(ctx, from); err != nil {
+		return 0, err
+	}
+	s.counts.restored.note(from.bytes)
+	return from.bytes, nil
+}
+
+func (s *Store) restore(ctx context.Context, r io.Reader) error {
 	replacer, ok := s.KV.(skerry.Replacer)
 	if !ok {
 		return skerry.Errorf(skerry.Unsupported, "this store cannot be restored from a snapshot")

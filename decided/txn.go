@@ -32,10 +32,12 @@ func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp) (results []skerry.T
 	})
 	switch {
 	case errors.Is(err, errRolledBack):
+		s.counts.refusedOf(ops, refused)
 		return nil, refused, nil
 	case err != nil:
 		return nil, nil, err
 	}
+	s.counts.takenOf(ops)
 	for i := range results {
 		stamp(&results[i], index)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -103,12 +104,28 @@ func (s *Server) closeKV() error {
 
 // snapshots are the store's, with what this server adds to them.
 type snapshots struct {
-	*decided.Store
-	meta archive.Meta
+	store *decided.Store
+	meta  archive.Meta
+	log   *slog.Logger
 }
 
 // SaveSnapshot implements [consul.Snapshots].
-func (s snapshots) SaveSnapshot(w io.Writer) (uint64, error) { return s.Store.SaveSnapshot(w, s.meta) }
+func (s snapshots) SaveSnapshot(w io.Writer) (uint64, error) {
+	index, bytes, err := s.store.SaveSnapshot(w, s.meta)
+	if err == nil {
+		s.log.Info("a snapshot was saved", "index", index, "bytes", bytes)
+	}
+	return index, err
+}
+
+// RestoreSnapshot implements [consul.Snapshots].
+func (s snapshots) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+	bytes, err := s.store.RestoreSnapshot(ctx, r)
+	if err == nil {
+		s.log.Warn("a snapshot was restored: all decided things are as it has them", "bytes", bytes)
+	}
+	return err
+}
 
 // newDecided gives the store its meaning.
 func newDecided(kv skerry.KV, catalog skerry.Catalog, cfg *Config) (*decided.Store, *decided.Decider) {

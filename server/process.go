@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -135,6 +136,10 @@ func (s *Server) registerMetrics() {
 	s.tongue.debug = s.cfg.Consul.EnableDebug
 	gauge := func(name, help string, f func() float64) {
 		s.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+	}
+	s.metrics.MustRegister(s.kv, decided.NewCollector(s.decided, s.decider))
+	if s.control != nil {
+		s.metrics.MustRegister(s.control.store)
 	}
 	gauge("skerry_journal_bytes", "Size of the journal.", func() float64 { return float64(s.ledger.Size()) })
 	gauge("skerry_journal_syncs_total", "Syncs of the journal since the start.", func() float64 { return float64(s.ledger.Syncs()) })

@@ -267,7 +267,7 @@ func (s *Server) frontEnds() error {
 		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
 		Snapshots: snapshots{s.decided, archive.Meta{
 			Software: "skerry " + s.cfg.Consul.Version, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName,
-		}},
+		}, s.log},
 		Guard: s.table, Events: s.events, Coords: s.coords, Process: (*process)(s),
 		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
 	}

@@ -1,0 +1,56 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var documented = regexp.MustCompile("`(skerry_[a-z_]+\\*?)(\\{[a-z]+\\})?`")
+
+// doc/metrics.md names every metric that is served, and no other.
+func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
+	doc, err := os.ReadFile("../doc/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := running(t, Config{HTTP: []string{"127.0.0.1:0"}, Quorum: Quorum{Embedded: true}, ACL: ACL{Enabled: true, DryRun: true}}, nil)
+	if err := s.kv.Sync(t.Context()); err != nil { // it waits until the store is open
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + s.Addrs.HTTP[0] + "/v1/snapshot") // some figures are of the last one
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("snapshot: %v %v", resp, err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]bool{}
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "skerry_") {
+			served[f.GetName()] = true
+		}
+	}
+	for _, m := range documented.FindAllStringSubmatch(string(doc), -1) {
+		prefix, all := strings.CutSuffix(m[1], "*")
+		found := false
+		for name := range served {
+			if name == prefix || all && strings.HasPrefix(name, prefix) {
+				found = true
+				delete(served, name)
+			}
+		}
+		if !found {
+			t.Errorf("%s is documented and not served", m[1])
+		}
+	}
+	for name := range served {
+		t.Errorf("%s is served and not documented", name)
+	}
+}
