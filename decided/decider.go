@@ -33,9 +33,6 @@ type Decider struct {
 	Store *Store
 	Self  string // this server: unique, and the same after a restart
 	Log   *slog.Logger
-	// Ended is called within the change that ends a session, for what else is
-	// bound to it; it may be nil.
-	Ended func(tx skerry.Tx, session string) error
 
 	leading atomic.Bool
 }
@@ -252,13 +249,8 @@ func (t *term) end(ctx context.Context, s *skerry.Session) (was *skerry.Session,
 			tx.Get(alivePrefix + s.ID)
 		}
 		var err error
-		if was, err = endSession(tx, s.ID); err != nil {
-			return err
-		}
-		if t.d.Ended != nil {
-			return t.d.Ended(tx, s.ID)
-		}
-		return nil
+		was, err = endSession(tx, s.ID)
+		return err
 	})
 	if err == nil && s.Lease != 0 {
 		t.d.Store.KV.Revoke(ctx, s.Lease)

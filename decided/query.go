@@ -173,9 +173,9 @@ func dropQuery(tx skerry.Tx, id string) error {
 	return nil
 }
 
-// DropQueriesOf removes the queries that are bound to a session, within the
+// dropQueriesOf removes the queries that are bound to a session, within the
 // change that ends it.
-func DropQueriesOf(tx skerry.Tx, session string) error {
+func dropQueriesOf(tx skerry.Tx, session string) error {
 	prefix := querySessionPrefix + session + "/"
 	for _, r := range tx.All(prefix) {
 		if err := dropQuery(tx, r.Key[len(prefix):]); err != nil {

@@ -1,7 +1,6 @@
 package decided_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -266,8 +265,7 @@ func TestQueriesGoWithTheirSession(t *testing.T) {
 	if _, err := q.ExecuteQuery(bound, skerry.QueryAsk{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = q.KV.Update(context.Background(), func(tx skerry.Tx) error { return decided.DropQueriesOf(tx, session) })
-	if err != nil {
+	if err := store.DestroySession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := q.Queries(); len(all) != 1 || all[0].ID != free {

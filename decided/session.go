@@ -213,8 +213,8 @@ func (s *Store) DestroySession(ctx context.Context, id string) error {
 	return err
 }
 
-// endSession removes a session and gives back what it held, in one change. It
-// returns what the session was, or nil.
+// endSession removes a session with the queries bound to it and gives back what
+// it held, in one change. It returns what the session was, or nil.
 func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
 	r := tx.Get(sessionPrefix + id)
 	if r == nil || id == "" {
@@ -243,6 +243,9 @@ func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
 		}
 		e.Session = ""
 		tx.Put(keyPrefix+e.Key, encodeEntry(e), 0)
+	}
+	if err := dropQueriesOf(tx, id); err != nil {
+		return nil, err
 	}
 	tx.Delete(sessionPrefix + id)
 	if session.TTL > 0 {
