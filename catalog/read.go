@@ -129,21 +129,46 @@ func (t *Table) Node(name string) *skerry.NodeView {
 	return nil
 }
 
+// Owned is Node without the external records: a node as those announce it who are
+// there themselves, or nil.
+func (t *Table) Owned(name string) *skerry.NodeView {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := t.nodes[nodeKey(name)]
+	if n == nil {
+		return nil
+	}
+	external := slices.IndexFunc(n.owners, func(o *owner) bool { return o.kind == skerry.ExternalOwner })
+	switch external { // they are ranked last
+	case -1:
+		return n.build()
+	case 0:
+		return nil
+	}
+	return n.of(n.owners[:external])
+}
+
 func (n *node) build() *skerry.NodeView {
 	if v := n.view.Load(); v != nil {
 		return v
 	}
-	v := &skerry.NodeView{Node: n.record(), Index: n.topic.index}
-	if len(n.owners) == 1 {
-		v.Instances, v.Checks = n.owners[0].records()
-	} else {
-		v.Instances, v.Checks = n.merge()
-	}
-	slices.SortFunc(v.Instances, func(a, b *skerry.Instance) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(v.Checks, func(a, b *skerry.Check) int { return cmp.Compare(a.ID, b.ID) })
+	v := n.of(n.owners)
 	if !n.view.CompareAndSwap(nil, v) {
 		return n.view.Load()
 	}
+	return v
+}
+
+// of returns the node as some of its owners have it.
+func (n *node) of(owners []*owner) *skerry.NodeView {
+	v := &skerry.NodeView{Node: owners[0].node, Index: n.topic.index}
+	if len(owners) == 1 {
+		v.Instances, v.Checks = owners[0].records()
+	} else {
+		v.Instances, v.Checks = merge(owners)
+	}
+	slices.SortFunc(v.Instances, func(a, b *skerry.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(v.Checks, func(a, b *skerry.Check) int { return cmp.Compare(a.ID, b.ID) })
 	return v
 }
 
@@ -161,10 +186,10 @@ func (o *owner) records() ([]*skerry.Instance, []*skerry.Check) {
 	return instances, checks
 }
 
-func (n *node) merge() (instances []*skerry.Instance, checks []*skerry.Check) {
+func merge(owners []*owner) (instances []*skerry.Instance, checks []*skerry.Check) {
 	seen := map[string]bool{}
 	seenChecks := map[string]bool{}
-	for _, o := range n.owners {
+	for _, o := range owners {
 		is, cs := o.records()
 		for _, i := range is {
 			if !seen[i.ID] {

@@ -40,11 +40,18 @@ func judgeKey(node, service, check string) string {
 	return extJudge + node + "/" + escape(service) + "/" + check
 }
 
+// Owned is the catalog without the external records. Of those the transaction at
+// hand knows better: the catalog may show what it has just removed.
+type Owned interface {
+	// Owned returns a node as its owners announce it, or nil.
+	Owned(node string) *skerry.NodeView
+}
+
 // Externals are the records that outside programs write through the catalog. Run
 // shows them in it; a write returns when this server's catalog shows it.
 type Externals struct {
 	KV        skerry.KV
-	Catalog   skerry.Catalog
+	Catalog   Owned
 	Announcer skerry.Announcer
 	Log       *slog.Logger
 
@@ -148,7 +155,7 @@ func (x *Externals) putNode(tx skerry.Tx, n *skerry.Node, keep bool) (*skerry.No
 		if was != nil {
 			return decodeExternal[skerry.Node](was)
 		}
-		if v := x.Catalog.Node(n.Name); v != nil {
+		if v := x.Catalog.Owned(n.Name); v != nil {
 			owned := *v.Node
 			owned.Stamp = skerry.Stamp{}
 			n = &owned
@@ -193,9 +200,7 @@ func (x *Externals) nameService(tx skerry.Tx, node string, c *skerry.Check) bool
 	}
 	i, err := decodeExternal[skerry.Instance](tx.Get(extService + nodeKeyOf(node) + "/" + c.ServiceID))
 	if err == nil && i == nil {
-		if v := x.Catalog.Node(node); v != nil {
-			i = ownedInstance(v, c.ServiceID)
-		}
+		i = x.ownedInstance(node, c.ServiceID)
 	}
 	if i == nil {
 		return false
@@ -204,11 +209,21 @@ func (x *Externals) nameService(tx skerry.Tx, node string, c *skerry.Check) bool
 	return true
 }
 
-func ownedInstance(v *skerry.NodeView, id string) *skerry.Instance {
-	for _, i := range v.Instances {
-		if i.ID == id {
-			return i
+// ownedInstance and ownedCheck return what an owner announces on a node, or nil.
+func (x *Externals) ownedInstance(node, id string) *skerry.Instance {
+	if v := x.Catalog.Owned(node); v != nil {
+		for _, i := range v.Instances {
+			if i.ID == id {
+				return i
+			}
 		}
+	}
+	return nil
+}
+
+func (x *Externals) ownedCheck(node, id string) *skerry.Check {
+	if v := x.Catalog.Owned(node); v != nil {
+		return checkOf(v, id)
 	}
 	return nil
 }

@@ -293,6 +293,49 @@ func TestExternalTransactions(t *testing.T) {
 	}
 }
 
+// A transaction reads what owners announce too, and sees no external record that it
+// removed itself, though the catalog still shows it.
+func TestExternalTransactionsReadTheCatalog(t *testing.T) {
+	kv := keyspace.NewMemory()
+	x, table := externals(t, kv)
+	store := &decided.Store{KV: kv, Catalog: table, External: x}
+	announce(t, table, "own", "10.1.1.1", nil, nil, skerry.Warning)
+	put(t, x, record("own", "web-own", checkOn("esm", "", skerry.Passing)))
+	put(t, x, record("ext", "s1"))
+	node := func(a skerry.CatalogAction, name string) skerry.TxnOp {
+		return skerry.TxnOp{Node: &skerry.NodeOp{Action: a, Node: &skerry.Node{Name: name, Address: "10.0.0.1"}}}
+	}
+	service := func(a skerry.CatalogAction, node, id string) skerry.TxnOp {
+		return skerry.TxnOp{Service: &skerry.ServiceOp{Action: a, Node: node, Instance: &skerry.Instance{ID: id, Service: "web"}}}
+	}
+	check := func(node, id string) skerry.TxnOp {
+		return skerry.TxnOp{Check: &skerry.CheckOp{Action: skerry.CatalogGet, Node: node, Check: checkOn(id, "", skerry.Passing)}}
+	}
+	owned := table.Owned("own")
+	results, refused, _ := store.Read([]skerry.TxnOp{
+		node(skerry.CatalogGet, "OWN"), service(skerry.CatalogGet, "own", "web-own"), check("own", owned.Checks[0].ID), check("own", "esm"),
+	})
+	if len(refused) > 0 {
+		t.Fatalf("refused: %v", refused)
+	}
+	if results[0].Node != owned.Node || results[1].Service != owned.Instances[0] || results[2].Check != owned.Checks[0] || results[3].Check.ID != "esm" {
+		t.Errorf("an owner's record does not win: %+v", results)
+	}
+	for _, c := range []struct {
+		ops  []skerry.TxnOp
+		want string
+	}{
+		{[]skerry.TxnOp{service(skerry.CatalogDelete, "ext", "s1"), service(skerry.CatalogGet, "ext", "s1")}, `service "s1" on node "ext" doesn't exist`},
+		{[]skerry.TxnOp{node(skerry.CatalogDelete, "ext"), node(skerry.CatalogGet, "ext")}, `node "ext" doesn't exist`},
+		{[]skerry.TxnOp{node(skerry.CatalogDelete, "ext"), service(skerry.CatalogSet, "ext", "s2")}, "Missing node registration"},
+	} {
+		_, refused, err := store.Txn(t.Context(), c.ops)
+		if err != nil || len(refused) != 1 || refused[0] != (skerry.TxnError{Op: 1, What: c.want}) {
+			t.Errorf("%v, %v, want %q", refused, err, c.want)
+		}
+	}
+}
+
 // A write that the catalog cannot show in time says so, and an end of showing
 // lets all go.
 func TestExternalWaitEnds(t *testing.T) {

@@ -7,8 +7,9 @@ import (
 )
 
 // Operations of transactions on external records: Externals implements
-// [CatalogTx]. What is written is what PutExternal writes; what is read are
-// external records only, since a node's own set is no part of the store.
+// [CatalogTx]. What is written is what PutExternal writes. What is read is what the
+// catalog shows: an owner's record wins over an external one. Only external ones
+// can be compared and set.
 
 // ApplyNode implements [CatalogTx].
 func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, error) {
@@ -22,6 +23,9 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 	was := tx.Get(extNode + key)
 	switch op.Action {
 	case skerry.CatalogGet:
+		if v := x.Catalog.Owned(name); v != nil {
+			return v.Node, nil
+		}
 		if was == nil {
 			return nil, fmt.Errorf("node %q doesn't exist", name)
 		}
@@ -52,6 +56,9 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 	}
 	was := tx.Get(extService + node + "/" + i.ID)
 	if op.Action == skerry.CatalogGet {
+		if owned := x.ownedInstance(op.Node, i.ID); owned != nil {
+			return owned, nil
+		}
 		if was == nil {
 			return nil, fmt.Errorf("service %q on node %q doesn't exist", i.ID, op.Node)
 		}
@@ -95,6 +102,9 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 	was := tx.Get(extCheck + node + "/" + c.ID)
 	switch op.Action {
 	case skerry.CatalogGet:
+		if owned := x.ownedCheck(op.Node, c.ID); owned != nil {
+			return owned, nil
+		}
 		if was == nil {
 			return nil, fmt.Errorf("check %q on node %q doesn't exist", c.ID, op.Node)
 		}
@@ -130,7 +140,7 @@ func (x *Externals) needNode(tx skerry.Tx, name string) error {
 	if tx.Get(extNode+nodeKeyOf(name)) != nil {
 		return nil
 	}
-	if x.Catalog.Node(name) == nil {
+	if x.Catalog.Owned(name) == nil {
 		return skerry.Errorf(skerry.Invalid, "Missing node registration")
 	}
 	_, err := x.putNode(tx, &skerry.Node{Name: name}, true)
