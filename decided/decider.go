@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -219,6 +220,7 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	snapshot := t.d.Store.KV.Snapshot()
+	var failed error
 	for _, s := range sessions {
 		why, told := t.ended(snapshot, s)
 		if why == lives {
@@ -229,6 +231,10 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		was, err := t.end(ctx, s)
+		if skerry.KindOf(err) == skerry.Exhausted {
+			failed = err // it holds too much for one change: the others still end
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -238,7 +244,7 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 		t.d.Store.counts.ended[why].Add(1)
 		t.d.Log.Info("a session ended", "session", s.ID, "name", s.Name, "node", s.Node, "reason", told)
 	}
-	return next, nil
+	return next, failed
 }
 
 // end ends a session and returns what it was, or nil when it had ended already.
@@ -303,6 +309,9 @@ func (t *term) gone(what string, why ending) ending {
 	return waiting
 }
 
+// delaysAtOnce bounds one change: an etcd that nobody configured takes 128 operations.
+const delaysAtOnce = 100
+
 // endDelays lets those locks be taken again whose lock-delay has passed, and
 // returns when the next one will have.
 func (t *term) endDelays(ctx context.Context) (time.Duration, error) {
@@ -325,19 +334,19 @@ func (t *term) endDelays(ctx context.Context) (time.Duration, error) {
 			over = append(over, r.Key)
 		}
 	}
-	if len(over) == 0 {
-		return next, nil
-	}
-	err := t.update(ctx, func(tx skerry.Tx) error {
-		for _, key := range over {
-			tx.Delete(key)
+	for some := range slices.Chunk(over, delaysAtOnce) {
+		err := t.update(ctx, func(tx skerry.Tx) error {
+			for _, key := range some {
+				tx.Delete(key)
+			}
+			return nil
+		})
+		if err != nil {
+			return next, err
 		}
-		return nil
-	})
-	if err == nil {
-		for _, key := range over {
+		for _, key := range some {
 			delete(t.delays, key)
 		}
 	}
-	return next, err
+	return next, nil
 }

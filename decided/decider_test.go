@@ -3,6 +3,7 @@ package decided
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -283,6 +284,58 @@ func TestARestoreKeepsLocksAndRenewsTTLs(t *testing.T) {
 		w.pass(5 * time.Second)
 		if w.lives(id) || w.holder("k") != "" {
 			t.Error("the restored session does not end")
+		}
+	})
+}
+
+// limited is a KV whose engine takes so many writes in one change.
+type limited struct {
+	*keyspace.Memory
+	most int
+}
+
+func (l limited) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
+	return l.Memory.Table.Update(ctx, l, change)
+}
+
+func (l limited) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool, error) {
+	if n := len(c.Puts) + len(c.Deletes); n > l.most {
+		return 0, false, skerry.Errorf(skerry.Exhausted, "%d writes", n)
+	}
+	return l.Memory.Commit(ctx, c)
+}
+
+// A session that holds more than one change can give back does not keep others
+// from their end, nor do many lock-delays that end together.
+func TestWhatIsTooLargeHoldsUpNobody(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.store.KV = limited{w.kv, 128}
+		large := w.session(skerry.Session{TTLText: "10s"})
+		for i := range 100 {
+			w.lock(fmt.Sprint("large/", i), large)
+		}
+		var small []string
+		for i := range 10 {
+			id := w.session(skerry.Session{TTLText: "10s", LockDelay: time.Second})
+			for k := range 20 {
+				w.lock(fmt.Sprint("small/", i, "/", k), id)
+			}
+			small = append(small, id)
+		}
+		stop := w.decider(&Decider{Store: w.store, Self: "s1", Log: slog.New(slog.DiscardHandler)})
+		defer stop()
+		w.pass(12 * time.Second)
+		for _, id := range small {
+			if w.lives(id) {
+				t.Error("a small session lives")
+			}
+		}
+		if !w.lives(large) {
+			t.Error("the large session ended: the test shows nothing")
+		}
+		w.pass(5 * time.Second)
+		for r := range w.kv.Snapshot().All(skerry.Below(delayPrefix), "") {
+			t.Fatalf("%s is still there", r.Key)
 		}
 	})
 }
