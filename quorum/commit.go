@@ -15,8 +15,9 @@ import (
 // they share the round trip, the log entry and the revision.
 
 const (
-	// maxBatches is how many are under way at once: one is written to disk while
-	// the next is applied.
+	// maxBatches is how many are under way at once. A further one leaves only when
+	// it is full: while one is written, those who come gather, and one large batch
+	// costs less than two small ones.
 	maxBatches = 2
 	// The bounds of one batch. An etcd of others' takes 128 operations.
 	memberBatch   = 256
@@ -65,7 +66,7 @@ func (b *batcher) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool,
 	}
 	b.mu.Lock()
 	b.waiting = append(b.waiting, p)
-	if b.running < maxBatches {
+	if b.running == 0 || b.running < maxBatches && len(b.waiting) >= b.most() {
 		b.running++
 		go b.run()
 	}
@@ -113,15 +114,20 @@ func (b *batcher) run() {
 	}
 }
 
+// most is how many commits fit into a batch.
+func (b *batcher) most() int {
+	if b.store.member == nil {
+		return externalBatch
+	}
+	return memberBatch
+}
+
 // take returns waiting commits that do not touch each other's keys: within a
 // batch, etcd looks at all conditions before it changes anything.
 func (b *batcher) take() []*pending {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	most := memberBatch
-	if b.store.member == nil {
-		most = externalBatch
-	}
+	most := b.most()
 	written, read := map[string]bool{}, map[string]bool{}
 	var batch, rest []*pending
 	size := 0

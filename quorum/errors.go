@@ -19,8 +19,8 @@ var kinds = []struct {
 	text string
 }{
 	{rpctypes.ErrNoSpace, skerry.Exhausted, "the store of decided things is full (quorum.quota): delete keys or raise the quota; reads go on meanwhile"},
-	{rpctypes.ErrRequestTooLarge, skerry.Exhausted, "the change is too large for one transaction"},
-	{rpctypes.ErrTooManyOps, skerry.Exhausted, "the change touches too many keys for one transaction (an external etcd's limit is --max-txn-ops)"},
+	{rpctypes.ErrRequestTooLarge, skerry.Invalid, "the change is too large for one transaction"},
+	{rpctypes.ErrTooManyOps, skerry.Invalid, "the change touches too many keys for one transaction (an external etcd's limit is --max-txn-ops)"},
 	{rpctypes.ErrLeaseNotFound, skerry.NotFound, "the lease has ended"},
 	{rpctypes.ErrPermissionDenied, skerry.Unavailable, "the etcd cluster does not let us read or write below our prefix (quorum.user, quorum.password)"},
 }

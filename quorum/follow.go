@@ -55,20 +55,33 @@ const pageSize = 10_000
 
 // load fills the table and returns the revision that it holds.
 func (s *Store) load(ctx context.Context) (int64, error) {
-	fresh, _ := json.Marshal(generation{Name: "1"})
-	r, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.Version(s.prefix+pointerKey), "=", 0)).
-		Then(clientv3.OpPut(s.prefix+pointerKey, string(fresh)), clientv3.OpGet(s.prefix+pointerKey)).
-		Else(clientv3.OpGet(s.prefix + pointerKey)).Commit()
+	r, err := s.client.Get(ctx, s.prefix+pointerKey)
 	if err != nil {
 		return 0, err
 	}
-	kv := r.Responses[len(r.Responses)-1].GetResponseRange().Kvs[0]
-	g, err := s.parseGeneration(kv)
+	if len(r.Kvs) == 0 {
+		if err := s.begin(ctx); err != nil {
+			return 0, err
+		}
+		return s.load(ctx)
+	}
+	g, err := s.parseGeneration(r.Kvs[0])
 	if err != nil {
 		return 0, err
 	}
 	return r.Header.Revision, s.take(ctx, g, r.Header.Revision)
+}
+
+// begin writes the pointer of a store that is new, unless another server does.
+func (s *Store) begin(ctx context.Context) error {
+	first, err := json.Marshal(generation{Name: "1"})
+	if err != nil {
+		return err
+	}
+	_, err = s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.Version(s.prefix+pointerKey), "=", 0)).
+		Then(clientv3.OpPut(s.prefix+pointerKey, string(first))).Commit()
+	return err
 }
 
 // take makes the table hold a generation as it was at a revision.

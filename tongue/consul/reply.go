@@ -73,7 +73,10 @@ func (q *request) fail(err error) {
 	case *statusError:
 		q.text(e.status, e.text)
 	case *skerry.Error:
-		text := e.Message
+		text, status := e.Message, statuses[e.Kind]
+		if e.Kind == skerry.Exhausted && e.Subject == "store" {
+			status = http.StatusInternalServerError // not the caller's fault, and no matter of a second
+		}
 		if e.Kind == skerry.NotFound {
 			switch e.Subject {
 			case "service", "check":
@@ -82,7 +85,7 @@ func (q *request) fail(err error) {
 				text = "ServiceID " + strconv.Quote(e.ID) + " does not exist"
 			}
 		}
-		q.text(statuses[e.Kind], text)
+		q.text(status, text)
 	default:
 		q.t.cfg.Log.Error("request failed", "method", q.r.Method, "path", q.r.URL.Path, "error", err)
 		q.text(http.StatusInternalServerError, err.Error())
