@@ -37,7 +37,7 @@ func Below(prefix string) Range { return Range{Key: prefix, Below: true} }
 // on all servers, never 0 and never above 2^53.
 //
 // Errors are of kind [Unavailable] while no majority answers, [Exhausted] when
-// the store is full or a change is too large.
+// the store is full, [Invalid] when a change is too large.
 type KV interface {
 	// Snapshot returns the table as this server has it now, without asking another.
 	Snapshot() Snapshot

@@ -83,14 +83,15 @@ func (v *validator) times() {
 	for key, d := range map[string]time.Duration{
 		"default_query_time": c.DefaultQueryTime, "max_query_time": c.MaxQueryTime,
 		"retry_interval": c.RetryInterval, "retry_interval_wan": c.RetryIntervalWAN,
-		"log_rotate_duration": c.LogRotateDuration,
-		"guard.window":        c.Guard.Window, "guard.hold": c.Guard.Hold,
+		"log_rotate_duration": c.LogRotateDuration, "session_ttl_min": c.SessionTTLMin,
+		"guard.window": c.Guard.Window, "guard.hold": c.Guard.Hold,
 		"lease.min_ttl": c.Lease.MinTTL, "lease.max_ttl": c.Lease.MaxTTL,
 	} {
 		v.positive(key, d)
 	}
 	for key, d := range map[string]time.Duration{
 		"check_update_interval":               c.CheckUpdateInterval,
+		"acl.audit.rotate_duration":           c.ACL.Audit.RotateDuration,
 		"performance.leave_drain_time":        c.Performance.LeaveDrainTime,
 		"telemetry.prometheus_retention_time": c.Telemetry.PrometheusRetentionTime,
 		"http_config.discovery_max_stale":     c.HTTP.DiscoveryMaxStale,
@@ -123,6 +124,11 @@ func (v *validator) words() {
 	v.oneOf("acl.default_policy", c.ACL.DefaultPolicy, "allow", "deny")
 	if c.ACL.Preset != "" {
 		v.oneOf("acl.preset", c.ACL.Preset, "open", "read-open", "strict")
+	}
+	for key, n := range map[string]int{"acl.audit.rotate_bytes": c.ACL.Audit.RotateBytes, "acl.audit.rotate_max_files": c.ACL.Audit.RotateMaxFiles} {
+		if n < 0 {
+			v.bad("%s: %d is negative; 0 means the default", key, n)
+		}
 	}
 	v.oneOf("acl.down_policy", c.ACL.DownPolicy, "extend-cache", "allow", "deny", "async-cache")
 }

@@ -8,7 +8,7 @@ import (
 // Quorum is the store of decided things: keys, locks, sessions, tokens, queries,
 // external services.
 type Quorum struct {
-	// Endpoints are those of an existing etcd cluster (3.5 or newer) that keeps the decided things, like https://etcd-1:2379; none: a server keeps them itself, in data_dir.
+	// Endpoints are those of an existing etcd cluster (3.5 or newer, --max-txn-ops=1024) that keeps the decided things, like https://etcd-1:2379; none: a server keeps them itself, in data_dir.
 	Endpoints []string `config:"endpoints,S"`
 	// Prefix is what all keys in that cluster begin with; default "skerry/".
 	Prefix string `config:"prefix,S"`
@@ -22,7 +22,7 @@ type Quorum struct {
 	CertFile string `config:"cert_file,S"`
 	// KeyFile is the PEM file of its key.
 	KeyFile string `config:"key_file,S"`
-	// Quota is the most bytes of a server's own data file; at it, writes are refused and reads go on.
+	// Quota is the most bytes of a server's own data file, at least 64 MiB; default 8 GiB. At it, writes are refused and reads go on.
 	Quota int `config:"quota,S"`
 }
 

@@ -43,13 +43,13 @@ type ACL struct {
 	Enabled bool `config:"enabled,C"`
 	// DefaultPolicy is for what no rule names: allow or deny.
 	DefaultPolicy string `config:"default_policy,C"`
-	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache.
+	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache. Every server decides from its own copy, so it is always as extend-cache.
 	DownPolicy string `config:"down_policy,C"`
 	// Preset is access without a token in one word: open (default_policy = "allow"), read-open (who has no rule may find services, and write nothing) or strict ("deny"). It wins over default_policy.
 	Preset string `config:"preset,S"`
-	// DryRun refuses nothing and tells in the log what would be refused.
+	// DryRun refuses nothing and tells in the log what would be refused; it needs enabled.
 	DryRun bool `config:"dry_run,S"`
-	// Audit is the log of who did what.
+	// Audit is the log of who did what; it needs enabled.
 	Audit Audit `config:"audit,S"`
 	// TokenTTL is how long a token is remembered: a change is seen at once here.
 	TokenTTL time.Duration `config:"token_ttl,C"`
@@ -73,9 +73,9 @@ type Audit struct {
 	Path string `config:"path,S"`
 	// Reads notes allowed reads too, not only writes and refusals.
 	Reads bool `config:"reads,S"`
-	// RotateBytes is the size at which a new file is begun; default 100 MiB.
+	// RotateBytes is the size in bytes at which a new file is begun, in whole MiB; default 100 MiB.
 	RotateBytes int `config:"rotate_bytes,S"`
-	// RotateDuration is how long one file is written; default without limit.
+	// RotateDuration is how long one file is written, from the start of the process or the last new file on; default without limit.
 	RotateDuration time.Duration `config:"rotate_duration,S"`
 	// RotateMaxFiles is how many old files are kept; default all.
 	RotateMaxFiles int `config:"rotate_max_files,S"`

@@ -231,7 +231,7 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		was, err := t.end(ctx, s)
-		if skerry.KindOf(err) == skerry.Exhausted {
+		if kind := skerry.KindOf(err); kind == skerry.Invalid || kind == skerry.Exhausted {
 			failed = err // it holds too much for one change: the others still end
 			continue
 		}

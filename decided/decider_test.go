@@ -300,7 +300,7 @@ func (l limited) Update(ctx context.Context, change func(skerry.Tx) error) (uint
 
 func (l limited) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool, error) {
 	if n := len(c.Puts) + len(c.Deletes); n > l.most {
-		return 0, false, skerry.Errorf(skerry.Exhausted, "%d writes", n)
+		return 0, false, skerry.Errorf(skerry.Invalid, "%d writes", n)
 	}
 	return l.Memory.Commit(ctx, c)
 }

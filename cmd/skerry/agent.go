@@ -71,7 +71,13 @@ func newAgentCommand() *cobra.Command {
 
 With -dev everything runs in one process and nothing is kept. Otherwise give
 -data-dir, or a configuration file that does. Configuration files are Consul's,
-in HCL or JSON.`,
+in HCL or JSON. Keys without a flag are given as a fragment:
+
+  -hcl 'acl { enabled = true preset = "strict" audit { path = "audit.json" } }'
+  -hcl 'quorum { endpoints = ["https://etcd-1:2379"] }'
+  -hcl 'session_ttl_min = "5s" limits { kv_max_value_size = 1048576 }'
+
+config/README.md has all keys with their defaults.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()

@@ -26,6 +26,8 @@ default_query_time = "20m"
 reconnect_timeout = "1h"
 guard { share = 2, hold = "0s" }
 lease { min_ttl = "48h" }
-acl { default_policy = "maybe", down_policy = "x" }
+acl { default_policy = "maybe", down_policy = "x", preset = "closed", audit { rotate_bytes = -1, rotate_duration = "-1h", rotate_max_files = -1 } }
+quorum { endpoints = ["etcd-1:2379", "ftp://etcd-2"], prefix = "ours", cert_file = "x", quota = 1 }
+session_ttl_min = "0s"
 services = [{ name = "a", check { args = ["x"], interval = "1s", id = "c" } }, { name = "a", check { id = "c", ttl = "1s" } }]
 check { name = "n", service_id = "zz", ttl = "1s" }
