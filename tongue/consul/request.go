@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -91,23 +92,27 @@ func (q *request) allow() {
 	}
 }
 
-// cleanPath returns the path without "//", "/./" and "/../", and whether it was
-// clean already.
-func cleanPath(p string) (string, bool) {
-	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
-		return p, true
+// cleanPath returns the path as it was sent without "//", "/./" and "/../", and
+// whether it was clean already. Escaped slashes and dots are part of a name: a key
+// may begin with "/".
+func cleanPath(u *url.URL) (string, bool) {
+	if !strings.Contains(u.Path, "//") && !strings.Contains(u.Path, "/.") {
+		return "", true
 	}
-	clean := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && clean != "/" {
+	sent := u.EscapedPath()
+	clean := path.Clean("/" + sent)
+	if strings.HasSuffix(sent, "/") && clean != "/" {
 		clean += "/"
 	}
-	return clean, clean == p
+	return clean, clean == sent
 }
 
+// redirect sends the client to another path, which is escaped.
 func redirect(w http.ResponseWriter, r *http.Request, to string) {
-	u := *r.URL
-	u.Path, u.RawPath = to, ""
-	http.Redirect(w, r, u.RequestURI(), http.StatusTemporaryRedirect)
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 }
 
 // writeGate says which clients may use other methods than GET and OPTIONS.

@@ -226,8 +226,8 @@ func (q *request) sessionReady(id string) error {
 		return err
 	}
 	if err := q.local(); err != nil {
-		h := q.w.Header()
-		h["X-Consul-Knownleader"], h["X-Consul-Lastcontact"] = isFalse, zero
+		q.meta(1)
+		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		return err
 	}
 	if !q.p.stale && !q.resumed {

@@ -168,8 +168,8 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if clean, ok := cleanPath(path); !ok {
-		redirect(w, r, clean)
+	if to, ok := cleanPath(r.URL); !ok {
+		redirect(w, r, to)
 		return
 	}
 	rt, rest := t.find(path)
@@ -217,7 +217,7 @@ func (t *Tongue) find(path string) (*route, string) {
 
 func (t *Tongue) notFound(w http.ResponseWriter, r *http.Request, path string) {
 	if t.prefix[path+"/"] != nil {
-		redirect(w, r, path+"/")
+		redirect(w, r, r.URL.EscapedPath()+"/")
 		return
 	}
 	text := "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
