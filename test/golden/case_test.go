@@ -14,7 +14,7 @@ import (
 // step is one request of a file, with the answer that is wanted. In the file:
 //
 //	=== what this shows
-//	! options, such as "body keys", or "id NAME": {{NAME}} is the answer's ID from here on
+//	! options, such as "body keys"; "id NAME" or "keep NAME": {{NAME}} is the answer's ID, or the answer, from here on
 //	> PUT /v1/path
 //	> Header: value
 //	the request's body
@@ -107,10 +107,11 @@ func (f file) write() string {
 
 func (s *step) has(option string) bool { return slices.Contains(s.options, option) }
 
-// named is the name that the answer's ID is kept under, by the option "id NAME".
-func (s *step) named() string {
+// named is the name that a part of the answer is kept under, by an option such as
+// "id NAME".
+func (s *step) named(part string) string {
 	for _, o := range s.options {
-		if name, ok := strings.CutPrefix(o, "id "); ok {
+		if name, ok := strings.CutPrefix(o, part+" "); ok {
 			return name
 		}
 	}

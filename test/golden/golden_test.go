@@ -78,7 +78,10 @@ func (s *step) do(t *testing.T, address string, known map[string]string) string 
 	if index := resp.Header.Get("X-Consul-Index"); index != "" {
 		known["index"] = index
 	}
-	if name := s.named(); name != "" {
+	if name := s.named("keep"); name != "" {
+		known[name] = string(data)
+	}
+	if name := s.named("id"); name != "" {
 		var made struct{ ID string }
 		if err := json.Unmarshal(data, &made); err != nil || made.ID == "" {
 			t.Fatalf("%s: the answer has no ID: %s", s.title, data)
