@@ -173,6 +173,9 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		for _, w := range warnings {
 			log.Warn("configuration: " + w.String())
 		}
+		if next.NodeID == "" {
+			next.NodeID = c.NodeID // it was made, or read from the data folder, at the start
+		}
 		if keys := c.Restart(next); len(keys) > 0 {
 			log.Warn("these keys changed and take effect at the next start", "keys", keys)
 		}

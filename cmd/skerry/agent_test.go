@@ -135,6 +135,9 @@ func TestWatchesOfTheConfiguration(t *testing.T) {
 		t.Errorf("told %s", got)
 	}
 	stop()
+	if text := log.String(); strings.Contains(text, "take effect at the next start") {
+		t.Errorf("keys that nobody changed are told as changed:\n%s", text)
+	}
 	if text := log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "watch failed") {
 		t.Errorf("the log tells of errors:\n%s", text)
 	}
