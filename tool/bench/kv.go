@@ -30,8 +30,7 @@ func KeyPut(ctx context.Context, o Options) (Result, error) {
 	stamp := strconv.FormatInt(time.Now().UnixNano(), 36)
 	return load(ctx, "kv-put", o, func(int) (worker, error) {
 		return func(ctx context.Context, n int64) error {
-			_, err := a.do(ctx, "PUT", keyPath(o, n), value(stamp, n))
-			return err
+			return a.do(ctx, "PUT", keyPath(o, n), value(stamp, n), nil)
 		}, nil
 	})
 }
@@ -50,8 +49,7 @@ func KeyGet(ctx context.Context, o Options) (Result, error) {
 	a := newAPI(o)
 	return load(ctx, "kv-get", o, func(int) (worker, error) {
 		return func(ctx context.Context, n int64) error {
-			_, err := a.do(ctx, "GET", keyPath(o, n%keysRead), nil)
-			return err
+			return a.do(ctx, "GET", keyPath(o, n%keysRead), nil, nil)
 		}, nil
 	})
 }
@@ -68,8 +66,7 @@ func KeyWatch(ctx context.Context, o Options) (Result, error) {
 	a := newAPI(o)
 	stamp := strconv.FormatInt(time.Now().UnixNano(), 36)
 	return watch(ctx, "kv-watch", o, &watchRound{api: a, path: "/v1/kv/" + o.Service + "?recurse", change: func(ctx context.Context, round int) error {
-		_, err := a.do(ctx, "PUT", keyPath(o, 0), value(stamp, int64(round)))
-		return err
+		return a.do(ctx, "PUT", keyPath(o, 0), value(stamp, int64(round)), nil)
 	}})
 }
 
@@ -89,8 +86,7 @@ func External(ctx context.Context, o Options) (Result, error) {
 			if err != nil {
 				return err
 			}
-			_, err = a.do(ctx, "PUT", "/v1/catalog/register", body)
-			return err
+			return a.do(ctx, "PUT", "/v1/catalog/register", body, nil)
 		}, nil
 	})
 }
