@@ -1,7 +1,11 @@
 package archive
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -60,4 +64,49 @@ func FuzzRead(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte("not a snapshot"))
 	f.Fuzz(func(t *testing.T, b []byte) { read(b) })
+}
+
+// What is packed and summed rightly may still be anything.
+func FuzzParts(f *testing.F) {
+	f.Add(`{"version":1,"index":7,"records":2}`, `{"key":"kv/a","value":"YQ==","created":1,"modified":2}`+"\n"+`{"key":"session/x"}`+"\n")
+	f.Add(`{"version":2}`, "")
+	f.Add(`{"version":1,"records":-1,"kinds":{"kv":1}}`, `null{}[`)
+	f.Add(`{"version":1,"records":1}`, `{"key":7,"value":"*"}`)
+	f.Fuzz(func(t *testing.T, meta, records string) {
+		m, got, err := read(pack(t, meta, records))
+		if err != nil {
+			return
+		}
+		if m.Version != Version || m.Records != len(got) {
+			t.Errorf("%d records were taken of %+v", len(got), m)
+		}
+		var again bytes.Buffer
+		if err := Write(&again, m, slices.Values(got)); err != nil {
+			t.Fatal(err)
+		}
+		if _, back, err := read(again.Bytes()); err != nil || !reflect.DeepEqual(back, got) {
+			t.Errorf("%q is read as %+v, and written and read again as %+v, %v", records, got, back, err)
+		}
+	})
+}
+
+// pack makes an archive of these parts.
+func pack(t *testing.T, meta, records string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	w := tar.NewWriter(zip)
+	sums := fmt.Sprintf("%x  %s\n%x  %s\n", sha256.Sum256([]byte(meta)), metaName, sha256.Sum256([]byte(records)), recordsName)
+	for _, part := range [][2]string{{metaName, meta}, {recordsName, records}, {sumsName, sums}} {
+		if err := w.WriteHeader(&tar.Header{Name: part[0], Mode: 0o600, Size: int64(len(part[1]))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(part[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
