@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,11 @@ func (c *client) token(name, rs string) string {
 // A request that is parked while it waits has its token still when it is
 // answered, and is refused when the token has gone meanwhile.
 func TestParkedRequestsKeepTheirToken(t *testing.T) {
-	c := start(t, func(cfg *server.Config) { cfg.Consul.ParkAfter = 10 * time.Millisecond })
+	file := filepath.Join(t.TempDir(), "audit.json")
+	c := start(t, func(cfg *server.Config) {
+		cfg.Consul.ParkAfter = 10 * time.Millisecond
+		cfg.ACL.Audit = access.AuditConfig{Path: file, Reads: true}
+	})
 	reader := c.token("reader", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
 	gone := c.token("gone", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
 	accessor := c.asTokenOf(gone)
@@ -62,6 +67,7 @@ func TestParkedRequestsKeepTheirToken(t *testing.T) {
 		go func() { answers <- c.ask(get, "/v1/health/service/web?wait=20s&index="+index, "", token) }()
 	}
 	c.awaitParked(2)
+	time.Sleep(50 * time.Millisecond) // that they wait is seen, that they are parked is not
 	c.ask(remove, "/v1/acl/token/"+accessor, "", root)
 	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":2}`, "")
 	statuses := map[int]string{}
@@ -72,6 +78,32 @@ func TestParkedRequestsKeepTheirToken(t *testing.T) {
 	if !strings.Contains(statuses[200], `"Port":2`) || statuses[403] != "ACL not found" {
 		t.Errorf("answered %v", statuses)
 	}
+	noted := map[int]string{}
+	for _, act := range acts(t, file) {
+		if act.Path == "/v1/health/service/web" {
+			noted[act.Status] = act.Reason
+		}
+	}
+	if _, ok := noted[200]; !ok || noted[403] != "ACL not found" {
+		t.Errorf("the audit log has %v of the parked reads", noted)
+	}
+}
+
+// acts returns what an audit log has noted.
+func acts(t *testing.T, file string) (all []skerry.Act) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(strings.NewReader(string(data))); lines.Scan(); {
+		var act skerry.Act
+		if err := json.Unmarshal(lines.Bytes(), &act); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		all = append(all, act)
+	}
+	return all
 }
 
 func (c *client) asTokenOf(secret string) string {
@@ -205,19 +237,12 @@ func TestDryRunAndAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var acts []skerry.Act
-	for lines := bufio.NewScanner(strings.NewReader(string(data))); lines.Scan(); {
-		var act skerry.Act
-		if err := json.Unmarshal(lines.Bytes(), &act); err != nil {
-			t.Fatalf("%s: %v", lines.Text(), err)
-		}
-		if act.Path != "/v1/acl/token/self" { // of those who waited for the store
-			acts = append(acts, act)
-		}
-	}
-	if len(acts) != 2 || acts[0].Accessor != skerry.AnonymousAccessor || acts[0].Path != "/v1/kv/secret/a" || acts[0].Status != 200 || acts[0].From == "" ||
-		acts[1].Accessor != c.asTokenOf(root) {
-		t.Errorf("noted %+v", acts)
+	noted := slices.DeleteFunc(acts(t, file), func(act skerry.Act) bool {
+		return act.Path == "/v1/acl/token/self" // of those who waited for the store
+	})
+	if len(noted) != 2 || noted[0].Accessor != skerry.AnonymousAccessor || noted[0].Path != "/v1/kv/secret/a" || noted[0].Status != 200 || noted[0].From == "" ||
+		noted[1].Accessor != c.asTokenOf(root) {
+		t.Errorf("noted %+v", noted)
 	}
 	if strings.Contains(string(data), root) || strings.Contains(string(data), "not-a-token") {
 		t.Error("a secret is in the audit log")

@@ -283,12 +283,16 @@ func (q *request) entries(v *skerry.View) []*skerry.Entry {
 	return visible(q, v.Entries, q.allowed().Keep)
 }
 
-// audited serves a request and notes it.
-func (q *request) audited() {
+// audited answers a request, and notes it where an audit log is kept.
+func (q *request) audited(answer func()) {
 	log := q.t.b.Audit
+	if log == nil {
+		answer()
+		return
+	}
 	w := &statusWriter{ResponseWriter: q.w}
 	q.w = w
-	q.serve()
+	answer()
 	if w.taken || !log.Wants(q.r.Method, w.status) {
 		return
 	}
@@ -304,7 +308,7 @@ type statusWriter struct {
 	http.ResponseWriter
 	status int
 	reason string
-	taken  bool // its connection was taken over: it is answered elsewhere
+	taken  bool // its connection was taken over: it is answered and noted elsewhere
 }
 
 // WriteHeader implements [http.ResponseWriter].

@@ -214,9 +214,11 @@ func (p *parking) answer() error {
 	q := &p.q
 	q.w = w
 	q.t.common(w.header)
-	if err := q.run(); err != nil {
-		q.fail(err)
-	}
+	q.audited(func() {
+		if err := q.run(); err != nil {
+			q.fail(err)
+		}
+	})
 	p.conn.SetWriteDeadline(time.Now().Add(answerWithin))
 	defer p.conn.SetWriteDeadline(time.Time{})
 	return w.send(p.conn)

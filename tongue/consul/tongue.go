@@ -180,11 +180,7 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.common(w.Header())
 	started := time.Now()
 	q := request{t: t, w: w, r: r, rest: rest, route: rt}
-	if t.b.Audit != nil {
-		q.audited()
-	} else {
-		q.serve()
-	}
+	q.audited(q.serve)
 	t.m.observe(rt, time.Since(started))
 }
 
