@@ -1,0 +1,240 @@
+package lb
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// The simulation: callers send calls at random moments (Poisson) to servers with
+// some workers each and a queue; service times are exponential. Server 0 is bad from
+// faultFrom to faultTo. Latency counts from the moment a call was meant to be sent.
+const (
+	simServers = 10
+	simWorkers = 6
+	simService = 10 * time.Millisecond
+	simTrip    = 500 * time.Microsecond // there and back
+	simRate    = 4000.                  // calls a second of all callers, 67 % of the capacity
+	simLimit   = 2 * time.Second        // of a call
+	faultFrom  = 30 * time.Second
+	faultTo    = 70 * time.Second
+	simEnd     = 100 * time.Second
+)
+
+// fault is what is wrong with server 0.
+type fault struct {
+	slower float64 // factor of the service time
+	errors float64 // share of calls that fail
+	fast   bool    // and do so at once
+	every  float64 // share of calls that fail at the others
+}
+
+type simCase struct {
+	fault
+	callers int
+	retries int
+	picker  func(random func() uint64) Picker
+	churn   time.Duration // the list is sent anew that often; 0: never
+}
+
+type simResult struct {
+	share    float64 // of server 0's calls during the fault, in percent
+	errors   float64 // of the calls during the fault, in percent
+	p50, p99 time.Duration
+	healed   float64 // share of server 0, 10 to 20 s after the fault
+}
+
+func (r simResult) String() string {
+	return fmt.Sprintf("share %.2f %%, errors %.3f %%, p50 %v, p99 %v, healed %.2f %%", r.share, r.errors, r.p50.Round(100*time.Microsecond), r.p99.Round(100*time.Microsecond), r.healed)
+}
+
+type simEvent struct {
+	at  time.Duration
+	seq int
+	do  func()
+}
+
+type simQueue []simEvent
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(x any)   { *q = append(*q, x.(simEvent)) }
+func (q *simQueue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+type sim struct {
+	simCase
+	random *rand.Rand
+	now    time.Duration
+	queue  simQueue
+	seq    int
+
+	busy    [simServers]int
+	waiting [simServers][]func()
+
+	calls, toBad, failed, after, afterBad int
+	latencies                             []time.Duration
+}
+
+func (s *sim) at(t time.Duration, do func()) {
+	s.seq++
+	heap.Push(&s.queue, simEvent{t, s.seq, do})
+}
+
+func (s *sim) exp(mean time.Duration) time.Duration {
+	return time.Duration(s.random.ExpFloat64() * float64(mean))
+}
+
+func simulate(c simCase, seed uint64) simResult {
+	s := &sim{simCase: c, random: rand.New(rand.NewPCG(seed, 1))}
+	nodes := make([]Node, simServers)
+	for i := range nodes {
+		nodes[i] = Node{Key: fmt.Sprint("server-", i), Value: i}
+	}
+	for caller := range c.callers {
+		p := c.picker(rand.New(rand.NewPCG(seed, uint64(caller)+2)).Uint64)
+		p.Update(0, nodes)
+		if c.churn > 0 {
+			var again func()
+			again = func() { p.Update(s.now, nodes); s.at(s.now+c.churn, again) }
+			s.at(s.exp(c.churn), again)
+		}
+		mean := time.Duration(float64(time.Second) * float64(c.callers) / simRate)
+		var send func()
+		send = func() {
+			s.call(p, s.now, nil, c.retries)
+			s.at(s.now+s.exp(mean), send)
+		}
+		s.at(s.exp(mean), send)
+	}
+	for s.now < simEnd {
+		e := heap.Pop(&s.queue).(simEvent)
+		s.now = e.at
+		e.do()
+	}
+	slices.Sort(s.latencies)
+	q := func(q float64) time.Duration { return s.latencies[int(q*float64(len(s.latencies)-1))] }
+	return simResult{
+		100 * float64(s.toBad) / float64(s.calls), 100 * float64(s.failed) / float64(len(s.latencies)), q(.5), q(.99),
+		100 * float64(s.afterBad) / float64(s.after),
+	}
+}
+
+// call sends one call, of which tried have failed at these servers.
+func (s *sim) call(p Picker, meant time.Duration, tried []string, retries int) {
+	r := Request{Retryable: true}
+	if len(tried) > 0 {
+		r.Exclude = func(n *Node) bool { return slices.Contains(tried, n.Key) }
+	}
+	c := p.Pick(s.now, r)
+	server, key, began := c.Node.Value.(int), c.Node.Key, s.now
+	ill := began >= faultFrom && began < faultTo
+	switch {
+	case ill:
+		s.calls++
+		if server == 0 {
+			s.toBad++
+		}
+	case began >= faultTo+10*time.Second && began < faultTo+20*time.Second:
+		s.after++
+		if server == 0 {
+			s.afterBad++
+		}
+	}
+	ended := false
+	end := func(ok bool) {
+		if ended {
+			return
+		}
+		ended = true
+		result := OK
+		if !ok {
+			result = Failed
+		}
+		c.Done(s.now, result)
+		if !ok && retries > 0 {
+			s.call(p, meant, append(tried, key), retries-1)
+			return
+		}
+		if meant >= faultFrom && meant < faultTo {
+			s.latencies = append(s.latencies, s.now-meant)
+			if !ok {
+				s.failed++
+			}
+		}
+	}
+	s.at(meant+simLimit, func() { end(false) })
+	s.at(s.now+simTrip/2, func() { s.arrive(server, func(ok bool) { s.at(s.now+simTrip/2, func() { end(ok) }) }) })
+}
+
+// arrive is a call's way through a server.
+func (s *sim) arrive(server int, answer func(ok bool)) {
+	ill := server == 0 && s.now >= faultFrom && s.now < faultTo
+	errors := s.every
+	if ill {
+		errors = max(errors, s.errors)
+	}
+	ok := errors == 0 || s.random.Float64() >= errors
+	if !ok && s.fast {
+		answer(false)
+		return
+	}
+	run := func() {
+		s.busy[server]++
+		took := s.exp(simService)
+		if ill && s.slower > 0 {
+			took = time.Duration(float64(took) * s.slower)
+		}
+		s.at(s.now+took, func() {
+			s.busy[server]--
+			answer(ok)
+			if w := s.waiting[server]; len(w) > 0 {
+				s.waiting[server] = w[1:]
+				w[0]()
+			}
+		})
+	}
+	if s.busy[server] < simWorkers {
+		run()
+	} else {
+		s.waiting[server] = append(s.waiting[server], run)
+	}
+}
+
+func balancer(random func() uint64) Picker { return New(Options{Random: random}) }
+
+func TestSimulation(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		simCase
+	}{
+		{"healthy, 4", simCase{callers: 4}},
+		{"healthy, 100", simCase{callers: 100}},
+		{"slow, 4", simCase{callers: 4, fault: fault{slower: 10}}},
+		{"slow, 100", simCase{callers: 100, fault: fault{slower: 10}}},
+		{"slow churn, 100", simCase{callers: 100, fault: fault{slower: 10}, churn: 5 * time.Second}},
+		{"err50, 4", simCase{callers: 4, fault: fault{errors: .5}}},
+		{"err50, 100", simCase{callers: 100, fault: fault{errors: .5}}},
+		{"err50fast, 4", simCase{callers: 4, fault: fault{errors: .5, fast: true}}},
+		{"err50fast, 100", simCase{callers: 100, fault: fault{errors: .5, fast: true}}},
+		{"err100fast, 100", simCase{callers: 100, fault: fault{errors: 1, fast: true}}},
+		{"err50fast, 100, retry", simCase{callers: 100, retries: 1, fault: fault{errors: .5, fast: true}}},
+		{"bg1 err50, 100", simCase{callers: 100, fault: fault{errors: .5, every: .01}}},
+		{"bg1, 100", simCase{callers: 100, fault: fault{every: .01}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.picker = balancer
+			t.Log(simulate(tc.simCase, 1))
+		})
+	}
+}

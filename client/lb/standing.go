@@ -1,0 +1,120 @@
+package lb
+
+import (
+	"math/bits"
+	"time"
+)
+
+// The rules by which an instance is taken out and let in again. One good probe
+// would not do: an instance that fails half of its calls passes it every other time.
+const (
+	consecutiveFailures = 3
+	windowCalls         = 20 // the last calls that are looked at
+	windowBytes         = 1<<windowCalls - 1
+	firstOut            = time.Second
+	outJitter           = .25
+	goodProbes          = 3
+	probeEvery          = 200 * time.Millisecond
+	rampAfterProbes     = 5 * time.Second
+	// An instance that fails relapseFailures times within relapseWithin of being
+	// let in is out again, for twice as long.
+	relapseFailures = 3
+	relapseWithin   = 30 * time.Second
+	// probeLost is when a probe that nobody answered for is taken for failed.
+	probeLost = 10 * time.Second
+)
+
+// change is what became of an instance's standing.
+type change uint8
+
+const (
+	unchanged change = iota
+	wentOut
+	cameIn
+	moved // the time of its next probe
+)
+
+// standing says whether an instance is in.
+type standing struct {
+	out    bool
+	max    time.Duration // the longest time out
+	random func() float64
+
+	window      uint32 // a bit for each of the last calls, 1 for a failure
+	seen        int    // how many of them there are
+	consecutive int
+
+	times   int           // taken out, in this illness
+	probeAt time.Duration // when it may be probed, if it is out
+	probing bool
+	good    int // good probes in a row
+	letIn   time.Duration
+	wasOut  bool
+	since   int // failures since it was let in
+}
+
+// called takes the result of an ordinary call in.
+func (s *standing) called(now time.Duration, r Result) change {
+	if r == Neutral || r == Pushback || s.out {
+		return unchanged
+	}
+	s.window = s.window << 1 & windowBytes
+	s.seen = min(s.seen+1, windowCalls)
+	if r == OK {
+		s.consecutive = 0
+		return unchanged
+	}
+	s.window |= 1
+	s.consecutive++
+	s.since++
+	failed := bits.OnesCount32(s.window)
+	relapse := s.wasOut && now-s.letIn < relapseWithin
+	switch {
+	case s.consecutive >= consecutiveFailures,
+		s.seen >= 5 && failed*2 >= s.seen,
+		s.seen >= 10 && failed*10 >= s.seen*3,
+		relapse && s.since >= relapseFailures:
+		if !relapse {
+			s.times = 0
+		}
+		s.takeOut(now)
+		return wentOut
+	}
+	return unchanged
+}
+
+func (s *standing) takeOut(now time.Duration) {
+	d := min(firstOut<<min(s.times, 30), s.max)
+	s.times++
+	s.out, s.good, s.probing = true, 0, false
+	s.probeAt = now + time.Duration(float64(d)*(1-outJitter+2*outJitter*s.random()))
+}
+
+// due reports whether a probe may begin, and marks that it did.
+func (s *standing) due(now time.Duration) bool {
+	if !s.out || now < s.probeAt {
+		return false
+	}
+	s.probing = true
+	s.probeAt = now + probeLost
+	return true
+}
+
+// probed takes the result of a probe in.
+func (s *standing) probed(now time.Duration, ok bool) change {
+	if !s.out {
+		return unchanged
+	}
+	s.probing = false
+	if !ok {
+		s.takeOut(now)
+		return moved
+	}
+	if s.good++; s.good < goodProbes {
+		s.probeAt = now + probeEvery
+		return moved
+	}
+	s.out, s.wasOut, s.letIn = false, true, now
+	s.window, s.seen, s.consecutive, s.since = 0, 0, 0, 0
+	return cameIn
+}

@@ -1,0 +1,162 @@
+package lb
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// unknownCost is the latency that an instance without an answer is judged by:
+	// low, so that it is tried, until its first call is out: then high, so that no
+	// flood follows it before there is an answer.
+	unknownCost  = time.Millisecond
+	untriedCost  = time.Second
+	successShare = .1  // of the last call in the success rate
+	leastSuccess = .05 // what a success rate counts as at least
+	none         = int64(math.MaxInt64)
+)
+
+// stat is what is known of an instance. What cost reads is atomic, so that picks
+// take no lock; what changes it holds mu.
+type stat struct {
+	key   string
+	decay float64 // nanoseconds
+
+	latency atomic.Uint64 // bits of a float64: the peak EWMA, in nanoseconds, at raised
+	raised  atomic.Int64
+	success atomic.Uint64 // bits of a float64: EWMA of 0 and 1
+	flying  atomic.Int64  // calls without an answer
+	oldest  atomic.Int64  // when the oldest of them began, else none
+	tried   atomic.Bool   // it has answered
+	ramp    atomic.Int64  // when it was let in again, else 0
+
+	mu          sync.Mutex
+	first, last *Call // the calls without an answer, oldest first
+	standing    standing
+}
+
+func newStat(key string, decay time.Duration) *stat {
+	s := &stat{key: key, decay: float64(decay)}
+	s.oldest.Store(none)
+	s.success.Store(math.Float64bits(1))
+	return s
+}
+
+// cost is what the next call to the instance is judged by; less is better.
+func (s *stat) cost(now time.Duration) float64 {
+	flying := float64(s.flying.Load())
+	latency := s.read(now)
+	if oldest := s.oldest.Load(); oldest != none {
+		latency = max(latency, float64(int64(now)-oldest))
+	}
+	if !s.tried.Load() {
+		least := unknownCost
+		if flying > 0 {
+			least = untriedCost
+		}
+		latency = max(latency, float64(least))
+	}
+	success := max(math.Float64frombits(s.success.Load()), leastSuccess)
+	cost := latency * (flying + 1) / (success * success)
+	if from := s.ramp.Load(); from != 0 {
+		cost /= ramp(int64(now)-from, int64(rampAfterProbes))
+	}
+	return cost
+}
+
+// read returns the latency at a later time: it decays while nothing is known, so
+// that an instance that is left alone is tried again.
+func (s *stat) read(now time.Duration) float64 {
+	v := math.Float64frombits(s.latency.Load())
+	if dt := int64(now) - s.raised.Load(); dt > 0 {
+		v *= math.Exp(-float64(dt) / s.decay)
+	}
+	return v
+}
+
+// leastRamp is the share of its own share that an instance begins with.
+const leastRamp = .1
+
+func ramp(age, length int64) float64 {
+	if age >= length {
+		return 1
+	}
+	return max(leastRamp, float64(age)/float64(length))
+}
+
+// begin counts a call in.
+func (s *stat) begin(c *Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.prev = s.last; c.prev == nil {
+		s.first = c
+		s.oldest.Store(int64(c.began))
+	} else {
+		c.prev.next = c
+	}
+	s.last = c
+	s.flying.Add(1)
+}
+
+// end counts a call out and takes its result in. It reports what changed of the
+// instance's standing.
+func (s *stat) end(c *Call, now time.Duration, r Result) change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlink(c)
+	s.flying.Add(-1)
+	s.observe(now, now-c.began, r)
+	if c.probe {
+		return s.standing.probed(now, r != Failed)
+	}
+	return s.standing.called(now, r)
+}
+
+func (s *stat) unlink(c *Call) {
+	if c.prev == nil {
+		s.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		s.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	if s.first == nil {
+		s.oldest.Store(none)
+	} else {
+		s.oldest.Store(int64(s.first.began))
+	}
+}
+
+// observe takes in a latency. A failure may raise it and never lowers it: one that
+// fails fast is not fast. Called with mu held.
+func (s *stat) observe(now, took time.Duration, r Result) {
+	v, sample := s.read(now), float64(took)
+	if r == OK {
+		if w := math.Exp(-float64(max(int64(now)-s.raised.Load(), 0)) / s.decay); sample < v {
+			sample = v + sample*(1-w)
+		}
+		s.tried.Store(true)
+		s.keep(now, sample)
+	} else if sample > v {
+		s.keep(now, sample)
+	}
+	var good float64
+	switch r {
+	case Neutral:
+		return
+	case OK:
+		good = 1
+	}
+	success := math.Float64frombits(s.success.Load())
+	s.success.Store(math.Float64bits(success + successShare*(good-success)))
+}
+
+func (s *stat) keep(now time.Duration, latency float64) {
+	s.latency.Store(math.Float64bits(latency))
+	s.raised.Store(int64(now))
+}
