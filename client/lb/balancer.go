@@ -1,7 +1,9 @@
 package lb
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +68,7 @@ func (c *Call) Done(now time.Duration, r Result) {
 func (b *Balancer) Update(now time.Duration, nodes []Node) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.nodes = b.o.Subset.of(nodes)
+	b.nodes = b.o.Subset.of(nodes, func(key string) bool { return b.stats[key] != nil })
 	stats := make(map[string]*stat, len(b.nodes))
 	for i := range b.nodes {
 		key := b.nodes[i].Key
@@ -74,7 +76,7 @@ func (b *Balancer) Update(now time.Duration, nodes []Node) {
 		if s == nil {
 			s = newStat(key, b.o.Decay)
 			s.standing.max = b.o.EjectMax
-			s.standing.random = func() float64 { return float64(b.o.Random()>>11) / (1 << 53) }
+			s.standing.random = b.random
 		}
 		stats[key] = s
 	}
@@ -106,57 +108,55 @@ func (b *Balancer) begin(m *member, now time.Duration, probe bool) *Call {
 // choose returns the cheapest of some random members, those of the caller's zone
 // as far as they bear it; nil when there are none.
 func (b *Balancer) choose(v *view, now time.Duration, r *Request) *member {
-	set := v.near
-	if len(v.far) > 0 && (len(set) == 0 || float64(b.o.Random()>>11)/(1<<53) >= v.nearShare) {
-		set = v.far
+	s := &v.near
+	if len(v.far.members) > 0 && b.random() >= v.nearShare {
+		s = &v.far
 	}
 	if r.Exclude != nil {
-		if set = v.without(set, r.Exclude); len(set) == 0 {
-			set = v.all
-		}
+		left := v.without(*s, r.Exclude)
+		s = &left
 	}
-	switch n := uint64(len(set)); {
-	case n == 0:
+	if len(s.members) == 0 {
 		return nil
-	case n == 1:
-		return set[0]
-	case b.o.Choices == 2:
-		bits := b.o.Random()
-		i, j := (bits>>32)*n>>32, (bits&(1<<32-1))*(n-1)>>32
-		if j >= i {
-			j++
-		}
-		if set[j].cost(now) < set[i].cost(now) {
-			return set[j]
-		}
-		return set[i]
-	default:
-		return b.chooseAmong(set, now)
 	}
-}
-
-// chooseAmong is choose for more than two choices.
-func (b *Balancer) chooseAmong(set []*member, now time.Duration) *member {
+	var drawn [maxChoices]*member
 	var best *member
 	least := 0.
-	var drawn [maxChoices]int
-	for k := range min(b.o.Choices, len(set)) {
-		i := int(b.o.Random() % uint64(len(set)))
-		for again := true; again; {
-			again = false
-			for _, d := range drawn[:k] {
-				if d == i {
-					i, again = (i+1)%len(set), true
-				}
-			}
-		}
-		drawn[k] = i
-		if cost := set[i].cost(now); best == nil || cost < least {
-			best, least = set[i], cost
+	for k := range min(b.o.Choices, len(s.members)) {
+		m := b.draw(s, now, drawn[:k])
+		drawn[k] = m
+		if cost := m.stat.cost(now, m.weight); best == nil || cost < least*clear {
+			best, least = m, cost
 		}
 	}
 	return best
 }
+
+// clear is how much cheaper another must be than the first that was drawn: what is
+// alike takes its share of the draws.
+const clear = .9
+
+// redraws bounds how often an instance that is not ready yet is passed over.
+const redraws = 4
+
+// draw returns a random member that is not among those drawn. One that is only in
+// part ready is passed over as often as it is not.
+func (b *Balancer) draw(s *set, now time.Duration, drawn []*member) *member {
+	for try := 0; ; try++ {
+		at := s.draw(b.o.Random())
+		m := s.members[at]
+		for slices.Contains(drawn, m) { // a large weight may come again and again
+			at = (at + 1) % len(s.members)
+			m = s.members[at]
+		}
+		ready := m.ready(now)
+		if ready == 1 || try == redraws || b.random() < ready {
+			return m
+		}
+	}
+}
+
+func (b *Balancer) random() float64 { return float64(b.o.Random()>>11) / (1 << 53) }
 
 // probe begins a call to an instance that is out and may be probed, if there is one.
 func (b *Balancer) probe(now time.Duration) *Call {
@@ -222,7 +222,8 @@ func (b *Balancer) note(now time.Duration, s *stat, node *Node, changed change) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if changed == cameIn {
-		s.ramp.Store(max(int64(now), 1))
+		s.letIn.Store(max(int64(now), 1))
+		s.success.Store(math.Float64bits(1)) // the probes spoke for it
 	}
 	if changed == moved {
 		b.schedule()

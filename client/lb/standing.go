@@ -37,7 +37,7 @@ const (
 // standing says whether an instance is in.
 type standing struct {
 	out    bool
-	max    time.Duration // the longest time out
+	max    time.Duration // the longest time out, jitter included
 	random func() float64
 
 	window      uint32 // a bit for each of the last calls, 1 for a failure
@@ -84,10 +84,10 @@ func (s *standing) called(now time.Duration, r Result) change {
 }
 
 func (s *standing) takeOut(now time.Duration) {
-	d := min(firstOut<<min(s.times, 30), s.max)
+	d := min(float64(firstOut<<min(s.times, 30)), float64(s.max)/(1+outJitter))
 	s.times++
 	s.out, s.good, s.probing = true, 0, false
-	s.probeAt = now + time.Duration(float64(d)*(1-outJitter+2*outJitter*s.random()))
+	s.probeAt = now + time.Duration(d*(1-outJitter+2*outJitter*s.random()))
 }
 
 // due reports whether a probe may begin, and marks that it did.

@@ -29,8 +29,8 @@ type stat struct {
 	success atomic.Uint64 // bits of a float64: EWMA of 0 and 1
 	flying  atomic.Int64  // calls without an answer
 	oldest  atomic.Int64  // when the oldest of them began, else none
-	tried   atomic.Bool   // it has answered
-	ramp    atomic.Int64  // when it was let in again, else 0
+	tried   atomic.Bool   // a call has ended
+	letIn   atomic.Int64  // when it was let in again, else 0
 
 	mu          sync.Mutex
 	first, last *Call // the calls without an answer, oldest first
@@ -44,9 +44,9 @@ func newStat(key string, decay time.Duration) *stat {
 	return s
 }
 
-// cost is what the next call to the instance is judged by; less is better.
-func (s *stat) cost(now time.Duration) float64 {
-	flying := float64(s.flying.Load())
+// cost is what the next call to an instance of this weight is judged by; less is better.
+func (s *stat) cost(now time.Duration, weight float64) float64 {
+	flying := float64(s.flying.Load()) / weight
 	latency := s.read(now)
 	if oldest := s.oldest.Load(); oldest != none {
 		latency = max(latency, float64(int64(now)-oldest))
@@ -59,11 +59,7 @@ func (s *stat) cost(now time.Duration) float64 {
 		latency = max(latency, float64(least))
 	}
 	success := max(math.Float64frombits(s.success.Load()), leastSuccess)
-	cost := latency * (flying + 1) / (success * success)
-	if from := s.ramp.Load(); from != 0 {
-		cost /= ramp(int64(now)-from, int64(rampAfterProbes))
-	}
-	return cost
+	return latency * (flying + 1) / (success * success)
 }
 
 // read returns the latency at a later time: it decays while nothing is known, so
@@ -74,16 +70,6 @@ func (s *stat) read(now time.Duration) float64 {
 		v *= math.Exp(-float64(dt) / s.decay)
 	}
 	return v
-}
-
-// leastRamp is the share of its own share that an instance begins with.
-const leastRamp = .1
-
-func ramp(age, length int64) float64 {
-	if age >= length {
-		return 1
-	}
-	return max(leastRamp, float64(age)/float64(length))
 }
 
 // begin counts a call in.
@@ -140,7 +126,6 @@ func (s *stat) observe(now, took time.Duration, r Result) {
 		if w := math.Exp(-float64(max(int64(now)-s.raised.Load(), 0)) / s.decay); sample < v {
 			sample = v + sample*(1-w)
 		}
-		s.tried.Store(true)
 		s.keep(now, sample)
 	} else if sample > v {
 		s.keep(now, sample)
@@ -152,6 +137,7 @@ func (s *stat) observe(now, took time.Duration, r Result) {
 	case OK:
 		good = 1
 	}
+	s.tried.Store(true)
 	success := math.Float64frombits(s.success.Load())
 	s.success.Store(math.Float64bits(success + successShare*(good-success)))
 }

@@ -25,62 +25,80 @@ type Subset struct {
 type Position struct{ Rank, Of int }
 
 func (s Subset) withDefaults() Subset {
-	s.Size = cmp.Or(max(s.Size, 0), 32)
+	s.Size = max(cmp.Or(s.Size, 32), 2*play)
 	s.Above = cmp.Or(s.Above, 100)
 	return s
 }
 
-// of returns the caller's part of the nodes.
-func (s Subset) of(nodes []Node) []Node {
+// of returns the caller's part of the nodes. held reports those that it has already.
+func (s Subset) of(nodes []Node, held func(key string) bool) []Node {
 	if s.Above < 0 || len(nodes) <= max(s.Above, s.Size) {
 		return slices.Clone(nodes)
 	}
 	switch {
 	case s.Position.Of > 0:
-		return s.ring(nodes)
+		return s.ring(nodes, held)
 	case s.Client != "":
 		return s.rendezvous(nodes)
 	}
 	return slices.Clone(nodes)
 }
 
-// rendezvous takes the nodes that score highest with the caller's name (Thaler and
-// Ravishankar, 1998; gRPC's A68): a node that comes or goes moves no other.
-func (s Subset) rendezvous(nodes []Node) []Node {
-	return s.best(nodes, func(key string) uint64 { return mix(hash(s.Client) ^ hash(key)) })
+// scored is a node's position in a list, and its hash.
+type scored struct {
+	score uint64
+	at    int
 }
 
-func (s Subset) best(nodes []Node, score func(key string) uint64) []Node {
-	type scored struct {
-		score uint64
-		at    int
-	}
+// sorted returns the nodes by falling score, each score another.
+func sorted(nodes []Node, score func(key string) uint64) []scored {
 	all := make([]scored, len(nodes))
 	for i := range nodes {
 		all[i] = scored{score(nodes[i].Key), i}
 	}
-	slices.SortFunc(all, func(a, b scored) int { return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.at, b.at)) })
+	slices.SortFunc(all, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(nodes[a.at].Key, nodes[b.at].Key))
+	})
+	return all
+}
+
+// rendezvous takes the nodes that score highest with the caller's name (Thaler and
+// Ravishankar, 1998; gRPC's A68): a node that comes or goes moves no other.
+func (s Subset) rendezvous(nodes []Node) []Node {
+	client := hash(s.Client)
 	out := make([]Node, s.Size)
-	for i := range out {
-		out[i] = nodes[all[i].at]
+	for i, n := range sorted(nodes, func(key string) uint64 { return mix(client ^ hash(key)) })[:s.Size] {
+		out[i] = nodes[n.at]
 	}
 	return out
 }
 
+// play is by how many nodes an arc may be off its place before it follows: a node
+// that comes or goes shifts the places of many by one.
+const play = 1
+
 // ring lays callers and nodes on one ring, each at even distances, and takes an arc
-// from the caller's place on (Twitter's deterministic aperture).
-func (s Subset) ring(nodes []Node) []Node {
-	sorted := slices.Clone(nodes)
-	slices.SortFunc(sorted, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(hash(a.Key), hash(b.Key)), cmp.Compare(a.Key, b.Key))
-	})
+// from the caller's place on (Twitter's deterministic aperture). Of the nodes about
+// its ends, those that the caller has are as good as the next.
+func (s Subset) ring(nodes []Node, held func(key string) bool) []Node {
+	all := sorted(nodes, hash)
 	place := float64(s.Position.Rank%s.Position.Of) / float64(s.Position.Of)
-	from := int(math.Floor(place * float64(len(sorted))))
-	out := make([]Node, s.Size)
-	for i := range out {
-		out[i] = sorted[(from+i)%len(sorted)]
+	from := int(math.Floor(place*float64(len(all)))) + len(all)
+	node := func(i int) Node { return nodes[all[(from+i)%len(all)].at] }
+	var out, fill []Node
+	for i := play; i < s.Size-play; i++ {
+		out = append(out, node(i))
 	}
-	return out
+	for i := range 2 * play {
+		for _, i := range []int{play - 1 - i, s.Size - play + i} {
+			if n := node(i); held(n.Key) && len(out) < s.Size {
+				out = append(out, n)
+			} else {
+				fill = append(fill, n)
+			}
+		}
+	}
+	return append(out, fill[:s.Size-len(out)]...)
 }
 
 // hash is FNV-1a, the same in every process, mixed so that its high bits are good.

@@ -1,29 +1,74 @@
 package lb
 
-import "time"
+import (
+	"math/bits"
+	"slices"
+	"sort"
+	"time"
+)
 
 // view is the list as picks see it. It does not change; a change makes another.
 type view struct {
-	near, far []*member // of the caller's zone, and of others
-	nearShare float64   // of the calls that go to near
-	all       []*member // near and far
-	out       []*member // that are to be probed; empty while too many are out
+	near, far set     // of the caller's zone, and of others
+	nearShare float64 // of the calls that go to near
+	all       set     // near and far
+	out       []*member
 }
 
 // member is an instance of a view.
 type member struct {
 	Node
-	stat *stat
-	slow int64 // the slow start's length, 0 when it has none
-	per  float64
+	stat   *stat
+	weight float64
+	slow   time.Duration // the slow start's length, 0 when it has none
 }
 
-func (m *member) cost(now time.Duration) float64 {
-	cost := m.stat.cost(now) * m.per
+// leastRamp is the share of its own share that an instance begins with.
+const leastRamp = .1
+
+// ready is the share of its share that an instance takes while it is new or has
+// just been let in again.
+func (m *member) ready(now time.Duration) float64 {
+	ready := 1.
 	if m.slow != 0 {
-		cost /= ramp(int64(now-m.Started), m.slow)
+		ready = min(1, float64(now-m.Started)/float64(m.slow))
 	}
-	return cost
+	if from := m.stat.letIn.Load(); from != 0 {
+		ready = min(ready, float64(int64(now)-from)/float64(rampAfterProbes))
+	}
+	return max(ready, leastRamp)
+}
+
+// set is instances to draw from.
+type set struct {
+	members []*member
+	upTo    []float64 // the sums of the weights; nil when all weigh the same
+}
+
+func newSet(members []*member) set {
+	s := set{members: members}
+	for _, m := range members {
+		if m.weight != members[0].weight {
+			s.upTo = make([]float64, len(members))
+			sum := 0.
+			for i, m := range members {
+				sum += m.weight
+				s.upTo[i] = sum
+			}
+			break
+		}
+	}
+	return s
+}
+
+// draw returns the position of a random member, each as often as it weighs.
+func (s *set) draw(random uint64) int {
+	if s.upTo == nil {
+		hi, _ := bits.Mul64(random, uint64(len(s.members)))
+		return int(hi)
+	}
+	at := float64(random>>11) / (1 << 53) * s.upTo[len(s.upTo)-1]
+	return min(sort.SearchFloat64s(s.upTo, at), len(s.members)-1)
 }
 
 // rebuild makes the view anew. Called with mu held.
@@ -36,12 +81,12 @@ func (b *Balancer) rebuild(now time.Duration) {
 		if n.Down {
 			continue
 		}
-		m := &member{Node: n, stat: b.stats[n.Key], per: 1}
+		m := &member{Node: n, stat: b.stats[n.Key], weight: 1}
 		if n.Weight > 0 {
-			m.per = 1 / n.Weight
+			m.weight = n.Weight
 		}
 		if b.o.SlowStart > 0 && n.Started != 0 && now-n.Started < b.o.SlowStart {
-			m.slow = int64(b.o.SlowStart)
+			m.slow = b.o.SlowStart
 		} else {
 			old = true
 		}
@@ -65,24 +110,20 @@ func (b *Balancer) rebuild(now time.Duration) {
 			m.slow = 0
 		}
 	}
-	v.all = in
+	v.all = newSet(in)
 	v.split(in, b.o.Zone, b.o.Callers)
 	b.view.Store(v)
 	b.schedule()
 }
 
-// without returns the members of set that exclude leaves, or of all.
-func (v *view) without(set []*member, exclude func(*Node) bool) []*member {
-	for _, set := range [][]*member{set, v.all} {
-		var left []*member
-		for _, m := range set {
-			if !exclude(&m.Node) {
-				left = append(left, m)
-			}
-		}
+// without returns the members that exclude leaves: of the set, or of all if it
+// leaves none there; all when it leaves none at all.
+func (v *view) without(s set, exclude func(*Node) bool) set {
+	for _, s := range []set{s, v.all} {
+		left := slices.DeleteFunc(slices.Clone(s.members), func(m *member) bool { return exclude(&m.Node) })
 		if len(left) > 0 {
-			return left
+			return newSet(left)
 		}
 	}
-	return nil
+	return v.all
 }

@@ -8,11 +8,11 @@ func (v *view) split(in []*member, zone string, callers map[string]float64) {
 	capacity := map[string]float64{}
 	total := 0.
 	for _, m := range in {
-		capacity[m.Zone] += 1 / m.per
-		total += 1 / m.per
+		capacity[m.Zone] += m.weight
+		total += m.weight
 	}
 	if zone == "" || capacity[zone] == 0 || len(capacity) == 1 {
-		v.near, v.nearShare = in, 1
+		v.near, v.nearShare = v.all, 1
 		return
 	}
 	share := func(z string) float64 {
@@ -27,27 +27,21 @@ func (v *view) split(in []*member, zone string, callers map[string]float64) {
 	} else {
 		v.nearShare = own / mine
 	}
-	// What is left over goes where there is more capacity than callers, to each by
-	// what it has to spare.
-	spare := map[string]float64{}
-	most := 0.
-	for z, c := range capacity {
-		if s := c/total - share(z); z != zone && s > 0 {
-			spare[z] = s / c // for each unit of capacity
-			most = max(most, spare[z])
+	var near, far []*member
+	for _, m := range in {
+		switch spare := capacity[m.Zone]/total - share(m.Zone); {
+		case m.Zone == zone:
+			near = append(near, m)
+		case v.nearShare < 1 && spare > 0:
+			// The rest goes where there is more capacity than callers, to each zone
+			// by what it has to spare.
+			other := *m
+			other.weight *= spare * total / capacity[m.Zone]
+			far = append(far, &other)
 		}
 	}
-	for _, m := range in {
-		switch {
-		case m.Zone == zone:
-			v.near = append(v.near, m)
-		case v.nearShare == 1:
-		case most == 0:
-			v.far = append(v.far, m)
-		case spare[m.Zone] > 0:
-			far := *m
-			far.per *= most / spare[m.Zone]
-			v.far = append(v.far, &far)
-		}
+	v.near, v.far = newSet(near), newSet(far)
+	if len(far) == 0 {
+		v.nearShare = 1
 	}
 }
