@@ -35,6 +35,20 @@ var rules = []rule{
 		reason: "the catalog knows the words and nothing above it"},
 	{from: []string{"./journal"}, to: []string{"./..."}, except: []string{"."},
 		reason: "the journal keeps lines; what they mean is their keepers' business"},
+	{from: []string{"./keyspace"}, to: []string{"./...", "others"},
+		except: []string{".", "./keyspace", "github.com/google/btree", "github.com/hashicorp/go-immutable-radix"},
+		reason: "the copy of the decided things knows the words and the trees that it is kept in, so that any engine can fill it"},
+	{from: []string{"./keyspace", "./decided", "./access"}, apart: []string{"./access/kubernetes", "./access/jwt"},
+		to:     []string{"net", "net/http", "os/exec", "google.golang.org/grpc"},
+		reason: "what is decided, and who may, is found in the store: nothing else is asked"},
+	{from: []string{"./quorum"}, to: []string{"./..."}, except: []string{".", "./keyspace", "./quorum"},
+		reason: "an engine's adapter keeps records; what they mean is decided's and access's business"},
+	{from: []string{"./quorum/kvtest"}, to: []string{"./...", "others"}, except: []string{"."},
+		reason: "the promises of a store are asked of the interface alone, so that any store can be held to them"},
+	{from: []string{"./decided"}, to: []string{"./..."}, except: []string{".", "./decided"},
+		reason: "keys, sessions and queries mean the same over any store: they know its interface alone"},
+	{from: []string{"./decided/archive"}, to: []string{"./...", "others"},
+		reason: "the form of a snapshot is read without a store too, by the command line"},
 	{from: []string{"./steady"}, to: []string{"./...", "others"},
 		reason: "a clock needs nothing"},
 	{from: []string{"./access"}, to: []string{"./..."}, except: []string{".", "./access"},
@@ -53,17 +67,18 @@ var rules = []rule{
 		reason: "a tongue only translates: it knows the root's interfaces, never an engine and never another tongue"},
 	{from: []string{"./server"}, to: []string{"./config", "./cmd", "./tool"},
 		reason: "a server is put together from values; reading files and flags is cmd's"},
-	{from: []string{"./tool"}, to: []string{"./catalog", "./agent", "./server", "./journal", "./config", "./cmd"},
+	{from: []string{"./tool"}, to: []string{"./..."}, except: []string{".", "./tool"},
 		reason: "tools are clients: they talk to any address that speaks the protocol"},
 	{from: []string{"./examples"}, to: []string{"./..."}, except: []string{"./examples"},
 		reason: "the samples work against a real Consul too"},
-	{from: []string{".", "./agent", "./catalog", "./check", "./config", "./journal", "./server", "./steady", "./tongue", "./tool", "./cmd", "./client", "./access"},
-		apart: []string{"./catalog/catalogtest"},
-		to:    []string{"./test", "testing"}, reason: "what only tests need stays out of the binary"},
-	{from: []string{"./access", "./agent", "./catalog", "./check", "./config", "./journal", "./server", "./steady", "./tongue", "./tool", "./client"},
+	{from: []string{"./..."}, apart: []string{"./catalog/catalogtest", "./quorum/kvtest", "./test"},
+		to: []string{"./test", "testing"}, reason: "what only tests need stays out of the binary"},
+	{from: []string{"./..."}, apart: []string{"./cmd", "./examples", "./scripts", "./test"},
 		to: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "flag", "./cmd"}, reason: "the command line is cmd's alone"},
-	{from: []string{".", "./agent", "./catalog", "./check", "./config", "./journal", "./server", "./steady", "./tongue", "./tool", "./cmd", "./client"},
-		to: []string{"github.com/nats-io", "go.etcd.io/etcd"}, reason: "only bus and quorum know the engines"},
+	{from: []string{"./..."}, apart: []string{"./bus", "./quorum"},
+		to: []string{"github.com/nats-io", "go.etcd.io/etcd", "go.etcd.io/bbolt", "go.etcd.io/raft"}, reason: "only bus and quorum know the engines"},
+	{from: []string{"./..."}, apart: []string{"./server", "./quorum", "./test"}, to: []string{"./quorum"},
+		reason: "a server chooses the engine; everybody else knows the store's interface"},
 }
 
 type listed struct {
@@ -94,12 +109,24 @@ func TestArrowsSeeWhatIsForbidden(t *testing.T) {
 		module + "/agent":         "go.etcd.io/etcd/client/v3",
 		module + "/server":        module + "/config",
 		module + "/journal":       "github.com/spf13/cobra",
+		module + "/decided":       module + "/quorum",
+		module + "/keyspace":      "go.etcd.io/etcd/api/v3/mvccpb",
+		module + "/quorum":        module + "/decided",
+		module + "/access":        "net/http",
+		module + "/tool/lock":     module + "/decided/archive",
+		module + "/tool/template": "flag",
+		module + "/cmd/skerry":    module + "/quorum",
 	} {
 		if len(violations([]listed{{ImportPath: from, Imports: []string{to}}})) == 0 {
 			t.Errorf("nobody forbids %s to import %s", from, to)
 		}
 	}
-	if v := violations([]listed{{ImportPath: module + "/catalog", Imports: []string{"net/netip", module, module + "/steady"}}}); len(v) > 0 {
+	if v := violations([]listed{
+		{ImportPath: module + "/catalog", Imports: []string{"net/netip", module, module + "/steady"}},
+		{ImportPath: module + "/keyspace", Imports: []string{module, "github.com/google/btree"}},
+		{ImportPath: module + "/quorum", Imports: []string{module, module + "/keyspace", "go.etcd.io/etcd/client/v3"}},
+		{ImportPath: module + "/access/jwt", Imports: []string{module + "/access", "net/http"}},
+	}); len(v) > 0 {
 		t.Errorf("what is allowed is forbidden: %v", v)
 	}
 }
