@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// kills is how often TestKill kills the agent; `make test-kill` wants 100.
+// kills is how often a test kills the agent; `make test-kill` wants 100.
 func kills(t *testing.T) int {
 	t.Helper()
 	if s := os.Getenv("SKERRY_KILLS"); s != "" {
