@@ -1,0 +1,194 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// RegisterOption configures a registration.
+type RegisterOption func(*registerOptions)
+
+type registerOptions struct {
+	ttl         time.Duration
+	propagation time.Duration
+	ready       func(context.Context) error
+}
+
+// WithTTL sets how long the instance is found after its program has died without a
+// word; default 10 s.
+func WithTTL(d time.Duration) RegisterOption { return func(o *registerOptions) { o.ttl = d } }
+
+// WithPropagation sets how long Drain waits for callers to hear of the withdrawal,
+// where the registry cannot say when they have; default 2 s.
+func WithPropagation(d time.Duration) RegisterOption {
+	return func(o *registerOptions) { o.propagation = d }
+}
+
+// WithReady sets what must succeed before the instance is registered; default: a TCP
+// connection to its address. It is tried again until it does.
+func WithReady(ready func(context.Context) error) RegisterOption {
+	return func(o *registerOptions) { o.ready = ready }
+}
+
+// Registration is an instance that is kept registered.
+type Registration struct {
+	c        *Client
+	instance Instance
+	o        registerOptions
+
+	cancel     context.CancelFunc
+	registered chan struct{} // closed at the first success
+	ended      chan struct{} // closed when it is withdrawn
+
+	mu           sync.Mutex
+	announcement Announcement // nil before the instance is ready
+	draining     bool
+	drained      error
+
+	statusMu sync.Mutex // held for a moment only: sources report at any time
+	err      error
+}
+
+// Register keeps an instance registered until Drain or Close: from when its address
+// takes connections, and again after any loss. It does not wait for any of that. An
+// empty ID becomes "<service>-<address>".
+func (c *Client) Register(i Instance, opts ...RegisterOption) (*Registration, error) {
+	registry, ok := c.source.(Registry)
+	if !ok {
+		return nil, ErrReadOnly
+	}
+	if i.Service == "" {
+		return nil, errors.New("client: Instance.Service is empty: name the service")
+	}
+	if host, _, err := net.SplitHostPort(i.Address); err != nil || host == "" {
+		return nil, fmt.Errorf("client: Instance.Address is %q: want host:port, as callers reach it", i.Address)
+	}
+	i.ID = cmp.Or(i.ID, i.Service+"-"+i.Address)
+	if i.Started.IsZero() {
+		i.Started = time.Now()
+	}
+	r := &Registration{c: c, instance: i, err: errNotYet, registered: make(chan struct{}), ended: make(chan struct{})}
+	r.o = registerOptions{ttl: 10 * time.Second, propagation: 2 * time.Second, ready: dialable(i.Address)}
+	for _, opt := range opts {
+		opt(&r.o)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go r.announce(ctx, registry)
+	return r, nil
+}
+
+var errNotYet = errors.New("client: not registered yet")
+
+func dialable(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
+const readyEvery = 100 * time.Millisecond
+
+// announce registers the instance when it is ready.
+func (r *Registration) announce(ctx context.Context, registry Registry) {
+	for {
+		err := r.o.ready(ctx)
+		if err == nil {
+			break
+		}
+		r.report(fmt.Errorf("client: not ready: %w", err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(readyEvery):
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.draining {
+		r.announcement = registry.Announce(r.instance, r.o.ttl, r.report)
+	}
+}
+
+// report notes how the last attempt to register or renew went.
+func (r *Registration) report(err error) {
+	r.statusMu.Lock()
+	defer r.statusMu.Unlock()
+	if (r.err == nil) != (err == nil) {
+		r.c.o.log.Info("registration", "service", r.instance.Service, "instance", r.instance.ID, "registered", err == nil, "error", err)
+	}
+	if r.err = err; err != nil {
+		return
+	}
+	select {
+	case <-r.registered:
+	default:
+		close(r.registered)
+	}
+}
+
+// Registered is closed when the instance has been registered for the first time.
+func (r *Registration) Registered() <-chan struct{} { return r.registered }
+
+// Err returns why the instance is not registered now; nil when it is.
+func (r *Registration) Err() error {
+	r.statusMu.Lock()
+	defer r.statusMu.Unlock()
+	return r.err
+}
+
+// Done is closed when the instance has been withdrawn.
+func (r *Registration) Done() <-chan struct{} { return r.ended }
+
+// Drain withdraws the instance, and returns when no new calls come because of it:
+// when the registry says that all callers know, or else after the propagation time.
+// The program must go on serving until then. A registry that does not answer is no
+// reason not to stop: the error says so, and the lease ends by itself.
+func (r *Registration) Drain(ctx context.Context) error {
+	r.mu.Lock()
+	if r.draining {
+		r.mu.Unlock()
+		select {
+		case <-r.ended:
+			return r.drained
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.draining = true
+	a := r.announcement
+	r.mu.Unlock()
+	r.cancel()
+	defer close(r.ended)
+	if a == nil {
+		return nil // it was never registered
+	}
+	acknowledged, err := a.Withdraw(ctx)
+	if r.drained = err; acknowledged {
+		return err
+	}
+	select {
+	case <-time.After(r.o.propagation):
+	case <-ctx.Done():
+		r.drained = errors.Join(err, ctx.Err())
+	}
+	return r.drained
+}
+
+// closeWithin bounds Close.
+const closeWithin = 10 * time.Second
+
+// Close is Drain with a bound of 10 s. It may be called again.
+func (r *Registration) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	return r.Drain(ctx)
+}

@@ -1,0 +1,154 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Source finds instances. Implementations need not be able to do more than that;
+// one that also takes registrations is a [Registry].
+type Source interface {
+	// Watch yields all instances of a service, and again after every change, until
+	// ctx ends or the caller stops. An error says that the source does not answer
+	// now: it never means that there are no instances. After an error the source
+	// tries again by itself, with growing pauses, and goes on yielding.
+	Watch(ctx context.Context, service string) iter.Seq2[Update, error]
+}
+
+// Update is the list of a service's instances as a source has it, with what speaks
+// for its being whole.
+type Update struct {
+	// Instances are all that there are; draining ones are among them.
+	Instances []Instance
+	// Revision grows with every change of the source's data; 0 where it has none. One
+	// that falls says that the source has lost data.
+	Revision uint64
+	// Epoch names the history that Revision belongs to, such as a cluster's ID. Another
+	// one says that the data is another's; "" where the source has none.
+	Epoch string
+	// Left are the IDs of instances that withdrew by themselves since the last
+	// update. They are gone at once, even when they were the last.
+	Left []string
+	// Proven says that the source vouches for everything that is missing: its owners
+	// withdrew it.
+	Proven bool
+	// Unsettled says that the source itself does not have everything, since it has
+	// just started or has lost sight of a part: nothing is gone for its sake.
+	Unsettled bool
+}
+
+// Registry is a source that takes registrations.
+type Registry interface {
+	Source
+	// Announce registers an instance and keeps it registered: it renews, and registers
+	// again after any loss, until Withdraw. It does not block. Each success (nil) and
+	// failure is told to report, one after another.
+	Announce(i Instance, ttl time.Duration, report func(error)) Announcement
+}
+
+// Announcement is an instance that is kept registered.
+type Announcement interface {
+	// Withdraw ends the registration. Acknowledged means that no caller has the
+	// instance in its list any more; most registries cannot say so.
+	Withdraw(ctx context.Context) (acknowledged bool, err error)
+}
+
+// Opener makes a source of a URL with the scheme that it was registered for.
+type Opener func(l Location) (Source, error)
+
+var (
+	schemesMu sync.Mutex
+	schemes   = map[string]Opener{"direct": openDirect}
+)
+
+// RegisterScheme makes a source known to [Open]. Packages of sources call it when they
+// are imported; the last one wins.
+func RegisterScheme(scheme string, open Opener) {
+	schemesMu.Lock()
+	defer schemesMu.Unlock()
+	schemes[scheme] = open
+}
+
+// Open returns a client of the source that a URL names, such as
+// "skerry://127.0.0.1:8500". The source's package must be imported.
+func Open(rawURL string, opts ...Option) (*Client, error) {
+	source, err := OpenSource(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return New(source, opts...), nil
+}
+
+// OpenSource returns the source that a URL names.
+func OpenSource(rawURL string) (Source, error) {
+	l, err := ParseLocation(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	schemesMu.Lock()
+	open := schemes[l.Scheme]
+	known := slices.Sorted(maps.Keys(schemes))
+	schemesMu.Unlock()
+	if open == nil {
+		return nil, fmt.Errorf("client: no source for the scheme %q is imported (there are: %s)", l.Scheme, strings.Join(known, ", "))
+	}
+	return open(l)
+}
+
+// Location is a URL that may name several hosts, which [net/url] does not take.
+type Location struct {
+	Scheme string
+	User   *url.Userinfo
+	Hosts  []string // host:port each, in order; empty ones are left out
+	Path   string   // without the leading slash
+	Query  url.Values
+}
+
+// ParseLocation takes a URL such as "skerry://a:8500,b:8500/?token=T" apart.
+func ParseLocation(rawURL string) (Location, error) {
+	fail := func(why string) (Location, error) {
+		return Location{}, fmt.Errorf("client: %q is not a URL such as skerry://127.0.0.1:8500: %s", redact(rawURL), why)
+	}
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok || scheme == "" {
+		return fail("it has no scheme")
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	hosts := rest[:end]
+	user := ""
+	if at := strings.LastIndexByte(hosts, '@'); at >= 0 {
+		user, hosts = hosts[:at+1], hosts[at+1:]
+	}
+	u, err := url.Parse(scheme + "://" + user + "host" + rest[end:])
+	if err != nil {
+		return fail("its path, query or user cannot be read")
+	}
+	l := Location{Scheme: strings.ToLower(scheme), User: u.User, Path: strings.TrimPrefix(u.Path, "/"), Query: u.Query()}
+	for host := range strings.SplitSeq(hosts, ",") {
+		if host = strings.TrimSpace(host); host != "" {
+			l.Hosts = append(l.Hosts, host)
+		}
+	}
+	return l, nil
+}
+
+// redact leaves out what may be a secret: the user and the query.
+func redact(rawURL string) string {
+	rawURL, _, _ = strings.Cut(rawURL, "?")
+	if scheme, rest, ok := strings.Cut(rawURL, "://"); ok {
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			return scheme + "://…@" + rest[at+1:]
+		}
+	}
+	return rawURL
+}
