@@ -1,0 +1,235 @@
+// Package consul is the source of Skerry and of Consul, which speak the same HTTP
+// API: blocking queries on health, and registration.
+//
+//	import _ "github.com/skerryhq/skerry/client/consul"
+//
+//	c, err := client.Open("skerry://10.0.0.1:8500,10.0.0.2:8500/?tag=v2&token=…")
+//
+// "skerry" registers instances by a lease with the server, without an agent; "consul"
+// registers them with the agent at the address, with a TTL check. What is read is the
+// same. Parameters: tag (may come several times), dc, token, passing=false to see the
+// unhealthy too, tls=true, ca (a PEM file).
+package consul
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+func init() {
+	client.RegisterScheme("skerry", func(l client.Location) (client.Source, error) { return open(l, true) })
+	client.RegisterScheme("consul", func(l client.Location) (client.Source, error) { return open(l, false) })
+}
+
+// Source reads from and registers with one registry, at the first of its addresses
+// that answers.
+type Source struct {
+	api   *api
+	query url.Values // of every read
+	lease bool       // registers by lease, not with an agent
+}
+
+func open(l client.Location, lease bool) (*Source, error) {
+	s := &Source{query: url.Values{}, lease: lease}
+	s.api = &api{hosts: l.Hosts, token: l.Query.Get("token"), scheme: "http"}
+	if len(s.api.hosts) == 0 {
+		s.api.hosts = []string{"127.0.0.1:8500"}
+	}
+	for i, host := range s.api.hosts {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			s.api.hosts[i] = net.JoinHostPort(host, "8500")
+		}
+	}
+	transport := &http.Transport{
+		// A dead address must not hold up the next.
+		DialContext:         (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 2 * time.Second,
+		MaxIdleConnsPerHost: 100,
+		IdleConnTimeout:     90 * time.Second,
+	}
+	for key, values := range l.Query {
+		switch key {
+		case "token":
+		case "tag":
+			s.query["tag"] = values
+		case "dc":
+			s.query.Set("dc", values[0])
+		case "passing", "tls":
+			yes, err := strconv.ParseBool(values[0])
+			if err != nil {
+				return nil, fmt.Errorf("client/consul: %s=%q: want true or false", key, values[0])
+			}
+			if key == "tls" && yes {
+				s.api.scheme = "https"
+			}
+		case "ca":
+			pem, err := os.ReadFile(values[0])
+			if err != nil {
+				return nil, fmt.Errorf("client/consul: ca: %w", err)
+			}
+			roots := x509.NewCertPool()
+			if !roots.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("client/consul: ca: %s holds no certificate in PEM", values[0])
+			}
+			transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+		default:
+			return nil, fmt.Errorf("client/consul: unknown parameter %q (there are: tag, dc, token, passing, tls, ca)", key)
+		}
+	}
+	if all, _ := strconv.ParseBool(l.Query.Get("passing")); all || !l.Query.Has("passing") {
+		s.query.Set("passing", "1")
+	}
+	s.api.client = &http.Client{Transport: transport}
+	return s, nil
+}
+
+const (
+	// wait is how long a blocking query may wait: shorter than what drops idle
+	// connections on the way.
+	wait = 55 * time.Second
+	// slack is how much later its answer may come: servers add a sixteenth.
+	slack = wait/16 + 10*time.Second
+	// leastPause keeps a service that changes all the time from being asked for all
+	// the time, as Consul's documentation asks of clients.
+	leastPause = 50 * time.Millisecond
+	leastRetry = 100 * time.Millisecond
+	mostRetry  = 5 * time.Second
+)
+
+// Watch implements [client.Source].
+func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
+	return func(yield func(client.Update, error) bool) {
+		var index uint64
+		retry := leastRetry
+		for ctx.Err() == nil {
+			began := time.Now()
+			u, next, err := s.ask(ctx, service, index)
+			if ctx.Err() != nil {
+				return
+			}
+			pause := leastPause - time.Since(began)
+			if err != nil {
+				if !yield(client.Update{}, err) {
+					return
+				}
+				// Full jitter: those who lost the same server do not come back together.
+				pause = rand.N(retry)
+				retry, index = min(2*retry, mostRetry), 0
+			} else {
+				if retry = leastRetry; next != index || index == 0 {
+					if !yield(u, nil) {
+						return
+					}
+				}
+				// An index that falls is another server's, or that of lost data: begin anew.
+				if next < index {
+					next = 0
+				}
+				index = next
+			}
+			if pause > 0 {
+				select {
+				case <-ctx.Done():
+				case <-time.After(pause):
+				}
+			}
+		}
+	}
+}
+
+// entry is what the answer of health/service has of an instance.
+type entry struct {
+	Node struct {
+		Node, Address string
+		Meta          map[string]string
+	}
+	Service struct {
+		ID, Service, Address string
+		Port                 int
+		Tags                 []string
+		Meta                 map[string]string
+		Weights              struct{ Passing int }
+		Locality             *struct{ Zone string }
+	}
+}
+
+// ask asks for a service once, waiting for a change beyond the index.
+func (s *Source) ask(ctx context.Context, service string, index uint64) (u client.Update, next uint64, err error) {
+	query := url.Values{}
+	for key, values := range s.query {
+		query[key] = values
+	}
+	limit := slack
+	if index > 0 {
+		query.Set("index", strconv.FormatUint(index, 10))
+		query.Set("wait", wait.String())
+		limit += wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	header, body, err := s.api.do(ctx, http.MethodGet, "/v1/health/service/"+url.PathEscape(service)+"?"+query.Encode(), nil)
+	if err != nil {
+		return u, 0, err
+	}
+	var entries []entry
+	if err := json.Unmarshal(body, &entries); err != nil {
+		return u, 0, fmt.Errorf("client/consul: the answer for %s cannot be read: %w", service, err)
+	}
+	next, err = strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
+	if err != nil || next == 0 {
+		next = 1
+	}
+	u.Revision = next
+	for i := range entries {
+		u.Instances = append(u.Instances, entries[i].instance())
+	}
+	switch header.Get("X-Skerry-Empty-Cause") {
+	case "deregistered":
+		u.Proven = true
+	case "recovering", "unknown":
+		// It has just started, or never knew the service: it cannot know who is gone.
+		u.Unsettled = true
+	}
+	return u, next, nil
+}
+
+// The metadata that registrations of ours carry.
+const (
+	metaZone    = "zone"
+	metaStarted = "started"
+)
+
+func (e *entry) instance() client.Instance {
+	host := e.Service.Address
+	if host == "" {
+		host = e.Node.Address
+	}
+	i := client.Instance{
+		// IDs are unique on their node only.
+		ID: e.Node.Node + "/" + e.Service.ID, Service: e.Service.Service, Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)),
+		Weight: e.Service.Weights.Passing, Tags: e.Service.Tags, Meta: e.Service.Meta, Zone: e.Service.Meta[metaZone],
+	}
+	if i.Zone == "" && e.Service.Locality != nil {
+		i.Zone = e.Service.Locality.Zone
+	}
+	if i.Zone == "" {
+		i.Zone = e.Node.Meta[metaZone]
+	}
+	if started, err := time.Parse(time.RFC3339, e.Service.Meta[metaStarted]); err == nil {
+		i.Started = started
+	}
+	return i
+}
