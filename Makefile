@@ -15,6 +15,7 @@ run:
 
 test: tools lint
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
+	$(GO) test -run Simulation ./client/lb
 	# One after another: they start servers again on the ports that they had.
 	$(GO) test -race -timeout 20m -p 1 ./test/...
 

@@ -215,10 +215,16 @@ func (s *sim) arrive(server int, answer func(ok bool)) {
 
 func balancer(random func() uint64) Picker { return New(Options{Random: random}) }
 
+// raceEnabled says that the tests were built with -race.
+var raceEnabled bool
+
 // What the picker is held to, on fixed seeds. At 1 % of errors everywhere, nobody
 // loses its share; errors counts the unavoidable ones too.
 func TestSimulation(t *testing.T) {
 	slow, half, halfFast := fault{slower: 10}, fault{errors: .5}, fault{errors: .5, fast: true}
+	if raceEnabled {
+		t.Skip("the simulation is one goroutine: it has no races, and takes ten times as long when they are looked for; `make test` runs it without")
+	}
 	for _, tc := range []struct {
 		name string
 		simCase
