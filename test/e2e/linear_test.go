@@ -33,9 +33,15 @@ type action struct {
 
 // answer is what came back; a lost one leaves open whether the call had an effect.
 type answer struct {
-	value string
-	done  bool
-	lost  bool
+	value  string
+	done   bool
+	lost   bool
+	unsent bool // it had none: nobody took the connection
+}
+
+// failed is the answer of a call that returned err.
+func failed(err error) answer {
+	return answer{lost: err != nil, unsent: err != nil && strings.Contains(err.Error(), "connection refused")}
 }
 
 const (
@@ -59,6 +65,9 @@ func (h *history) do(client int, call func() answer, as ...action) answer {
 	ended := time.Since(h.t0).Nanoseconds()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if out.unsent {
+		return out
+	}
 	for _, a := range as {
 		if out.lost {
 			if a.kind == "get" || a.kind == "pairs" {
@@ -74,9 +83,18 @@ func (h *history) do(client int, call func() answer, as ...action) answer {
 // byKey are the histories of the single keys.
 func (h *history) byKey() map[string][]porcupine.Operation {
 	out := map[string][]porcupine.Operation{}
+	seen := map[string]bool{}
 	for _, op := range h.ops {
-		k := op.Input.(action).key
-		out[k] = append(out[k], op)
+		if a := op.Input.(action); a.kind == "pairs" {
+			seen[a.key+" "+op.Output.(answer).value] = true
+		}
+	}
+	for _, op := range h.ops {
+		a := op.Input.(action)
+		if a.kind == "pair" && op.Output.(answer).lost && !seen[a.key+" "+a.new] {
+			continue // nobody has seen it: it may as well never have been
+		}
+		out[a.key] = append(out[a.key], op)
 	}
 	return out
 }
@@ -157,18 +175,20 @@ func (c *caller) register() {
 		v := c.unique()
 		c.h.do(c.id, func() answer {
 			_, err := c.kv.Put(&api.KVPair{Key: key, Value: []byte(v)}, w)
-			return answer{lost: err != nil}
+			return failed(err)
 		}, action{kind: "put", key: key, new: v})
 	case rand.IntN(12) == 0:
 		c.h.do(c.id, func() answer {
 			_, err := c.kv.Delete(key, w)
-			return answer{lost: err != nil}
+			return failed(err)
 		}, action{kind: "delete", key: key})
 	case was != nil && rand.IntN(2) == 0:
 		v := c.unique()
 		c.h.do(c.id, func() answer {
 			done, _, err := c.kv.CAS(&api.KVPair{Key: key, Value: []byte(v), ModifyIndex: was.ModifyIndex}, w)
-			return answer{done: done, lost: err != nil}
+			out := failed(err)
+			out.done = done
+			return out
 		}, action{kind: "cas", key: key, new: v, old: string(was.Value)})
 	default:
 		c.h.do(c.id, func() answer {
@@ -211,17 +231,21 @@ func (c *caller) lock() {
 		}
 		c.h.do(c.id, func() answer {
 			_, err := c.ses.Destroy(session, w)
-			return answer{lost: err != nil}
+			return failed(err)
 		}, ended...)
 	case 1, 2, 3:
 		c.h.do(c.id, func() answer {
 			done, _, err := c.kv.Release(pair, w)
-			return answer{done: done, lost: err != nil}
+			out := failed(err)
+			out.done = done
+			return out
 		}, action{kind: "release", key: key, new: c.held})
 	default:
 		c.h.do(c.id, func() answer {
 			done, _, err := c.kv.Acquire(pair, w)
-			return answer{done: done, lost: err != nil}
+			out := failed(err)
+			out.done = done
+			return out
 		}, action{kind: "acquire", key: key, new: c.held})
 	}
 }
@@ -239,7 +263,9 @@ func (c *caller) pair(t *testing.T) {
 			ok, _, _, err := c.kv.Txn(api.KVTxnOps{
 				{Verb: api.KVSet, Key: one, Value: []byte(v)}, {Verb: api.KVSet, Key: two, Value: []byte(v)},
 			}, q)
-			return answer{done: ok, lost: err != nil}
+			out := failed(err)
+			out.done = ok
+			return out
 		}, action{kind: "pair", key: both, new: v})
 		return
 	}
