@@ -30,6 +30,8 @@ type Store struct {
 	External CatalogTx // the external records, in transactions
 	// ShortestTTL is the least that a session may ask for; default 10 s.
 	ShortestTTL time.Duration
+	// MaxSnapshot is how many bytes a snapshot that is restored may unpack to; 0: any.
+	MaxSnapshot int64
 
 	counts counts
 }

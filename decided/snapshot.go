@@ -81,7 +81,7 @@ func (s *Store) restore(ctx context.Context, r io.Reader) error {
 		return skerry.Errorf(skerry.Unsupported, "this store cannot be restored from a snapshot")
 	}
 	var all []skerry.Record
-	meta, err := archive.Read(r, func(one archive.Record) error {
+	meta, err := archive.Read(r, s.MaxSnapshot, func(one archive.Record) error {
 		all = append(all, skerry.Record{Key: one.Key, Value: one.Value})
 		return nil
 	})

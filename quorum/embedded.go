@@ -33,8 +33,10 @@ type Embedded struct {
 	Log    *slog.Logger
 }
 
+// DefaultQuota is the largest size of a member's data file in bytes, unless another is given.
+const DefaultQuota = 8 << 30
+
 const (
-	defaultQuota = 8 << 30
 	defaultSpare = 128 << 20
 	readyWithin  = 30 * time.Second
 	// maxOps and maxRequest bound one transaction. Consul's take 128 operations; a
@@ -109,7 +111,7 @@ func etcdConfig(cfg Embedded, dead *death) *embed.Config {
 	conf.AdvertisePeerUrls, conf.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
 	conf.AutoCompactionMode, conf.AutoCompactionRetention = embed.CompactorModePeriodic, history
-	conf.QuotaBackendBytes = first(cfg.Quota, defaultQuota)
+	conf.QuotaBackendBytes = first(cfg.Quota, DefaultQuota)
 	conf.BootstrapDefragThresholdMegabytes = 256
 	conf.MaxTxnOps, conf.MaxRequestBytes = maxOps, maxRequest
 	conf.UnsafeNoFsync = cfg.Forget

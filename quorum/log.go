@@ -16,8 +16,13 @@ func zapTo(log *slog.Logger, dead *death) *zap.Logger {
 	return zap.New(&zapCore{log: log}, zap.WithFatalHook(end), zap.WithPanicHook(end))
 }
 
-// quiet are etcd's warnings on what we chose.
-var quiet = []string{"Running http and grpc server on single port", "simple token is not cryptographically signed"}
+// quiet are etcd's warnings on what we chose, on what is tried again until it works,
+// and on what its caller is told anyway.
+var quiet = []string{
+	"Running http and grpc server on single port", "simple token is not cryptographically signed",
+	"failed to publish local member to cluster", "stopped publish because server is stopping",
+	"failed to apply request",
+}
 
 type zapCore struct {
 	log    *slog.Logger

@@ -59,7 +59,7 @@ func opened(t *testing.T, cfg Embedded) *Eventual {
 func TestMetricsMoveWithWhatHappens(t *testing.T) {
 	e := opened(t, Embedded{Dir: t.TempDir()})
 	before := figures(t, e)
-	if before["state/open"] != 1 || before["file_bytes"] <= 0 || before["file_used_bytes"] <= 0 || before["quota_bytes"] != defaultQuota {
+	if before["state/open"] != 1 || before["file_bytes"] <= 0 || before["file_used_bytes"] <= 0 || before["quota_bytes"] != DefaultQuota {
 		t.Errorf("an open store: %v", before)
 	}
 	var all sync.WaitGroup

@@ -129,6 +129,15 @@ func (s snapshots) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 
 // newDecided gives the store its meaning.
 func newDecided(kv skerry.KV, catalog skerry.Catalog, cfg *Config) (*decided.Store, *decided.Decider) {
-	store := &decided.Store{KV: kv, Catalog: catalog, ShortestTTL: cfg.SessionTTLMin}
+	store := &decided.Store{KV: kv, Catalog: catalog, ShortestTTL: cfg.SessionTTLMin, MaxSnapshot: maxSnapshot(cfg.Quorum.Quota)}
 	return store, &decided.Decider{Store: store, Self: cfg.Consul.NodeID, Log: cfg.Log}
+}
+
+// maxSnapshot is how large a snapshot may be for a store with this quota: in the
+// archive, values are in base64.
+func maxSnapshot(quota int64) int64 {
+	if quota == 0 {
+		quota = quorum.DefaultQuota
+	}
+	return 2 * quota
 }

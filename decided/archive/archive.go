@@ -122,8 +122,9 @@ const maxMeta = 1 << 20
 
 // Read reads a whole archive and checks it. visit is given each record in its
 // order; what it got counts for nothing unless Read returns no error, since the
-// checksums come last.
-func Read(r io.Reader, visit func(Record) error) (Meta, error) {
+// checksums come last. Records of more than most bytes in all, unpacked, are refused
+// before they are read; 0 takes any.
+func Read(r io.Reader, most int64, visit func(Record) error) (Meta, error) {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
 		return Meta{}, damaged("it is not gzip: %w", err)
@@ -137,6 +138,9 @@ func Read(r io.Reader, visit func(Record) error) (Meta, error) {
 		}
 		if h.Name != name {
 			return Meta{}, damaged("it holds %q where %s should be", h.Name, name)
+		}
+		if name == recordsName && most > 0 && h.Size > most {
+			return Meta{}, fmt.Errorf("the snapshot has %d bytes of records; at most %d are taken here", h.Size, most)
 		}
 		switch name {
 		case metaName:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -28,7 +29,7 @@ func sample(t testing.TB, n int) ([]byte, []Record) {
 
 func read(b []byte) (Meta, []Record, error) {
 	var got []Record
-	meta, err := Read(bytes.NewReader(b), func(r Record) error { got = append(got, r); return nil })
+	meta, err := Read(bytes.NewReader(b), 0, func(r Record) error { got = append(got, r); return nil })
 	return meta, got, err
 }
 
@@ -40,6 +41,14 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	}
 	if meta.Index != 7 || meta.Records != 101 || meta.Kinds["kv"] != 100 || meta.Kinds["session"] != 1 {
 		t.Errorf("meta %+v", meta)
+	}
+}
+
+func TestTooLargeIsRefusedUnread(t *testing.T) {
+	b, _ := sample(t, 1000)
+	_, err := Read(bytes.NewReader(b), 1000, func(Record) error { t.Fatal("a record was read"); return nil })
+	if err == nil || !strings.Contains(err.Error(), "at most 1000") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func keep(from io.Reader, name string) (meta archive.Meta, err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	meta, err = archive.Read(io.TeeReader(from, f), func(archive.Record) error { return nil })
+	meta, err = archive.Read(io.TeeReader(from, f), 0, func(archive.Record) error { return nil })
 	if err == nil {
 		_, err = io.Copy(f, from) // what may follow the archive's last block
 	}
@@ -125,7 +125,7 @@ it holds. No agent is asked.`,
 		}
 		defer f.Close()
 		kinds := map[string]*kindSize{}
-		meta, err := archive.Read(f, func(r archive.Record) error {
+		meta, err := archive.Read(f, 0, func(r archive.Record) error {
 			name := archive.Kind(r.Key)
 			k := kinds[name]
 			if k == nil {
