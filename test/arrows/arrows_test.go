@@ -69,14 +69,18 @@ var rules = []rule{
 		reason: "a server is put together from values; reading files and flags is cmd's"},
 	{from: []string{"./tool"}, to: []string{"./..."}, except: []string{".", "./tool"},
 		reason: "tools are clients: they talk to any address that speaks the protocol"},
+	{from: []string{"./client"}, to: []string{"./..."}, except: []string{"./client"},
+		reason: "the SDK is linked into its users' programs, and works with registries that are not ours"},
+	{from: []string{"./client/lb"}, to: []string{"net", "net/http", "os", "context", "./...", "others"},
+		reason: "balancing is pure: whoever sends the calls tells it the time"},
 	{from: []string{"./examples"}, to: []string{"./..."}, except: []string{"./examples"},
 		reason: "the samples work against a real Consul too"},
 	{from: []string{"./..."}, apart: []string{"./catalog/catalogtest", "./quorum/kvtest", "./test"},
 		to: []string{"./test", "testing"}, reason: "what only tests need stays out of the binary"},
 	{from: []string{"./..."}, apart: []string{"./cmd", "./examples", "./scripts", "./test"},
 		to: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "flag", "./cmd"}, reason: "the command line is cmd's alone"},
-	{from: []string{"./..."}, apart: []string{"./bus", "./quorum"},
-		to: []string{"github.com/nats-io", "go.etcd.io/etcd", "go.etcd.io/bbolt", "go.etcd.io/raft"}, reason: "only bus and quorum know the engines"},
+	{from: []string{"./..."}, apart: []string{"./bus", "./quorum", "./client/etcd"},
+		to: []string{"github.com/nats-io", "go.etcd.io/etcd", "go.etcd.io/bbolt", "go.etcd.io/raft"}, reason: "only bus and quorum know the engines, and the SDK's source of that name its registry"},
 	{from: []string{"./..."}, apart: []string{"./server", "./quorum", "./test"}, to: []string{"./quorum"},
 		reason: "a server chooses the engine; everybody else knows the store's interface"},
 }
@@ -116,6 +120,8 @@ func TestArrowsSeeWhatIsForbidden(t *testing.T) {
 		module + "/tool/lock":     module + "/decided/archive",
 		module + "/tool/template": "flag",
 		module + "/cmd/skerry":    module + "/quorum",
+		module + "/client/consul": module + "/tongue/consul",
+		module + "/client/lb":     "context",
 	} {
 		if len(violations([]listed{{ImportPath: from, Imports: []string{to}}})) == 0 {
 			t.Errorf("nobody forbids %s to import %s", from, to)
@@ -128,6 +134,19 @@ func TestArrowsSeeWhatIsForbidden(t *testing.T) {
 		{ImportPath: module + "/access/jwt", Imports: []string{module + "/access", "net/http"}},
 	}); len(v) > 0 {
 		t.Errorf("what is allowed is forbidden: %v", v)
+	}
+}
+
+// A program has only those dependencies whose source it imports.
+func TestTheSDKLinksWhatIsImported(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .Module}}{{.ImportPath}}{{end}}", module+"/client", module+"/client/lb", module+"/client/consul").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		if !strings.HasPrefix(path, module+"/client") {
+			t.Errorf("a program that imports the SDK with Skerry's source links %s", path)
+		}
 	}
 }
 
