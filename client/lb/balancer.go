@@ -48,6 +48,7 @@ type Call struct {
 	stat       *stat
 	began      time.Duration
 	probe      bool
+	stream     bool
 	prev, next *Call
 }
 
@@ -68,7 +69,7 @@ func (c *Call) Done(now time.Duration, r Result) {
 func (b *Balancer) Update(now time.Duration, nodes []Node) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.nodes = b.o.Subset.of(nodes, func(key string) bool { return b.stats[key] != nil })
+	b.nodes = b.o.Subset.Of(nodes, func(key string) bool { return b.stats[key] != nil })
 	stats := make(map[string]*stat, len(b.nodes))
 	for i := range b.nodes {
 		key := b.nodes[i].Key
@@ -87,7 +88,7 @@ func (b *Balancer) Update(now time.Duration, nodes []Node) {
 // Pick implements [Picker].
 func (b *Balancer) Pick(now time.Duration, r Request) *Call {
 	if int64(now) >= b.due.Load() && r.Retryable && !b.o.Probed {
-		if c := b.probe(now); c != nil {
+		if c := b.probe(now, r.Stream); c != nil {
 			return c
 		}
 	}
@@ -95,12 +96,12 @@ func (b *Balancer) Pick(now time.Duration, r Request) *Call {
 	if m == nil {
 		return nil
 	}
-	return b.begin(m, now, false)
+	return b.begin(m, now, r.Stream, false)
 }
 
-func (b *Balancer) begin(m *member, now time.Duration, probe bool) *Call {
+func (b *Balancer) begin(m *member, now time.Duration, stream, probe bool) *Call {
 	c := b.pool.Get().(*Call)
-	c.Node, c.b, c.stat, c.began, c.probe = &m.Node, b, m.stat, now, probe
+	c.Node, c.b, c.stat, c.began, c.stream, c.probe = &m.Node, b, m.stat, now, stream, probe
 	m.stat.begin(c)
 	return c
 }
@@ -159,7 +160,7 @@ func (b *Balancer) draw(s *set, now time.Duration, drawn []*member) *member {
 func (b *Balancer) random() float64 { return float64(b.o.Random()>>11) / (1 << 53) }
 
 // probe begins a call to an instance that is out and may be probed, if there is one.
-func (b *Balancer) probe(now time.Duration) *Call {
+func (b *Balancer) probe(now time.Duration, stream bool) *Call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.view.Load().out {
@@ -168,7 +169,7 @@ func (b *Balancer) probe(now time.Duration) *Call {
 		m.stat.mu.Unlock()
 		if due {
 			b.schedule()
-			return b.begin(m, now, true)
+			return b.begin(m, now, stream, true)
 		}
 	}
 	return nil

@@ -59,6 +59,9 @@ type Request struct {
 	// Retryable calls may be lost without harm: they try instances that had failed,
 	// where nobody else probes them.
 	Retryable bool
+	// Stream calls last as long as their caller likes: one counts as load and by how
+	// it ends, and its length says nothing of the instance.
+	Stream bool
 }
 
 // Picker chooses instances. It is safe for concurrent use.

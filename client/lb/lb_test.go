@@ -66,6 +66,53 @@ func TestTheCallsWithoutAnAnswerCount(t *testing.T) {
 	}
 }
 
+// A stream that stays open says nothing by its age, and counts as load.
+func TestStreams(t *testing.T) {
+	b := New(Options{})
+	b.Update(0, []Node{{Key: "a"}, {Key: "b"}})
+	shares(b, 0, 100, fine)
+	b.Pick(time.Second, Request{Stream: true, Exclude: func(n *Node) bool { return n.Key == "b" }})
+	var flying []*Call
+	got := map[string]int{}
+	for i := range 1000 {
+		now := time.Hour + time.Duration(i)*ms
+		c := b.Pick(now, Request{})
+		got[c.Node.Key]++
+		if flying = append(flying, c); len(flying) == 6 {
+			flying[0].Done(now, OK)
+			flying = flying[1:]
+		}
+	}
+	if got["a"] < 200 || got["a"] > 600 {
+		t.Errorf("with a stream open for an hour it takes %d of 1,000 calls", got["a"])
+	}
+
+	b = New(Options{})
+	b.Update(0, someNodes(4))
+	open := map[string]int{}
+	for i := range 400 {
+		c := b.Pick(time.Duration(i)*time.Second, Request{Stream: true})
+		if open[c.Node.Key]++; i%10 == 0 {
+			open[c.Node.Key]--
+			c.Done(time.Duration(i+1)*time.Second, OK)
+		}
+	}
+	for key, n := range open {
+		if n < 80 || n > 100 {
+			t.Errorf("%s has %d of 360 open streams, want about 90", key, n)
+		}
+	}
+
+	b = New(Options{Probed: true})
+	b.Update(0, someNodes(4))
+	for range consecutiveFailures {
+		b.Pick(0, Request{Stream: true, Exclude: func(n *Node) bool { return n.Key != someNodes(1)[0].Key }}).Done(0, Failed)
+	}
+	if v := b.view.Load(); len(v.out) != 1 {
+		t.Errorf("%d instances are out whose streams fail, want 1", len(v.out))
+	}
+}
+
 func TestExclude(t *testing.T) {
 	b := New(Options{})
 	b.Update(0, someNodes(5))
@@ -275,7 +322,7 @@ func TestSubsets(t *testing.T) {
 			sets := make([]map[string]bool, callers)
 			for i := range sets {
 				sets[i] = map[string]bool{}
-				for _, n := range tc.of(i).withDefaults().of(nodes, func(key string) bool { return before[i][key] }) {
+				for _, n := range tc.of(i).Of(nodes, func(key string) bool { return before[i][key] }) {
 					sets[i][n.Key] = true
 				}
 			}

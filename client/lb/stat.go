@@ -11,8 +11,11 @@ const (
 	// unknownCost is the latency that an instance without an answer is judged by:
 	// low, so that it is tried, until its first call is out: then high, so that no
 	// flood follows it before there is an answer.
-	unknownCost  = time.Millisecond
-	untriedCost  = time.Second
+	unknownCost = time.Millisecond
+	untriedCost = time.Second
+	// leastLatency is what a latency counts as at least: where the calls are few, or
+	// streams, it is the calls in flight that matter, not how long ago the last was.
+	leastLatency = 10 * time.Microsecond
 	successShare = .1  // of the last call in the success rate
 	leastSuccess = .05 // what a success rate counts as at least
 	none         = int64(math.MaxInt64)
@@ -47,7 +50,7 @@ func newStat(key string, decay time.Duration) *stat {
 // cost is what the next call to an instance of this weight is judged by; less is better.
 func (s *stat) cost(now time.Duration, weight float64) float64 {
 	flying := float64(s.flying.Load()) / weight
-	latency := s.read(now)
+	latency := max(s.read(now), float64(leastLatency))
 	if oldest := s.oldest.Load(); oldest != none {
 		latency = max(latency, float64(int64(now)-oldest))
 	}
@@ -74,6 +77,10 @@ func (s *stat) read(now time.Duration) float64 {
 
 // begin counts a call in.
 func (s *stat) begin(c *Call) {
+	s.flying.Add(1)
+	if c.stream {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.prev = s.last; c.prev == nil {
@@ -83,7 +90,6 @@ func (s *stat) begin(c *Call) {
 		c.prev.next = c
 	}
 	s.last = c
-	s.flying.Add(1)
 }
 
 // end counts a call out and takes its result in. It reports what changed of the
@@ -91,9 +97,12 @@ func (s *stat) begin(c *Call) {
 func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unlink(c)
 	s.flying.Add(-1)
-	s.observe(now, now-c.began, r)
+	if !c.stream {
+		s.unlink(c)
+		s.observe(now, now-c.began, r)
+	}
+	s.judge(r)
 	if c.probe {
 		return s.standing.probed(now, r != Failed)
 	}
@@ -130,14 +139,20 @@ func (s *stat) observe(now, took time.Duration, r Result) {
 	} else if sample > v {
 		s.keep(now, sample)
 	}
-	var good float64
-	switch r {
-	case Neutral:
+	if r != Neutral {
+		s.tried.Store(true)
+	}
+}
+
+// judge takes in how a call ended. Called with mu held.
+func (s *stat) judge(r Result) {
+	if r == Neutral {
 		return
-	case OK:
+	}
+	var good float64
+	if r == OK {
 		good = 1
 	}
-	s.tried.Store(true)
 	success := math.Float64frombits(s.success.Load())
 	s.success.Store(math.Float64bits(success + successShare*(good-success)))
 }

@@ -30,8 +30,11 @@ func (s Subset) withDefaults() Subset {
 	return s
 }
 
-// of returns the caller's part of the nodes. held reports those that it has already.
-func (s Subset) of(nodes []Node, held func(key string) bool) []Node {
+// Of returns the caller's part of the nodes. held reports those that it has already.
+// [Balancer.Update] does it with Options.Subset; those who connect before they
+// update do it themselves.
+func (s Subset) Of(nodes []Node, held func(key string) bool) []Node {
+	s = s.withDefaults()
 	if s.Above < 0 || len(nodes) <= max(s.Above, s.Size) {
 		return slices.Clone(nodes)
 	}
