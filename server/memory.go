@@ -12,7 +12,7 @@ import (
 // and by itself Go would keep what a burst has left behind. So when it has been
 // quiet for a while and more than this is wasted, it is collected and given back.
 const (
-	headroom    = 192 << 20 // bytes of growth that are worth it
+	headroom    = 128 << 20 // bytes of growth that are worth it
 	mostPercent = 400
 
 	thriftEvery   = 2 * time.Second

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"time"
+	"unique"
 
 	"github.com/skerryhq/skerry"
 )
@@ -244,9 +245,16 @@ func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
 	tags := s.Tags
 	if tags != nil {
 		tags = append(make([]string, 0, len(tags)), tags...)
+		for n, tag := range tags {
+			tags[n] = unique.Make(tag).Value() // few tags, on many instances
+		}
+	}
+	id := s.ID
+	if id == "" || id == s.Name {
+		id = s.Name // the same bytes, not a copy
 	}
 	i := &skerry.Instance{
-		ID: first(s.ID, s.Name), Service: s.Name, Tags: tags, Address: s.Address, Port: s.Port,
+		ID: id, Service: s.Name, Tags: tags, Address: unique.Make(s.Address).Value(), Port: s.Port,
 		Weights: skerry.Weights(w), Meta: s.Meta, EnableTagOverride: s.EnableTagOverride || s.EnableTagOverrideSnake,
 	}
 	tagged := s.TaggedAddresses
