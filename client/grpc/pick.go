@@ -1,0 +1,70 @@
+package skerrygrpc
+
+import (
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/skerryhq/skerry/client/lb"
+)
+
+// pick picks for calls.
+type pick struct {
+	b      *p2c
+	picker *lb.Balancer
+}
+
+// Pick implements [balancer.Picker].
+func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	var r lb.Request
+	c := callOf(info.Ctx)
+	if c != nil {
+		var first bool
+		if r, first = c.request(); first && c.retryable {
+			if result, ok := p.b.takeOffer(info, c); ok {
+				return result, nil
+			}
+		}
+	} else {
+		// Nobody says whether it is a stream. What has no deadline may be one, and
+		// its age must not count.
+		_, limited := info.Ctx.Deadline()
+		r.Stream = !limited
+	}
+	picked := p.picker.Pick(p.b.now(), r)
+	if picked == nil {
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+	result, err := picked.Node.Value.(balancer.Picker).Pick(info)
+	if err != nil {
+		picked.Done(p.b.now(), lb.Neutral)
+		return result, err
+	}
+	if c != nil {
+		c.try(picked.Node.Key)
+	}
+	done := result.Done
+	result.Done = func(info balancer.DoneInfo) {
+		picked.Done(p.b.now(), classify(&info))
+		if done != nil {
+			done(info)
+		}
+	}
+	return result, nil
+}
+
+// classify says what a call's end tells of the instance.
+func classify(info *balancer.DoneInfo) lb.Result {
+	if info.Err == nil && !info.BytesSent {
+		return lb.Neutral // gRPC found the connection gone and picks again
+	}
+	switch status.Code(info.Err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss, codes.Unknown:
+		return lb.Failed
+	case codes.ResourceExhausted:
+		return lb.Pushback
+	case codes.Canceled, codes.Unimplemented, codes.NotFound:
+		return lb.Neutral
+	}
+	return lb.OK // also an answer that says no
+}

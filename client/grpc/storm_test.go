@@ -1,0 +1,229 @@
+package skerrygrpc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+// Three servers are restarted one after another, twice, under load: no call fails.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	c, _ := newClient(t)
+	b := &backend{}
+	b.set(takes(5 * time.Millisecond))
+	run := func(address string) (now string, stop func()) {
+		l := listen(t, address)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		s := newServer(b)
+		go func() { ended <- Serve(ctx, s, l, c, client.Instance{Service: service}) }()
+		return l.Addr().String(), func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+		}
+	}
+	var at [3]string
+	var stop [3]func()
+	for i := range stop {
+		at[i], stop[i] = run("127.0.0.1:0")
+	}
+	conn := dial(t, c)
+	all := make(chan struct{})
+	var results []result
+	var loading sync.WaitGroup
+	loading.Go(func() { results = load(conn, 300, 2*time.Second, all) })
+	for range 2 {
+		for i := range stop {
+			time.Sleep(300 * time.Millisecond)
+			stop[i]()
+			_, stop[i] = run(at[i])
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	close(all)
+	loading.Wait()
+	if bad := failed(results); len(bad) > 0 {
+		t.Errorf("%d of %d calls failed, the first: %v", len(bad), len(results), bad[0].err)
+	}
+	t.Logf("%d calls", len(results))
+	for i := range stop {
+		stop[i]()
+	}
+}
+
+// share puts ten servers under load, of which the first is what bad makes of it, and
+// returns the share that it takes, and how many calls there were and have failed.
+func share(t *testing.T, good time.Duration, bad func(context.Context) error) (share float64, results []result) {
+	t.Helper()
+	c, m := newClient(t)
+	servers := serveAll(t, 10, true)
+	for _, b := range servers {
+		b.set(takes(good))
+	}
+	m.Set(service, addresses(servers)...)
+	conn := dial(t, c)
+	warm(t, conn, servers)
+	load(conn, 300, 2*time.Second, after(time.Second))
+	servers[0].set(bad)
+	for _, b := range servers {
+		b.calls.Store(0)
+	}
+	results = load(conn, 300, 2*time.Second, after(6*time.Second))
+	return float64(servers[0].calls.Load()) / float64(len(results)), results
+}
+
+func TestASlowServer(t *testing.T) {
+	t.Parallel()
+	got, results := share(t, 10*time.Millisecond, takes(100*time.Millisecond))
+	t.Logf("it takes %.2f %% of %d calls", 100*got, len(results))
+	if bad := failed(results); got > .02 || len(bad) > 0 {
+		t.Errorf("ten times slower than nine others, it takes %.1f %% of the calls; %d of %d failed", 100*got, len(bad), len(results))
+	}
+}
+
+func TestAServerThatFailsFast(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	got, results := share(t, 10*time.Millisecond, func(ctx context.Context) error {
+		if n.Add(1)%2 == 0 {
+			return status.Error(codes.Internal, "broken")
+		}
+		return takes(10 * time.Millisecond)(ctx)
+	})
+	t.Logf("it takes %.2f %% of %d calls, %d failed", 100*got, len(results), len(failed(results)))
+	if got > .03 {
+		t.Errorf("failing half of its calls at once, it takes %.1f %% of the calls", 100*got)
+	}
+}
+
+// A server that is killed fails the calls that it has, and no other.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	c, m := newClient(t)
+	servers := serveAll(t, 3, true)
+	var flying atomic.Int64
+	for i, b := range servers {
+		b.set(func(ctx context.Context) error {
+			if i == 0 {
+				flying.Add(1)
+				defer flying.Add(-1)
+			}
+			return takes(20 * time.Millisecond)(ctx)
+		})
+	}
+	m.Set(service, addresses(servers)...)
+	conn := dial(t, c)
+	warm(t, conn, servers)
+	var results []result
+	var loading sync.WaitGroup
+	stop := make(chan struct{})
+	loading.Go(func() { results = load(conn, 400, 2*time.Second, stop) })
+	time.Sleep(time.Second)
+	killed := time.Now()
+	sent := flying.Load()
+	servers[0].Stop()
+	took := time.Since(killed)
+	time.Sleep(time.Second)
+	close(stop)
+	loading.Wait()
+	bad := failed(results)
+	t.Logf("%d of %d calls failed; %d were in flight", len(bad), len(results), sent)
+	// Between the count and the end of Stop some more may arrive.
+	if most := int(sent) + 1 + int(took.Seconds()*400/3); len(bad) > most {
+		t.Errorf("%d calls failed, %d were in flight", len(bad), sent)
+	}
+	for _, r := range bad {
+		if late := r.began.Sub(killed); late > 100*time.Millisecond {
+			t.Errorf("a call that began %v after the kill failed: %v", late, r.err)
+		}
+	}
+}
+
+// A server that takes connections and never answers costs calls at first, and none
+// after three seconds: it is probed by no user's call.
+func TestHung(t *testing.T) {
+	t.Parallel()
+	for _, healthy := range []bool{true, false} {
+		t.Run(map[bool]string{true: "health", false: "no health"}[healthy], func(t *testing.T) {
+			t.Parallel()
+			c, m := newClient(t)
+			servers := serveAll(t, 4, healthy)
+			g := newGate(t, servers[0].address)
+			m.Set(service, append(addresses(servers[1:]), g.address)...)
+			opts := []Option{Retry("skerry.test.Work")}
+			if !healthy {
+				opts = append(opts, WithForeignServers())
+			}
+			conn := dial(t, c, opts...)
+			warm(t, conn, servers)
+			g.shut()
+			hung := time.Now()
+			results := load(conn, 200, 500*time.Millisecond, after(5*time.Second))
+			g.open()
+			bad := failed(results)
+			t.Logf("%d of %d calls failed", len(bad), len(results))
+			if len(bad) > 20 {
+				t.Errorf("%d of %d calls failed", len(bad), len(results))
+			}
+			for _, r := range bad {
+				if late := r.began.Sub(hung); late > 3*time.Second {
+					t.Errorf("a call that began %v later failed: %v", late, r.err)
+				}
+			}
+			servers[0].calls.Store(0)
+			eventually(t, 20*time.Second, "it takes calls again", func() bool {
+				if err := invoke(conn, time.Second); err != nil {
+					t.Errorf("while it comes back: %v", err)
+				}
+				return servers[0].calls.Load() > 0
+			})
+		})
+	}
+}
+
+var errDown = errors.New("connection refused")
+
+// Calls go on while the registry is dead, also those of a program that starts then.
+func TestTheRegistryIsDead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c, m := newClient(t, client.WithCacheDir(dir))
+	servers := serveAll(t, 3, true)
+	m.Set(service, addresses(servers)...)
+	conn := dial(t, c)
+	warm(t, conn, servers)
+	m.Fail(service, errDown)
+	eventually(t, 5*time.Second, "the list is frozen", func() bool {
+		s, _ := c.Snapshot(service)
+		return s.Freshness == client.Frozen
+	})
+	if bad := failed(load(conn, 200, time.Second, after(500*time.Millisecond))); len(bad) > 0 {
+		t.Errorf("while the registry is dead %d calls failed, the first: %v", len(bad), bad[0].err)
+	}
+	warm(t, conn, servers)
+	c.Close() // writes the list
+
+	c, m = newClient(t, client.WithCacheDir(dir))
+	m.Fail(service, errDown)
+	conn = dial(t, c)
+	began := time.Now()
+	if err := invoke(conn, 5*time.Second); err != nil {
+		t.Fatalf("started from disk: %v", err)
+	}
+	t.Logf("from disk to the first answer: %v", time.Since(began))
+	warm(t, conn, servers)
+	if s, _ := c.Snapshot(service); s.Freshness != client.Cold {
+		t.Errorf("the list is %v", s.Freshness)
+	}
+}
