@@ -197,6 +197,17 @@ func (b *Balancer) Probes(now time.Duration) (due []Node, next time.Duration) {
 
 // Probe says how a probe of an instance ended.
 func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
+	b.judge(now, key, func(s *standing) change { return s.probed(now, ok) })
+}
+
+// Eject takes an instance out that somebody has found not to answer, before more
+// calls find it out.
+func (b *Balancer) Eject(now time.Duration, key string) {
+	b.judge(now, key, func(s *standing) change { return s.eject(now) })
+}
+
+// judge lets f change an instance's standing.
+func (b *Balancer) judge(now time.Duration, key string, f func(*standing) change) {
 	b.mu.Lock()
 	s := b.stats[key]
 	var node Node
@@ -210,7 +221,7 @@ func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
 		return
 	}
 	s.mu.Lock()
-	changed := s.standing.probed(now, ok)
+	changed := f(&s.standing)
 	s.mu.Unlock()
 	b.note(now, s, &node, changed)
 }

@@ -175,6 +175,28 @@ func TestOutAndIn(t *testing.T) {
 	}
 }
 
+// One that is known not to answer need not fail three calls first.
+func TestEject(t *testing.T) {
+	var events []Event
+	b := New(Options{Probed: true, Observe: func(e Event) { events = append(events, e) }})
+	b.Update(0, someNodes(3))
+	bad := someNodes(1)[0].Key
+	b.Eject(0, bad)
+	b.Eject(0, bad)
+	b.Eject(0, "another")
+	if got := shares(b, 0, 1000, fine); len(events) != 1 || !events[0].Out || got[bad] != 0 {
+		t.Errorf("%+v, share %.3f", events, got[bad])
+	}
+	for now := 2 * time.Second; len(events) == 1 && now < time.Minute; now += probeEvery {
+		if due, _ := b.Probes(now); len(due) > 0 {
+			b.Probe(now, bad, true)
+		}
+	}
+	if len(events) != 2 || events[1].Out {
+		t.Errorf("after good probes: %+v", events)
+	}
+}
+
 func TestABadProbeWaitsLonger(t *testing.T) {
 	s := standing{max: 10 * time.Second, random: func() float64 { return .5 }}
 	for range consecutiveFailures {

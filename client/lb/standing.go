@@ -68,19 +68,28 @@ func (s *standing) called(now time.Duration, r Result) change {
 	s.consecutive++
 	s.since++
 	failed := bits.OnesCount32(s.window)
-	relapse := s.wasOut && now-s.letIn < relapseWithin
 	switch {
 	case s.consecutive >= consecutiveFailures,
 		s.seen >= 5 && failed*2 >= s.seen,
 		s.seen >= 10 && failed*10 >= s.seen*3,
-		relapse && s.since >= relapseFailures:
-		if !relapse {
-			s.times = 0
-		}
-		s.takeOut(now)
-		return wentOut
+		s.relapse(now) && s.since >= relapseFailures:
+		return s.eject(now)
 	}
 	return unchanged
+}
+
+func (s *standing) relapse(now time.Duration) bool { return s.wasOut && now-s.letIn < relapseWithin }
+
+// eject takes the instance out if it is in.
+func (s *standing) eject(now time.Duration) change {
+	if s.out {
+		return unchanged
+	}
+	if !s.relapse(now) {
+		s.times = 0
+	}
+	s.takeOut(now)
+	return wentOut
 }
 
 func (s *standing) takeOut(now time.Duration) {
