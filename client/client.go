@@ -79,9 +79,9 @@ func (c *Client) Watch(ctx context.Context, name string) iter.Seq[Snapshot] {
 		defer s.release()
 		var last *Snapshot
 		for {
-			now, changed := s.current()
+			now, since, changed := s.current()
 			if now != nil && now != last {
-				if last = now; !yield(*now) {
+				if last = now; !yield(now.at(since)) {
 					return
 				}
 			}
@@ -105,8 +105,8 @@ func (c *Client) Snapshot(name string) (s Snapshot, ok bool) {
 	if f == nil {
 		return Snapshot{}, false
 	}
-	if now, _ := f.current(); now != nil {
-		return *now, true
+	if now, since, _ := f.current(); now != nil {
+		return now.at(since), true
 	}
 	return Snapshot{}, false
 }

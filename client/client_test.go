@@ -248,3 +248,25 @@ func TestOpen(t *testing.T) {
 		t.Errorf("%+v %v", l, err)
 	}
 }
+
+// A list that is confirmed while it is read stays as it is for its reader.
+func TestConfirmedWhileRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &clienttest.Manual{}
+		c := client.New(m, client.WithCacheDir(""))
+		defer c.Close()
+		w := watch(t, c, "web")
+		m.Set("web", "a:1")
+		first := <-w
+		for range 100 {
+			time.Sleep(time.Second)
+			m.Set("web", "a:1")
+			m.Fail("web", errDown)
+			m.Set("web", "a:1")
+		}
+		synctest.Wait()
+		if s, ok := c.Snapshot("web"); !ok || s.Since.Sub(first.Since) != 100*time.Second {
+			t.Errorf("confirmed %v after the start, want 100 s", s.Since.Sub(first.Since))
+		}
+	})
+}

@@ -12,7 +12,8 @@ type service struct {
 	disk *cacheFile
 
 	keeper  keeper        // guarded by c.mu, as all below
-	now     *Snapshot     // nil while nothing is known
+	now     *Snapshot     // nil while nothing is known; read without c.mu, so never changed
+	since   time.Time     // in place of now's, which a confirmation leaves as it is
 	changed chan struct{} // closed when now is another
 	users   int
 	idle    *time.Timer // ends the following when nobody has watched for a while
@@ -63,18 +64,25 @@ func (s *service) release() {
 	})
 }
 
-// current returns what is known, and a channel that is closed when that changes.
-func (s *service) current() (*Snapshot, <-chan struct{}) {
+// current returns what is known, when it was last confirmed, and a channel that is
+// closed when what is known changes.
+func (s *service) current() (now *Snapshot, since time.Time, changed <-chan struct{}) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	return s.now, s.changed
+	return s.now, s.since, s.changed
+}
+
+// at returns the snapshot as confirmed at that time.
+func (s *Snapshot) at(since time.Time) Snapshot {
+	out := *s
+	out.Since = since
+	return out
 }
 
 // publish shows the keeper's list. Called with c.mu held.
 func (s *service) publish() {
 	next := s.keeper.snapshot(s.name)
-	if s.now != nil && s.now.same(next) {
-		s.now.Since = next.Since
+	if s.since = next.Since; s.now != nil && s.now.same(next) {
 		return
 	}
 	s.now = next
