@@ -1,0 +1,63 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+// registry is a union of sources some of which take registrations.
+type registry struct {
+	*union
+	members []client.Registry
+}
+
+// Announce implements [client.Registry]: in all that take registrations. It counts as
+// registered as soon as it is in one; later reports tell of those where it is not.
+func (r *registry) Announce(i client.Instance, ttl time.Duration, report func(error)) client.Announcement {
+	s := &status{report: report, errs: make([]error, len(r.members))}
+	var a announcement
+	for n, one := range r.members {
+		a = append(a, one.Announce(i, ttl, func(err error) { s.set(n, err) }))
+	}
+	return a
+}
+
+// status joins what the registries report.
+type status struct {
+	mu         sync.Mutex
+	report     func(error)
+	errs       []error
+	registered bool
+}
+
+func (s *status) set(n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errs[n] = err
+	if !s.registered && err == nil {
+		s.registered = true
+		s.report(nil)
+	}
+	s.report(errors.Join(s.errs...))
+}
+
+type announcement []client.Announcement
+
+// Withdraw implements [client.Announcement]. It is acknowledged when all have.
+func (a announcement) Withdraw(ctx context.Context) (bool, error) {
+	errs, acknowledged := make([]error, len(a)), make([]bool, len(a))
+	var all sync.WaitGroup
+	for n, one := range a {
+		all.Go(func() { acknowledged[n], errs[n] = one.Withdraw(ctx) })
+	}
+	all.Wait()
+	whole := true
+	for _, yes := range acknowledged {
+		whole = whole && yes
+	}
+	return whole, errors.Join(errs...)
+}
