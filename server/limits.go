@@ -1,10 +1,12 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -104,6 +106,14 @@ type clientConn struct {
 func (c *clientConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// SyscallConn implements [syscall.Conn] where the connection does.
+func (c *clientConn) SyscallConn() (syscall.RawConn, error) {
+	if inner, ok := c.Conn.(syscall.Conn); ok {
+		return inner.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // limitRate answers 429 to an address that asks more often than it may.

@@ -36,10 +36,18 @@ type Lot struct {
 // parking is one parked request.
 type parking struct {
 	lot   *Lot
-	conn  net.Conn
+	sock  net.Conn // as it was taken over
+	conn  net.Conn // sock, or sock with what was read of it already
 	wait  time.Duration
 	group <-chan struct{} // among those of Lot.waiting
 	q     request
+	ready func() (bool, <-chan struct{})
+
+	mu     sync.Mutex
+	busy   bool   // its own goroutine does more than read
+	poked  bool   // it was to be woken while it was busy
+	shared bool   // it was answered with others
+	unsent []byte // what is left to be written of that answer
 }
 
 // park takes the request's connection over. It reports false where that cannot
@@ -55,7 +63,7 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		return false
 	}
 	conn.SetDeadline(time.Time{})
-	p := &parking{lot: lot, wait: wait, conn: conn}
+	p := &parking{lot: lot, wait: wait, sock: conn, conn: conn, ready: ready, busy: true}
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n)
 		p.conn = &prefixed{Conn: conn, head: bytes.Clone(early)}
@@ -72,7 +80,7 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		conn.Close()
 		return true
 	}
-	go p.run(ready)
+	go p.run()
 	return true
 }
 
@@ -107,55 +115,99 @@ func (l *Lot) Close() {
 		close(l.end)
 	}
 	for p := range l.parked {
-		p.conn.Close()
+		p.sock.Close()
 	}
 }
 
 // run waits for what the request waits for, answers, and gives the connection back.
-func (p *parking) run(ready func() (bool, <-chan struct{})) {
+func (p *parking) run() {
 	defer p.lot.leave(p)
-	blocking := p.q.t.m.blocking
-	blocking.Inc()
-	defer blocking.Dec()
-	if !p.await(ready) || p.answer() != nil || p.lot.Return == nil {
+	p.q.t.m.blocking.Inc()
+	there := p.await()
+	if !p.shared {
+		p.q.t.m.blocking.Dec()
+	}
+	if !there || p.answer() != nil || p.lot.Return == nil {
 		p.conn.Close()
 		return
 	}
 	p.lot.Return(p.conn)
 }
 
-// await reports whether the client is still there when its answer is due. It
-// waits by reading: what ends the wait is the read's deadline, set to the end of
-// the waiting time, and to the past by whoever sees the change.
-func (p *parking) await(ready func() (bool, <-chan struct{})) bool {
+// await reports whether the client is still there when its answer is due, or has
+// been given. It waits by reading: what ends the wait is the read's deadline, set to
+// the end of the waiting time, and to the past by whoever sees the change.
+func (p *parking) await() bool {
 	end := time.Now().Add(p.wait)
 	for {
 		p.conn.SetReadDeadline(end)
-		done, changed := ready()
+		done, changed := p.ready()
 		if done || !time.Now().Before(end) {
 			break
 		}
 		p.lot.pokeOn(changed, p)
+		if !p.rest() {
+			continue
+		}
 		var one [1]byte
 		_, err := p.conn.Read(one[:])
+		shared := p.rise()
 		if err == nil {
-			// The client sent its next request early: it is read in its turn.
+			// The client has its answer, or sent its next request early: that is read
+			// in its turn.
 			p.conn = &prefixed{Conn: p.conn, head: []byte{one[0]}}
-			return p.awaitUnread(ready, end)
+			if shared {
+				break
+			}
+			return p.awaitUnread(end)
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
+		}
+		if shared {
+			break
 		}
 	}
 	return p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
+// rest says that the goroutine only reads from now on: others may answer in its
+// place. It reports false when something has come meanwhile.
+func (p *parking) rest() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.poked {
+		p.poked = false
+		return false
+	}
+	p.busy = false
+	return true
+}
+
+// rise ends what rest began, and reports whether others have answered.
+func (p *parking) rise() (shared bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = true
+	return p.shared
+}
+
+// wake ends the read. A goroutine that does not read looks again before it does: the
+// socket of one that has ended is another's.
+func (p *parking) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.poked = p.busy; !p.busy {
+		p.sock.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 // awaitUnread is await for a connection with bytes that must stay unread.
-func (p *parking) awaitUnread(ready func() (bool, <-chan struct{}), end time.Time) bool {
+func (p *parking) awaitUnread(end time.Time) bool {
 	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	for {
-		done, changed := ready()
+		done, changed := p.ready()
 		if done {
 			break
 		}
@@ -175,7 +227,7 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		p.conn.Close()
+		p.sock.Close()
 		return
 	}
 	if l.waiting == nil {
@@ -201,15 +253,23 @@ func (l *Lot) poke(changed <-chan struct{}) {
 	group := l.waiting[changed]
 	delete(l.waiting, changed)
 	l.mu.Unlock()
-	for p := range group {
-		p.conn.SetReadDeadline(time.Unix(1, 0))
-	}
+	l.fanOut(group)
 }
 
 // answerWithin is how long a client may take to read its answer.
 const answerWithin = 30 * time.Second
 
+// answer answers the request, or writes what is left of an answer that was shared.
 func (p *parking) answer() error {
+	p.conn.SetWriteDeadline(time.Now().Add(answerWithin))
+	defer p.conn.SetWriteDeadline(time.Time{})
+	if p.shared {
+		if len(p.unsent) == 0 {
+			return nil
+		}
+		_, err := p.conn.Write(p.unsent)
+		return err
+	}
 	w := &parkedWriter{header: http.Header{}}
 	q := &p.q
 	q.w = w
@@ -219,8 +279,6 @@ func (p *parking) answer() error {
 			q.fail(err)
 		}
 	})
-	p.conn.SetWriteDeadline(time.Now().Add(answerWithin))
-	defer p.conn.SetWriteDeadline(time.Time{})
 	return w.send(p.conn)
 }
 
@@ -252,14 +310,19 @@ func (w *parkedWriter) Write(b []byte) (int, error) {
 // WriteString keeps io.WriteString from handing over bytes that change.
 func (w *parkedWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
-func (w *parkedWriter) send(conn net.Conn) error {
+// head returns the status line and the header.
+func (w *parkedWriter) head() []byte {
 	w.WriteHeader(http.StatusOK)
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 " + strconv.Itoa(w.status) + " " + http.StatusText(w.status) + "\r\nDate: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n")
 	w.header["Content-Length"] = []string{strconv.Itoa(len(w.body))}
 	w.header.Write(&head)
 	head.WriteString("\r\n")
-	both := net.Buffers{head.Bytes(), w.body}
+	return head.Bytes()
+}
+
+func (w *parkedWriter) send(conn net.Conn) error {
+	both := net.Buffers{w.head(), w.body}
 	_, err := both.WriteTo(conn)
 	return err
 }

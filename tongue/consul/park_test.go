@@ -192,3 +192,45 @@ func awaitBlocked(t *testing.T, addr string, n int) {
 	}
 	t.Fatalf("never saw %s", want)
 }
+
+// Those who wait for the same change each get the answer to what they asked, and one
+// that does not read holds up nobody.
+func TestParkedTogether(t *testing.T) {
+	addr := startServer(t)
+	for i := range 300 { // an answer larger than a small socket takes
+		register(t, addr, fmt.Sprintf("web-%d", i))
+	}
+	paths := []string{webPath + "?", webPath + "?passing&", webPath + "?tag=none&", webPath + "?filter=Service.ID==%22web-7%22&", "/v1/catalog/service/web?", webPath + "?near=_agent&"}
+	first := dial(t, addr)
+	first.send(webPath)
+	index, _ := first.receive()
+	slow := dial(t, addr)
+	slow.conn.(*net.TCPConn).SetReadBuffer(4096)
+	slow.send(webPath + "?wait=60s&index=" + index)
+	var clients []*client
+	for range 10 {
+		for _, p := range paths {
+			c := dial(t, addr)
+			c.send(p + "wait=60s&index=" + index)
+			clients = append(clients, c)
+		}
+	}
+	awaitBlocked(t, addr, len(clients)+1)
+	register(t, addr, "web-new")
+	for i, c := range clients {
+		next, body := c.receive()
+		if next == index {
+			t.Errorf("%s: woken with the index that it had", paths[i%len(paths)])
+		}
+		c.send(strings.TrimRight(paths[i%len(paths)], "?&"))
+		if _, want := c.receive(); body != want {
+			t.Errorf("%s: parked with others it is answered %d bytes, alone %d", paths[i%len(paths)], len(body), len(want))
+		}
+	}
+	_, body := slow.receive()
+	first.send(webPath)
+	if _, want := first.receive(); body != want {
+		t.Errorf("who reads slowly got %d bytes, want %d", len(body), len(want))
+	}
+	awaitBlocked(t, addr, 0)
+}

@@ -37,7 +37,7 @@ type Config struct {
 	EnableDebug  bool // /debug/pprof
 	DefaultWait  time.Duration
 	MaxWait      time.Duration
-	ParkAfter    time.Duration     // how long a request waits in the ordinary way before it is parked; default 2 s
+	ParkAfter    time.Duration     // how long a request waits in the ordinary way before it is parked; default 250 ms
 	MaxBody      int64             // bytes of a request's body; default 4 MiB
 	MaxValue     int64             // bytes of a key's value; default 512 KiB
 	MaxTxn       int64             // bytes of a transaction's body; default MaxValue
@@ -63,7 +63,7 @@ func (c Config) WithDefaults() Config {
 		c.MaxWait = 10 * time.Minute
 	}
 	if c.ParkAfter == 0 {
-		c.ParkAfter = 2 * time.Second
+		c.ParkAfter = 250 * time.Millisecond
 	}
 	if c.MaxBody == 0 {
 		c.MaxBody = 4 << 20

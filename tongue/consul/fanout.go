@@ -1,0 +1,111 @@
+package consul
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+// Fan-out: when a service changes, all who are parked for it are answered. Those who
+// asked the same are sent the same bytes, which are worked out once, and at once:
+// what a client's socket takes without waiting is written from here. The goroutine
+// that reads is not even woken: the client's next request does that.
+
+// question is what an answer depends on, besides what it tells of.
+type question struct {
+	target    string // path and query
+	encoding  string
+	rules     string // of the asker, with access control
+	anonymous bool
+}
+
+// question returns what the request asks. ok is false when its answer is its own.
+func (q *request) question() (k question, ok bool) {
+	shared := strings.HasPrefix(q.route.path, "/v1/health/") || strings.HasPrefix(q.route.path, "/v1/catalog/")
+	if !shared || q.p.near != "" || q.p.cached || q.t.b.Audit != nil {
+		return k, false
+	}
+	k.target = q.r.URL.RequestURI()
+	if accept := q.r.Header["Accept-Encoding"]; len(accept) > 0 {
+		k.encoding = accept[0]
+	}
+	if q.who != nil {
+		r, is := q.who.(ruled)
+		if !is {
+			return k, false
+		}
+		k.rules, k.anonymous = r.RulesKey(), q.who.Anonymous()
+	}
+	return k, true
+}
+
+// fanOut answers a group that waited for the same change, and wakes those who must do
+// something for themselves.
+func (l *Lot) fanOut(group map[*parking]struct{}) {
+	answers := map[question][]byte{}
+	var rest []*parking
+	for p := range group {
+		if !p.share(answers) {
+			rest = append(rest, p)
+		}
+	}
+	for _, p := range rest {
+		p.wake()
+	}
+}
+
+// share answers the request from answers, if its own goroutine does not do so
+// already, and if what it waits for has come. It reports whether nothing is left to do.
+func (p *parking) share(answers map[question][]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy || p.shared {
+		return false
+	}
+	if done, _ := p.ready(); !done || p.q.identify() != nil {
+		return false
+	}
+	k, ok := p.q.question()
+	if !ok {
+		return false
+	}
+	answer := answers[k]
+	if answer == nil {
+		answer = p.render()
+		answers[k] = answer
+	}
+	p.shared, p.unsent = true, answer[writeNow(p.sock, answer):]
+	p.q.t.m.blocking.Dec()
+	return len(p.unsent) == 0
+}
+
+// render works the answer out as bytes.
+func (p *parking) render() []byte {
+	w := &parkedWriter{header: http.Header{}}
+	p.q.w = w
+	p.q.t.common(w.header)
+	if err := p.q.route.do(&p.q); err != nil {
+		p.q.fail(err)
+	}
+	return append(w.head(), w.body...)
+}
+
+// writeNow writes what the socket takes without waiting, and returns how much that
+// was. A connection that is no plain socket takes nothing; an error shows at the
+// next write.
+func writeNow(conn net.Conn, b []byte) (n int) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), b)
+		return true
+	})
+	return max(n, 0)
+}
