@@ -52,7 +52,7 @@ func (policy) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConf
 func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	b := &p2c{
 		ClientConn: cc, service: opts.Target.Endpoint(), began: time.Now(), started: map[string]start{},
-		wake: make(chan struct{}, 1), offers: make(chan *offer),
+		wake: make(chan struct{}, 1), offers: make(chan *offer), suspects: make(chan lb.Node, probesAtOnce),
 	}
 	b.picker = lb.New(b.config.options(b.observe))
 	b.children = endpointsharding.NewBalancer(b, opts, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
@@ -70,10 +70,11 @@ type p2c struct {
 	service  string
 	began    time.Time // where the picker's clock began
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	wake   chan struct{} // there may be something to probe
-	offers chan *offer   // instances that wait for a live call to probe them
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+	wake     chan struct{} // there may be something to probe
+	offers   chan *offer   // instances that wait for a live call to probe them
+	suspects chan lb.Node  // instances that calls have timed out at
 
 	mu        sync.Mutex // never held while a child or gRPC is called
 	config    Config

@@ -43,9 +43,12 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if c != nil {
 		c.try(picked.Node.Key)
 	}
-	done := result.Done
+	node, done := picked.Node, result.Done
 	result.Done = func(info balancer.DoneInfo) {
 		picked.Done(p.b.now(), classify(&info))
+		if status.Code(info.Err) == codes.DeadlineExceeded {
+			p.b.suspect(*node)
+		}
 		if done != nil {
 			done(info)
 		}

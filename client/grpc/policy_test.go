@@ -98,6 +98,7 @@ func TestStatisticsLast(t *testing.T) {
 	warm(t, conn, servers[4:])
 	quiet("after another list")
 	servers[1].Stop()
+	eventually(t, 5*time.Second, "its connection has ended", func() bool { return invoke(conn, time.Second) == nil })
 	quiet("after another's connection has ended")
 	bad.set(takes(0))
 	quiet("before its health is back")

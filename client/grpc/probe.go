@@ -2,6 +2,7 @@ package skerrygrpc
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,10 +22,25 @@ const (
 	// a call that can be made again.
 	offerWithin  = time.Second
 	probesAtOnce = 16
+	// suspectEvery is how often an instance may be asked because calls to it time out.
+	suspectEvery = time.Second
 )
 
-// probe probes the instances that are out, until ctx ends.
+// probe probes the instances that are out, and asks those that are suspected, until
+// ctx ends. Those that do not answer hold up no other.
 func (b *p2c) probe(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	slots := make(chan struct{}, probesAtOnce)
+	start := func(f func()) {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		asking.Go(func() { f(); <-slots; b.awake() })
+	}
+	asked := map[string]time.Time{}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -32,9 +48,8 @@ func (b *p2c) probe(ctx context.Context) {
 		picker := b.picker
 		b.mu.Unlock()
 		due, next := picker.Probes(b.now())
-		if len(due) > 0 && ctx.Err() == nil {
-			b.probeAll(ctx, picker, due)
-			continue
+		for _, n := range due {
+			start(func() { b.probeOne(ctx, picker, n) })
 		}
 		if timer.Stop(); next >= 0 {
 			timer.Reset(next - b.now())
@@ -42,24 +57,32 @@ func (b *p2c) probe(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-b.wake:
+		case n := <-b.suspects:
+			maps.DeleteFunc(asked, func(_ string, at time.Time) bool { return time.Since(at) >= suspectEvery })
+			if _, lately := asked[n.Key]; !lately {
+				asked[n.Key] = time.Now()
+				start(func() { b.confirm(ctx, picker, n) })
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// probeAll probes each once, side by side: one that does not answer holds up none.
-func (b *p2c) probeAll(ctx context.Context, picker *lb.Balancer, due []lb.Node) {
-	var all sync.WaitGroup
-	slots := make(chan struct{}, probesAtOnce)
-	for _, n := range due {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			b.probeOne(ctx, picker, n)
-		})
+// suspect has an instance asked for its health, to which a call has timed out: it may
+// be slow in this, or hang, and users' calls must not be what finds out.
+func (b *p2c) suspect(n lb.Node) {
+	select {
+	case b.suspects <- n:
+	default: // there are enough
 	}
-	all.Wait()
+}
+
+// confirm takes an instance out that does not answer.
+func (b *p2c) confirm(ctx context.Context, picker *lb.Balancer, n lb.Node) {
+	if ask(ctx, n.Value.(balancer.Picker)) == failing && ctx.Err() == nil {
+		picker.Eject(b.now(), n.Key)
+	}
 }
 
 // probeOne asks an instance for its health. One that answers that it does not say is

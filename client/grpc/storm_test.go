@@ -161,7 +161,8 @@ func TestHung(t *testing.T) {
 			servers := serveAll(t, 4, healthy)
 			g := newGate(t, servers[0].address)
 			m.Set(service, append(addresses(servers[1:]), g.address)...)
-			opts := []Option{Retry("skerry.test.Work")}
+			// What latency tells is soon forgotten, so that only being out keeps calls away.
+			opts := []Option{Retry("skerry.test.Work"), WithConfig(Config{Decay: 200 * time.Millisecond})}
 			if !healthy {
 				opts = append(opts, WithForeignServers())
 			}
