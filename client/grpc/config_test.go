@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/endpointsharding"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
@@ -128,6 +131,44 @@ func TestStarted(t *testing.T) {
 	b.choose(endpoints(i))
 	if now := b.started["a"].at; now < 89*time.Minute || now > 91*time.Minute {
 		t.Errorf("registered 30 minutes ago on a clock at two hours, it started at %v", now)
+	}
+}
+
+// The picker knows of instances what the registry does.
+func TestNodes(t *testing.T) {
+	b := idle(Config{})
+	b.began = time.Now().Add(-time.Hour)
+	children := func(a, z connectivity.State) (all []endpointsharding.ChildState) {
+		list := endpoints(client.Instance{ID: "1", Address: "a:1", Zone: "a", Weight: 3, Started: b.began.Add(time.Minute)},
+			client.Instance{ID: "2", Address: "z:1", Draining: true})
+		b.choose(list)
+		for i, s := range []connectivity.State{a, z} {
+			all = append(all, endpointsharding.ChildState{Endpoint: list[i], State: balancer.State{ConnectivityState: s}})
+		}
+		return all
+	}
+	for _, tc := range []struct {
+		a, z         connectivity.State
+		aDown, zDown bool
+		ready        bool
+	}{
+		{connectivity.Ready, connectivity.Ready, false, true, true},
+		{connectivity.Idle, connectivity.Ready, true, false, true},
+		{connectivity.Ready, connectivity.TransientFailure, false, true, true},
+		{connectivity.Connecting, connectivity.Idle, true, true, false},
+	} {
+		got, ready := b.nodes(children(tc.a, tc.z))
+		want := []lb.Node{{Key: "1", Zone: "a", Weight: 3, Started: time.Minute, Down: tc.aDown}, {Key: "2", Down: tc.zDown}}
+		for i := range want {
+			got[i].Value, want[i].Value = nil, nil
+		}
+		if !slices.Equal(got, want) || ready != tc.ready {
+			t.Errorf("%v, %v: %+v, ready %v, want %+v", tc.a, tc.z, got, ready, want)
+		}
+	}
+	other := []endpointsharding.ChildState{{Endpoint: resolver.Endpoint{Addresses: []resolver.Address{{Addr: "c:1"}}}}}
+	if got, _ := b.nodes(other); got[0].Key != "c:1" {
+		t.Errorf("another resolver's endpoint is %+v", got)
 	}
 }
 

@@ -125,7 +125,8 @@ func TestLiveProbes(t *testing.T) {
 	go func() { ended <- load(conn, 200, 2*time.Second, stop) }()
 	time.Sleep(500 * time.Millisecond)
 	ejected := bad.calls.Load()
-	eventually(t, 10*time.Second, "it is probed by calls", func() bool { return bad.calls.Load() > ejected })
+	// It would be let in without any call after three times offerWithin.
+	eventually(t, 2500*time.Millisecond, "it is probed by calls", func() bool { return bad.calls.Load() > ejected })
 	bad.set(takes(0))
 	eventually(t, 20*time.Second, "it takes calls again", func() bool { return bad.calls.Load() >= ejected+6 })
 	close(stop)
@@ -166,6 +167,7 @@ func TestDraining(t *testing.T) {
 	list(false, false)
 	conn := dial(t, c)
 	warm(t, conn, servers)
+	servers[1].set(takes(5 * time.Millisecond)) // the one that drains would be the faster
 	list(true, false)
 	eventually(t, 5*time.Second, "it is left alone", func() bool {
 		before := servers[0].calls.Load()

@@ -43,7 +43,7 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &watching{cc: cc, service: service, cancel: cancel}
 	r.late = time.AfterFunc(nothingWithin, func() {
-		cc.ReportError(fmt.Errorf("skerrygrpc: nothing is known of the service %q yet: the registry has not answered, and no list is kept on disk", service))
+		cc.ReportError(fmt.Errorf("skerrygrpc: nothing is known of the service %q yet: the registry has not answered, and no instance is kept on disk", service))
 	})
 	r.done.Go(func() { r.run(ctx, b.c) })
 	return r, nil
@@ -61,8 +61,8 @@ type watching struct {
 // run passes the lists on as they come.
 func (r *watching) run(ctx context.Context, c *client.Client) {
 	for s := range c.Watch(ctx, r.service) {
-		if len(s.Instances) == 0 && s.Freshness != client.Live {
-			continue // nothing is known: the error is no list
+		if len(s.Instances) == 0 && s.Freshness == client.Cold {
+			continue // there may be some by now
 		}
 		r.late.Stop()
 		// An error here means that the list is empty or the config bad: another

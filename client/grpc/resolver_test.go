@@ -97,9 +97,45 @@ func TestResolver(t *testing.T) {
 		step("it is empty, without proof", []string{"a:1", "b:1"}, client.Live)
 		m.Update(service, client.Update{Revision: 9, Left: []string{"a:1", "b:1"}})
 		step("all have left", nil, client.Live)
+		m.Fail(service, errDown)
+		step("the registry is down, with none", nil, client.Frozen)
 		r.Close()
 		m.Set(service, "c:1")
-		step("after Close", nil, client.Live)
+		step("after Close", nil, client.Frozen)
+	})
+}
+
+// A list on disk that is empty is no reason to fail calls before the registry answers.
+func TestResolverOfAnEmptyColdList(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c, m := newClient(t, client.WithCacheDir(dir))
+		m.Update(service, client.Update{Revision: 1, Proven: true})
+		for range c.Watch(t.Context(), service) {
+			break
+		}
+		c.Close()
+		c, m = newClient(t, client.WithCacheDir(dir))
+		m.Fail(service, errDown)
+		cc := &told{}
+		r, err := NewBuilder(c, Scheme).Build(target(t, "skerry:///orders"), cc, resolver.BuildOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		time.Sleep(nothingWithin - time.Second)
+		synctest.Wait()
+		if s, ok := c.Snapshot(service); !ok || s.Freshness != client.Cold {
+			t.Fatalf("the list is not from the disk: %+v", s)
+		}
+		if _, _, lists, errs := cc.last(); lists+errs != 0 {
+			t.Errorf("%d lists and %d errors before the registry has answered", lists, errs)
+		}
+		m.Set(service, "a:1")
+		synctest.Wait()
+		if got, _, _, errs := cc.last(); len(got) != 1 || errs != 0 {
+			t.Errorf("then: %v, %d errors", got, errs)
+		}
 	})
 }
 
