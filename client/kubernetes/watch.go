@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -87,8 +88,9 @@ func (f *follower) follow(ctx context.Context) error {
 	defer cancel()
 	next, err := f.api.watch(ctx, f.path, f.selector, f.version)
 	if err != nil {
+		// A list is dear to a server that is overloaded or ill.
 		var status *errStatus
-		if errors.As(err, &status) {
+		if outdated(err) || errors.As(err, &status) && status.Code < 500 && status.Code != http.StatusTooManyRequests {
 			f.version = ""
 		}
 		f.told = outdated(err)
