@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/skerryhq/skerry/client"
@@ -173,10 +174,10 @@ func dial(t testing.TB, c *client.Client, opts ...Option) *grpc.ClientConn {
 }
 
 // invoke makes a call with a deadline.
-func invoke(conn *grpc.ClientConn, within time.Duration) error {
+func invoke(conn *grpc.ClientConn, within time.Duration, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	return conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{})
+	return conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}, opts...)
 }
 
 // warm makes calls until each server has had one.
@@ -207,7 +208,7 @@ func warm(t testing.TB, conn *grpc.ClientConn, backends []*backend) {
 // result is a call of a load.
 type result struct {
 	began time.Time
-	took  time.Duration
+	to    string // the address of the last attempt, "" if there was none
 	err   error
 }
 
@@ -229,8 +230,10 @@ func load(conn *grpc.ClientConn, rate int, within time.Duration, stop <-chan str
 		}
 		calls.Go(func() {
 			r := result{began: time.Now()}
-			r.err = invoke(conn, within)
-			r.took = time.Since(r.began)
+			var to peer.Peer
+			if r.err = invoke(conn, within, grpc.Peer(&to)); to.Addr != nil {
+				r.to = to.Addr.String()
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			results = append(results, r)

@@ -3,6 +3,7 @@ package skerrygrpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,8 +140,13 @@ func TestKilled(t *testing.T) {
 	loading.Wait()
 	bad := failed(results)
 	t.Logf("%d of %d calls failed; %d were in flight", len(bad), len(results), sent)
-	// Between the count and the end of Stop some more may arrive.
-	if most := int(sent) + 1 + int(took.Seconds()*400/3); len(bad) > most {
+	// Those on their way to the server when it counted were in flight too.
+	for _, r := range results {
+		if r.to == servers[0].address && r.began.After(killed.Add(-20*time.Millisecond)) && r.began.Before(killed.Add(took)) {
+			sent++
+		}
+	}
+	if len(bad) > int(sent) {
 		t.Errorf("%d calls failed, %d were in flight", len(bad), sent)
 	}
 	for _, r := range bad {
@@ -172,14 +178,15 @@ func TestHung(t *testing.T) {
 			hung := time.Now()
 			results := load(conn, 200, 500*time.Millisecond, after(5*time.Second))
 			g.open()
-			bad := failed(results)
-			t.Logf("%d of %d calls failed", len(bad), len(results))
-			if len(bad) > 20 {
-				t.Errorf("%d of %d calls failed", len(bad), len(results))
+			// A busy machine may fail others.
+			bad := slices.DeleteFunc(failed(results), func(r result) bool { return r.to != g.address })
+			t.Logf("%d of %d calls failed there", len(bad), len(results))
+			if len(bad) == 0 || len(bad) > 20 {
+				t.Errorf("%d of %d calls failed there", len(bad), len(results))
 			}
 			for _, r := range bad {
 				if late := r.began.Sub(hung); late > 3*time.Second {
-					t.Errorf("a call that began %v later failed: %v", late, r.err)
+					t.Errorf("a call that began %v later went there and failed: %v", late, r.err)
 				}
 			}
 		})
