@@ -97,11 +97,6 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	f.told = true
-	if f.failing { // it answers again
-		if err := f.tell(false); err != nil {
-			return err
-		}
-	}
 	return f.read(ctx, cancel, next)
 }
 
@@ -156,13 +151,18 @@ func (f *follower) read(ctx context.Context, cancel func(), next func() (event, 
 		}
 	}()
 	var gathered <-chan time.Time
+	if f.failing {
+		// It answers again; what it has to say of the version comes first.
+		gathered = time.After(debounce)
+	}
+	dirty := false
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", errBroken, ctx.Err())
 		case <-gathered:
-			gathered = nil
+			gathered, dirty = nil, false
 			if err := f.tell(true); err != nil {
 				return err
 			}
@@ -176,12 +176,12 @@ func (f *follower) read(ctx context.Context, cancel func(), next func() (event, 
 			} else {
 				f.version = ""
 			}
-			if changed && gathered == nil {
+			if dirty = dirty || changed; changed && gathered == nil {
 				gathered = time.After(debounce)
 			}
 		}
 		if err != nil {
-			if gathered != nil {
+			if dirty {
 				if err := f.tell(true); err != nil {
 					return err
 				}
