@@ -1,0 +1,184 @@
+package zookeeper
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+const within = 30 * time.Second
+
+// server is a real ZooKeeper on loopback that can be killed and started again.
+type server struct {
+	t    *testing.T
+	host string
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// classpath is where ZooKeeper is: in ZOOKEEPER_HOME, or as Debian installs it.
+func classpath(t *testing.T) string {
+	t.Helper()
+	if home := os.Getenv("ZOOKEEPER_HOME"); home != "" {
+		return filepath.Join(home, "lib", "*")
+	}
+	jar := "/usr/share/java/zookeeper.jar"
+	if _, err := os.Stat(jar); err != nil {
+		t.Skip("there is no ZooKeeper: set ZOOKEEPER_HOME or install Debian's package zookeeper")
+	}
+	return jar
+}
+
+func start(t *testing.T) *server {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a Java process")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, host: l.Addr().String(), dir: t.TempDir()}
+	l.Close()
+	s.run()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *server) run() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.host)
+	conf := filepath.Join(s.t.TempDir(), "zoo.cfg")
+	text := fmt.Sprintf("tickTime=500\ndataDir=%s\nclientPort=%s\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\n", s.dir, port)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", classpath(s.t), "org.apache.zookeeper.server.ZooKeeperServerMain", conf)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Skipf("no Java: %v", err)
+	}
+	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		if zk.FLWRuok([]string{s.host}, time.Second)[0] {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatal("ZooKeeper does not serve")
+		}
+	}
+}
+
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
+// tool is a plain session.
+func (s *server) tool() *zk.Conn {
+	s.t.Helper()
+	c, _, err := zk.Connect([]string{s.host}, 20*time.Second, zk.WithLogger(silent{}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	// It takes connections for a moment before it takes sessions.
+	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		_, _, err := c.Exists("/")
+		if err == nil {
+			return c
+		}
+		if time.Now().After(end) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// write makes a node and what it is in; data nil removes it.
+func write(t *testing.T, c *zk.Conn, node string, data []byte) {
+	t.Helper()
+	var err error
+	parts := strings.Split(strings.Trim(node, "/"), "/")
+	for n := range parts[:len(parts)-1] {
+		if _, err := c.Create("/"+strings.Join(parts[:n+1], "/"), nil, 0, zk.WorldACL(zk.PermAll)); err != nil && err != zk.ErrNodeExists {
+			t.Fatal(err)
+		}
+	}
+	if data == nil {
+		err = c.Delete(node, -1)
+	} else if _, err = c.Create(node, data, 0, zk.WorldACL(zk.PermAll)); err == zk.ErrNodeExists {
+		_, err = c.Set(node, data, -1)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", node, err)
+	}
+}
+
+func source(t *testing.T, rawURL string) *Source {
+	t.Helper()
+	s, err := client.OpenSource(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.(*Source)
+}
+
+type told struct {
+	client.Update
+	err error
+}
+
+// watch returns what the source yields, as it comes.
+func watch(t *testing.T, s client.Source, service string) <-chan told {
+	t.Helper()
+	out := make(chan told, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for u, err := range s.Watch(ctx, service) {
+			out <- told{u, err}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return out
+}
+
+func addresses(instances []client.Instance) string {
+	var out []string
+	for _, i := range instances {
+		out = append(out, i.Address)
+	}
+	return strings.Join(out, " ")
+}
+
+// until returns the first of what is told that is right.
+func until(t *testing.T, tell <-chan told, what string, right func(told) bool) told {
+	t.Helper()
+	deadline := time.After(within)
+	var last told
+	for {
+		select {
+		case last = <-tell:
+			if right(last) {
+				return last
+			}
+		case <-deadline:
+			t.Fatalf("not told of %s; last: %s, %v", what, addresses(last.Instances), last.err)
+		}
+	}
+}
+
+// list waits for these addresses.
+func list(t *testing.T, tell <-chan told, want string) told {
+	t.Helper()
+	return until(t, tell, "["+want+"]", func(u told) bool { return u.err == nil && addresses(u.Instances) == want })
+}
