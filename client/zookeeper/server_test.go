@@ -50,8 +50,8 @@ func start(t *testing.T) *server {
 	}
 	s := &server{t: t, host: l.Addr().String(), dir: t.TempDir()}
 	l.Close()
-	s.run()
 	t.Cleanup(s.kill)
+	s.run()
 	return s
 }
 
@@ -78,8 +78,10 @@ func (s *server) run() {
 }
 
 func (s *server) kill() {
-	s.cmd.Process.Kill()
-	s.cmd.Wait()
+	if s.cmd != nil && s.cmd.Process != nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	}
 }
 
 // tool is a plain session.
