@@ -39,6 +39,7 @@ const DefaultQuota = 8 << 30
 const (
 	defaultSpare = 128 << 20
 	readyWithin  = 30 * time.Second
+	tickMs       = 20
 	// maxOps and maxRequest bound one transaction. Consul's take 128 operations; a
 	// session that ends may hold many more keys.
 	maxOps     = 16384
@@ -110,6 +111,8 @@ func etcdConfig(cfg Embedded, dead *death) *embed.Config {
 	conf.ListenPeerUrls, conf.ListenClientUrls = nil, nil
 	conf.AdvertisePeerUrls, conf.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
+	// It waits for nobody else's vote: a start takes up to an election's time.
+	conf.TickMs, conf.ElectionMs = tickMs, 10*tickMs
 	conf.AutoCompactionMode, conf.AutoCompactionRetention = embed.CompactorModePeriodic, history
 	conf.QuotaBackendBytes = first(cfg.Quota, DefaultQuota)
 	conf.BootstrapDefragThresholdMegabytes = 256
