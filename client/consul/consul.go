@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -105,42 +104,37 @@ const (
 	// leastPause keeps a service that changes all the time from being asked for all
 	// the time, as Consul's documentation asks of clients.
 	leastPause = 50 * time.Millisecond
-	leastRetry = 100 * time.Millisecond
-	mostRetry  = 5 * time.Second
 )
 
 // Watch implements [client.Source].
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		var index uint64
-		retry := leastRetry
+		var retry client.Backoff
 		for ctx.Err() == nil {
 			began := time.Now()
 			u, next, err := s.ask(ctx, service, index)
 			if ctx.Err() != nil {
 				return
 			}
-			pause := leastPause - time.Since(began)
 			if err != nil {
 				if !yield(client.Update{}, err) {
 					return
 				}
-				// Full jitter: those who lost the same server do not come back together.
-				pause = rand.N(retry)
-				retry, index = min(2*retry, mostRetry), 0
-			} else {
-				if retry = leastRetry; next != index || index == 0 {
-					if !yield(u, nil) {
-						return
-					}
-				}
-				// An index that falls is another server's, or that of lost data: begin anew.
-				if next < index {
-					next = 0
-				}
-				index = next
+				index = 0
+				retry.Wait(ctx)
+				continue
 			}
-			if pause > 0 {
+			retry.Reset()
+			if (next != index || index == 0) && !yield(u, nil) {
+				return
+			}
+			// An index that falls is another server's, or that of lost data: begin anew.
+			if next < index {
+				next = 0
+			}
+			index = next
+			if pause := leastPause - time.Since(began); pause > 0 {
 				select {
 				case <-ctx.Done():
 				case <-time.After(pause):

@@ -55,9 +55,6 @@ type Call struct {
 // Done says how the call ended. It must be called once; the call is nobody's then.
 func (c *Call) Done(now time.Duration, r Result) {
 	b, s := c.b, c.stat
-	if b == nil {
-		return // of a picker that keeps no account
-	}
 	node := *c.Node
 	changed := s.end(c, now, r)
 	*c = Call{}

@@ -51,8 +51,6 @@ const (
 // Request is what is known of a call before it is sent. The zero value is a call
 // like any other.
 type Request struct {
-	// Hash chooses the instance for pickers that keep equal hashes together.
-	Hash uint64
 	// Exclude reports an instance that must not be taken if there is another, as
 	// for the second attempt. It may be nil.
 	Exclude func(*Node) bool

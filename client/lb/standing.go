@@ -46,8 +46,7 @@ type standing struct {
 
 	times   int           // taken out, in this illness
 	probeAt time.Duration // when it may be probed, if it is out
-	probing bool
-	good    int // good probes in a row
+	good    int           // good probes in a row
 	letIn   time.Duration
 	wasOut  bool
 	since   int // failures since it was let in
@@ -95,16 +94,15 @@ func (s *standing) eject(now time.Duration) change {
 func (s *standing) takeOut(now time.Duration) {
 	d := min(float64(firstOut<<min(s.times, 30)), float64(s.max)/(1+outJitter))
 	s.times++
-	s.out, s.good, s.probing = true, 0, false
+	s.out, s.good = true, 0
 	s.probeAt = now + time.Duration(d*(1-outJitter+2*outJitter*s.random()))
 }
 
-// due reports whether a probe may begin, and marks that it did.
+// due reports whether a probe may begin, and lets no other begin until it is lost.
 func (s *standing) due(now time.Duration) bool {
 	if !s.out || now < s.probeAt {
 		return false
 	}
-	s.probing = true
 	s.probeAt = now + probeLost
 	return true
 }
@@ -114,7 +112,6 @@ func (s *standing) probed(now time.Duration, ok bool) change {
 	if !s.out {
 		return unchanged
 	}
-	s.probing = false
 	if !ok {
 		s.takeOut(now)
 		return moved
