@@ -2,7 +2,6 @@ package consul
 
 import (
 	"net"
-	"net/http"
 	"strings"
 	"syscall"
 )
@@ -72,23 +71,13 @@ func (p *parking) share(answers map[question][]byte) bool {
 	}
 	answer := answers[k]
 	if answer == nil {
-		answer = p.render()
+		w := p.gather()
+		answer = append(w.head(), w.body...)
 		answers[k] = answer
 	}
 	p.shared, p.unsent = true, answer[writeNow(p.sock, answer):]
 	p.q.t.m.blocking.Dec()
 	return len(p.unsent) == 0
-}
-
-// render works the answer out as bytes.
-func (p *parking) render() []byte {
-	w := &parkedWriter{header: http.Header{}}
-	p.q.w = w
-	p.q.t.common(w.header)
-	if err := p.q.route.do(&p.q); err != nil {
-		p.q.fail(err)
-	}
-	return append(w.head(), w.body...)
 }
 
 // writeNow writes what the socket takes without waiting, and returns how much that

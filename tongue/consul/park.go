@@ -270,6 +270,11 @@ func (p *parking) answer() error {
 		_, err := p.conn.Write(p.unsent)
 		return err
 	}
+	return p.gather().send(p.conn)
+}
+
+// gather works the answer out.
+func (p *parking) gather() *parkedWriter {
 	w := &parkedWriter{header: http.Header{}}
 	q := &p.q
 	q.w = w
@@ -279,7 +284,7 @@ func (p *parking) answer() error {
 			q.fail(err)
 		}
 	})
-	return w.send(p.conn)
+	return w
 }
 
 // parkedWriter gathers one answer and writes it at once.
