@@ -51,6 +51,13 @@ type Identity interface {
 	Rule(r Resource, name string) string
 }
 
+// Ruled is an identity that can say by what rules it goes: those with the same key
+// may do the same, so that what is worked out for one serves the others.
+type Ruled interface {
+	Identity
+	RulesKey() string
+}
+
 // Gate tells who stands behind a token.
 type Gate interface {
 	// Enabled reports whether access is controlled at all. Without it everybody

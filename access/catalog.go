@@ -61,7 +61,7 @@ func (c *Catalog) Service(name string) *skerry.View {
 		return v
 	}
 	key := ""
-	if r, ok := who.(interface{ RulesKey() string }); ok {
+	if r, ok := who.(skerry.Ruled); ok {
 		key = r.RulesKey()
 		c.mu.Lock()
 		s, ok := c.views[name]

@@ -220,10 +220,6 @@ func (q *request) leftOut() {
 	}
 }
 
-// ruled is an identity that can say by what rules it goes: those with the same
-// key may do the same, so that they can share encoded answers.
-type ruled interface{ RulesKey() string }
-
 // noted are one-byte answers to "may all of this view be seen?".
 var (
 	allSeen  = []byte{1}
@@ -236,7 +232,7 @@ func (q *request) scope(v *skerry.View) (prefix string, ok bool) {
 	if q.who == nil {
 		return "", true
 	}
-	r, is := q.who.(ruled)
+	r, is := q.who.(skerry.Ruled)
 	if !is {
 		return "", false
 	}

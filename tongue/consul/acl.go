@@ -46,14 +46,8 @@ func (q *request) aclReady(kind string) error {
 	if err := q.local(); err != nil {
 		return err
 	}
-	if q.p.index == 0 {
-		return nil
-	}
-	store, have := q.t.b.ACL, q.p.index
-	return q.await(func() (bool, <-chan struct{}) {
-		index, changed := store.WatchACL(kind)
-		return index > have, changed
-	})
+	store := q.t.b.ACL
+	return q.beyond(func() (uint64, <-chan struct{}) { return store.WatchACL(kind) })
 }
 
 func (q *request) aclMeta(kind string) {

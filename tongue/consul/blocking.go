@@ -37,6 +37,28 @@ func (q *request) block(topic skerry.Topic) error {
 	})
 }
 
+// beyond is block for what has an index of its own. watch must not hold q, which a
+// parked request outlives.
+func (q *request) beyond(watch func() (index uint64, changed <-chan struct{})) error {
+	have := q.p.index
+	if have == 0 {
+		return nil
+	}
+	return q.await(func() (bool, <-chan struct{}) {
+		index, changed := watch()
+		return index > have, changed
+	})
+}
+
+// synced makes sure that what was decided before the request is known here, unless it
+// may be stale.
+func (q *request) synced() error {
+	if q.p.stale || q.resumed {
+		return nil
+	}
+	return q.t.b.Keys.Sync(q.r.Context())
+}
+
 // await waits until ready, asking again whenever its channel closes. It returns
 // errParked when the request goes on waiting elsewhere. Who asks is found out anew
 // after a wait, since a token may have ended meanwhile.

@@ -4,6 +4,8 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"github.com/skerryhq/skerry"
 )
 
 // Fan-out: when a service changes, all who are parked for it are answered. Those who
@@ -30,7 +32,7 @@ func (q *request) question() (k question, ok bool) {
 		k.encoding = accept[0]
 	}
 	if q.who != nil {
-		r, is := q.who.(ruled)
+		r, is := q.who.(skerry.Ruled)
 		if !is {
 			return k, false
 		}

@@ -75,19 +75,11 @@ func (q *request) kvReady(below bool) error {
 	if err := q.local(); err != nil {
 		return err
 	}
-	if !q.p.stale && !q.resumed {
-		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
-			return err
-		}
+	if err := q.synced(); err != nil {
+		return err
 	}
-	if q.p.index == 0 {
-		return nil
-	}
-	keys, key, have := q.t.b.Keys, q.rest, q.p.index
-	return q.await(func() (bool, <-chan struct{}) {
-		index, changed := keys.Watch(key, below)
-		return index > have, changed
-	})
+	keys, key := q.t.b.Keys, q.rest
+	return q.beyond(func() (uint64, <-chan struct{}) { return keys.Watch(key, below) })
 }
 
 func (q *request) kvOne() error {

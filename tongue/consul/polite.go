@@ -173,13 +173,7 @@ func (q *request) usage() error {
 	u.Services = len(q.t.b.Catalog.Services())
 	q.meta(1)
 	return q.json(struct {
-		Index                 uint64
-		LastContact           int
-		KnownLeader           bool
-		ConsistencyLevel      string
-		NotModified           bool
-		Backend               int
-		ResultsFilteredByACLs bool
-		Usage                 map[string]usageCounts
-	}{1, 0, true, "leader", false, 0, false, map[string]usageCounts{q.t.cfg.Datacenter: u}})
+		readMeta
+		Usage map[string]usageCounts
+	}{readMeta{Index: 1, KnownLeader: true, ConsistencyLevel: "leader"}, map[string]usageCounts{q.t.cfg.Datacenter: u}})
 }

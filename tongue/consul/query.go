@@ -335,17 +335,6 @@ func (q *request) queryReady(id string) error {
 	})
 }
 
-// readMeta is what the answers of the verbs say of themselves.
-type readMeta struct {
-	Index                 uint64
-	LastContact           int
-	KnownLeader           bool
-	ConsistencyLevel      string
-	NotModified           bool
-	Backend               int
-	ResultsFilteredByACLs bool
-}
-
 // readMeta sets the headers too. The verbs do not block: their index says nothing.
 func (q *request) readMeta() readMeta {
 	q.meta(1)

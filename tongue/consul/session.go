@@ -124,14 +124,19 @@ func sessionError(err error) error {
 	return serverError(err.Error())
 }
 
-func (q *request) sessionDestroy() error {
+// sessionNamed judges a request to change the session that the path names.
+func (q *request) sessionNamed() error {
 	if q.rest == "" {
 		return badRequest("Missing session")
 	}
 	if err := q.local(); err != nil {
 		return err
 	}
-	if err := q.mustHold(q.rest); err != nil {
+	return q.mustHold(q.rest)
+}
+
+func (q *request) sessionDestroy() error {
+	if err := q.sessionNamed(); err != nil {
 		return err
 	}
 	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
@@ -141,13 +146,7 @@ func (q *request) sessionDestroy() error {
 }
 
 func (q *request) sessionRenew() error {
-	if q.rest == "" {
-		return badRequest("Missing session")
-	}
-	if err := q.local(); err != nil {
-		return err
-	}
-	if err := q.mustHold(q.rest); err != nil {
+	if err := q.sessionNamed(); err != nil {
 		return err
 	}
 	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
@@ -230,19 +229,11 @@ func (q *request) sessionReady(id string) error {
 		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		return err
 	}
-	if !q.p.stale && !q.resumed {
-		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
-			return err
-		}
+	if err := q.synced(); err != nil {
+		return err
 	}
-	if q.p.index == 0 {
-		return nil
-	}
-	sessions, have := q.t.b.Sessions, q.p.index
-	return q.await(func() (bool, <-chan struct{}) {
-		index, changed := sessions.WatchSession(id)
-		return index > have, changed
-	})
+	sessions := q.t.b.Sessions
+	return q.beyond(func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) })
 }
 
 type sessionJSON struct {

@@ -262,3 +262,14 @@ func catalogServiceJSON(n *skerry.Node, i *skerry.Instance) jsonCatalogService {
 		ServiceLocality: localityJSON(x.Locality), CreateIndex: i.Created, ModifyIndex: i.Modified,
 	}
 }
+
+// readMeta is what some answers say of themselves in their bodies.
+type readMeta struct {
+	Index                 uint64
+	LastContact           int
+	KnownLeader           bool
+	ConsistencyLevel      string
+	NotModified           bool
+	Backend               int
+	ResultsFilteredByACLs bool
+}

@@ -29,10 +29,8 @@ func (q *request) snapshot() error {
 		q.empty()
 		return nil
 	}
-	if !q.p.stale {
-		if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
-			return err
-		}
+	if err := q.synced(); err != nil {
+		return err
 	}
 	index, _ := q.t.b.Keys.Watch("", true)
 	h := q.w.Header()

@@ -158,13 +158,7 @@ type txnAnswer struct {
 // txnReadAnswer is what a transaction that only reads is answered with.
 type txnReadAnswer struct {
 	txnAnswer
-	Index                 uint64
-	LastContact           int
-	KnownLeader           bool
-	ConsistencyLevel      string
-	NotModified           bool
-	Backend               int
-	ResultsFilteredByACLs bool
+	readMeta
 }
 
 type txnResult struct {
@@ -180,7 +174,7 @@ type txnError struct {
 }
 
 func (q *request) txnRead(ops []skerry.TxnOp) error {
-	answer := txnReadAnswer{KnownLeader: true}
+	answer := txnReadAnswer{readMeta: readMeta{KnownLeader: true}}
 	refused := unknownVerb(ops)
 	if refused == nil {
 		refused = q.refused(ops)
@@ -188,10 +182,8 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 	if refused != nil {
 		answer.KnownLeader = false
 	} else {
-		if !q.p.stale {
-			if err := q.t.b.Keys.Sync(q.r.Context()); err != nil {
-				return err
-			}
+		if err := q.synced(); err != nil {
+			return err
 		}
 		var results []skerry.TxnResult
 		results, refused, answer.Index = q.t.b.Keys.Read(ops)
