@@ -64,26 +64,18 @@ It registers what it reads and leaves it registered: use it on a registry of you
 	return cmd
 }
 
+// loads are the kinds of load that give one result.
+var loads = map[string]func(context.Context, bench.Options) (bench.Result, error){
+	"register": bench.Register, "health": bench.Health, "beat": bench.Beat, "watch": bench.Watch,
+	"kv-put": bench.KeyPut, "kv-get": bench.KeyGet, "kv-watch": bench.KeyWatch, "external": bench.External,
+}
+
 func runBench(ctx context.Context, kind string, o bench.Options) ([]bench.Result, error) {
-	one := func(r bench.Result, err error) ([]bench.Result, error) { return []bench.Result{r}, err }
-	switch kind {
-	case "register":
-		return one(bench.Register(ctx, o))
-	case "health":
-		return one(bench.Health(ctx, o))
-	case "beat":
-		return one(bench.Beat(ctx, o))
-	case "watch":
-		return one(bench.Watch(ctx, o))
-	case "kv-put":
-		return one(bench.KeyPut(ctx, o))
-	case "kv-get":
-		return one(bench.KeyGet(ctx, o))
-	case "kv-watch":
-		return one(bench.KeyWatch(ctx, o))
-	case "external":
-		return one(bench.External(ctx, o))
-	case "dns":
+	if load := loads[kind]; load != nil {
+		r, err := load(ctx, o)
+		return []bench.Result{r}, err
+	}
+	if kind == "dns" {
 		a, err := bench.DNS(ctx, o, dns.TypeA)
 		if err != nil {
 			return nil, err

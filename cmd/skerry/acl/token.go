@@ -54,6 +54,15 @@ func tokenID(ctx context.Context, c *connect.Connection, given string) (string, 
 	return picked("token", "-accessor-id", given, ids)
 }
 
+func readToken(ctx context.Context, c *connect.Connection, given string) (*api.ACLToken, error) {
+	id, err := tokenID(ctx, c, given)
+	if err != nil {
+		return nil, err
+	}
+	t, _, err := c.ACL().TokenRead(id, c.Options(ctx))
+	return t, err
+}
+
 // roles are the flags of a token's roles.
 type roles struct{ ids, names []string }
 
@@ -144,11 +153,7 @@ func newTokenRead() *cobra.Command {
 			}
 			return showToken(out, t, format)
 		}
-		id, err := tokenID(ctx, c, accessor)
-		if err != nil {
-			return err
-		}
-		t, _, err := c.ACL().TokenRead(id, c.Options(ctx))
+		t, err := readToken(ctx, c, accessor)
 		if err != nil {
 			return err
 		}
@@ -177,11 +182,7 @@ func newTokenUpdate() *cobra.Command {
 	r.flags(cmd, "")
 	more.flags(cmd, "append-")
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
-		id, err := tokenID(ctx, c, accessor)
-		if err != nil {
-			return err
-		}
-		t, _, err := c.ACL().TokenRead(id, c.Options(ctx))
+		t, err := readToken(ctx, c, accessor)
 		if err != nil {
 			return err
 		}
