@@ -15,6 +15,10 @@ import (
 // Manual is a registry in memory whose answers the test decides. The zero value has
 // no services; it is safe for concurrent use.
 type Manual struct {
+	// Unacknowledged withdrawals leave it open when callers know, as most registries
+	// do: others are acknowledged at once.
+	Unacknowledged bool
+
 	mu       sync.Mutex
 	services map[string]*answer
 	revision uint64
@@ -162,7 +166,7 @@ func (m *Manual) announce(i client.Instance) error {
 	return nil
 }
 
-// Withdraw implements [client.Announcement]. It is acknowledged.
+// Withdraw implements [client.Announcement].
 func (a *announcement) Withdraw(context.Context) (bool, error) {
 	close(a.stop)
 	<-a.done
@@ -178,5 +182,5 @@ func (a *announcement) Withdraw(context.Context) (bool, error) {
 		Instances: slices.DeleteFunc(slices.Clone(s.update.Instances), func(o client.Instance) bool { return o.ID == a.i.ID }),
 		Left:      []string{a.i.ID},
 	}, nil)
-	return true, nil
+	return !a.m.Unacknowledged, nil
 }

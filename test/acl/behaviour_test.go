@@ -54,7 +54,7 @@ func (c *client) token(name, rs string) string {
 func TestParkedRequestsKeepTheirToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.json")
 	c := start(t, func(cfg *server.Config) {
-		cfg.Consul.ParkAfter = 10 * time.Millisecond
+		cfg.Consul.ParkAfter = time.Microsecond
 		cfg.ACL.Audit = access.AuditConfig{Path: file, Reads: true}
 	})
 	reader := c.token("reader", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
@@ -67,7 +67,6 @@ func TestParkedRequestsKeepTheirToken(t *testing.T) {
 		go func() { answers <- c.ask(get, "/v1/health/service/web?wait=20s&index="+index, "", token) }()
 	}
 	c.awaitParked(2)
-	time.Sleep(50 * time.Millisecond) // that they wait is seen, that they are parked is not
 	c.ask(remove, "/v1/acl/token/"+accessor, "", root)
 	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":2}`, "")
 	statuses := map[int]string{}
