@@ -2,12 +2,7 @@ package skerrygrpc
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -62,43 +57,16 @@ func Serve(ctx context.Context, s *grpc.Server, l net.Listener, c *client.Client
 	for _, opt := range opts {
 		opt(&o)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	if _, has := s.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !has && o.health == nil {
 		o.health = health.NewServer()
 		healthpb.RegisterHealthServer(s, o.health)
 	}
-	r, err := register(c, i, l.Addr(), o.register)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	select {
-	case err := <-served: // it was stopped, or cannot go on
-		return errors.Join(err, r.Close())
-	case <-ctx.Done():
-	}
-	stop()
-	drained := r.Close()
-	if drained != nil {
-		drained = fmt.Errorf("skerrygrpc: withdraw the instance: %w", drained)
-	}
-	if o.health != nil {
-		o.health.Shutdown()
-	}
-	end(s, o.within)
-	return errors.Join(<-served, drained)
-}
-
-func register(c *client.Client, i client.Instance, listens net.Addr, opts []client.RegisterOption) (*client.Registration, error) {
-	if i.Address == "" {
-		if a, ok := listens.(*net.TCPAddr); !ok || a.IP.IsUnspecified() {
-			return nil, fmt.Errorf("skerrygrpc: Instance.Address is empty, and callers cannot reach %v, where the server listens: set it to host:port", listens)
+	return c.Serve(ctx, l, i, func() error { return s.Serve(l) }, func() {
+		if o.health != nil {
+			o.health.Shutdown()
 		}
-		i.Address = listens.String()
-	}
-	return c.Register(i, opts...)
+		end(s, o.within)
+	}, o.register...)
 }
 
 // end stops the server when its calls have ended, or after a while.

@@ -3,12 +3,8 @@ package skerryhttp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/skerryhq/skerry/client"
@@ -19,7 +15,6 @@ type ServeOption func(*serveOptions)
 
 type serveOptions struct {
 	within   time.Duration
-	linger   time.Duration
 	register []client.RegisterOption
 }
 
@@ -32,6 +27,9 @@ func WithRegistration(opts ...client.RegisterOption) ServeOption {
 	return func(o *serveOptions) { o.register = append(o.register, opts...) }
 }
 
+// linger is how long connections that are kept alive may end with their next answer.
+const linger = time.Second
+
 // Serve serves on a listener and keeps the instance registered, until ctx ends or the
 // program is told to stop by SIGTERM or an interrupt. Then it stops so that no call
 // fails: it withdraws the instance and goes on serving until callers know, lets
@@ -42,42 +40,19 @@ func WithRegistration(opts ...client.RegisterOption) ServeOption {
 // can reach then. A registry that is down is no error while serving; one that is
 // down at the end is told of, when everything else is done.
 func Serve(ctx context.Context, s *http.Server, l net.Listener, c *client.Client, i client.Instance, opts ...ServeOption) error {
-	o := serveOptions{within: 10 * time.Second, linger: time.Second}
+	o := serveOptions{within: 10 * time.Second}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if i.Address == "" {
-		if a, ok := l.Addr().(*net.TCPAddr); !ok || a.IP.IsUnspecified() {
-			return errors.Join(fmt.Errorf("skerryhttp: Instance.Address is empty, and callers cannot reach %v, where the server listens: set it to host:port", l.Addr()), l.Close())
+	return c.Serve(ctx, l, i, func() error { return ended(s.Serve(l)) }, func() {
+		s.SetKeepAlivesEnabled(false)
+		time.Sleep(linger)
+		within, cancel := context.WithTimeout(context.Background(), o.within)
+		defer cancel()
+		if err := s.Shutdown(within); err != nil {
+			s.Close()
 		}
-		i.Address = l.Addr().String()
-	}
-	r, err := c.Register(i, o.register...)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	select {
-	case err := <-served: // it was stopped, or cannot go on
-		return errors.Join(ended(err), r.Close())
-	case <-ctx.Done():
-	}
-	stop()
-	drained := r.Close()
-	if drained != nil {
-		drained = fmt.Errorf("skerryhttp: withdraw the instance: %w", drained)
-	}
-	s.SetKeepAlivesEnabled(false)
-	time.Sleep(o.linger)
-	within, cancel := context.WithTimeout(context.Background(), o.within)
-	defer cancel()
-	if err := s.Shutdown(within); err != nil {
-		s.Close()
-	}
-	return errors.Join(ended(<-served), drained)
+	}, o.register...)
 }
 
 // ended leaves out that the server was told to stop.
