@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 // member is one real etcd on loopback that can be stopped and started again.
@@ -126,55 +126,13 @@ func source(t *testing.T, rawURL string) *Source {
 // within is how long a test waits for anything.
 const within = 15 * time.Second
 
-// told is what a source yielded.
-type told struct {
-	client.Update
-	err error
-}
-
-// watch returns what the source yields, as it comes.
-func watch(t *testing.T, s client.Source, service string) <-chan told {
+// until and list wait for what a source tells.
+func until(t *testing.T, tell <-chan sourcetest.Told, what string, right func(sourcetest.Told) bool) sourcetest.Told {
 	t.Helper()
-	out := make(chan told, 1000)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for u, err := range s.Watch(ctx, service) {
-			out <- told{u, err}
-		}
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return out
+	return sourcetest.Until(t, tell, within, what, right)
 }
 
-func addresses(instances []client.Instance) string {
-	var out []string
-	for _, i := range instances {
-		out = append(out, i.Address)
-	}
-	return strings.Join(out, " ")
-}
-
-// until returns the first of what is told that is right.
-func until(t *testing.T, tell <-chan told, what string, right func(told) bool) told {
+func list(t *testing.T, tell <-chan sourcetest.Told, want string) sourcetest.Told {
 	t.Helper()
-	deadline := time.After(within)
-	var last told
-	for {
-		select {
-		case last = <-tell:
-			if right(last) {
-				return last
-			}
-		case <-deadline:
-			t.Fatalf("not told of %s; last: %s, %v", what, addresses(last.Instances), last.err)
-		}
-	}
-}
-
-// list waits for these addresses.
-func list(t *testing.T, tell <-chan told, want string) told {
-	t.Helper()
-	return until(t, tell, want, func(u told) bool { return u.err == nil && addresses(u.Instances) == want })
+	return sourcetest.List(t, tell, within, want)
 }

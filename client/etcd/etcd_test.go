@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 // Keys as go-zero writes them, found through a cluster of three of which one is dead
@@ -26,7 +27,7 @@ func TestThreeMembers(t *testing.T) {
 	put(t, admin, "orders.rpc/v2/7587880201467903757", "10.9.9.9:80") // another service's
 	members[0].stop()
 	began := time.Now()
-	tell := watch(t, source(t, "etcd://"+strings.Join(hosts, ",")+"/"), "orders.rpc")
+	tell := sourcetest.Watch(t, source(t, "etcd://"+strings.Join(hosts, ",")+"/"), "orders.rpc")
 	u := list(t, tell, "10.0.0.1:80")
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("with one dead host it takes %v", took)
@@ -44,12 +45,12 @@ func TestThreeMembers(t *testing.T) {
 	}
 	put(t, admin, "orders.rpc/2", "not an address")
 	put(t, admin, "orders.rpc/3", "nor this")
-	if u := until(t, tell, "a value that cannot be read", func(told) bool { return true }); addresses(u.Instances) != "10.0.0.2:80 10.0.0.1:80" {
-		t.Errorf("a value that cannot be read makes it %s", addresses(u.Instances))
+	if u := until(t, tell, "a value that cannot be read", func(sourcetest.Told) bool { return true }); sourcetest.Addresses(u.Instances) != "10.0.0.2:80 10.0.0.1:80" {
+		t.Errorf("a value that cannot be read makes it %s", sourcetest.Addresses(u.Instances))
 	}
 	// Two of three gone: no majority, and no list without one.
 	members[1].stop()
-	until(t, tell, "the loss of the majority", func(u told) bool { return u.err != nil })
+	until(t, tell, "the loss of the majority", func(u sourcetest.Told) bool { return u.Err != nil })
 	members[1].start(t)
 	list(t, tell, "10.0.0.2:80 10.0.0.1:80")
 	if _, err := admin.Delete(t.Context(), "orders.rpc/2"); err != nil {
@@ -135,8 +136,8 @@ func TestCompaction(t *testing.T) {
 	if watched, err := f.follow(t.Context()); f.enough || err == nil || !strings.Contains(err.Error(), "forgotten") {
 		t.Fatalf("watched %v: %v, want that the past is forgotten", watched, err)
 	}
-	if f.follow(t.Context()); addresses(last.Instances) != "10.0.0.1:80 10.0.0.3:80" {
-		t.Errorf("then the inventory is %s", addresses(last.Instances))
+	if f.follow(t.Context()); sourcetest.Addresses(last.Instances) != "10.0.0.1:80 10.0.0.3:80" {
+		t.Errorf("then the inventory is %s", sourcetest.Addresses(last.Instances))
 	}
 }
 
@@ -145,7 +146,7 @@ func TestRegister(t *testing.T) {
 	members, hosts := cluster(t, 1, nil)
 	admin := tool(t, hosts...)
 	s := source(t, "etcd://"+hosts[0]+"/prod")
-	tell := watch(t, s, "web")
+	tell := sourcetest.Watch(t, s, "web")
 	instance := client.Instance{ID: "web/1", Service: "web", Address: "10.0.0.1:80"}
 	reports := make(chan error, 1000)
 	a := s.Announce(instance, 2*time.Second, func(err error) { reports <- err })
@@ -171,7 +172,7 @@ func TestRegister(t *testing.T) {
 	list(t, tell, "")
 	list(t, tell, "10.0.0.1:80")
 	members[0].stop()
-	until(t, tell, "the stop", func(u told) bool { return u.err != nil })
+	until(t, tell, "the stop", func(u sourcetest.Told) bool { return u.Err != nil })
 	members[0].conf.Dir = t.TempDir()
 	members[0].start(t)
 	list(t, tell, "10.0.0.1:80")
@@ -195,7 +196,7 @@ func TestEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := source(t, "etcd://"+hosts[0]+"/?layout=endpoints")
-	tell := watch(t, s, "web")
+	tell := sourcetest.Watch(t, s, "web")
 	u := list(t, tell, "10.0.0.1:80")
 	if i := u.Instances[0]; i.ID != "rack/1" || i.Zone != "a" || i.Weight != 3 || i.Meta["team"] != "x" {
 		t.Errorf("instance %+v", i)
@@ -238,11 +239,11 @@ func TestUserAndTLS(t *testing.T) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
-	list(t, watch(t, source(t, at("root:pa%2Fss@")), "web"), "10.0.0.1:80")
+	list(t, sourcetest.Watch(t, source(t, at("root:pa%2Fss@")), "web"), "10.0.0.1:80")
 	for user, want := range map[string]string{"": "user name is empty", "root:wrong@": "invalid user ID or password"} {
-		u := <-watch(t, source(t, at(user)), "web")
-		if u.err == nil || !strings.Contains(u.err.Error(), want) {
-			t.Errorf("as %q: %v, want %s", user, u.err, want)
+		u := <-sourcetest.Watch(t, source(t, at(user)), "web")
+		if u.Err == nil || !strings.Contains(u.Err.Error(), want) {
+			t.Errorf("as %q: %v, want %s", user, u.Err, want)
 		}
 	}
 }
@@ -262,9 +263,9 @@ func TestStartsBeforeEtcd(t *testing.T) {
 			t.Errorf("open: %v after %v", err, time.Since(began))
 		}
 		c.Close()
-		tell := watch(t, source(t, "etcd://"+user+l.Addr().String()), "web")
-		if u := until(t, tell, "the error", func(u told) bool { return true }); u.err == nil || !strings.Contains(u.err.Error(), "connection refused") {
-			t.Errorf("told %+v, %v of a cluster that is not there", u.Update, u.err)
+		tell := sourcetest.Watch(t, source(t, "etcd://"+user+l.Addr().String()), "web")
+		if u := until(t, tell, "the error", func(u sourcetest.Told) bool { return true }); u.Err == nil || !strings.Contains(u.Err.Error(), "connection refused") {
+			t.Errorf("told %+v, %v of a cluster that is not there", u.Update, u.Err)
 		}
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("it takes %v to say that nobody is there", took)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 func listen(t *testing.T, address string) net.Listener {
@@ -57,7 +58,7 @@ func TestInCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tell := watch(t, &Source{api: api, namespace: access.namespace}, "web")
+	tell := sourcetest.Watch(t, &Source{api: api, namespace: access.namespace}, "web")
 	expect(t, tell, "a=10.0.0.1:8080")
 	eventually(t, "the watch", func() bool { return len(a.watches()) == 1 })
 	write(t, dir, "token", "two")
@@ -120,7 +121,7 @@ users:
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect(t, watch(t, s, "web"), "a=10.0.0.1:8080")
+		expect(t, sourcetest.Watch(t, s, "web"), "a=10.0.0.1:8080")
 		if got := <-asked; len(got) != certificates {
 			t.Errorf("%q: %d client certificates", query, len(got))
 		}
@@ -145,7 +146,7 @@ users:
 // A server whose certificate another authority signed is told from one that answers.
 func TestUntrusted(t *testing.T) {
 	a := newAPIServer(t, (*httptest.Server).StartTLS)
-	if u := next(t, watch(t, source(t, a), "web")); u.err == nil || !strings.Contains(u.err.Error(), "certificate") {
+	if u := next(t, sourcetest.Watch(t, source(t, a), "web")); u.Err == nil || !strings.Contains(u.Err.Error(), "certificate") {
 		t.Errorf("told %v", u)
 	}
 }

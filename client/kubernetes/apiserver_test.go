@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 // apiServer speaks as much of Kubernetes' API as lists and watches need: versions, label
@@ -284,47 +284,8 @@ func pod(name, ip, conditions string) map[string]any {
 
 const within = 15 * time.Second
 
-type told struct {
-	client.Update
-	err error
-}
-
-// watch returns what the source yields, as it comes.
-func watch(t *testing.T, s client.Source, service string) <-chan told {
-	t.Helper()
-	out := make(chan told, 10000)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for u, err := range s.Watch(ctx, service) {
-			out <- told{u, err}
-		}
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return out
-}
-
-func (u told) String() string {
-	if u.err != nil {
-		return "error " + u.err.Error()
-	}
-	var out []string
-	for _, i := range u.Instances {
-		state := ""
-		if i.Draining {
-			state = "(draining)"
-		}
-		out = append(out, i.ID+"="+i.Address+state)
-	}
-	if len(u.Left) > 0 {
-		out = append(out, "left:"+strings.Join(u.Left, ","))
-	}
-	return strings.Join(out, " ")
-}
-
 // next returns what is told next.
-func next(t *testing.T, tell <-chan told) told {
+func next(t *testing.T, tell <-chan sourcetest.Told) sourcetest.Told {
 	t.Helper()
 	select {
 	case u := <-tell:
@@ -336,7 +297,7 @@ func next(t *testing.T, tell <-chan told) told {
 }
 
 // expect says what is told next.
-func expect(t *testing.T, tell <-chan told, want string) told {
+func expect(t *testing.T, tell <-chan sourcetest.Told, want string) sourcetest.Told {
 	t.Helper()
 	u := next(t, tell)
 	if u.String() != want {

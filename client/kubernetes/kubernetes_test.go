@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 func plain(s *httptest.Server) { s.Start() }
@@ -38,7 +39,7 @@ func TestConditions(t *testing.T) {
 	a.set("endpointslices/prod/other-1", other)
 	a.set("endpointslices/test/web-1", eps(pod("y", "10.9.9.8", "")))
 	s := source(t, a)
-	u := expect(t, watch(t, s, "web"), "10.0.0.6:8080=10.0.0.6:8080 a=10.0.0.1:8080 b=10.0.0.2:8080(draining) e=10.0.0.5:8080 left:c")
+	u := expect(t, sourcetest.Watch(t, s, "web"), "10.0.0.6:8080=10.0.0.6:8080 a=10.0.0.1:8080 b=10.0.0.2:8080(draining) e=10.0.0.5:8080 left:c")
 	i := u.Instances[1]
 	if i.Service != "web" || i.Zone != "z1" || i.Meta[MetaNode] != "node-a" || i.Meta[MetaHints] != "z1,z2" || u.Revision != 0 || u.Unsettled || u.Proven {
 		t.Errorf("told %+v", u)
@@ -56,7 +57,7 @@ func TestConditions(t *testing.T) {
 		"web?x=1":               "error",
 		"web:99999":             "error client/kubernetes: \"web:99999\" is no service",
 	} {
-		if u := next(t, watch(t, s, service)); !strings.Contains(u.String(), want) || want == "" && u.String() != "" {
+		if u := next(t, sourcetest.Watch(t, s, service)); !strings.Contains(u.String(), want) || want == "" && u.String() != "" {
 			t.Errorf("%q: told %q, want %q", service, u, want)
 		}
 	}
@@ -65,7 +66,7 @@ func TestConditions(t *testing.T) {
 // Several slices of one service are one list, of which a pod may be in two.
 func TestSlices(t *testing.T) {
 	a := newAPIServer(t, plain)
-	tell := watch(t, source(t, a), "web")
+	tell := sourcetest.Watch(t, source(t, a), "web")
 	expect(t, tell, "")
 	pods := func(from, to int) (out []any) {
 		for n := from; n < to; n++ {
@@ -111,7 +112,7 @@ func TestSlices(t *testing.T) {
 func TestRemoval(t *testing.T) {
 	a := newAPIServer(t, plain)
 	a.set("endpointslices/prod/web-1", eps(pod("a", "10.0.0.1", "ready=true"), pod("b", "10.0.0.2", "ready=true")))
-	tell := watch(t, source(t, a), "web")
+	tell := sourcetest.Watch(t, source(t, a), "web")
 	expect(t, tell, "a=10.0.0.1:8080 b=10.0.0.2:8080")
 	a.set("endpointslices/prod/web-1", eps(pod("a", "10.0.0.1", "ready=true"), pod("b", "10.0.0.2", "ready=false")))
 	expect(t, tell, "a=10.0.0.1:8080")
@@ -125,14 +126,14 @@ func TestDualStack(t *testing.T) {
 	six["addressType"] = "IPv6"
 	a.set("endpointslices/prod/web-4", eps(pod("a", "10.0.0.1", "")))
 	a.set("endpointslices/prod/web-6", six)
-	expect(t, watch(t, source(t, a), "web"), "a=10.0.0.1:8080 b=[fd00::2]:8080")
+	expect(t, sourcetest.Watch(t, source(t, a), "web"), "a=10.0.0.1:8080 b=[fd00::2]:8080")
 }
 
 // Nothing that may happen to a watch makes a list empty.
 func TestBrokenWatches(t *testing.T) {
 	a := newAPIServer(t, plain)
 	a.set("endpointslices/prod/web-1", eps(pod("a", "10.0.0.1", "")))
-	tell := watch(t, source(t, a), "web")
+	tell := sourcetest.Watch(t, source(t, a), "web")
 	expect(t, tell, "a=10.0.0.1:8080")
 	eventually(t, "the first watch", func() bool { return len(a.watches()) == 1 })
 
@@ -155,7 +156,7 @@ func TestBrokenWatches(t *testing.T) {
 	a.failing = true
 	a.mu.Unlock()
 	a.cutAll()
-	if u := next(t, tell); u.err == nil || !strings.Contains(u.err.Error(), "no leader") {
+	if u := next(t, tell); u.Err == nil || !strings.Contains(u.Err.Error(), "no leader") {
 		t.Errorf("told %v while the server fails", u)
 	}
 	a.set("endpointslices/prod/web-1", eps(pod("b", "10.0.0.2", ""), pod("c", "10.0.0.3", "")))
@@ -165,7 +166,7 @@ func TestBrokenWatches(t *testing.T) {
 	a.mu.Unlock()
 	for {
 		u := next(t, tell)
-		if u.err != nil {
+		if u.Err != nil {
 			continue // it failed more than once
 		}
 		if u.String() != "b=10.0.0.2:8080 c=10.0.0.3:8080" {
@@ -197,13 +198,13 @@ func TestBrokenWatches(t *testing.T) {
 func TestServerDown(t *testing.T) {
 	a := newAPIServer(t, plain)
 	a.set("endpointslices/prod/web-1", eps(pod("a", "10.0.0.1", "")))
-	tell := watch(t, source(t, a), "web")
+	tell := sourcetest.Watch(t, source(t, a), "web")
 	expect(t, tell, "a=10.0.0.1:8080")
 	eventually(t, "the watch", func() bool { return len(a.watches()) == 1 })
 	address := a.server.Listener.Addr().String()
 	a.server.Listener.Close()
 	a.cutAll()
-	if u := next(t, tell); u.err == nil || !strings.Contains(u.err.Error(), "connection refused") {
+	if u := next(t, tell); u.Err == nil || !strings.Contains(u.Err.Error(), "connection refused") {
 		t.Fatalf("told %v of a server that is gone", u)
 	}
 	again := httptest.NewUnstartedServer(a)
@@ -212,7 +213,7 @@ func TestServerDown(t *testing.T) {
 	again.Start()
 	t.Cleanup(func() { a.cutAll(); again.CloseClientConnections(); again.Close() })
 	for {
-		if u := next(t, tell); u.err == nil {
+		if u := next(t, tell); u.Err == nil {
 			if u.String() != "a=10.0.0.1:8080" {
 				t.Errorf("then told %q", u)
 			}
@@ -240,7 +241,7 @@ func TestFallback(t *testing.T) {
 	}
 	a.set("endpoints/prod/web", endpoints(nil, subset("10.0.0.1", "10.0.0.2"), subset("fd00::3")))
 	a.set("endpoints/prod/other", endpoints(nil, subset("10.9.9.9")))
-	tell := watch(t, source(t, a), "web:http")
+	tell := sourcetest.Watch(t, source(t, a), "web:http")
 	expect(t, tell, "pod-10.0.0.1=10.0.0.1:8080 pod-10.0.0.2=10.0.0.2:8080 pod-fd00::3=[fd00::3]:8080")
 	a.set("endpoints/prod/web", endpoints(map[string]any{"endpoints.kubernetes.io/over-capacity": "truncated"}, subset("10.0.0.2")))
 	if u := expect(t, tell, "pod-10.0.0.2=10.0.0.2:8080 left:pod-10.0.0.1,pod-fd00::3"); !u.Unsettled {
@@ -250,7 +251,7 @@ func TestFallback(t *testing.T) {
 	a.refuse = "*"
 	a.mu.Unlock()
 	a.cutAll()
-	if u := next(t, tell); u.err == nil || !strings.Contains(u.err.Error(), "endpointslices is forbidden") && !strings.Contains(u.err.Error(), "endpoints is forbidden") {
+	if u := next(t, tell); u.Err == nil || !strings.Contains(u.Err.Error(), "endpointslices is forbidden") && !strings.Contains(u.Err.Error(), "endpoints is forbidden") {
 		t.Errorf("told %v of what is forbidden", u)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 func curators(host string) []byte {
@@ -21,7 +22,7 @@ func TestCurator(t *testing.T) {
 	t.Parallel()
 	z := start(t)
 	admin := z.tool()
-	tell := watch(t, source(t, "zookeeper://127.0.0.1:1,"+z.host+"/services"), "orders")
+	tell := sourcetest.Watch(t, source(t, "zookeeper://127.0.0.1:1,"+z.host+"/services"), "orders")
 	first := list(t, tell, "") // the folder is not there yet
 	write(t, admin, "/services/orders/a", curators("10.0.0.1"))
 	u := list(t, tell, "10.0.0.1:8080")
@@ -62,7 +63,7 @@ func TestDubbo(t *testing.T) {
 	provider := "dubbo://10.0.0.1:20880/com.acme.Orders?weight=200&timestamp=1500000000000&version=1.0.0&application=shop"
 	write(t, admin, "/dubbo/com.acme.Orders/providers/"+url.QueryEscape(provider), []byte("10.0.0.1"))
 	s := source(t, "zk://"+z.host+"/?layout=dubbo")
-	tell := watch(t, s, "com.acme.Orders")
+	tell := sourcetest.Watch(t, s, "com.acme.Orders")
 	u := list(t, tell, "10.0.0.1:20880")
 	if i := u.Instances[0]; i.Weight != 200 || i.Started.UnixMilli() != 1500000000000 || i.Meta["version"] != "1.0.0" || i.Meta[metaProtocol] != "dubbo" {
 		t.Errorf("instance %+v", i)
@@ -93,7 +94,7 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	}()
-	tell := watch(t, s, "orders")
+	tell := sourcetest.Watch(t, s, "orders")
 	reports := make(chan error, 1000)
 	i := client.Instance{ID: "o/1", Service: "orders", Address: "10.0.0.1:80", Zone: "z1", Started: time.UnixMilli(1500000000000).UTC(), Meta: map[string]string{"zone": "z1"}}
 	a := s.Announce(i, 4*time.Second, func(err error) { reports <- err })
@@ -109,9 +110,11 @@ func TestRegister(t *testing.T) {
 		t.Logf("at first: %v", err) // it may not take sessions yet
 	}
 	z.kill()
-	until(t, tell, "the kill", func(u told) bool { return u.err != nil })
+	until(t, tell, "the kill", func(u sourcetest.Told) bool { return u.Err != nil })
 	z.run()
-	until(t, tell, "the way back", func(u told) bool { return u.err == nil && strings.Contains(addresses(u.Instances), "10.0.0.9:8080") })
+	until(t, tell, "the way back", func(u sourcetest.Told) bool {
+		return u.Err == nil && strings.Contains(sourcetest.Addresses(u.Instances), "10.0.0.9:8080")
+	})
 	list(t, tell, "10.0.0.9:8080 10.0.0.1:80")
 
 	z.kill()
@@ -121,7 +124,7 @@ func TestRegister(t *testing.T) {
 		t.Errorf("without its data it is at revision %d, before at %d", again.Revision, u.Revision)
 	}
 	time.Sleep(time.Second) // five holds
-	if s, _ := c.Snapshot("orders"); !strings.Contains(addresses(s.Instances), "10.0.0.1:80") {
+	if s, _ := c.Snapshot("orders"); !strings.Contains(sourcetest.Addresses(s.Instances), "10.0.0.1:80") {
 		t.Errorf("ZooKeeper has lost its data, and the list is %+v", s)
 	}
 	c.Close() // the rest is on purpose
@@ -133,9 +136,9 @@ func TestRegister(t *testing.T) {
 
 func TestNobodyThere(t *testing.T) {
 	for _, user := range []string{"", "user:pw@"} {
-		tell := watch(t, source(t, "zk://"+user+"127.0.0.1:1,no-such-host.invalid:2181"), "orders")
-		if u := until(t, tell, "the error", func(told) bool { return true }); u.err == nil || !strings.Contains(u.err.Error(), "could not connect") {
-			t.Errorf("told %+v, %v", u.Update, u.err)
+		tell := sourcetest.Watch(t, source(t, "zk://"+user+"127.0.0.1:1,no-such-host.invalid:2181"), "orders")
+		if u := until(t, tell, "the error", func(sourcetest.Told) bool { return true }); u.Err == nil || !strings.Contains(u.Err.Error(), "could not connect") {
+			t.Errorf("told %+v, %v", u.Update, u.Err)
 		}
 	}
 }

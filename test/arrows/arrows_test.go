@@ -75,7 +75,7 @@ var rules = []rule{
 		reason: "balancing is pure: whoever sends the calls tells it the time"},
 	{from: []string{"./examples"}, to: []string{"./..."}, except: []string{"./examples"},
 		reason: "the samples work against a real Consul too"},
-	{from: []string{"./..."}, apart: []string{"./catalog/catalogtest", "./quorum/kvtest", "./test"},
+	{from: []string{"./..."}, apart: []string{"./catalog/catalogtest", "./client/sourcetest", "./quorum/kvtest", "./test"},
 		to: []string{"./test", "testing"}, reason: "what only tests need stays out of the binary"},
 	{from: []string{"./..."}, apart: []string{"./cmd", "./examples", "./scripts", "./test"},
 		to: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "flag", "./cmd"}, reason: "the command line is cmd's alone"},

@@ -1,0 +1,85 @@
+// Package sourcetest helps the tests of sources: it hears what one yields.
+package sourcetest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+// Told is what a source yielded.
+type Told struct {
+	client.Update
+	Err error
+}
+
+// String is an error, or the instances, "(draining)" behind those, and who left.
+func (u Told) String() string {
+	if u.Err != nil {
+		return "error " + u.Err.Error()
+	}
+	var out []string
+	for _, i := range u.Instances {
+		state := ""
+		if i.Draining {
+			state = "(draining)"
+		}
+		out = append(out, i.ID+"="+i.Address+state)
+	}
+	if len(u.Left) > 0 {
+		out = append(out, "left:"+strings.Join(u.Left, ","))
+	}
+	return strings.Join(out, " ")
+}
+
+// Watch returns what the source yields, as it comes, until the test ends.
+func Watch(t testing.TB, s client.Source, service string) <-chan Told {
+	t.Helper()
+	out := make(chan Told, 10_000)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for u, err := range s.Watch(ctx, service) {
+			out <- Told{u, err}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return out
+}
+
+// Addresses are those of the instances, in their order, with a blank between.
+func Addresses(instances []client.Instance) string {
+	var out []string
+	for _, i := range instances {
+		out = append(out, i.Address)
+	}
+	return strings.Join(out, " ")
+}
+
+// Until returns the first of what is told that is right; the test ends when that takes
+// too long.
+func Until(t testing.TB, tell <-chan Told, within time.Duration, what string, right func(Told) bool) Told {
+	t.Helper()
+	deadline := time.After(within)
+	var last Told
+	for {
+		select {
+		case last = <-tell:
+			if right(last) {
+				return last
+			}
+		case <-deadline:
+			t.Fatalf("not told of %s; last: [%s], %v", what, Addresses(last.Instances), last.Err)
+		}
+	}
+}
+
+// List waits for a list with these addresses.
+func List(t testing.TB, tell <-chan Told, within time.Duration, want string) Told {
+	t.Helper()
+	return Until(t, tell, within, "["+want+"]", func(u Told) bool { return u.Err == nil && Addresses(u.Instances) == want })
+}
