@@ -16,17 +16,10 @@ import (
 
 	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/clienttest"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 var errDown = errors.New("connection refused")
-
-func addresses(s client.Snapshot) string {
-	var out []string
-	for _, i := range s.Instances {
-		out = append(out, i.Address)
-	}
-	return strings.Join(out, " ")
-}
 
 // watch returns the snapshots of a service as they come.
 func watch(t *testing.T, c *client.Client, service string) <-chan client.Snapshot {
@@ -56,7 +49,7 @@ func TestWatch(t *testing.T) {
 		}
 		m.Set("web", "a:1", "b:1", "c:1")
 		for _, w := range []<-chan client.Snapshot{one, two} {
-			if s := <-w; addresses(s) != "a:1 b:1 c:1" || s.Freshness != client.Live || s.Err != nil {
+			if s := <-w; sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1" || s.Freshness != client.Live || s.Err != nil {
 				t.Errorf("at first: %+v", s)
 			}
 		}
@@ -66,15 +59,15 @@ func TestWatch(t *testing.T) {
 			t.Errorf("told of a change that is none: %+v", <-one)
 		}
 		m.Fail("web", errDown)
-		if s := <-one; addresses(s) != "a:1 b:1 c:1" || s.Freshness != client.Frozen || !errors.Is(s.Err, errDown) {
+		if s := <-one; sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1" || s.Freshness != client.Frozen || !errors.Is(s.Err, errDown) {
 			t.Errorf("while the source is down: %+v", s)
 		}
 		m.Set("web")
-		if s := <-one; addresses(s) != "a:1 b:1 c:1" || s.Freshness != client.Live || s.Held != 3 {
+		if s := <-one; sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1" || s.Freshness != client.Live || s.Held != 3 {
 			t.Errorf("empty without proof: %+v", s)
 		}
 		began := time.Now()
-		if s := <-one; addresses(s) != "" || time.Since(began) != 30*time.Second {
+		if s := <-one; sourcetest.Addresses(s.Instances) != "" || time.Since(began) != 30*time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), s)
 		}
 	})
@@ -87,7 +80,7 @@ func TestFollowingEndsWhenNobodyWatches(t *testing.T) {
 		defer c.Close()
 		m.Set("web", "a:1")
 		for s := range c.Watch(t.Context(), "web") {
-			if _, ok := c.Snapshot("web"); !ok || addresses(s) != "a:1" {
+			if _, ok := c.Snapshot("web"); !ok || sourcetest.Addresses(s.Instances) != "a:1" {
 				t.Error("nothing is known")
 			}
 			break
@@ -122,14 +115,14 @@ func TestColdStart(t *testing.T) {
 		c = client.New(down, client.WithCacheDir(dir))
 		defer c.Close()
 		w = watch(t, c, "a/b")
-		if s := <-w; addresses(s) != "a:1 b:1" || s.Freshness != client.Cold {
+		if s := <-w; sourcetest.Addresses(s.Instances) != "a:1 b:1" || s.Freshness != client.Cold {
 			t.Errorf("from the disk: %+v", s)
 		}
 		if s := <-w; s.Freshness != client.Cold || !errors.Is(s.Err, errDown) {
 			t.Errorf("when the source is seen to be down: %+v", s)
 		}
 		down.Set("a/b", "a:1", "c:1")
-		if s := <-w; addresses(s) != "a:1 c:1" && addresses(s) != "a:1 b:1 c:1" || s.Freshness != client.Live {
+		if s := <-w; sourcetest.Addresses(s.Instances) != "a:1 c:1" && sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1" || s.Freshness != client.Live {
 			t.Errorf("when it is back: %+v", s)
 		}
 	})
@@ -238,7 +231,7 @@ func TestOpen(t *testing.T) {
 			continue
 		}
 		for s := range c.Watch(t.Context(), "web") {
-			if addresses(s) != tc.want || s.Instances[0].Service != "web" {
+			if sourcetest.Addresses(s.Instances) != tc.want || s.Instances[0].Service != "web" {
 				t.Errorf("%s: %+v", tc.url, s)
 			}
 			break
@@ -277,7 +270,7 @@ func TestConfirmedWhileRead(t *testing.T) {
 		if s.Since.Before(since) {
 			t.Errorf("confirmed at %v after %v", s.Since, since)
 		}
-		if since = s.Since; addresses(s) == "a:999" {
+		if since = s.Since; sourcetest.Addresses(s.Instances) == "a:999" {
 			return
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/test/program"
 )
 
 func put(t *testing.T, s *Store, key string, value []byte) error {
@@ -119,19 +119,8 @@ func TestAFolderThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
-// smallDisk mounts a disk of its own in memory.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("a small disk cannot be mounted here (root is needed): %v %s", err, out)
-	}
-	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
-	return dir
-}
-
 func TestANearlyFullDiskRefusesWritesAndRecovers(t *testing.T) {
-	dir := smallDisk(t, "400m")
+	dir := program.SmallDisk(t, "400m")
 	s := open(t, Embedded{Dir: filepath.Join(dir, "q"), Spare: 64 << 20})
 	defer s.Close()
 	if err := put(t, s, "k/00000", nil); err != nil {
@@ -157,7 +146,7 @@ func TestANearlyFullDiskRefusesWritesAndRecovers(t *testing.T) {
 // Without the reserve, etcd finds the disk full and ends. The process goes on,
 // says why, and nothing acknowledged is lost.
 func TestADiskThatIsFullEndsTheStoreAndNotTheProcess(t *testing.T) {
-	dir := smallDisk(t, "200m")
+	dir := program.SmallDisk(t, "200m")
 	s := open(t, Embedded{Dir: filepath.Join(dir, "q"), Spare: 1})
 	n, err := fill(t, s, 10_000)
 	if kind := skerry.KindOf(err); kind != skerry.Unavailable && kind != skerry.Exhausted {

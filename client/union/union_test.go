@@ -10,18 +10,11 @@ import (
 
 	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/clienttest"
+	"github.com/skerryhq/skerry/client/sourcetest"
 	"github.com/skerryhq/skerry/client/union"
 )
 
 var errDown = errors.New("connection refused")
-
-func addresses(s client.Snapshot) string {
-	var out []string
-	for _, i := range s.Instances {
-		out = append(out, i.Address)
-	}
-	return strings.Join(out, " ")
-}
 
 // follow keeps a service followed, and returns its list as it is now.
 func follow(t *testing.T, c *client.Client) func() client.Snapshot {
@@ -49,8 +42,8 @@ func TestMigration(t *testing.T) {
 		list := follow(t, c)
 		expect := func(when, want string, freshness client.Freshness) {
 			t.Helper()
-			if s := list(); addresses(s) != want || s.Freshness != freshness || (s.Err == nil) != (freshness == client.Live) {
-				t.Errorf("%s: %s %v, %v; want %s", when, addresses(s), s.Freshness, s.Err, want)
+			if s := list(); sourcetest.Addresses(s.Instances) != want || s.Freshness != freshness || (s.Err == nil) != (freshness == client.Live) {
+				t.Errorf("%s: %s %v, %v; want %s", when, sourcetest.Addresses(s.Instances), s.Freshness, s.Err, want)
 			}
 		}
 		old.Set("web", "a:1", "b:1")
@@ -88,7 +81,7 @@ func TestStartWithOneDead(t *testing.T) {
 		old.Set("web", "a:1", "b:1", "c:1")
 		new.Set("web", "z:1")
 		c := client.New(union.Of(old, new), client.WithCacheDir(dir))
-		if s := follow(t, c)(); addresses(s) != "a:1 b:1 c:1 z:1" {
+		if s := follow(t, c)(); sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1 z:1" {
 			t.Fatalf("at first %+v", s)
 		}
 		time.Sleep(2 * time.Second)
@@ -102,12 +95,12 @@ func TestStartWithOneDead(t *testing.T) {
 			t.Errorf("before the sources answer: %+v", s)
 		}
 		time.Sleep(4 * time.Second)
-		if s := list(); s.Freshness != client.Live || addresses(s) != "a:1 b:1 c:1 z:1" || s.Held != 3 {
+		if s := list(); s.Freshness != client.Live || sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1 z:1" || s.Held != 3 {
 			t.Errorf("with one silent source: %+v", s)
 		}
 		silent.Fail("web", errDown)
 		time.Sleep(time.Hour)
-		if s := list(); s.Freshness != client.Live || addresses(s) != "a:1 b:1 c:1 z:1" {
+		if s := list(); s.Freshness != client.Live || sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1 z:1" {
 			t.Errorf("with one dead source: %+v", s)
 		}
 		new.Fail("web", errDown)
@@ -125,7 +118,7 @@ func TestSameIDSameAddress(t *testing.T) {
 		one.Update("web", client.Update{Instances: []client.Instance{{ID: "1", Address: "a:1", Zone: "x"}, {ID: "2", Address: "b:1"}}})
 		two.Update("web", client.Update{Instances: []client.Instance{{ID: "9", Address: "a:1", Draining: true}, {ID: "2", Address: "c:1"}}})
 		s := follow(t, c)()
-		if addresses(s) != "a:1 b:1 c:1" || s.Instances[0].ID != "1" || s.Instances[0].Zone != "x" || !s.Instances[0].Draining || s.Instances[2].ID != "2~2" {
+		if sourcetest.Addresses(s.Instances) != "a:1 b:1 c:1" || s.Instances[0].ID != "1" || s.Instances[0].Zone != "x" || !s.Instances[0].Draining || s.Instances[2].ID != "2~2" {
 			t.Errorf("%+v", s.Instances)
 		}
 	})
@@ -146,7 +139,7 @@ func TestRegister(t *testing.T) {
 		at := func(m *clienttest.Manual) string {
 			c := client.New(m, client.WithCacheDir(""))
 			defer c.Close()
-			return addresses(follow(t, c)())
+			return sourcetest.Addresses(follow(t, c)().Instances)
 		}
 		r, err := c.Register(client.Instance{Service: "web", Address: "a:1"}, client.WithReady(func(context.Context) error { return nil }))
 		if err != nil {

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 // store is the folder of the decided things of an agent.
@@ -153,11 +154,7 @@ func TestWithoutAFolderForTheStoreTheCatalogGoesOn(t *testing.T) {
 // on when there is room again.
 func TestOnAFullDiskReadsGoOn(t *testing.T) {
 	t.Parallel()
-	disk := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", disk).CombinedOutput(); err != nil {
-		t.Skipf("a small disk cannot be mounted here (root is needed): %v %s", err, out)
-	}
-	t.Cleanup(func() { exec.Command("umount", "-l", disk).Run() })
+	disk := program.SmallDisk(t, "500m")
 	a := start(t, map[string]any{"data_dir": filepath.Join(disk, "data")})
 	for n := range 20 {
 		a.key(fmt.Sprintf("k/%d", n), "v")

@@ -94,6 +94,18 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// SmallDisk mounts a disk of its own in memory, of a size such as "400m", and returns
+// its folder; the test is skipped where that is not allowed.
+func SmallDisk(t testing.TB, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("a small disk cannot be mounted here (root is needed): %v %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
+	return dir
+}
+
 // Ports below the ephemeral range, so that no outgoing connection takes one
 // between the search and its use, and below those (from 10000) that the official
 // client's own tests reserve.
