@@ -13,6 +13,7 @@ need nginx nginx-light
 need prometheus prometheus
 need curl curl
 need python3 python3
+[ -n "${ZOOKEEPER_HOME:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || missing="$missing zookeeper"
 [ -n "$missing" ] || exit 0
 
 sudo=
