@@ -147,8 +147,9 @@ func TestBlockingOverHTTP2(t *testing.T) {
 		err  error
 	}
 	answers := make(chan answer, 1)
+	next := base + "/v1/health/service/web?index=" + resp.Header.Get("X-Consul-Index") + "&wait=1m"
 	go func() {
-		resp, err := c.Get(base + "/v1/health/service/web?index=" + resp.Header.Get("X-Consul-Index") + "&wait=1m")
+		resp, err := c.Get(next)
 		if err != nil {
 			answers <- answer{err: err}
 			return
