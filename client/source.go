@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,10 +92,9 @@ func OpenSource(rawURL string) (Source, error) {
 	}
 	schemesMu.Lock()
 	open := schemes[l.Scheme]
-	known := slices.Sorted(maps.Keys(schemes))
 	schemesMu.Unlock()
 	if open == nil {
-		return nil, fmt.Errorf("client: no source for the scheme %q is imported (there are: %s)", l.Scheme, strings.Join(known, ", "))
+		return nil, fmt.Errorf("client: no source for the scheme %q is imported (there are: %s)", l.Scheme, strings.Join(Schemes(), ", "))
 	}
 	return open(l)
 }

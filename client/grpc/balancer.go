@@ -24,14 +24,20 @@ import (
 // Balancer is the name of the balancer in service configs.
 const Balancer = "skerry_p2c"
 
-func init() { balancer.Register(policy{}) }
+func init() { RegisterBalancer(Balancer) }
+
+// RegisterBalancer registers the balancer under another name, such as the one that a
+// framework asks for. It must be called before connections are made, as from an init
+// function. A config is not needed.
+func RegisterBalancer(name string) { balancer.Register(policy{name}) }
 
 var logger = grpclog.Component("skerry")
 
 // policy makes balancers.
-type policy struct{}
+type policy struct{ name string }
 
-func (policy) Name() string { return Balancer }
+// Name implements [balancer.Builder].
+func (p policy) Name() string { return p.name }
 
 // parsed is a config on its way through gRPC.
 type parsed struct {

@@ -65,10 +65,24 @@ func WithForeignServers() Option { return func(o *dialOptions) { o.foreign = tru
 // silence that must be answered in 2 s. Transport credentials are the caller's to add.
 // Instances are connected to directly, whatever HTTPS_PROXY says.
 func DialOptions(c *client.Client, opts ...Option) []grpc.DialOption {
-	o := dialOptions{schemes: []string{Scheme}}
-	for _, opt := range opts {
-		opt(&o)
+	o := newDialOptions(opts)
+	dial := o.dialOptions()
+	for _, scheme := range append(o.schemes, Scheme) {
+		dial = append(dial, grpc.WithResolvers(NewBuilder(c, scheme)))
 	}
+	return dial
+}
+
+func newDialOptions(opts []Option) *dialOptions {
+	o := &dialOptions{}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
+// dialOptions returns all but the resolver.
+func (o *dialOptions) dialOptions() []grpc.DialOption {
 	reconnect := backoff.DefaultConfig
 	reconnect.MaxDelay = maxDelay
 	dial := []grpc.DialOption{
@@ -76,9 +90,6 @@ func DialOptions(c *client.Client, opts ...Option) []grpc.DialOption {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectWithin}),
 		grpc.WithUserAgent("skerry-client"),
 		grpc.WithNoProxy(),
-	}
-	for _, scheme := range o.schemes {
-		dial = append(dial, grpc.WithResolvers(NewBuilder(c, scheme)))
 	}
 	if !o.foreign {
 		dial = append(dial, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveEvery, Timeout: keepaliveWait}))

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/skerryhq/skerry/client"
 )
@@ -40,34 +41,47 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 	if service == "" || target.URL.Host != "" {
 		return nil, fmt.Errorf("skerrygrpc: the target %q: want %s:///SERVICE, with three slashes", target.URL.String(), b.scheme)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &watching{cc: cc, service: service, cancel: cancel}
-	r.late = time.AfterFunc(nothingWithin, func() {
-		cc.ReportError(fmt.Errorf("skerrygrpc: nothing is known of the service %q yet: the registry has not answered, and no instance is kept on disk", service))
-	})
-	r.done.Go(func() { r.run(ctx, b.c) })
+	r := &watching{cc: cc, c: b.c, service: service}
+	r.start()
 	return r, nil
 }
 
 // watching is a resolver of one target.
 type watching struct {
 	cc      resolver.ClientConn
+	c       *client.Client
 	service string
-	cancel  context.CancelFunc
-	late    *time.Timer
-	done    sync.WaitGroup
+	config  *serviceconfig.ParseResult // nil: the dial options say it
+	release func()                     // what Close does last; may be nil
+
+	cancel context.CancelFunc
+	late   *time.Timer
+	done   sync.WaitGroup
+}
+
+// start begins to follow the service.
+func (r *watching) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.late = time.AfterFunc(nothingWithin, func() {
+		r.cc.ReportError(fmt.Errorf("skerrygrpc: nothing is known of the service %q yet: the registry has not answered, and no instance is kept on disk", r.service))
+	})
+	r.done.Go(func() { r.run(ctx) })
 }
 
 // run passes the lists on as they come.
-func (r *watching) run(ctx context.Context, c *client.Client) {
-	for s := range c.Watch(ctx, r.service) {
+func (r *watching) run(ctx context.Context) {
+	for s := range r.c.Watch(ctx, r.service) {
 		if len(s.Instances) == 0 && s.Freshness == client.Cold {
 			continue // there may be some by now
 		}
 		r.late.Stop()
 		// An error here means that the list is empty or the config bad: another
 		// try would bring the same.
-		_ = r.cc.UpdateState(stateOf(&s))
+		state := stateOf(&s)
+		state.ServiceConfig = r.config
+		state.Attributes = state.Attributes.WithValue(clientKey{}, r.c)
+		_ = r.cc.UpdateState(state)
 	}
 	if ctx.Err() == nil && r.late.Stop() { // before anything was known
 		r.cc.ReportError(fmt.Errorf("skerrygrpc: %w", client.ErrClosed))
@@ -82,11 +96,15 @@ func (r *watching) Close() {
 	r.cancel()
 	r.late.Stop()
 	r.done.Wait()
+	if r.release != nil {
+		r.release()
+	}
 }
 
 type (
 	instanceKey  struct{}
 	freshnessKey struct{}
+	clientKey    struct{} // the client that a list comes from
 )
 
 // attribute is an instance among a gRPC endpoint's attributes.
