@@ -81,7 +81,7 @@ func (b *p2c) suspect(n lb.Node) {
 // confirm takes an instance out that does not answer.
 func (b *p2c) confirm(ctx context.Context, picker *lb.Balancer, n lb.Node) {
 	if ask(ctx, n.Value.(balancer.Picker)) == failing && ctx.Err() == nil {
-		picker.Eject(b.now(), n.Key)
+		picker.Eject(b.now(), n.Key, "calls to it time out, and it does not answer when it is asked for its health")
 	}
 }
 

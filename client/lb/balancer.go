@@ -3,18 +3,19 @@ package lb
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Balancer is the default [Picker].
+// Balancer is this package's [Picker].
 type Balancer struct {
-	o    Options
-	view atomic.Pointer[view]
-	due  atomic.Int64 // when the next probe may be made, else none
-	pool sync.Pool    // of *Call
+	o       Options
+	view    atomic.Pointer[view]
+	due     atomic.Int64  // when the next probe may be made, else none
+	turn    atomic.Uint64 // for RoundRobin
+	answers pool          // for Prequal
+	calls   sync.Pool     // of *Call
 
 	mu    sync.Mutex
 	nodes []Node // of the subset
@@ -33,9 +34,10 @@ func New(o Options) *Balancer {
 		o.Random = func() uint64 { mu.Lock(); defer mu.Unlock(); return random() }
 	}
 	b := &Balancer{o: o, stats: map[string]*stat{}}
-	b.pool.New = func() any { return new(Call) }
+	b.calls.New = func() any { return new(Call) }
 	b.view.Store(&view{})
 	b.due.Store(none)
+	b.turn.Store(b.o.Random()) // callers that start together begin at different instances
 	return b
 }
 
@@ -58,7 +60,7 @@ func (c *Call) Done(now time.Duration, r Result) {
 	node := *c.Node
 	changed := s.end(c, now, r)
 	*c = Call{}
-	b.pool.Put(c)
+	b.calls.Put(c)
 	b.note(now, s, &node, changed)
 }
 
@@ -97,61 +99,10 @@ func (b *Balancer) Pick(now time.Duration, r Request) *Call {
 }
 
 func (b *Balancer) begin(m *member, now time.Duration, stream, probe bool) *Call {
-	c := b.pool.Get().(*Call)
+	c := b.calls.Get().(*Call)
 	c.Node, c.b, c.stat, c.began, c.stream, c.probe = &m.Node, b, m.stat, now, stream, probe
 	m.stat.begin(c)
 	return c
-}
-
-// choose returns the cheapest of some random members, those of the caller's zone
-// as far as they bear it; nil when there are none.
-func (b *Balancer) choose(v *view, now time.Duration, r *Request) *member {
-	s := &v.near
-	if len(v.far.members) > 0 && b.random() >= v.nearShare {
-		s = &v.far
-	}
-	if r.Exclude != nil {
-		left := v.without(*s, r.Exclude)
-		s = &left
-	}
-	if len(s.members) == 0 {
-		return nil
-	}
-	var drawn [maxChoices]*member
-	var best *member
-	least := 0.
-	for k := range min(b.o.Choices, len(s.members)) {
-		m := b.draw(s, now, drawn[:k])
-		drawn[k] = m
-		if cost := m.stat.cost(now, m.weight); best == nil || cost < least*clear {
-			best, least = m, cost
-		}
-	}
-	return best
-}
-
-// clear is how much cheaper another must be than the first that was drawn: what is
-// alike takes its share of the draws.
-const clear = .9
-
-// redraws bounds how often an instance that is not ready yet is passed over.
-const redraws = 4
-
-// draw returns a random member that is not among those drawn. One that is only in
-// part ready is passed over as often as it is not.
-func (b *Balancer) draw(s *set, now time.Duration, drawn []*member) *member {
-	for try := 0; ; try++ {
-		at := s.draw(b.o.Random())
-		m := s.members[at]
-		for slices.Contains(drawn, m) { // a large weight may come again and again
-			at = (at + 1) % len(s.members)
-			m = s.members[at]
-		}
-		ready := m.ready(now)
-		if ready == 1 || try == redraws || b.random() < ready {
-			return m
-		}
-	}
 }
 
 func (b *Balancer) random() float64 { return float64(b.o.Random()>>11) / (1 << 53) }
@@ -199,8 +150,8 @@ func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
 
 // Eject takes an instance out that somebody has found not to answer, before more
 // calls find it out.
-func (b *Balancer) Eject(now time.Duration, key string) {
-	b.judge(now, key, func(s *standing) change { return s.eject(now) })
+func (b *Balancer) Eject(now time.Duration, key, reason string) {
+	b.judge(now, key, func(s *standing) change { return s.eject(now, reason) })
 }
 
 // judge lets f change an instance's standing.
@@ -242,7 +193,9 @@ func (b *Balancer) note(now time.Duration, s *stat, node *Node, changed change) 
 	if b.o.Observe != nil {
 		reason := "its probes are good"
 		if changed == wentOut {
-			reason = "its calls fail"
+			s.mu.Lock()
+			reason = s.standing.reason
+			s.mu.Unlock()
 		}
 		b.o.Observe(Event{Node: *node, Out: changed == wentOut, Reason: reason})
 	}

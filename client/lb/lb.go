@@ -1,7 +1,7 @@
 // Package lb chooses the instance for a call. It does no I/O and reads no clock:
 // whoever sends the calls tells it the time, and the tests simulate it.
 //
-// The default picker takes the cheaper of two random instances (Mitzenmacher, "The
+// The default policy takes the cheaper of two random instances (Mitzenmacher, "The
 // Power of Two Choices", 2001). Cost is the peak of the recent latency (Finagle's
 // peak EWMA) times the calls in flight, raised by failures and by the age of the
 // oldest call that has no answer. An instance that fails is taken out, probed, and
@@ -57,6 +57,9 @@ type Request struct {
 	// Retryable calls may be lost without harm: they try instances that had failed,
 	// where nobody else probes them.
 	Retryable bool
+	// Hash is what decides with the policy [Hash], such as [HashOf] a customer's number;
+	// 0: nothing.
+	Hash uint64
 	// Stream calls last as long as their caller likes: one counts as load and by how
 	// it ends, and its length says nothing of the instance.
 	Stream bool
@@ -73,12 +76,14 @@ type Picker interface {
 	Pick(now time.Duration, r Request) *Call
 }
 
-// Options of the default picker. Zero values mean the defaults.
+// Options of a [Balancer]. Zero values mean the defaults.
 type Options struct {
+	// Policy is how instances are chosen; default P2C.
+	Policy Policy
 	// Decay is the time in which a latency's weight falls to a third. Longer
 	// smooths more, and lets a healed instance wait longer; default 3 s.
 	Decay time.Duration
-	// Choices is how many instances are compared; 2 to 8, default 2.
+	// Choices is how many instances [P2C] compares; 2 to 8, default 2.
 	Choices int
 	// SlowStart is how long a new instance takes less than its share; default 10 s,
 	// negative: never.
@@ -122,7 +127,9 @@ func (o Options) withDefaults() Options {
 		o.MaxEjected = .5
 	}
 	o.EjectMax = cmp.Or(max(o.EjectMax, 0), 10*time.Second)
-	o.Subset = o.Subset.withDefaults()
+	if o.Subset = o.Subset.withDefaults(); o.Policy == Hash {
+		o.Subset.Above = -1
+	}
 	return o
 }
 

@@ -181,10 +181,10 @@ func TestEject(t *testing.T) {
 	b := New(Options{Probed: true, Observe: func(e Event) { events = append(events, e) }})
 	b.Update(0, someNodes(3))
 	bad := someNodes(1)[0].Key
-	b.Eject(0, bad)
-	b.Eject(0, bad)
-	b.Eject(0, "another")
-	if got := shares(b, 0, 1000, fine); len(events) != 1 || !events[0].Out || got[bad] != 0 {
+	b.Eject(0, bad, "it hangs")
+	b.Eject(0, bad, "it hangs still")
+	b.Eject(0, "another", "it hangs")
+	if got := shares(b, 0, 1000, fine); len(events) != 1 || !events[0].Out || events[0].Reason != "it hangs" || got[bad] != 0 {
 		t.Errorf("%+v, share %.3f", events, got[bad])
 	}
 	for now := 2 * time.Second; len(events) == 1 && now < time.Minute; now += probeEvery {

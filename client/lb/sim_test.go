@@ -83,6 +83,7 @@ type sim struct {
 
 	busy    [simServers]int
 	waiting [simServers][]func()
+	loads   [simServers]Tracker
 
 	calls, toBad, failed, after, afterBad int
 	latencies                             []time.Duration
@@ -139,6 +140,11 @@ func (s *sim) call(p Picker, meant time.Duration, tried []string, retries int) {
 		r.Exclude = func(n *Node) bool { return slices.Contains(tried, n.Key) }
 	}
 	c := p.Pick(s.now, r)
+	if b, ok := p.(*Balancer); ok {
+		for _, n := range b.Ask() {
+			s.ask(b, n)
+		}
+	}
 	server, key, began := c.Node.Value.(int), c.Node.Key, s.now
 	ill := began >= faultFrom && began < faultTo
 	switch {
@@ -179,8 +185,22 @@ func (s *sim) call(p Picker, meant time.Duration, tried []string, retries int) {
 	s.at(s.now+simTrip/2, func() { s.arrive(server, func(ok bool) { s.at(s.now+simTrip/2, func() { end(ok) }) }) })
 }
 
+// ask is a question for a server's load; a server that is ill answers as any.
+func (s *sim) ask(b *Balancer, n Node) {
+	server := n.Value.(int)
+	s.at(s.now+simTrip/2, func() {
+		l := s.loads[server].Load(s.now)
+		s.at(s.now+simTrip/2, func() { b.Told(s.now, n.Key, l) })
+	})
+}
+
 // arrive is a call's way through a server.
-func (s *sim) arrive(server int, answer func(ok bool)) {
+func (s *sim) arrive(server int, answered func(ok bool)) {
+	began, beside := s.now, s.loads[server].Begin()
+	answer := func(ok bool) {
+		s.loads[server].End(s.now, beside, s.now-began)
+		answered(ok)
+	}
 	ill := server == 0 && s.now >= faultFrom && s.now < faultTo
 	errors := s.every
 	if ill {
@@ -215,6 +235,10 @@ func (s *sim) arrive(server int, answer func(ok bool)) {
 
 func balancer(random func() uint64) Picker { return New(Options{Random: random}) }
 
+func prequal(random func() uint64) Picker { return New(Options{Random: random, Policy: Prequal}) }
+
+func roundRobin(random func() uint64) Picker { return New(Options{Random: random, Policy: RoundRobin}) }
+
 // raceEnabled says that the tests were built with -race.
 var raceEnabled bool
 
@@ -243,10 +267,16 @@ func TestSimulation(t *testing.T) {
 		{"all fail fast", simCase{callers: 100, fault: fault{errors: 1, fast: true}}, 1, 1, 55 * time.Millisecond, 9},
 		{"half fail, and a few everywhere", simCase{callers: 100, fault: fault{errors: .5, every: .01}}, 2, 2, 55 * time.Millisecond, 9},
 		{"a few fail everywhere", simCase{callers: 100, fault: fault{every: .01}}, 10.8, 1.1, 55 * time.Millisecond, 9},
+		{"Prequal, nobody is ill", simCase{callers: 100, picker: prequal}, 10.8, 0, 55 * time.Millisecond, 9},
+		{"Prequal, slow", simCase{callers: 100, fault: slow, picker: prequal}, 1, 0, 60 * time.Millisecond, 9},
+		{"Prequal, half fail fast", simCase{callers: 100, fault: halfFast, picker: prequal}, 2, 1, 55 * time.Millisecond, 7},
+		{"round robin, half fail fast", simCase{callers: 100, fault: halfFast, picker: roundRobin}, 2, 1, 55 * time.Millisecond, 9},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			tc.picker = balancer
+			if tc.picker == nil {
+				tc.picker = balancer
+			}
 			for seed := range seeds() {
 				r := simulate(tc.simCase, uint64(seed+1))
 				t.Log(r)

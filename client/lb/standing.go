@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 )
@@ -37,6 +38,8 @@ const (
 // standing says whether an instance is in.
 type standing struct {
 	out    bool
+	reason string        // why it was taken out last
+	ejects uint64        // how often it was
 	max    time.Duration // the longest time out, jitter included
 	random func() float64
 
@@ -68,11 +71,12 @@ func (s *standing) called(now time.Duration, r Result) change {
 	s.since++
 	failed := bits.OnesCount32(s.window)
 	switch {
-	case s.consecutive >= consecutiveFailures,
-		s.seen >= 5 && failed*2 >= s.seen,
-		s.seen >= 10 && failed*10 >= s.seen*3,
-		s.relapse(now) && s.since >= relapseFailures:
-		return s.eject(now)
+	case s.consecutive >= consecutiveFailures:
+		return s.eject(now, fmt.Sprintf("%d calls in a row failed", s.consecutive))
+	case s.seen >= 5 && failed*2 >= s.seen, s.seen >= 10 && failed*10 >= s.seen*3:
+		return s.eject(now, fmt.Sprintf("%d of the last %d calls failed", failed, s.seen))
+	case s.relapse(now) && s.since >= relapseFailures:
+		return s.eject(now, fmt.Sprintf("%d calls failed within %v of its return", s.since, relapseWithin))
 	}
 	return unchanged
 }
@@ -80,13 +84,15 @@ func (s *standing) called(now time.Duration, r Result) change {
 func (s *standing) relapse(now time.Duration) bool { return s.wasOut && now-s.letIn < relapseWithin }
 
 // eject takes the instance out if it is in.
-func (s *standing) eject(now time.Duration) change {
+func (s *standing) eject(now time.Duration, reason string) change {
 	if s.out {
 		return unchanged
 	}
 	if !s.relapse(now) {
 		s.times = 0
 	}
+	s.reason = reason
+	s.ejects++
 	s.takeOut(now)
 	return wentOut
 }

@@ -38,6 +38,17 @@ type stat struct {
 	mu          sync.Mutex
 	first, last *Call // the calls without an answer, oldest first
 	standing    standing
+	ended       [Neutral + 1]uint64 // calls by how they ended
+	recent      float64             // calls ended, each counting less with time, at counted
+	counted     time.Duration
+}
+
+// shareOver is the time over which shares of the calls are told.
+const shareOver = time.Minute
+
+// lately returns how many calls there were of late. Called with mu held.
+func (s *stat) lately(now time.Duration) float64 {
+	return s.recent * math.Exp(-float64(max(now-s.counted, 0))/float64(shareOver))
 }
 
 func newStat(key string, decay time.Duration) *stat {
@@ -98,6 +109,8 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flying.Add(-1)
+	s.ended[r]++
+	s.recent, s.counted = s.lately(now)+1, now
 	if !c.stream {
 		s.unlink(c)
 		s.observe(now, now-c.began, r)

@@ -13,6 +13,7 @@ type view struct {
 	nearShare float64 // of the calls that go to near
 	all       set     // near and far
 	out       []*member
+	ring      ring // for Hash
 }
 
 // member is an instance of a view.
@@ -43,6 +44,26 @@ func (m *member) ready(now time.Duration) float64 {
 type set struct {
 	members []*member
 	upTo    []float64 // the sums of the weights; nil when all weigh the same
+	by      map[*stat]*member
+}
+
+// of returns the member with these statistics, nil if it is not in the set.
+func (s *set) of(st *stat) *member {
+	if s.by != nil {
+		return s.by[st]
+	}
+	if at := slices.IndexFunc(s.members, func(m *member) bool { return m.stat == st }); at >= 0 {
+		return s.members[at]
+	}
+	return nil
+}
+
+// index lets of find without a search.
+func (s *set) index() {
+	s.by = make(map[*stat]*member, len(s.members))
+	for _, m := range s.members {
+		s.by[m.stat] = m
+	}
 }
 
 func newSet(members []*member) set {
@@ -102,8 +123,9 @@ func (b *Balancer) rebuild(now time.Duration) {
 	// When so many fail, it may well be the caller, or those that are left could not
 	// bear what the others took: all are used.
 	v.out = out
-	if float64(len(out)) > b.o.MaxEjected*float64(len(in)+len(out)) {
-		in = append(in, out...)
+	everybody := append(slices.Clip(in), out...)
+	if float64(len(out)) > b.o.MaxEjected*float64(len(everybody)) {
+		in = everybody
 	}
 	if !old {
 		for _, m := range in {
@@ -112,6 +134,13 @@ func (b *Balancer) rebuild(now time.Duration) {
 	}
 	v.all = newSet(in)
 	v.split(in, b.o.Zone, b.o.Callers)
+	switch b.o.Policy {
+	case Hash:
+		v.ring = newRing(everybody, func(m *member) bool { return slices.Contains(in, m) })
+	case Prequal:
+		v.near.index()
+		v.far.index()
+	}
 	b.view.Store(v)
 	b.schedule()
 }
