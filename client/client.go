@@ -39,15 +39,20 @@ type Client struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu       sync.Mutex
-	services map[string]*service
-	closed   bool
+	mu            sync.Mutex
+	services      map[string]*service
+	balancers     map[string][]*attached // by service
+	registrations map[*Registration]struct{}
+	closed        bool
 }
 
 // New returns a client of a source. It does not block, and does not fail because the
 // registry is down.
 func New(source Source, opts ...Option) *Client {
-	c := &Client{source: source, o: defaults(), services: map[string]*service{}}
+	c := &Client{
+		source: source, o: defaults(), services: map[string]*service{},
+		balancers: map[string][]*attached{}, registrations: map[*Registration]struct{}{},
+	}
 	for _, opt := range opts {
 		opt(&c.o)
 	}

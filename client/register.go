@@ -79,6 +79,9 @@ func (c *Client) Register(i Instance, opts ...RegisterOption) (*Registration, er
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
+	c.mu.Lock()
+	c.registrations[r] = struct{}{}
+	c.mu.Unlock()
 	go r.announce(ctx, registry)
 	return r, nil
 }
@@ -167,7 +170,7 @@ func (r *Registration) Drain(ctx context.Context) error {
 	a := r.announcement
 	r.mu.Unlock()
 	r.cancel()
-	defer close(r.ended)
+	defer r.end()
 	if a == nil {
 		return nil // it was never registered
 	}
@@ -181,6 +184,26 @@ func (r *Registration) Drain(ctx context.Context) error {
 		r.drained = errors.Join(err, ctx.Err())
 	}
 	return r.drained
+}
+
+// end says that the registration has ended.
+func (r *Registration) end() {
+	r.c.mu.Lock()
+	delete(r.c.registrations, r)
+	r.c.mu.Unlock()
+	close(r.ended)
+}
+
+// state tells how the registration stands.
+func (r *Registration) state() RegistrationState {
+	r.mu.Lock()
+	draining := r.draining
+	r.mu.Unlock()
+	s := RegistrationState{Instance: r.instance, Registered: true, Draining: draining}
+	if err := r.Err(); err != nil {
+		s.Registered, s.Error = false, err.Error()
+	}
+	return s
 }
 
 // closeWithin bounds Close.

@@ -87,7 +87,16 @@ type p2c struct {
 	picker    *lb.Balancer
 	started   map[string]start // by instance
 	freshness string
-	err       error // of the resolver, since the last list
+	err       error  // of the resolver, since the last list
+	detach    func() // from the client that the lists come from; nil if from none
+}
+
+// states tells what is known of the instances.
+func (b *p2c) states() []lb.State {
+	b.mu.Lock()
+	picker := b.picker
+	b.mu.Unlock()
+	return picker.States(b.now())
 }
 
 // start is when an instance was registered, by its own clock and by ours.
@@ -113,6 +122,9 @@ func (b *p2c) UpdateClientConnState(s balancer.ClientConnState) error {
 	if c != b.config {
 		b.config = c
 		b.picker = lb.New(c.options(b.observe))
+	}
+	if f, ok := s.ResolverState.Attributes.Value(followedKey{}).(followed); ok && b.detach == nil {
+		b.detach = f.c.Attach(f.service, "grpc", b.states)
 	}
 	b.err, b.freshness = nil, ""
 	if f, ok := FreshnessOf(s.ResolverState); ok {
@@ -253,4 +265,7 @@ func (b *p2c) Close() {
 	b.cancel()
 	b.children.Close()
 	b.done.Wait()
+	if b.detach != nil {
+		b.detach()
+	}
 }

@@ -80,7 +80,7 @@ func (r *watching) run(ctx context.Context) {
 		// try would bring the same.
 		state := stateOf(&s)
 		state.ServiceConfig = r.config
-		state.Attributes = state.Attributes.WithValue(clientKey{}, r.c)
+		state.Attributes = state.Attributes.WithValue(followedKey{}, followed{r.c, r.service})
 		_ = r.cc.UpdateState(state)
 	}
 	if ctx.Err() == nil && r.late.Stop() { // before anything was known
@@ -104,8 +104,14 @@ func (r *watching) Close() {
 type (
 	instanceKey  struct{}
 	freshnessKey struct{}
-	clientKey    struct{} // the client that a list comes from
+	followedKey  struct{}
 )
+
+// followed is where a list comes from.
+type followed struct {
+	c       *client.Client
+	service string
+}
 
 // attribute is an instance among a gRPC endpoint's attributes.
 type attribute struct{ client.Instance }

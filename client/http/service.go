@@ -62,6 +62,7 @@ func (t *Transport) service(name string) (*service, error) {
 
 // follow keeps the picker's list, until the transport is closed.
 func (s *service) follow() {
+	defer s.t.c.Attach(s.name, "http", func() []lb.State { return s.picker.States(s.t.now()) })()
 	for snapshot := range s.t.c.Watch(s.t.ctx, s.name) {
 		s.picker.Update(s.t.now(), s.nodes(snapshot.Instances))
 		s.mu.Lock()
