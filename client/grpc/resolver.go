@@ -141,6 +141,17 @@ func stateOf(s *client.Snapshot) resolver.State {
 			state.Endpoints[n] = e // it came back under another ID
 		}
 	}
+	// Balancers that do not know of endpoints yet have the addresses.
+	for _, e := range state.Endpoints {
+		if i, _ := InstanceOf(e); !i.Draining {
+			state.Addresses = append(state.Addresses, e.Addresses...)
+		}
+	}
+	if len(state.Addresses) == 0 {
+		for _, e := range state.Endpoints {
+			state.Addresses = append(state.Addresses, e.Addresses...)
+		}
+	}
 	return state
 }
 
