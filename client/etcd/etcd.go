@@ -11,8 +11,9 @@
 // With layout=gozero, the default, a key is "<service>/<lease or ID>" and its value
 // "host:port". With layout=endpoints it is what etcd's package naming/endpoints
 // writes. Parameters: layout, tls=true, ca, cert, key (PEM files; cert and key are read
-// anew at each connection), skip-verify=true. The user and password stand before the
-// hosts. Any host that answers will do.
+// anew at each connection), skip-verify=true; tls may also be a name given to
+// [RegisterTLS]. The user and password stand before the hosts. Any host that answers
+// will do.
 //
 // etcd cannot say whether a key was deleted or has expired: what is gone is believed
 // as any settled source is.
@@ -40,6 +41,26 @@ import (
 
 func init() {
 	client.RegisterScheme("etcd", func(l client.Location) (client.Source, error) { return open(l) })
+}
+
+var (
+	tlsMu      sync.Mutex
+	tlsConfigs = map[string]*tls.Config{}
+)
+
+// RegisterTLS gives a TLS configuration a name, for the parameter tls of URLs: for
+// programs that have one already, rather than files. The last one of a name counts, for
+// what is opened from then on.
+func RegisterTLS(name string, config *tls.Config) {
+	tlsMu.Lock()
+	defer tlsMu.Unlock()
+	tlsConfigs[name] = config.Clone()
+}
+
+func registeredTLS(name string) *tls.Config {
+	tlsMu.Lock()
+	defer tlsMu.Unlock()
+	return tlsConfigs[name].Clone()
 }
 
 const (
@@ -89,6 +110,10 @@ func open(l client.Location) (*Source, error) {
 	}
 	var certificate, key string
 	secure := &tls.Config{}
+	if registered := registeredTLS(l.Query.Get("tls")); registered != nil {
+		s.cfg.TLS, secure = registered, registered
+		l.Query.Del("tls")
+	}
 	for name, values := range l.Query {
 		value := values[0]
 		switch name {

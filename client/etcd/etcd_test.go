@@ -240,6 +240,8 @@ func TestUserAndTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	list(t, sourcetest.Watch(t, source(t, at("root:pa%2Fss@")), "web"), "10.0.0.1:80")
+	RegisterTLS("of-the-test", plain.cfg.TLS)
+	list(t, sourcetest.Watch(t, source(t, "etcd://root:pa%2Fss@"+hosts[0]+"/?tls=of-the-test"), "web"), "10.0.0.1:80")
 	for user, want := range map[string]string{"": "user name is empty", "root:wrong@": "invalid user ID or password"} {
 		u := <-sourcetest.Watch(t, source(t, at(user)), "web")
 		if u.Err == nil || !strings.Contains(u.Err.Error(), want) {
