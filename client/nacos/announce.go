@@ -1,0 +1,109 @@
+package nacos
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+// announcement keeps an instance registered over a connection of its own: Nacos takes
+// one instance of a service from each, and forgets it when the connection ends.
+type announcement struct {
+	s           *Source
+	link        *link
+	instance    client.Instance
+	group, name string
+	check       time.Duration
+	report      func(error)
+	cancel      context.CancelFunc
+	done        sync.WaitGroup
+	registered  bool // of run, then of Withdraw
+}
+
+// Announce implements [client.Registry].
+func (s *Source) Announce(i client.Instance, ttl time.Duration, report func(error)) client.Announcement {
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &announcement{s: s, link: newLink(s), instance: i, check: max(ttl/3, time.Second), report: report, cancel: cancel}
+	a.group, a.name = s.name(i.Service)
+	a.done.Go(func() { a.run(ctx) })
+	return a
+}
+
+// run registers until ctx ends. An attempt that fails is made again soon.
+func (a *announcement) run(ctx context.Context) {
+	var pause client.Backoff
+	for ctx.Err() == nil {
+		registered, err := a.keep(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if registered {
+			pause.Reset()
+		}
+		a.report(fmt.Errorf("client/nacos: register %s: %w", a.instance.ID, err))
+		pause.Wait(ctx)
+	}
+}
+
+// keep registers and stays until the connection is lost. It reports whether the
+// instance was registered.
+func (a *announcement) keep(ctx context.Context) (registered bool, err error) {
+	times, changed, err := a.link.connected(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := a.ask(ctx, "registerInstance"); err != nil {
+		return false, err
+	}
+	a.registered = true
+	a.report(nil)
+	check := time.NewTicker(a.check)
+	defer check.Stop()
+	for {
+		select {
+		case <-check.C:
+			// The SDK asks too, but takes "unregistered" for a good answer.
+			if _, err := a.link.request(ctx, rpc_request.NewHealthCheckRequest()); err != nil {
+				return true, err
+			}
+			a.report(nil)
+		case <-changed:
+			var now int
+			if now, changed = a.link.state(); now != times {
+				return true, errLost
+			}
+		case <-ctx.Done():
+			return true, ctx.Err()
+		}
+	}
+}
+
+// ask registers or withdraws.
+func (a *announcement) ask(ctx context.Context, what string) error {
+	entry, err := a.s.entry(&a.instance)
+	if err != nil {
+		return err
+	}
+	_, err = a.link.request(ctx, rpc_request.NewInstanceRequest(a.s.namespace, a.name, a.group, what, entry))
+	return err
+}
+
+// Withdraw implements [client.Announcement]. Nacos cannot say when all callers know.
+func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
+	a.cancel()
+	a.done.Wait()
+	// The end of the connection withdraws the instance too.
+	defer a.link.close()
+	if !a.registered {
+		return false, nil
+	}
+	if err := a.ask(ctx, "deregisterInstance"); err != nil {
+		return false, fmt.Errorf("client/nacos: withdraw %s: %w", a.instance.ID, err)
+	}
+	return false, nil
+}

@@ -1,0 +1,183 @@
+// Package nacos is the source of services that are registered in Nacos (2.0 or later),
+// by Nacos's own SDK for Go. It is a module of its own, since the SDK brings Alibaba's
+// cloud SDK along:
+//
+//	import _ "github.com/skerryhq/skerry/client/nacos"
+//
+//	c, err := client.Open("nacos://user:password@10.0.0.1:8848,10.0.0.2:8848/?namespace=ID")
+//	…
+//	for s := range c.Watch(ctx, "orders") { … }
+//
+// A service may also be named "group@@orders", as Nacos writes it. Parameters:
+// namespace (its ID, default public), group (default DEFAULT_GROUP), cluster (only the
+// instances of these clusters, with commas between; what is registered without a zone
+// goes into the first), tls=true, ca (PEM file), skip-verify=true. A host's gRPC port is
+// its port and 1000 more; a path in the URL is the one of Nacos's HTTP API in place of
+// "nacos". Any host that answers will do.
+//
+// Of an instance in Nacos, clusterName is the Zone (but for DEFAULT, which says nothing),
+// metadata is Meta, and weight is Weight, rounded up: never scaled, since instances
+// that are kept from an earlier list, or come from another registry, would then weigh
+// what they do not. Those that are not healthy, not enabled or of no weight are
+// Draining: they are known to be there, so they are not held as lost ones are, and take
+// calls only when there are no others. (Nacos itself leaves out of its lists what is not
+// enabled; such an instance is gone for us.)
+//
+// Registered instances are ephemeral: the connection, which each has to itself, is their
+// heartbeat, and when it ends the server forgets them. How soon it notices that a
+// program has died without a word is the server's affair: a TTL changes nothing about it.
+// Tags and Started are kept in the metadata, as "skerry.tags" and "skerry.started".
+//
+// Nacos cannot say whether an instance left or was lost: what is gone is believed as
+// any settled source is, and for 15 s after Nacos was away nothing is, because a server
+// that has just started knows only of instances that have come back to it.
+//
+// Of the SDK, this package uses what connects, and speaks with the server itself: the
+// SDK's naming client takes a refusal for an empty list, writes its cache and its log
+// to the disk and listens at a UDP port. The SDK's log is left out unless the program
+// has set one. What remains of the SDK's habits: it registers its metrics with
+// Prometheus's default registry, and it never forgets a connection that it had (some
+// kilobytes for each time that the last watch of a Client ends and another begins).
+package nacos
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
+
+	"github.com/skerryhq/skerry/client"
+)
+
+func init() {
+	client.RegisterScheme("nacos", func(l client.Location) (client.Source, error) { return open(l) })
+}
+
+const (
+	defaultPort = 8848
+	grpcOffset  = 1000
+	// answerWithin bounds a question to Nacos, connectedWithin the wait for a connection.
+	answerWithin    = 3 * time.Second
+	connectedWithin = 2 * time.Second
+	// refreshEvery is how often a list is asked for although nothing was pushed.
+	refreshEvery = 30 * time.Second
+	// settledAfter is how long a server may lack instances after it was away: the
+	// SDKs' pauses before they connect again grow to 5 s, and they look every 3 s.
+	settledAfter = 15 * time.Second
+)
+
+// Source reads from and registers in one Nacos cluster. It is connected while it is
+// used.
+type Source struct {
+	servers          []constant.ServerConfig
+	tls              constant.TLSConfig
+	namespace, group string
+	clusters         string // those watched, with commas between; "" for all
+	login            *login
+	settle           time.Duration
+
+	mu    sync.Mutex
+	users int
+	link  *link // of all watches; nil while there are none
+}
+
+func open(l client.Location) (*Source, error) {
+	s := &Source{
+		namespace: constant.DEFAULT_NAMESPACE_ID, group: constant.DEFAULT_GROUP, settle: settledAfter,
+		// Appointed keeps the SDK from what the environment says.
+		tls: constant.TLSConfig{Appointed: true},
+	}
+	for name, values := range l.Query {
+		value := values[0]
+		switch name {
+		case "namespace":
+			if value != "" {
+				s.namespace = value
+			}
+		case "group":
+			if value == "" || strings.Contains(value, splitter) {
+				return nil, fmt.Errorf("client/nacos: group=%q: want a name without %q", value, splitter)
+			}
+			s.group = value
+		case "cluster":
+			s.clusters = value
+		case "tls", "skip-verify":
+			yes, err := strconv.ParseBool(value)
+			if err != nil {
+				return nil, fmt.Errorf("client/nacos: %s=%q: want true or false", name, value)
+			}
+			if yes {
+				s.tls.Enable, s.tls.TrustAll = true, s.tls.TrustAll || name == "skip-verify"
+			}
+		case "ca":
+			pem, err := os.ReadFile(value)
+			if err != nil {
+				return nil, fmt.Errorf("client/nacos: ca: %w", err)
+			}
+			if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("client/nacos: ca: %s holds no certificate in PEM", value)
+			}
+			s.tls.Enable, s.tls.CaFile = true, value
+		default:
+			return nil, fmt.Errorf("client/nacos: unknown parameter %q (there are: namespace, group, cluster, tls, ca, skip-verify)", name)
+		}
+	}
+	if s.tls.Enable {
+		// The SDK ends the program where there is no such pool.
+		if _, err := x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("client/nacos: tls: the system's certificates: %w", err)
+		}
+	}
+	var err error
+	if s.servers, err = serversOf(l.Hosts); err != nil {
+		return nil, err
+	}
+	s.login, err = newLogin(l, s)
+	return s, err
+}
+
+// serversOf are the hosts as the SDK wants them.
+func serversOf(hosts []string) (out []constant.ServerConfig, err error) {
+	if len(hosts) == 0 {
+		hosts = []string{"127.0.0.1"}
+	}
+	for _, host := range hosts {
+		port := uint64(defaultPort)
+		if name, number, err := net.SplitHostPort(host); err == nil {
+			if port, err = strconv.ParseUint(number, 10, 16); err != nil || port == 0 || port+grpcOffset > 65535 {
+				return nil, fmt.Errorf("client/nacos: host %q: want a port up to %d; the one for gRPC is %d more", host, 65535-grpcOffset, grpcOffset)
+			}
+			host = name
+		}
+		if host = strings.Trim(host, "[]"); strings.Contains(host, ":") {
+			host = "[" + host + "]" // the SDK puts a port behind it as it is
+		}
+		out = append(out, constant.ServerConfig{IpAddr: host, Port: port, GrpcPort: port + grpcOffset})
+	}
+	return out, nil
+}
+
+// acquire returns the link of all watches, until release.
+func (s *Source) acquire() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users++; s.link == nil {
+		s.link = newLink(s)
+	}
+	return s.link
+}
+
+func (s *Source) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users == 0 {
+		s.link.close()
+		s.link = nil
+	}
+}
