@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -35,7 +36,7 @@ type ServiceState struct {
 // BalancerState is how one balancer judges a service's instances. Their keys are the
 // instances' IDs.
 type BalancerState struct {
-	// Name says whose it is, such as "grpc".
+	// Name says whose it is, with a number, such as "grpc-1".
 	Name      string     `json:"name"`
 	Instances []lb.State `json:"instances"`
 }
@@ -52,15 +53,19 @@ type RegistrationState struct {
 // attached is a balancer of a service.
 type attached struct {
 	name   string
+	number int
 	states func() []lb.State
 }
 
 // Attach lets [Client.Explain] tell of a balancer of a service, until detach is called.
 // The transports do it.
 func (c *Client) Attach(service, name string, states func() []lb.State) (detach func()) {
-	a := &attached{name, states}
+	a := &attached{name: name, number: 1, states: states}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for slices.ContainsFunc(c.balancers[service], func(other *attached) bool { return other.name == name && other.number == a.number }) {
+		a.number++
+	}
 	c.balancers[service] = append(c.balancers[service], a)
 	return func() {
 		c.mu.Lock()
@@ -97,7 +102,7 @@ func (c *Client) Explain() Explanation {
 	for i := range e.Services {
 		s := &e.Services[i]
 		for _, a := range balancers[s.Service] {
-			s.Balancers = append(s.Balancers, BalancerState{a.name, a.states()})
+			s.Balancers = append(s.Balancers, BalancerState{fmt.Sprintf("%s-%d", a.name, a.number), a.states()})
 		}
 	}
 	slices.SortFunc(e.Services, func(a, b ServiceState) int { return cmp.Compare(a.Service, b.Service) })

@@ -58,7 +58,7 @@ func TestExplain(t *testing.T) {
 		if !svc.Known || svc.Freshness != client.Frozen || svc.Error != errDown.Error() || svc.Held != 2 || len(svc.Instances) != 3 || svc.Since.IsZero() {
 			t.Errorf("web: %s", text)
 		}
-		if len(svc.Balancers) != 1 || svc.Balancers[0].Name != "test" || svc.Balancers[0].Instances[0].Key != "a:1" {
+		if len(svc.Balancers) != 1 || svc.Balancers[0].Name != "test-1" || svc.Balancers[0].Instances[0].Key != "a:1" {
 			t.Errorf("balancers: %s", text)
 		}
 		if r := e.Registrations[0]; !r.Registered || r.Instance.ID != "db-10.0.0.1:1" || r.Error != "" {

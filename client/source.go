@@ -111,7 +111,7 @@ type Location struct {
 // ParseLocation takes a URL such as "skerry://a:8500,b:8500/?token=T" apart.
 func ParseLocation(rawURL string) (Location, error) {
 	fail := func(why string) (Location, error) {
-		return Location{}, fmt.Errorf("client: %q is not a URL such as skerry://127.0.0.1:8500: %s", redact(rawURL), why)
+		return Location{}, fmt.Errorf("client: %q is not a URL such as skerry://127.0.0.1:8500: %s", Redact(rawURL), why)
 	}
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok || scheme == "" {
@@ -139,8 +139,8 @@ func ParseLocation(rawURL string) (Location, error) {
 	return l, nil
 }
 
-// redact leaves out what may be a secret: the user and the query.
-func redact(rawURL string) string {
+// Redact leaves out of a URL what may be a secret: the user and the query.
+func Redact(rawURL string) string {
 	rawURL, _, _ = strings.Cut(rawURL, "?")
 	if scheme, rest, ok := strings.Cut(rawURL, "://"); ok {
 		if at := strings.LastIndexByte(rest, '@'); at >= 0 {

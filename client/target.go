@@ -29,7 +29,7 @@ func Schemes() []string {
 func SplitTarget(target string) (source, service string, err error) {
 	scheme, rest, ok := strings.Cut(target, "://")
 	if !ok || scheme == "" {
-		return "", "", fmt.Errorf("client: the target %q has no scheme: want one such as skerry://127.0.0.1:8500/SERVICE", redact(target))
+		return "", "", fmt.Errorf("client: the target %q has no scheme: want one such as skerry://127.0.0.1:8500/SERVICE", Redact(target))
 	}
 	if strings.EqualFold(scheme, "direct") {
 		return target, "direct", nil
@@ -41,7 +41,7 @@ func SplitTarget(target string) (source, service string, err error) {
 	}
 	at := strings.LastIndexByte(path, '/') + 1
 	if service = path[at:]; service == "" {
-		return "", "", fmt.Errorf("client: the target %q names no service: want %s://HOST/SERVICE", redact(target), scheme)
+		return "", "", fmt.Errorf("client: the target %q names no service: want %s://HOST/SERVICE", Redact(target), scheme)
 	}
 	source = scheme + "://" + hosts + "/" + strings.TrimSuffix(path[:at], "/")
 	if query != "" {

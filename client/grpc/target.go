@@ -25,6 +25,13 @@ func WithClient(opts ...client.Option) TargetOption {
 	return func(b *targetBuilder) { b.client = append(b.client, opts...) }
 }
 
+// WithOpened calls f with each client that is opened, and what f returns when it is
+// closed: so that a [client.Group] knows it, as with WithOpened(group.Add). Its name is
+// the source without what may be secret.
+func WithOpened(f func(name string, c *client.Client) (closed func())) TargetOption {
+	return func(b *targetBuilder) { b.opened = f }
+}
+
 // WithBalancing sends the balancer, and all that [DialOptions] says in a service
 // config, along with the list: for connections that are made without these options.
 func WithBalancing(opts ...Option) TargetOption {
@@ -55,6 +62,7 @@ type targetBuilder struct {
 	scheme string
 	split  func(target string) (source, service string, err error)
 	client []client.Option
+	opened func(name string, c *client.Client) (closed func())
 	config string // "": none
 
 	mu   sync.Mutex
@@ -64,7 +72,8 @@ type targetBuilder struct {
 // shared is a client of a source, for as long as somebody uses it.
 type shared struct {
 	*client.Client
-	users int
+	users  int
+	closed func()
 }
 
 // Scheme implements [resolver.Builder].
@@ -97,7 +106,10 @@ func (b *targetBuilder) acquire(source string) (*client.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		s = &shared{Client: c}
+		s = &shared{Client: c, closed: func() {}}
+		if b.opened != nil {
+			s.closed = b.opened(client.Redact(source), c)
+		}
 		b.open[source] = s
 	}
 	s.users++
@@ -113,6 +125,7 @@ func (b *targetBuilder) release(source string) {
 	}
 	b.mu.Unlock()
 	if last {
+		s.closed()
 		s.Close()
 	}
 }

@@ -56,7 +56,8 @@ func TestRegistered(t *testing.T) {
 	var opened atomic.Int64
 	client.RegisterScheme("test-shared", func(client.Location) (client.Source, error) { opened.Add(1); return m, nil })
 	noCache := WithClient(client.WithCacheDir(""))
-	resolver.Register(NewTargetBuilder("test-shared", noCache))
+	var group client.Group
+	resolver.Register(NewTargetBuilder("test-shared", noCache, WithOpened(group.Add)))
 	resolver.Register(NewTargetBuilder("direct", noCache, WithBalancing(), WithSplit(func(string) (string, string, error) {
 		return "test-shared://", "orders.rpc", nil
 	})))
@@ -83,8 +84,16 @@ func TestRegistered(t *testing.T) {
 	if n := opened.Load(); n != 2 {
 		t.Errorf("the source was opened %d times; want once for each builder that uses it", n)
 	}
+	if all := group.Explain(); len(all) != 1 || all[0].Name != "test-shared://h1:1,h2:1/" || len(all[0].Services) != 1 || len(all[0].Services[0].Balancers) != 2 {
+		t.Errorf("the group knows %+v", all)
+	} else if states := all[0].Services[0].Balancers[1].Instances; len(states) != 3 || states[0].OK == 0 || states[0].Share == 0 {
+		t.Errorf("the balancer knows %+v", states)
+	}
 	for _, conn := range conns {
 		conn.Close()
+	}
+	if all := group.Explain(); len(all) != 0 {
+		t.Errorf("with all connections closed, the group knows %+v", all)
 	}
 	eventually(t, 5*time.Second, "nobody watches when all connections are closed", func() bool { return m.Watched("orders.rpc") == 0 })
 }

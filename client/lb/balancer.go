@@ -151,7 +151,7 @@ func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
 // Eject takes an instance out that somebody has found not to answer, before more
 // calls find it out.
 func (b *Balancer) Eject(now time.Duration, key, reason string) {
-	b.judge(now, key, func(s *standing) change { return s.eject(now, reason) })
+	b.judge(now, key, func(s *standing) change { return s.eject(now, NoAnswer, reason) })
 }
 
 // judge lets f change an instance's standing.

@@ -198,7 +198,7 @@ func TestStates(t *testing.T) {
 		switch {
 		case s.Key != key(i):
 			t.Errorf("%d is %s", i, s.Key)
-		case i == 0 && (!s.Out || s.Failed != 3 || s.Ejected != 1 || s.Reason != "3 calls in a row failed" || s.ProbeIn <= 0 || s.Success > .8):
+		case i == 0 && (!s.Out || s.Failed != 3 || s.Ejected != 1 || s.Cause != Consecutive || s.Reason != "3 calls in a row failed" || s.ProbeIn <= 0 || s.Success > .8):
 			t.Errorf("the one that fails: %+v", s)
 		case i == 1 && (s.Out || s.Weight != 2 || s.Zone != "a" || s.OK == 0 || s.Success != 1 || s.Share < .5 || s.Latency == 0 || s.Ready != 1):
 			t.Errorf("the one that works: %+v", s)

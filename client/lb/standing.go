@@ -25,6 +25,17 @@ const (
 	probeLost = 10 * time.Second
 )
 
+// Cause is why an instance was taken out.
+type Cause string
+
+// The causes.
+const (
+	Consecutive Cause = "consecutive_failures" // calls failed one after another
+	Rate        Cause = "failure_rate"         // too many of the last calls failed
+	Relapse     Cause = "relapse"              // calls failed again soon after it was let in
+	NoAnswer    Cause = "no_answer"            // somebody found it not to answer: [Balancer.Eject]
+)
+
 // change is what became of an instance's standing.
 type change uint8
 
@@ -38,7 +49,8 @@ const (
 // standing says whether an instance is in.
 type standing struct {
 	out    bool
-	reason string        // why it was taken out last
+	cause  Cause         // why it was taken out last
+	reason string        // the same in words
 	ejects uint64        // how often it was
 	max    time.Duration // the longest time out, jitter included
 	random func() float64
@@ -72,11 +84,11 @@ func (s *standing) called(now time.Duration, r Result) change {
 	failed := bits.OnesCount32(s.window)
 	switch {
 	case s.consecutive >= consecutiveFailures:
-		return s.eject(now, fmt.Sprintf("%d calls in a row failed", s.consecutive))
+		return s.eject(now, Consecutive, fmt.Sprintf("%d calls in a row failed", s.consecutive))
 	case s.seen >= 5 && failed*2 >= s.seen, s.seen >= 10 && failed*10 >= s.seen*3:
-		return s.eject(now, fmt.Sprintf("%d of the last %d calls failed", failed, s.seen))
+		return s.eject(now, Rate, fmt.Sprintf("%d of the last %d calls failed", failed, s.seen))
 	case s.relapse(now) && s.since >= relapseFailures:
-		return s.eject(now, fmt.Sprintf("%d calls failed within %v of its return", s.since, relapseWithin))
+		return s.eject(now, Relapse, fmt.Sprintf("%d calls failed within %v of its return", s.since, relapseWithin))
 	}
 	return unchanged
 }
@@ -84,14 +96,14 @@ func (s *standing) called(now time.Duration, r Result) change {
 func (s *standing) relapse(now time.Duration) bool { return s.wasOut && now-s.letIn < relapseWithin }
 
 // eject takes the instance out if it is in.
-func (s *standing) eject(now time.Duration, reason string) change {
+func (s *standing) eject(now time.Duration, cause Cause, reason string) change {
 	if s.out {
 		return unchanged
 	}
 	if !s.relapse(now) {
 		s.times = 0
 	}
-	s.reason = reason
+	s.cause, s.reason = cause, reason
 	s.ejects++
 	s.takeOut(now)
 	return wentOut

@@ -14,9 +14,10 @@ type State struct {
 	Zone   string  `json:"zone,omitempty"`
 	// Down says that it cannot take calls, for want of a connection.
 	Down bool `json:"down,omitempty"`
-	// Out says that it was taken out, Reason why it was the last time, and ProbeIn
-	// when it is probed next, if it is out.
+	// Out says that it was taken out, Cause and, in words, Reason why it was the last
+	// time, and ProbeIn when it is probed next, if it is out.
 	Out     bool          `json:"out,omitempty"`
+	Cause   Cause         `json:"cause,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
 	ProbeIn time.Duration `json:"probe_in_ns,omitempty"`
 	// Ready is the part of its share that it takes: less than 1 while it is new, or
@@ -62,7 +63,7 @@ func (b *Balancer) States(now time.Duration) []State {
 		st.Success = math.Float64frombits(s.success.Load())
 		st.InFlight = int(s.flying.Load())
 		s.mu.Lock()
-		st.Out, st.Reason, st.Ejected = s.standing.out, s.standing.reason, s.standing.ejects
+		st.Out, st.Cause, st.Reason, st.Ejected = s.standing.out, s.standing.cause, s.standing.reason, s.standing.ejects
 		if st.Out {
 			st.ProbeIn = max(s.standing.probeAt-now, 0)
 		}

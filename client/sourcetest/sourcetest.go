@@ -83,3 +83,19 @@ func List(t testing.TB, tell <-chan Told, within time.Duration, want string) Tol
 	t.Helper()
 	return Until(t, tell, within, "["+want+"]", func(u Told) bool { return u.Err == nil && Addresses(u.Instances) == want })
 }
+
+// Await watches a service until its list is right; the test ends when that takes too
+// long.
+func Await(t testing.TB, c *client.Client, service string, within time.Duration, what string, right func(client.Snapshot) bool) client.Snapshot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	var last client.Snapshot
+	for s := range c.Watch(ctx, service) {
+		if last = s; right(s) {
+			return s
+		}
+	}
+	t.Fatalf("%s: not within %v; the list is %+v", what, within, last)
+	return last
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerryhq/skerry/client"
 	_ "github.com/skerryhq/skerry/client/consul"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 // sdk opens a client of the agent.
@@ -27,16 +28,7 @@ func (a *agent) sdk(scheme string) *client.Client {
 // awaitList waits until a watched service's list is as wanted.
 func awaitList(t testing.TB, c *client.Client, service, what string, want func(client.Snapshot) bool) client.Snapshot {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var last client.Snapshot
-	for s := range c.Watch(ctx, service) {
-		if last = s; want(s) {
-			return s
-		}
-	}
-	t.Fatalf("%s: the list is %+v", what, last)
-	return last
+	return sourcetest.Await(t, c, service, patience, what, want)
 }
 
 func listener(t testing.TB) string {
