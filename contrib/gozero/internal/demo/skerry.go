@@ -1,0 +1,5 @@
+//go:build skerry
+
+package main
+
+import _ "github.com/skerryhq/skerry/contrib/gozero"
