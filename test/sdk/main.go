@@ -1,0 +1,223 @@
+// Command sdk measures what the SDK promises, with real processes on loopback, beside
+// go-zero's balancer and grpc-go's round_robin in the same run, and writes
+// doc/results/sdk.md. See README.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// suite collects figures.
+type suite struct {
+	*rig
+	quick bool
+	rate  int  // calls a second of each policy in the rows of faults
+	apart bool // one policy after another there
+
+	mu  sync.Mutex
+	raw raw
+}
+
+// short is a time that only quick runs shorten.
+func (s *suite) short(d time.Duration) time.Duration {
+	if s.quick {
+		return d / 2
+	}
+	return d
+}
+
+// skip notes why a row is not there.
+func (s *suite) skip(row, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Skipped = append(s.raw.Skipped, row+": "+why)
+	fmt.Println(row, "is skipped:", why)
+}
+
+// raw is everything that was measured.
+type raw struct {
+	Commit  string
+	Date    string
+	Quick   bool
+	Rate    int
+	Apart   bool
+	Took    string
+	Seeds   int
+	Samples []sample
+	Series  []series
+	Skipped []string
+}
+
+func (s *suite) add(v sample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Samples = append(s.raw.Samples, v)
+}
+
+func (s *suite) addSeries(v series) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Series = append(s.raw.Series, v)
+}
+
+// busy notes how busy the machine was, for the reader to judge the rest by.
+func (s *suite) busy(row string, seed int, percent float64) {
+	s.add(sample{row, "machine", "busy", seed, percent})
+	fmt.Printf("%s, seed %d: processors %.0f %% busy\n", row, seed, percent)
+}
+
+func main() {
+	s := &suite{}
+	seeds := flag.Int("seeds", 5, "how many runs of each")
+	rows := flag.String("rows", "", "only these, separated by commas: faults, retry, crashes, drop, rolling, registry, onedead, subset")
+	out := flag.String("out", "", "folder for sdk.md and its plots; default: doc/results, of quick runs: none")
+	from := flag.String("from", "", "render a file of raw results; measure nothing")
+	rawOut := flag.String("raw", "", "file for the raw results; default: one in the folder for temporary files")
+	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
+	flag.IntVar(&s.rate, "rps", 800, "calls a second of each policy in the rows of faults")
+	flag.BoolVar(&s.apart, "apart", false, "measure one policy after another in the rows of faults")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if s.quick {
+		*seeds = 1
+	}
+	if err := run(ctx, s, *seeds, *rows, *out, *rawOut, *from); err != nil {
+		fmt.Fprintln(os.Stderr, "sdk:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from string) error {
+	if from != "" {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(data, &s.raw); err != nil {
+			return err
+		}
+		return write(&s.raw, out)
+	}
+	began := time.Now()
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Apart: s.apart}
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s.rig = r
+	measured := s.measure(seeds, strings.FieldsFunc(rows, func(r rune) bool { return r == ',' }))
+	s.raw.Took = time.Since(began).Round(time.Second).String()
+	if rawOut == "" {
+		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
+	}
+	data, err := json.Marshal(&s.raw)
+	if err == nil {
+		err = os.WriteFile(rawOut, data, 0o644)
+	}
+	if err = errors.Join(measured, err); err != nil {
+		return err
+	}
+	fmt.Println("raw results:", rawOut)
+	if s.quick && out == "" {
+		fmt.Print(render(&s.raw))
+		return nil
+	}
+	return write(&s.raw, out)
+}
+
+// commit names what is measured.
+func commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// measure measures the rows that are wanted; none means all.
+func (s *suite) measure(seeds int, rows []string) error {
+	want := func(row string) bool { return len(rows) == 0 || slices.Contains(rows, row) }
+	// The registry is dead for ten minutes: that runs beside the rest.
+	beside := make(chan error, 1)
+	go func() {
+		if !want("registry") {
+			beside <- nil
+			return
+		}
+		dead := 10 * time.Minute
+		if s.quick {
+			dead = 40 * time.Second
+		}
+		beside <- errors.Join(s.registryDead(1, dead), s.emptyBeside(1))
+	}()
+	err := s.inTurns(seeds, want)
+	return errors.Join(err, <-beside)
+}
+
+// inTurns measures what needs the machine for itself.
+func (s *suite) inTurns(seeds int, want func(string) bool) error {
+	ill, back := 15*time.Second, 20*time.Second
+	lasting, rate := 50*time.Second, 4000
+	if s.quick {
+		lasting, rate = 20*time.Second, 2000
+	}
+	for seed := 1; seed <= seeds; seed++ {
+		for _, row := range []struct {
+			name string
+			do   func() error
+		}{
+			{"subset", func() error { s.subsets(seed); return nil }},
+			{"onedead", func() error { return s.oneDead(seed) }},
+			{"faults", func() error {
+				return s.bothCallers(seed, []step{{"slow", ill, back}, {"half", ill, back}, {"fast", ill, 0}}, false)
+			}},
+			{"retry", func() error {
+				return s.bothCallers(seed, []step{{"half", ill, 8 * time.Second}, {"fast", ill, 0}}, true)
+			}},
+			{"crashes", func() error { return s.crashes(seed) }},
+			{"drop", func() error { return s.dropped(seed) }},
+			{"rolling", func() error { return s.rolling(seed, lasting, rate) }},
+		} {
+			if want(row.name) {
+				if err := row.do(); err != nil {
+					return fmt.Errorf("%s: %w", row.name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// bothCallers goes through faults with 100 light callers and with 4 heavy ones.
+func (s *suite) bothCallers(seed int, steps []step, retry bool) error {
+	for _, callers := range []int{100, 4} {
+		groups := [][]string{policies}
+		if s.apart {
+			groups = nil
+			for _, p := range policies {
+				groups = append(groups, []string{p})
+			}
+		}
+		for _, g := range groups {
+			if err := s.faults(g, seed, callers, s.short(10*time.Second), steps, retry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

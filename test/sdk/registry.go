@@ -1,0 +1,369 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/skerryhq/skerry/test/sdk/work"
+)
+
+// registry is one that can be killed and started again, with its data or without.
+type registry struct {
+	s       *suite
+	address string
+	dir     string
+	args    func(r *registry) (program string, args []string)
+	*child
+}
+
+// startAgent starts a skerry agent.
+func (s *suite) startAgent() (*registry, error) {
+	dns := s.address()
+	r := &registry{s: s, address: s.address(), args: func(r *registry) (string, []string) {
+		return "skerry", []string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", r.dir, "-node", "bench", "-bind", "127.0.0.1",
+			"-http-port", port(r.address), "-dns-port", port(dns), "-log-level", "error"}
+	}}
+	return r, r.start(true)
+}
+
+// startEtcd starts an etcd of one member.
+func (s *suite) startEtcd() (*registry, error) {
+	peer := s.address()
+	r := &registry{s: s, address: s.address(), args: func(r *registry) (string, []string) {
+		return "etcd", []string{"-dir", r.dir, "-listen", r.address, "-peer", peer}
+	}}
+	return r, r.start(true)
+}
+
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
+}
+
+// start starts it, with its data or empty.
+func (r *registry) start(empty bool) error {
+	if empty {
+		var err error
+		if r.dir, err = os.MkdirTemp(r.s.dir, "registry-"); err != nil {
+			return err
+		}
+	}
+	program, args := r.args(r)
+	var err error
+	if r.child, err = r.s.rig.start(nil, program, args...); err != nil {
+		return err
+	}
+	return listens(r.address, 20*time.Second)
+}
+
+// side is one SDK with the registry that is its own.
+type side struct {
+	policy   string
+	registry *registry
+	find     string   // for callers
+	register []string // for servers
+}
+
+// sides starts a registry for us, and one for go-zero.
+func (s *suite) sides(goZeroServers bool) ([]*side, error) {
+	agent, err := s.startAgent()
+	if err != nil {
+		return nil, err
+	}
+	etcd, err := s.startEtcd()
+	if err != nil {
+		return nil, err
+	}
+	theirs := []string{"-registry", "etcd://" + etcd.address + "/?layout=gozero"}
+	if goZeroServers {
+		theirs = []string{"-gozero", etcd.address}
+	}
+	return []*side{
+		{ours, agent, "skerry://" + agent.address, []string{"-registry", "skerry://" + agent.address}},
+		{"p2c_ewma", etcd, "gozero://" + etcd.address, theirs},
+	}, nil
+}
+
+const (
+	registryServers = 3
+	registryRate    = "60"
+)
+
+// registryDead kills the registries for a while in which every server is restarted
+// twice and the caller once, and then starts them with empty data. go-zero's callers
+// are measured with servers of ours that register in etcd as go-zero's do, because
+// go-zero's own cannot start then.
+func (s *suite) registryDead(seed int, dead time.Duration) error {
+	sides, err := s.sides(false)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, len(sides))
+	for _, sd := range sides {
+		go func() { failed <- s.registryDeadSide(seed, sd, dead) }()
+	}
+	for range sides {
+		if e := <-failed; e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+func (s *suite) registryDeadSide(seed int, sd *side, dead time.Duration) error {
+	defer func() { sd.registry.kill() }()
+	var servers []*server
+	defer func() { killAll(servers) }()
+	args := append([]string{"-mean", "5ms"}, sd.register...)
+	for range registryServers {
+		srv, err := s.startServer(nil, s.address(), args...)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, srv)
+	}
+	if err := s.sleep(3 * time.Second); err != nil { // until all are registered
+		return err
+	}
+	cache := filepath.Join(s.dir, fmt.Sprintf("cache-%s-%d", sd.policy, seed))
+	call := func() (*caller, error) {
+		return s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-cache", cache, "-callers", "2", "-rps", registryRate, "-seed", strconv.Itoa(seed))
+	}
+	c, err := call()
+	if err != nil {
+		return err
+	}
+	if err := c.awaitReady(10 * time.Second); err != nil {
+		return fmt.Errorf("%s: %w", sd.policy, err)
+	}
+	if err := s.sleep(4 * time.Second); err != nil {
+		return err
+	}
+	add := func(metric string, v float64) { s.add(sample{"registry", sd.policy, metric, seed, v}) }
+
+	sd.registry.kill()
+	began := time.Now()
+	pause := dead / (2*registryServers + 1)
+	for n := range 2 * registryServers {
+		if err := s.sleep(pause); err != nil {
+			return err
+		}
+		i := n % registryServers
+		if err := servers[i].signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		// It says that it could not withdraw, which is so.
+		if err := servers[i].await(30 * time.Second); err != nil {
+			return err
+		}
+		if servers[i], err = s.startServer(nil, servers[i].address, args...); err != nil {
+			return err
+		}
+		// Callers reconnect to it before the next one goes.
+		if err := s.sleep(4 * time.Second); err != nil {
+			return err
+		}
+	}
+	if rest := dead - time.Since(began); rest > 0 {
+		if err := s.sleep(rest); err != nil {
+			return err
+		}
+	}
+	records, err := c.finish()
+	if err != nil {
+		return err
+	}
+	add("dead s", time.Since(began).Seconds())
+	add("calls", float64(len(records)))
+	add("failed", float64(len(failed(records))))
+
+	// A caller that starts while the registry is dead.
+	again, err := call()
+	if err != nil {
+		return err
+	}
+	if err := again.awaitReady(15 * time.Second); err != nil {
+		add("starts", 0)
+		again.kill()
+		if err := sd.registry.start(true); err != nil {
+			return err
+		}
+		return nil
+	}
+	add("starts", 1)
+	add("start ms", float64(again.first)/float64(time.Millisecond))
+	return s.emptyRegistry(seed, sd, again)
+}
+
+// emptyRegistry brings the registry back without its data.
+func (s *suite) emptyRegistry(seed int, sd *side, c *caller) error {
+	if err := s.sleep(3 * time.Second); err != nil {
+		return err
+	}
+	back := time.Now()
+	if err := sd.registry.start(true); err != nil {
+		return err
+	}
+	if err := s.sleep(20 * time.Second); err != nil {
+		return err
+	}
+	records, err := c.finish()
+	if err != nil {
+		return err
+	}
+	s.emptyFigures(seed, sd.policy, window{back, time.Now()}.of(records), failed(records))
+	return nil
+}
+
+// emptyFigures: whether the list was kept while the registry was empty.
+func (s *suite) emptyFigures(seed int, policy string, since, lost []work.Record) {
+	s.add(sample{"registry", policy, "failed after start", seed, float64(len(lost))})
+	s.add(sample{"registry", policy, "fewest servers", seed, float64(fewest(since))})
+}
+
+// fewest is how many servers had calls in the two seconds in which they were fewest.
+func fewest(records []work.Record) int {
+	if len(records) == 0 {
+		return 0
+	}
+	slices.SortFunc(records, func(a, b work.Record) int { return int(a.At - b.At) })
+	least := registryServers
+	first, last := records[0].Sent(), records[len(records)-1].Sent()
+	for from := first; from.Add(2 * time.Second).Before(last); from = from.Add(time.Second) {
+		called := map[uint8]bool{}
+		for _, r := range (window{from, from.Add(2 * time.Second)}).of(records) {
+			if r.Server != work.NoServer {
+				called[r.Server] = true
+			}
+		}
+		least = min(least, len(called))
+	}
+	return least
+}
+
+// emptyBeside brings etcd back empty under a go-zero caller that was there before:
+// one that starts in between it does not have.
+func (s *suite) emptyBeside(seed int) error {
+	sides, err := s.sides(false)
+	if err != nil {
+		return err
+	}
+	for _, sd := range sides {
+		defer func() { sd.registry.kill() }()
+	}
+	sd := sides[1]
+	var servers []*server
+	defer func() { killAll(servers) }()
+	for range registryServers {
+		srv, err := s.startServer(nil, s.address(), append([]string{"-mean", "5ms"}, sd.register...)...)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, srv)
+	}
+	if err := s.sleep(3 * time.Second); err != nil {
+		return err
+	}
+	c, err := s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "2", "-rps", registryRate)
+	if err != nil {
+		return err
+	}
+	if err := c.awaitReady(10 * time.Second); err != nil {
+		return err
+	}
+	if err := s.sleep(3 * time.Second); err != nil {
+		return err
+	}
+	sd.registry.kill()
+	if err := s.sleep(5 * time.Second); err != nil {
+		return err
+	}
+	return s.emptyRegistry(seed, sd, c)
+}
+
+// oneDead starts callers with three addresses of a registry, of which the first is dead.
+func (s *suite) oneDead(seed int) error {
+	agent, err := s.startAgent()
+	if err != nil {
+		return err
+	}
+	defer agent.kill()
+	second, err := s.startAgent()
+	if err != nil {
+		return err
+	}
+	defer second.kill()
+	hosts := []string{s.address(), agent.address, second.address}
+	if err := s.oneDeadSide(seed, ours, "skerry://"+strings.Join(hosts, ","), []string{"-registry", "skerry://" + strings.Join(hosts, ",")}); err != nil {
+		return err
+	}
+	hosts, members, err := s.etcdCluster()
+	defer func() {
+		for _, m := range members {
+			m.kill()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	live := "etcd://" + strings.Join(hosts[1:], ",") + "/?layout=gozero"
+	return s.oneDeadSide(seed, "p2c_ewma", "gozero://"+strings.Join(hosts, ","), []string{"-registry", live})
+}
+
+// etcdCluster starts three members and kills the first.
+func (s *suite) etcdCluster() (hosts []string, members []*child, err error) {
+	var peers, initial []string
+	for n := range 3 {
+		hosts, peers = append(hosts, s.address()), append(peers, s.address())
+		initial = append(initial, fmt.Sprintf("m%d=http://%s", n, peers[n]))
+	}
+	for n := range 3 {
+		dir, err := os.MkdirTemp(s.dir, "member-")
+		if err != nil {
+			return nil, members, err
+		}
+		c, err := s.rig.start(nil, "etcd", "-dir", dir, "-name", fmt.Sprint("m", n), "-listen", hosts[n], "-peer", peers[n], "-cluster", strings.Join(initial, ","))
+		if err != nil {
+			return nil, members, err
+		}
+		members = append(members, c)
+	}
+	for _, m := range members {
+		if err := m.said(30 * time.Second); err != nil {
+			return nil, members, err
+		}
+	}
+	members[0].kill()
+	return hosts, members, s.sleep(2 * time.Second) // the others elect
+}
+
+func (s *suite) oneDeadSide(seed int, policy, find string, register []string) error {
+	srv, err := s.startServer(nil, s.address(), append([]string{"-mean", "5ms"}, register...)...)
+	if err != nil {
+		return err
+	}
+	defer srv.kill()
+	if err := s.sleep(4 * time.Second); err != nil {
+		return err
+	}
+	c, err := s.startCaller(nil, "-policy", policy, "-find", find, "-servers", srv.address, "-callers", "1", "-rps", "20")
+	if err != nil {
+		return err
+	}
+	defer c.kill()
+	if err := c.awaitReady(15 * time.Second); err != nil {
+		s.add(sample{"one dead", policy, "starts", seed, 0})
+		s.add(sample{"one dead", policy, "gave up s", seed, time.Since(c.begun).Seconds()})
+		return nil
+	}
+	s.add(sample{"one dead", policy, "starts", seed, 1})
+	s.add(sample{"one dead", policy, "start ms", seed, float64(c.first) / float64(time.Millisecond)})
+	return nil
+}

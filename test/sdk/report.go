@@ -1,0 +1,4 @@
+package main
+
+func render(r *raw) string           { return "" }
+func write(r *raw, out string) error { return nil }
