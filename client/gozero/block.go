@@ -213,12 +213,12 @@ func (b *block) milliseconds(key string, missing time.Duration) time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// duration returns a time such as "20s", or a number of nanoseconds.
+// duration returns a time such as "20s".
 func (b *block) duration(key string) time.Duration {
-	text, ok := b.get(key).(string)
-	if !ok {
-		return time.Duration(b.number(key, 0))
+	if b.get(key) == nil {
+		return 0
 	}
+	text, _ := b.get(key).(string)
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		b.wrong(key, `a time such as "20s"`)

@@ -23,7 +23,8 @@
 // stands for an environment variable only with [UseEnv]. A block is named by its path
 // in the file, such as "OrdersRpc", "Shop.OrdersRpc" or "Upstreams[0].Grpc"; "" is the
 // file itself. A block Etcd takes what it lacks from the blocks Etcd of those around it,
-// up to the nearest list, as go-zero does for fields of structs.
+// up to the nearest list, as go-zero does where the struct of the block around has a
+// field Etcd.
 //
 // A program that stays with zrpc imports contrib/gozero instead, and reads its
 // configuration as ever.

@@ -213,6 +213,7 @@ func TestMistakes(t *testing.T) {
 		{"a.yaml", "Target: direct:///a:1\nTimeout: 1.5", "", "Timeout: want a whole number"},
 		{"a.yaml", "Target: direct:///a:1\nTimeout: 9223372036854775807", "", "Timeout: want milliseconds"},
 		{"a.yaml", "Target: direct:///a:1\nKeepaliveTime: soon", "", "KeepaliveTime: want a time"},
+		{"a.yaml", "Target: direct:///a:1\nKeepaliveTime: 20", "", "KeepaliveTime: want a time"},
 		{"a.yaml", "Target: direct:///a:1\nNonBlock: 1", "", "NonBlock: want true or false"},
 		{"a.yaml", "Target: direct:///a:1\nMiddlewares: 1", "", "Middlewares: want a block"},
 		{"a.yaml", "Target: direct:///a:1\nMiddlewares: {Trace: secret}", "", "Trace: want true or false"},
