@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +19,8 @@ import (
 
 const (
 	// lookEvery is how often the SDK is asked whether its connection lives. Without one
-	// it is for 100 ms at least.
-	lookEvery = 50 * time.Millisecond
+	// it is for 100 ms at least, and for less while it makes sure of the one it has.
+	lookEvery = 30 * time.Millisecond
 	noRight   = 403 // Nacos's NacosException.NO_RIGHT
 )
 
@@ -55,10 +56,14 @@ func newLink(s *Source) *link {
 func (l *link) run() {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	for {
+	for before := false; ; {
 		select {
 		case <-look.C:
-			l.set(l.wire.rpc.IsRunning())
+			up := l.wire.rpc.IsRunning()
+			if up || !before {
+				l.set(up)
+			}
+			before = up
 		case <-l.reset:
 			l.move()
 		case <-l.ended:
@@ -197,9 +202,17 @@ func (l *link) request(ctx context.Context, r rpc_request.IRequest) (rpc_respons
 // ask waits no longer than ctx for the SDK, which does not know of it.
 func (l *link) ask(ctx context.Context, r rpc_request.IRequest) (rpc_response.IResponse, error) {
 	l.mu.Lock()
-	w, up := l.wire, l.up
+	w, up, changed := l.wire, l.up, l.changed
 	l.mu.Unlock()
-	if !up || !w.rpc.IsRunning() {
+	lost := func() bool {
+		select {
+		case <-changed:
+			return true
+		default:
+			return !w.rpc.IsRunning()
+		}
+	}
+	if !up || lost() {
 		return nil, errLost
 	}
 	type answer struct {
@@ -208,18 +221,44 @@ func (l *link) ask(ctx context.Context, r rpc_request.IRequest) (rpc_response.IR
 	}
 	done := make(chan answer, 1)
 	go func() {
-		response, err := w.rpc.Request(r, answerWithin.Milliseconds())
-		done <- answer{response, err}
+		a := answer{err: errLost} // unless the SDK answers
+		defer func() { done <- a }()
+		a.response, a.err = w.rpc.Request(&attempt{IRequest: r, lost: lost}, answerWithin.Milliseconds())
 	}()
 	select {
 	case a := <-done:
-		if a.err == nil && a.response == nil {
-			a.err = errors.New("no answer")
-		}
 		return a.response, a.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// attempt is a request as the SDK is given it. The SDK logs one that failed, and tries
+// again: it then reads without a lock what it writes when it has connected anew.
+// Hence there it ends when the connection is lost.
+type attempt struct {
+	rpc_request.IRequest
+	lost    func() bool
+	sending bool // it is about to be sent, not to be logged
+}
+
+// GetHeaders implements [rpc_request.IRequest].
+func (a *attempt) GetHeaders() map[string]string {
+	a.sending = true
+	return a.IRequest.GetHeaders()
+}
+
+// GetBody implements [rpc_request.IRequest].
+func (a *attempt) GetBody(rpc_request.IRequest) string {
+	if a.sending {
+		a.sending = false
+		return a.IRequest.GetBody(a.IRequest)
+	}
+	time.Sleep(2 * lookEvery) // by then it is known
+	if a.lost() {
+		runtime.Goexit()
+	}
+	return ""
 }
 
 // push hands a list that the server sent to those who follow it.

@@ -1,9 +1,18 @@
 package nacos
 
 import (
+	"context"
+	"encoding/pem"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/common/logger"
 
 	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/nacos/nacostest"
@@ -27,9 +36,9 @@ func list(t *testing.T, tell <-chan sourcetest.Told, want string) sourcetest.Tol
 	return sourcetest.List(t, tell, within, want)
 }
 
-func failure(t *testing.T, tell <-chan sourcetest.Told) sourcetest.Told {
+func failure(t *testing.T, tell <-chan sourcetest.Told) error {
 	t.Helper()
-	return sourcetest.Until(t, tell, within, "an error", func(u sourcetest.Told) bool { return u.Err != nil })
+	return sourcetest.Until(t, tell, within, "an error", func(u sourcetest.Told) bool { return u.Err != nil }).Err
 }
 
 // eventually waits until what is right holds.
@@ -42,9 +51,93 @@ func eventually(t *testing.T, what string, right func() bool) {
 	}
 }
 
+// announce registers until the test ends.
+func announce(t *testing.T, s *Source, i client.Instance) (client.Announcement, <-chan error) {
+	t.Helper()
+	reports := make(chan error, 10_000)
+	a := &once{Announcement: s.Announce(i, 3*time.Second, func(err error) { reports <- err })}
+	t.Cleanup(func() { a.Withdraw(context.Background()) })
+	return a, reports
+}
+
+// once is an announcement that the test may withdraw before its end does.
+type once struct {
+	client.Announcement
+	withdrawn bool
+}
+
+func (a *once) Withdraw(ctx context.Context) (bool, error) {
+	if a.withdrawn {
+		return false, nil
+	}
+	a.withdrawn = true
+	return a.Announcement.Withdraw(ctx)
+}
+
 // lasting is an instance as an operator makes one.
-func lasting(ip string, weight float64) nacostest.Instance {
-	return nacostest.Instance{IP: ip, Port: 80, Weight: weight, Healthy: true, Enabled: true}
+func lasting(ip string) nacostest.Instance {
+	return nacostest.Instance{IP: ip, Port: 80, Weight: 1, Healthy: true, Enabled: true}
+}
+
+// Not parallel: nothing else may make goroutines. What the SDK has begun is ended when
+// the last watch and the last announcement are, and no file was written.
+func TestNothingIsLeft(t *testing.T) {
+	t.Chdir(t.TempDir())
+	server := nacostest.Start(t, nacostest.Options{})
+	server.Put("", "", "orders", lasting("10.0.0.1"))
+	c, err := client.Open("nacos://"+server.Addr(), client.WithCacheDir(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r, err := c.Register(client.Instance{Service: "web", Address: l.Addr().String()}, client.WithPropagation(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-r.Registered()
+	for s := range c.Watch(t.Context(), "orders") {
+		if len(s.Instances) == 1 {
+			break
+		}
+	}
+	if server.Connections() != 2 || len(ours()) == 0 {
+		t.Errorf("%d connections, of goroutines %d", server.Connections(), len(ours()))
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	eventually(t, "all connections are closed", func() bool { return server.Connections() == 0 })
+	eventually(t, "all goroutines have ended:\n"+strings.Join(ours(), "\n\n"), func() bool { return len(ours()) == 0 })
+	files, err := filepath.Glob("*")
+	if err != nil || len(files) > 0 {
+		t.Errorf("files %v, %v", files, err)
+	}
+	if _, silent := logger.GetLogger().(quiet); !silent {
+		t.Errorf("the SDK logs to %T", logger.GetLogger())
+	}
+}
+
+// ours are the goroutines of this package and the SDK, and of clients of gRPC.
+func ours() (out []string) {
+	buffer := make([]byte, 4<<20)
+	buffer = buffer[:runtime.Stack(buffer, true)]
+	for stack := range strings.SplitSeq(string(buffer), "\n\n") {
+		if strings.Contains(stack, "testing.tRunner") {
+			continue
+		}
+		for _, part := range []string{"nacos-sdk-go/v2/c", "skerry/client/nacos.", "http2Client", "grpc.(*ClientConn)", "grpc.(*addrConn)"} {
+			if strings.Contains(stack, part) {
+				out = append(out, stack)
+				break
+			}
+		}
+	}
+	return out
 }
 
 func TestRegisterAndFind(t *testing.T) {
@@ -57,24 +150,332 @@ func TestRegisterAndFind(t *testing.T) {
 		ID: "orders/1", Service: "orders", Address: "10.0.0.1:80", Zone: "east-1", Weight: 3, Tags: []string{"v2", "a,b"},
 		Meta: map[string]string{"team": "x"}, Started: time.Unix(1e9, 0).UTC(),
 	}
-	reports := make(chan error, 1000)
-	a := s.Announce(ours, 3*time.Second, func(err error) { reports <- err })
+	a, reports := announce(t, s, ours)
 	if u := list(t, tell, "10.0.0.1:80"); !u.Instances[0].Equal(&ours) || u.Unsettled || u.Proven {
 		t.Errorf("read back as %+v, want %+v", u.Instances[0], ours)
 	}
 	if err := <-reports; err != nil {
 		t.Errorf("reported %v", err)
 	}
+	for _, labels := range server.Labels() {
+		if labels["module"] != "naming" || labels["source"] != "sdk" {
+			t.Errorf("labels %v", labels)
+		}
+	}
+	// Nacos takes one instance of a service from a connection: each has its own.
+	second, _ := announce(t, s, client.Instance{ID: "orders/2", Service: "orders", Address: "10.0.0.2:80"})
+	list(t, tell, "10.0.0.1:80 10.0.0.2:80")
+	if _, err := second.Withdraw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list(t, tell, "10.0.0.1:80")
+	server.Break()
+	failure(t, tell)
+	list(t, tell, "10.0.0.1:80")
 	server.Restart(t)
-	if u := failure(t, tell); !strings.Contains(u.Err.Error(), "client/nacos: watch orders: the connection is lost") {
-		t.Errorf("told %v", u.Err)
+	if err := failure(t, tell); !strings.Contains(err.Error(), "client/nacos: watch orders: the connection is lost") {
+		t.Errorf("told %v", err)
 	}
 	if u := list(t, tell, "10.0.0.1:80"); !u.Unsettled {
 		t.Error("a server that was away vouches for its list")
+	}
+	if acknowledged, err := a.Withdraw(t.Context()); err != nil || acknowledged {
+		t.Fatal(acknowledged, err)
+	}
+	list(t, tell, "")
+	eventually(t, "all pushes are answered", func() bool { return server.Unanswered() == 0 })
+}
+
+// A server that was away has what it says believed after a while.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	s := source(t, "nacos://"+server.Addr())
+	s.settle = 300 * time.Millisecond
+	tell := sourcetest.Watch(t, s, "orders")
+	if u := list(t, tell, ""); u.Unsettled {
+		t.Error("the first list is not believed")
+	}
+	server.Restart(t)
+	failure(t, tell)
+	if u := list(t, tell, ""); !u.Unsettled {
+		t.Error("believed at once")
+	}
+	sourcetest.Until(t, tell, within, "a list that is believed", func(u sourcetest.Told) bool { return u.Err == nil && !u.Unsettled })
+}
+
+// What an operator does is pushed, and read as it is meant.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	tell := sourcetest.Watch(t, source(t, "nacos://"+server.Addr()), "orders")
+	list(t, tell, "")
+	first := nacostest.Instance{
+		IP: "10.0.0.1", Port: 80, Weight: 1.2, Healthy: true, Enabled: true, ClusterName: "c1",
+		Metadata: map[string]string{"team": "x", "skerry.tags": "no JSON"},
+	}
+	server.Put("", "", "orders", first)
+	u := list(t, tell, "10.0.0.1:80")
+	want := client.Instance{
+		ID: "10.0.0.1#80#c1#DEFAULT_GROUP@@orders", Service: "orders", Address: "10.0.0.1:80", Zone: "c1", Weight: 2, Meta: first.Metadata,
+	}
+	if !u.Instances[0].Equal(&want) {
+		t.Errorf("%+v, want %+v", u.Instances[0], want)
+	}
+	second := lasting("10.0.0.2")
+	second.Healthy = false
+	server.Put("", "", "orders", second)
+	if u := list(t, tell, "10.0.0.1:80 10.0.0.2:80"); u.Instances[0].Draining || !u.Instances[1].Draining || u.Instances[1].Zone != "" {
+		t.Errorf("%+v", u.Instances)
+	}
+	second.Healthy, second.Weight = true, 0
+	server.Put("", "", "orders", second)
+	sourcetest.Until(t, tell, within, "no weight", func(u sourcetest.Told) bool {
+		return len(u.Instances) == 2 && u.Instances[1].Draining && u.Instances[1].Weight == 0
+	})
+	second.Weight = 0.1
+	server.Put("", "", "orders", second)
+	sourcetest.Until(t, tell, within, "a weight", func(u sourcetest.Told) bool {
+		return len(u.Instances) == 2 && !u.Instances[1].Draining && u.Instances[1].Weight == 1
+	})
+	second.Enabled = false
+	server.Put("", "", "orders", second)
+	list(t, tell, "10.0.0.1:80")
+	server.Remove("", "", "orders", "10.0.0.1", 80)
+	list(t, tell, "")
+}
+
+// Namespaces, groups and clusters are apart, for who finds and who registers.
+func TestApart(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	register := func(query, service, address, zone string) {
+		announce(t, source(t, "nacos://"+server.Addr()+"/"+query), client.Instance{ID: address, Service: service, Address: address, Zone: zone})
+	}
+	register("", "orders", "10.0.0.1:80", "")
+	register("", "orders", "10.0.0.2:80", "c2")
+	register("?group=g", "orders", "10.0.0.3:80", "")
+	register("", "g@@orders", "10.0.0.4:80", "")
+	register("?namespace=n", "orders", "10.0.0.5:80", "")
+	register("?namespace=n&group=g&cluster=c1,c2", "orders", "10.0.0.6:80", "")
+	for _, c := range []struct{ query, service, want string }{
+		{"", "orders", "10.0.0.1:80 10.0.0.2:80"},
+		{"?namespace=public&group=DEFAULT_GROUP", "orders", "10.0.0.1:80 10.0.0.2:80"},
+		{"?cluster=c2", "orders", "10.0.0.2:80"},
+		{"?cluster=c2,DEFAULT", "orders", "10.0.0.1:80 10.0.0.2:80"},
+		{"?group=g", "orders", "10.0.0.3:80 10.0.0.4:80"},
+		{"", "g@@orders", "10.0.0.3:80 10.0.0.4:80"},
+		{"?group=g", "DEFAULT_GROUP@@orders", "10.0.0.1:80 10.0.0.2:80"},
+		{"?namespace=n", "orders", "10.0.0.5:80"},
+		{"?namespace=n&group=g&cluster=c1", "orders", "10.0.0.6:80"},
+	} {
+		u := list(t, sourcetest.Watch(t, source(t, "nacos://"+server.Addr()+"/"+c.query), c.service), c.want)
+		if i := u.Instances[0]; i.Service != c.service {
+			t.Errorf("%s %s: of service %s", c.query, c.service, i.Service)
+		}
+	}
+}
+
+// Several services and watches go over one connection, and each hears of its own.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	s := source(t, "nacos://"+server.Addr())
+	server.Put("", "", "a", lasting("10.0.0.1"))
+	tellA, tellB := sourcetest.Watch(t, s, "a"), sourcetest.Watch(t, s, "b")
+	list(t, tellA, "10.0.0.1:80")
+	list(t, tellB, "")
+	for range s.Watch(t.Context(), "a") {
+		break // the other one's subscription goes on
+	}
+	for range s.Watch(t.Context(), "c") {
+		break
+	}
+	server.Put("", "", "a", lasting("10.0.0.2"))
+	server.Put("", "", "b", lasting("10.0.0.3"))
+	list(t, tellA, "10.0.0.1:80 10.0.0.2:80")
+	list(t, tellB, "10.0.0.3:80")
+	if n := server.Connections(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// A server that asks its clients to go elsewhere loses them none of their calls.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	s := source(t, "nacos://"+server.Addr())
+	a, _ := announce(t, s, client.Instance{ID: "1", Service: "orders", Address: "10.0.0.1:80"})
+	tell := sourcetest.Watch(t, s, "orders")
+	list(t, tell, "10.0.0.1:80")
+	set := server.Asked("ConnectionSetupRequest")
+	server.Reset()
+	eventually(t, "both connect anew", func() bool { return server.Asked("ConnectionSetupRequest") == set+2 })
+	eventually(t, "both leave", func() bool { return server.Connections() == 2 && server.Unanswered() == 0 })
+	for len(tell) > 0 {
+		if u := <-tell; u.Err != nil || len(u.Instances) != 1 {
+			t.Errorf("told %v", u)
+		}
+	}
+	if n := len(server.Instances("", "", "orders")); n != 1 {
+		t.Errorf("%d instances", n)
 	}
 	if _, err := a.Withdraw(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	list(t, tell, "")
-	eventually(t, "all pushes are answered", func() bool { return server.Unanswered() == 0 })
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{User: "nacos", Password: "pa/ss"})
+	server.Put("", "", "orders", lasting("10.0.0.1"))
+	s := source(t, "nacos://nacos:pa%2Fss@"+server.Addr())
+	tell := sourcetest.Watch(t, s, "orders")
+	list(t, tell, "10.0.0.1:80")
+	_, reports := announce(t, s, client.Instance{ID: "1", Service: "web", Address: "10.0.0.1:80"})
+	if err := <-reports; err != nil {
+		t.Error(err)
+	}
+	// A token that is void is replaced without a word.
+	server.Revoke()
+	for u := range s.Watch(t.Context(), "web") {
+		if sourcetest.Addresses(u.Instances) != "10.0.0.1:80" {
+			t.Errorf("with a new token: %+v", u)
+		}
+		break
+	}
+	for user, want := range map[string]string{"": "code 403: user not found!", "nacos:wrong@": "login: http://" + server.Addr() + "/nacos/v1/auth/users/login: 403 Forbidden: unknown user!"} {
+		u := <-sourcetest.Watch(t, source(t, "nacos://"+user+server.Addr()), "orders")
+		if u.Err == nil || !strings.Contains(u.Err.Error(), want) || strings.Contains(u.Err.Error(), "wrong") {
+			t.Errorf("as %q: told %v, want %s", user, u, want)
+		}
+		_, reports := announce(t, source(t, "nacos://"+user+server.Addr()), client.Instance{ID: "1", Service: "web", Address: "10.0.0.9:80"})
+		if err := <-reports; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("as %q: reported %v, want %s", user, err, want)
+		}
+	}
+	for len(tell) > 0 {
+		if u := <-tell; u.Err != nil {
+			t.Errorf("told %v", u.Err)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	server := nacostest.Start(t, nacostest.Options{User: "nacos", Password: "nacos", TLS: web.TLS})
+	server.Put("", "", "orders", lasting("10.0.0.1"))
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := "nacos://nacos:nacos@" + server.Addr()
+	list(t, sourcetest.Watch(t, source(t, at+"/?ca="+ca), "orders"), "10.0.0.1:80")
+	list(t, sourcetest.Watch(t, source(t, at+"/?skip-verify=true"), "orders"), "10.0.0.1:80")
+	failure(t, sourcetest.Watch(t, source(t, at+"/?tls=true"), "orders"))
+	failure(t, sourcetest.Watch(t, source(t, at), "orders"))
+}
+
+// The first host is dead, and the one that answers dies: the other takes over.
+func TestSeveralHosts(t *testing.T) {
+	t.Parallel()
+	dead, one, other := nacostest.Start(t, nacostest.Options{}), nacostest.Start(t, nacostest.Options{}), nacostest.Start(t, nacostest.Options{})
+	dead.Stop()
+	began := time.Now()
+	s := source(t, "nacos://"+dead.Addr()+","+one.Addr()+","+other.Addr())
+	announce(t, s, client.Instance{ID: "1", Service: "orders", Address: "10.0.0.1:80"})
+	announce(t, s, client.Instance{ID: "2", Service: "orders", Address: "10.0.0.1:80"})
+	tell := sourcetest.Watch(t, s, "orders")
+	sourcetest.Until(t, tell, within, "a list", func(u sourcetest.Told) bool { return u.Err == nil })
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("with one dead host it takes %v", took)
+	}
+	one.Stop()
+	list(t, tell, "10.0.0.1:80 10.0.0.1:80")
+}
+
+// A Nacos that is not there delays no start, and is found when it comes.
+func TestStartsBeforeNacos(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{User: "nacos", Password: "nacos"})
+	server.Stop()
+	began := time.Now()
+	s := source(t, "nacos://nacos:nacos@"+server.Addr())
+	tell := sourcetest.Watch(t, s, "orders")
+	if err := failure(t, tell); !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("told %v", err)
+	}
+	_, reports := announce(t, s, client.Instance{ID: "1", Service: "orders", Address: "10.0.0.1:80"})
+	if err := <-reports; err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("reported %v", err)
+	}
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("it takes %v to say that nobody is there", took)
+	}
+	server.Restart(t)
+	list(t, tell, "10.0.0.1:80")
+}
+
+func TestBadRegistrations(t *testing.T) {
+	t.Parallel()
+	server := nacostest.Start(t, nacostest.Options{})
+	server.Put("", "", "kept", lasting("10.0.0.1"))
+	s := source(t, "nacos://"+server.Addr())
+	for _, c := range []struct {
+		i    client.Instance
+		want string
+	}{
+		{client.Instance{ID: "1", Service: "orders", Address: "10.0.0.1:http"}, "want a port in digits"},
+		{client.Instance{ID: "1", Service: "orders", Address: "10.0.0.1:80", Zone: "a_b"}, "should be characters with only"},
+		{client.Instance{ID: "1", Service: "kept", Address: "10.0.0.1:80"}, "is persistent service"},
+	} {
+		a, reports := announce(t, s, c.i)
+		if err := <-reports; err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: reported %v, want %s", c.i, err, c.want)
+		}
+		if _, err := a.Withdraw(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestParameters(t *testing.T) {
+	notPEM := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(notPEM, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for rest, want := range map[string]string{
+		"h/?nonsense=1":                 `unknown parameter "nonsense"`,
+		"h/?group=a@@b":                 "group=",
+		"h/?group=":                     "group=",
+		"h/?tls=x":                      "want true or false",
+		"h/?ca=/nowhere":                "ca:",
+		"h/?ca=" + notPEM:               "holds no certificate",
+		"h:x":                           "want a port up to 64535",
+		"h:64536":                       "want a port up to 64535",
+		"h:0":                           "want a port up to 64535",
+		"h/?namespace=&group=g&tls=0":   "",
+		"u:p@h/path/?skip-verify=true":  "",
+		"u@h:64535/?cluster=a,b&tls=on": "want true or false",
+		"":                              "",
+	} {
+		_, err := client.OpenSource("nacos://" + rest)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", rest, err, want)
+		}
+	}
+	s := source(t, "nacos://u:p@h1,h2:1,[::1],[::2]:2/base")
+	var got []string
+	for _, server := range s.servers {
+		got = append(got, server.IpAddr)
+	}
+	if strings.Join(got, " ") != "h1 h2 [::1] [::2]" || s.servers[0].Port != 8848 || s.servers[3].GrpcPort != 1002 {
+		t.Errorf("hosts %+v", s.servers)
+	}
+	if s.login.urls[2] != "http://[::1]:8848/base/v1/auth/users/login" {
+		t.Errorf("login at %s", s.login.urls[2])
+	}
 }

@@ -38,7 +38,7 @@ func (s *Server) answer(c *connection, kind string, r *request, token string) (s
 	switch kind {
 	case "InstanceRequest", "BatchInstanceRequest":
 		if !c.naming() {
-			return typeErrorResponse, failed(codeDisconnected, fmt.Sprintf("Client [%s] connection already disconnect, can't register ephemeral instance.", c.id))
+			return typeErrorResponse, thrown(codeDisconnected, fmt.Sprintf("Client [%s] connection already disconnect, can't register ephemeral instance.", c.id))
 		}
 		if refused := s.publish(c, k, r); refused != nil {
 			return typeErrorResponse, refused
@@ -48,7 +48,7 @@ func (s *Server) answer(c *connection, kind string, r *request, token string) (s
 		return reply, out
 	case "SubscribeServiceRequest":
 		if !c.naming() {
-			return typeErrorResponse, failed(codeDisconnected, fmt.Sprintf("Client [%s] connection already disconnect, can't register ephemeral instance.", c.id))
+			return typeErrorResponse, thrown(codeDisconnected, fmt.Sprintf("Client [%s] connection already disconnect, can't register ephemeral instance.", c.id))
 		}
 		out := ok()
 		out.Message, out.ServiceInfo = "success", s.list(k, r.Clusters, false)
@@ -66,9 +66,10 @@ func (s *Server) answer(c *connection, kind string, r *request, token string) (s
 	case "ServiceListRequest":
 		names := s.names(r.Namespace, r.GroupName)
 		count := len(names)
-		from := min(max(r.PageNo-1, 0)*r.PageSize, count)
+		from := min(max(r.PageNo-1, 0)*max(r.PageSize, 0), count)
+		page := names[from:min(from+max(r.PageSize, 0), count)]
 		out := ok()
-		out.Count, out.ServiceNames = &count, names[from:min(from+r.PageSize, count)]
+		out.Count, out.ServiceNames = &count, &page
 		return reply, out
 	}
 	return typeErrorResponse, failed(codeNoHandler, "RequestHandler Not Found")
@@ -89,12 +90,15 @@ func (s *Server) publish(c *connection, k service, r *request) *response {
 		}
 		return nil
 	default:
-		return failed(codeInvalid, "Unsupported request type "+r.Type)
+		return thrown(codeInvalid, "Unsupported request type "+r.Type)
+	}
+	if len(s.lasting[k]) > 0 {
+		return thrown(codeInvalid, fmt.Sprintf("Current service %s is persistent service, can't register ephemeral instance.", k.grouped()))
 	}
 	var entry []Instance
 	for _, i := range instances {
 		if i.ClusterName != "" && !clusterName.MatchString(i.ClusterName) {
-			return failed(codeInvalid, fmt.Sprintf("Instance 'clusterName' should be characters with only 0-9a-zA-Z-. (current: %s)", i.ClusterName))
+			return thrown(codeInvalid, fmt.Sprintf("Instance 'clusterName' should be characters with only 0-9a-zA-Z-. (current: %s)", i.ClusterName))
 		}
 		entry = append(entry, completed(k, i, true))
 	}
@@ -111,6 +115,7 @@ func completed(k service, i Instance, ephemeral bool) Instance {
 		i.Metadata = map[string]string{}
 	}
 	i.InstanceID = cmp.Or(i.InstanceID, fmt.Sprintf("%s#%d#%s#%s", i.IP, i.Port, i.ClusterName, k.grouped()))
+	i.HeartBeatInterval, i.HeartBeatTimeOut, i.DeleteTimeout, i.IDGenerator = 5000, 15000, 30000, "simple"
 	i.ClusterName, i.ServiceName = cmp.Or(i.ClusterName, defaultCluster), k.grouped()
 	return i
 }
@@ -146,7 +151,7 @@ func (s *Server) all(k service) []Instance {
 }
 
 func (s *Server) names(namespace, group string) []string {
-	var out []string
+	out := []string{}
 	for k := range s.known {
 		if k.namespace == namespace && k.group == group {
 			out = append(out, k.name)
@@ -166,8 +171,13 @@ func (s *Server) push(k service) {
 }
 
 func (s *Server) pushTo(c *connection, k service) {
-	s.pushes++
-	id := fmt.Sprint(s.pushes)
+	c.send(typeNotify, marshal(notify{RequestID: s.expect(c), Module: moduleNaming, ServiceInfo: s.list(k, c.subscribed[k], false)}))
+}
+
+// expect returns the ID of a request to the client, which is to be answered.
+func (s *Server) expect(c *connection) string {
+	s.requests++
+	id := fmt.Sprint(s.requests)
 	c.unanswered[id] = true
-	c.send(typeNotify, marshal(notify{RequestID: id, Module: moduleNaming, ServiceInfo: s.list(k, c.subscribed[k], false)}))
+	return id
 }

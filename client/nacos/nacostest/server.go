@@ -9,9 +9,9 @@
 //
 // As Nacos does, it keeps what a connection registered for as long as that connection,
 // one entry for each service; it pushes a service's list to its subscribers after each
-// change, and to a new one at once; it leaves out what is not enabled; it refuses without
-// a valid token with an answer of the kind that was asked for, without an error code of
-// its own for the connection.
+// change, and to a new one at once; it leaves out what is not enabled; whoever has no
+// valid token is refused by an answer of the kind that was asked for, with code 403.
+// Lasting instances are in services of their own.
 //
 // What it has not: a cluster, persistence, protection thresholds, selectors, the delay
 // of half a second in which Nacos gathers pushes (and their repetition), the HTTP API
@@ -19,8 +19,7 @@
 package nacostest
 
 import (
-	"context"
-	"encoding/json"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -34,8 +33,7 @@ import (
 
 	pb "github.com/nacos-group/nacos-sdk-go/v2/api/grpc"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/stats"
-	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/grpc/credentials"
 )
 
 const grpcOffset = 1000
@@ -44,6 +42,8 @@ const grpcOffset = 1000
 type Options struct {
 	// User and Password are wanted of clients; with an empty User, nobody is asked.
 	User, Password string
+	// TLS is what it speaks at both ports; nil for plain text.
+	TLS *tls.Config
 }
 
 // Server is one stand-in. Its methods may be called at any time.
@@ -58,7 +58,7 @@ type Server struct {
 	made        int // connections, over all
 	lasting     map[service][]Instance
 	known       map[service]bool
-	pushes      int
+	requests    int // to clients
 	tokens      map[string]bool
 	logins      int
 	asked       map[string]int // requests by kind
@@ -121,6 +121,16 @@ func (s *Server) Break() {
 	}
 }
 
+// Reset asks all clients to connect anew, as Nacos does when an operator spreads them over
+// the cluster. What they have goes on until they leave.
+func (s *Server) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.connections {
+		c.send(typeReset, marshal(reset{RequestID: s.expect(c), Module: moduleInternal}))
+	}
+}
+
 // Put lists a lasting instance, as an operator does over the HTTP API; one with the same
 // IP and port is replaced. An empty namespace is public, an empty group DEFAULT_GROUP.
 func (s *Server) Put(namespace, group, name string, i Instance) {
@@ -169,7 +179,7 @@ func (s *Server) Connections() int {
 	return len(s.connections)
 }
 
-// Unanswered is how many pushes have not been acknowledged.
+// Unanswered is how many pushes and requests to clients have not been answered.
 func (s *Server) Unanswered() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +244,12 @@ func (s *Server) listen(addr string) error {
 	defer s.mu.Unlock()
 	s.addr = web.Addr().String()
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	s.grpc = grpc.NewServer(grpc.StatsHandler(transports{s}))
+	options := []grpc.ServerOption{grpc.StatsHandler(transports{s})}
+	if s.o.TLS != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(s.o.TLS)))
+		web = tls.NewListener(web, s.o.TLS)
+	}
+	s.grpc = grpc.NewServer(options...)
 	pb.RegisterRequestServer(s.grpc, calling{s})
 	pb.RegisterBiRequestStreamServer(s.grpc, calling{s})
 	go s.http.Serve(web)
@@ -255,157 +270,4 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	s.tokens[token] = true
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(marshal(map[string]any{"accessToken": token, "tokenTtl": 18000, "globalAdmin": true, "username": s.o.User}))
-}
-
-// connection is one connection of a client's, to which all belongs that it registered.
-type connection struct {
-	id         string
-	labels     map[string]string // nil before it is set up
-	published  map[service][]Instance
-	subscribed map[service]string // with the clusters
-	unanswered map[string]bool    // pushes
-	out        chan *pb.Payload
-	ended      chan struct{}
-}
-
-// naming reports whether Nacos's naming part takes the connection as its client.
-func (c *connection) naming() bool { return c.labels["module"] == moduleNaming }
-
-// send queues a message of the stream. A client that takes none is cut off.
-func (c *connection) send(kind string, body []byte) {
-	select {
-	case c.out <- payload(kind, body):
-	default:
-		c.end()
-	}
-}
-
-// end makes the stream end. Called with s.mu held.
-func (c *connection) end() {
-	select {
-	case <-c.ended:
-	default:
-		close(c.ended)
-	}
-}
-
-func payload(kind string, body []byte) *pb.Payload {
-	return &pb.Payload{Metadata: &pb.Metadata{Type: kind, ClientIp: "127.0.0.1"}, Body: &anypb.Any{Value: body}}
-}
-
-// transports names gRPC's connections, and notices their end.
-type transports struct{ s *Server }
-
-type connectionKey struct{}
-
-func (h transports) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	h.s.made++
-	return context.WithValue(ctx, connectionKey{}, fmt.Sprintf("%d_%s_%d", millis(), info.RemoteAddr, h.s.made))
-}
-
-func (h transports) HandleConn(ctx context.Context, event stats.ConnStats) {
-	if _, ended := event.(*stats.ConnEnd); ended {
-		h.s.drop(idOf(ctx))
-	}
-}
-
-func (transports) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-func (transports) HandleRPC(context.Context, stats.RPCStats)                       {}
-
-func idOf(ctx context.Context) string {
-	id, _ := ctx.Value(connectionKey{}).(string)
-	return id
-}
-
-// drop forgets a connection, and what was registered over it.
-func (s *Server) drop(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.connections[id]
-	if c == nil {
-		return
-	}
-	c.end()
-	delete(s.connections, id)
-	for k := range c.published {
-		s.push(k)
-	}
-}
-
-// calling is the gRPC services.
-type calling struct{ s *Server }
-
-// Request implements the service Request.
-func (g calling) Request(ctx context.Context, p *pb.Payload) (*pb.Payload, error) {
-	kind, id := p.GetMetadata().GetType(), idOf(ctx)
-	s := g.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked[kind]++
-	if kind == "ServerCheckRequest" {
-		out := ok()
-		out.ConnectionID = id
-		return payload("ServerCheckResponse", marshal(out)), nil
-	}
-	c := s.connections[id]
-	if c == nil {
-		return payload(typeErrorResponse, marshal(failed(codeUnregistered, "Connection is unregistered."))), nil
-	}
-	var r request
-	if err := json.Unmarshal(p.GetBody().GetValue(), &r); err != nil {
-		return payload(typeErrorResponse, marshal(failed(codeBadRequest, err.Error()))), nil
-	}
-	reply, out := s.answer(c, kind, &r, p.GetMetadata().GetHeaders()["accessToken"])
-	out.RequestID = r.RequestID
-	return payload(reply, marshal(out)), nil
-}
-
-// RequestBiStream implements the service BiRequestStream.
-func (g calling) RequestBiStream(stream pb.BiRequestStream_RequestBiStreamServer) error {
-	c := &connection{
-		id: idOf(stream.Context()), published: map[service][]Instance{}, subscribed: map[service]string{},
-		unanswered: map[string]bool{}, out: make(chan *pb.Payload, 1000), ended: make(chan struct{}),
-	}
-	go g.s.hear(c, stream)
-	defer g.s.drop(c.id)
-	for {
-		select {
-		case p := <-c.out:
-			if err := stream.Send(p); err != nil {
-				return err
-			}
-		case <-c.ended:
-			return nil
-		case <-stream.Context().Done():
-			return nil
-		}
-	}
-}
-
-// hear takes the setup and the acknowledgements in.
-func (s *Server) hear(c *connection, stream pb.BiRequestStream_RequestBiStreamServer) {
-	for {
-		p, err := stream.Recv()
-		if err != nil {
-			return
-		}
-		var r request
-		if json.Unmarshal(p.GetBody().GetValue(), &r) != nil {
-			continue
-		}
-		s.mu.Lock()
-		s.asked[p.GetMetadata().GetType()]++
-		switch p.GetMetadata().GetType() {
-		case "ConnectionSetupRequest":
-			if c.labels = r.Labels; c.labels == nil {
-				c.labels = map[string]string{}
-			}
-			s.connections[c.id] = c
-		case typeNotifyAnswer:
-			delete(c.unanswered, r.RequestID)
-		}
-		s.mu.Unlock()
-	}
 }

@@ -21,6 +21,11 @@ type Instance struct {
 	ClusterName string            `json:"clusterName,omitempty"`
 	ServiceName string            `json:"serviceName,omitempty"` // group@@name
 	Metadata    map[string]string `json:"metadata"`
+	// What Nacos writes beside, in ms.
+	HeartBeatInterval int    `json:"instanceHeartBeatInterval"`
+	HeartBeatTimeOut  int    `json:"instanceHeartBeatTimeOut"`
+	DeleteTimeout     int    `json:"ipDeleteTimeout"`
+	IDGenerator       string `json:"instanceIdGenerator"`
 }
 
 // serviceInfo is a list of instances.
@@ -65,17 +70,26 @@ type response struct {
 	RequestID    string       `json:"requestId,omitempty"`
 	Success      bool         `json:"success"`
 	ConnectionID string       `json:"connectionId,omitempty"`
+	Abilities    *bool        `json:"supportAbilityNegotiation,omitempty"`
 	Type         string       `json:"type,omitempty"`
 	ServiceInfo  *serviceInfo `json:"serviceInfo,omitempty"`
 	Count        *int         `json:"count,omitempty"`
-	ServiceNames []string     `json:"serviceNames,omitempty"`
+	ServiceNames *[]string    `json:"serviceNames,omitempty"`
 }
 
 // notify is NotifySubscriberRequest, which asks for a NotifySubscriberResponse.
 type notify struct {
+	Headers     struct{}     `json:"headers"`
 	RequestID   string       `json:"requestId"`
 	Module      string       `json:"module"`
 	ServiceInfo *serviceInfo `json:"serviceInfo"`
+}
+
+// reset is ConnectResetRequest, which asks for a ConnectResetResponse.
+type reset struct {
+	Headers   struct{} `json:"headers"`
+	RequestID string   `json:"requestId"`
+	Module    string   `json:"module"`
 }
 
 // Codes of Nacos: ResponseCode and NacosException.
@@ -91,8 +105,11 @@ const (
 	defaultCluster    = "DEFAULT"
 	cacheMillis       = 10_000
 	moduleNaming      = "naming"
+	moduleInternal    = "internal"
 	typeNotify        = "NotifySubscriberRequest"
 	typeNotifyAnswer  = "NotifySubscriberResponse"
+	typeReset         = "ConnectResetRequest"
+	typeResetAnswer   = "ConnectResetResponse"
 	typeErrorResponse = "ErrorResponse"
 )
 
@@ -100,6 +117,11 @@ func ok() *response { return &response{ResultCode: resultOK, Success: true} }
 
 func failed(code int, message string) *response {
 	return &response{ResultCode: resultFail, ErrorCode: code, Message: message}
+}
+
+// thrown is what becomes of an exception in a handler.
+func thrown(code int, message string) *response {
+	return &response{ResultCode: code, ErrorCode: code, Message: message}
 }
 
 // marshal cannot fail on what is sent here.
