@@ -59,11 +59,12 @@ func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer
 	b := &p2c{
 		ClientConn: cc, service: opts.Target.Endpoint(), began: time.Now(), started: map[string]start{},
 		wake: make(chan struct{}, 1), offers: make(chan *offer), suspects: make(chan lb.Node, probesAtOnce),
+		questions: make(chan question, loadsAtOnce),
 	}
 	b.picker = lb.New(b.config.options(b.observe))
 	b.children = endpointsharding.NewBalancer(b, opts, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel = cancel
+	b.ctx, b.cancel = ctx, cancel
 	b.done.Go(func() { b.probe(ctx) })
 	return b
 }
@@ -76,11 +77,14 @@ type p2c struct {
 	service  string
 	began    time.Time // where the picker's clock began
 
+	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	wake     chan struct{} // there may be something to probe
 	offers   chan *offer   // instances that wait for a live call to probe them
 	suspects chan lb.Node  // instances that calls have timed out at
+
+	questions chan question // instances to be asked for their load
 
 	mu        sync.Mutex // never held while a child or gRPC is called
 	config    Config
@@ -88,6 +92,7 @@ type p2c struct {
 	started   map[string]start // by instance
 	freshness string
 	err       error  // of the resolver, since the last list
+	asking    bool   // for loads
 	detach    func() // from the client that the lists come from; nil if from none
 }
 
@@ -122,6 +127,12 @@ func (b *p2c) UpdateClientConnState(s balancer.ClientConnState) error {
 	if c != b.config {
 		b.config = c
 		b.picker = lb.New(c.options(b.observe))
+		if c.Policy == lb.Prequal && !b.asking {
+			b.asking = true
+			for range loadsAtOnce {
+				b.done.Go(func() { b.askLoads(b.ctx) })
+			}
+		}
 	}
 	if f, ok := s.ResolverState.Attributes.Value(followedKey{}).(followed); ok && b.detach == nil {
 		b.detach = f.c.Attach(f.service, "grpc", b.states)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/skerryhq/skerry/client/lb"
 )
@@ -51,15 +52,24 @@ func callOf(ctx context.Context) *call {
 // methods are names of methods and, with a slash at the end, of services.
 type methods map[string]bool
 
-func (m methods) has(method string) bool {
-	return m[method] || m[method[:strings.LastIndexByte(method, '/')+1]]
-}
+func (m methods) has(method string) bool { return m[method] || m[serviceOf(method)] }
 
-// interceptors note in the context what the picker has to know.
-func interceptors(retryable methods) []grpc.DialOption {
+// serviceOf returns a method's service, with a slash at the end.
+func serviceOf(method string) string { return method[:strings.LastIndexByte(method, '/')+1] }
+
+// interceptors note in the context what the picker has to know, and hedge.
+func interceptors(retryable methods, h *hedger) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return invoke(context.WithValue(ctx, callKey{}, &call{retryable: retryable.has(method)}), method, req, reply, cc, opts...)
+			ctx = context.WithValue(ctx, callKey{}, &call{retryable: retryable.has(method)})
+			if after := h.delay(method); after > 0 {
+				if message, ok := reply.(proto.Message); ok {
+					return h.invoke(ctx, after, message, opts, func(ctx context.Context, reply any, opts []grpc.CallOption) error {
+						return invoke(ctx, method, req, reply, cc, opts...)
+					})
+				}
+			}
+			return invoke(ctx, method, req, reply, cc, opts...)
 		}),
 		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 			return stream(context.WithValue(ctx, callKey{}, &call{stream: true}), desc, cc, method, opts...)

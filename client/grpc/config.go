@@ -17,6 +17,9 @@ import (
 // Zero values mean the defaults. In JSON, times are strings such as "1.5s", and the
 // fields' names begin with a small letter.
 type Config struct {
+	// Policy is how instances are chosen: p2c, round_robin, hash (see
+	// [client.WithHashKey]) or prequal (servers need [ServerOptions]); default p2c.
+	Policy lb.Policy
 	// Decay is the time in which a latency's weight falls to a third; default 3 s.
 	Decay time.Duration
 	// Choices is how many instances are compared; 2 to 8, default 2.
@@ -42,6 +45,7 @@ type Config struct {
 type wireConfig struct {
 	serviceconfig.LoadBalancingConfig `json:"-"`
 
+	Policy     string  `json:"policy,omitempty"`
 	Decay      string  `json:"decay,omitempty"`
 	Choices    int     `json:"choices,omitempty"`
 	Subset     int     `json:"subset,omitempty"`
@@ -54,6 +58,9 @@ type wireConfig struct {
 // MarshalJSON implements [json.Marshaler].
 func (c Config) MarshalJSON() ([]byte, error) {
 	w := wireConfig{Choices: c.Choices, Subset: c.Subset, Zone: c.Zone, ClientID: c.ClientID, MaxEjected: c.MaxEjected}
+	if c.Policy != lb.P2C {
+		w.Policy = c.Policy.String()
+	}
 	if c.Decay != 0 {
 		w.Decay = c.Decay.String()
 	}
@@ -84,6 +91,12 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 		}
 		*f.to = d
 	}
+	if w.Policy != "" {
+		var err error
+		if c.Policy, err = lb.ParsePolicy(w.Policy); err != nil {
+			return fmt.Errorf("policy is %q: %w", w.Policy, err)
+		}
+	}
 	if w.SlowStart != "" && c.SlowStart == 0 {
 		c.SlowStart = -1 // said to be none
 	}
@@ -107,9 +120,9 @@ func (c *Config) check() error {
 // subset says which instances to connect to.
 func (c *Config) subset() lb.Subset {
 	s := lb.Subset{Client: c.ClientID}
-	if c.Subset > 0 {
+	if c.Subset > 0 && c.Policy != lb.Hash {
 		s.Size = c.Subset
-	} else if c.Subset < 0 {
+	} else if c.Subset < 0 || c.Policy == lb.Hash {
 		s.Above = -1
 	}
 	return s
@@ -118,7 +131,8 @@ func (c *Config) subset() lb.Subset {
 // options returns the picker's. The subset is taken before connections are made.
 func (c *Config) options(observe func(lb.Event)) lb.Options {
 	return lb.Options{
-		Decay: c.Decay, Choices: c.Choices, SlowStart: c.SlowStart, Zone: c.Zone, MaxEjected: c.MaxEjected,
+		Policy: c.Policy,
+		Decay:  c.Decay, Choices: c.Choices, SlowStart: c.SlowStart, Zone: c.Zone, MaxEjected: c.MaxEjected,
 		Probed: true, Subset: lb.Subset{Above: -1}, Observe: observe,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/lb"
 )
 
 // Scheme is that of the targets, skerry:///SERVICE, unless [WithScheme] adds others.
@@ -34,6 +35,7 @@ type dialOptions struct {
 	schemes []string
 	config  Config
 	retry   []string
+	hedges  map[string]time.Duration
 	foreign bool
 }
 
@@ -74,7 +76,7 @@ func DialOptions(c *client.Client, opts ...Option) []grpc.DialOption {
 }
 
 func newDialOptions(opts []Option) *dialOptions {
-	o := &dialOptions{}
+	o := &dialOptions{hedges: map[string]time.Duration{}}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -96,10 +98,9 @@ func (o *dialOptions) dialOptions() []grpc.DialOption {
 	}
 	retryable := methods{}
 	for _, m := range o.retry {
-		service, method := splitMethod(m)
-		retryable["/"+service+"/"+method] = true
+		retryable[wholeMethod(m)] = true
 	}
-	return append(dial, interceptors(retryable)...)
+	return append(dial, interceptors(retryable, &hedger{o.hedges, lb.NewBudget(hedgeShare, hedgesMost)})...)
 }
 
 // serviceConfig returns the service config's JSON.
@@ -126,6 +127,12 @@ func (o *dialOptions) serviceConfig() string {
 		panic(err) // there is nothing in it that JSON cannot say
 	}
 	return string(text)
+}
+
+// wholeMethod returns a method as gRPC writes it, or a service with a slash at the end.
+func wholeMethod(name string) string {
+	service, method := splitMethod(name)
+	return "/" + service + "/" + method
 }
 
 // splitMethod takes service/method apart, with or without a slash before it.

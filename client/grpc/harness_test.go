@@ -63,11 +63,15 @@ type worker interface {
 var workDesc = grpc.ServiceDesc{
 	ServiceName: "skerry.test.Work",
 	HandlerType: (*worker)(nil),
-	Methods: []grpc.MethodDesc{{MethodName: "Do", Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	Methods: []grpc.MethodDesc{{MethodName: "Do", Handler: func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 		if err := decode(&emptypb.Empty{}); err != nil {
 			return nil, err
 		}
-		return &emptypb.Empty{}, srv.(worker).do(ctx)
+		work := func(ctx context.Context, _ any) (any, error) { return &emptypb.Empty{}, srv.(worker).do(ctx) }
+		if intercept == nil {
+			return work(ctx, nil)
+		}
+		return intercept(ctx, nil, &grpc.UnaryServerInfo{Server: srv, FullMethod: method}, work)
 	}}},
 	Streams: []grpc.StreamDesc{{StreamName: "Listen", ServerStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
 		if err := s.SendMsg(&emptypb.Empty{}); err != nil {

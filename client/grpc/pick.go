@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -31,10 +32,14 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		_, limited := info.Ctx.Deadline()
 		r.Stream = !limited
 	}
+	if key := client.HashKey(info.Ctx); key != "" {
+		r.Hash = lb.HashOf(key)
+	}
 	picked := p.picker.Pick(p.b.now(), r)
 	if picked == nil {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
+	p.b.wonder(p.picker)
 	result, err := picked.Node.Value.(balancer.Picker).Pick(info)
 	if err != nil {
 		picked.Done(p.b.now(), lb.Neutral)

@@ -118,13 +118,12 @@ const (
 func ask(ctx context.Context, connection balancer.Picker) answer {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
-	result, err := connection.Pick(balancer.PickInfo{Ctx: ctx})
+	conn, release, err := only(ctx, connection)
 	if err != nil {
 		return failing
 	}
-	p, release := result.SubConn.GetOrBuildProducer(asker{})
 	defer release()
-	got, err := healthpb.NewHealthClient(p.(grpc.ClientConnInterface)).Check(ctx, &healthpb.HealthCheckRequest{})
+	got, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	switch status.Code(err) {
 	case codes.OK:
 		if got.GetStatus() == healthpb.HealthCheckResponse_SERVING {
@@ -135,6 +134,16 @@ func ask(ctx context.Context, connection balancer.Picker) answer {
 		return silent
 	}
 	return failing
+}
+
+// only returns what calls the server at the other end of a connection, and no other.
+func only(ctx context.Context, connection balancer.Picker) (conn grpc.ClientConnInterface, release func(), err error) {
+	result, err := connection.Pick(balancer.PickInfo{Ctx: ctx})
+	if err != nil {
+		return nil, nil, err
+	}
+	p, release := result.SubConn.GetOrBuildProducer(asker{})
+	return p.(grpc.ClientConnInterface), release, nil
 }
 
 // asker gives access to a single connection, as gRPC wants it.

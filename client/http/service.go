@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -18,14 +17,17 @@ var errNotUpgraded = errors.New("skerryhttp: the connection was not upgraded")
 
 // service is one service that calls are balanced over.
 type service struct {
-	t      *Transport
-	name   string
-	picker *lb.Balancer
-	budget budget
+	t       *Transport
+	name    string
+	picker  *lb.Balancer
+	retries *lb.Budget
+	hedges  *lb.Budget
 
-	known  chan struct{} // closed when there is a list
-	wake   chan struct{} // there may be something to probe
-	probes sync.WaitGroup
+	known chan struct{} // closed when there is a list
+	wake  chan struct{} // there may be something to probe
+
+	questions chan lb.Node // instances to be asked for their load
+	probes    sync.WaitGroup
 
 	mu   sync.Mutex
 	last client.Snapshot
@@ -40,7 +42,8 @@ func (t *Transport) service(name string) (*service, error) {
 	}
 	s := t.services[name]
 	if s == nil {
-		s = &service{t: t, name: name, known: make(chan struct{}), wake: make(chan struct{}, 1), budget: budget{tokens: most}}
+		s = &service{t: t, name: name, known: make(chan struct{}), wake: make(chan struct{}, 1), questions: make(chan lb.Node, loadsAtOnce)}
+		s.retries, s.hedges = lb.NewBudget(retryShare, budgetMost), lb.NewBudget(hedgeShare, budgetMost)
 		o := t.o.lb
 		o.Probed = t.o.health != ""
 		observe := o.Observe
@@ -55,6 +58,11 @@ func (t *Transport) service(name string) (*service, error) {
 		t.done.Go(s.follow)
 		if o.Probed {
 			t.done.Go(s.probe)
+		}
+		if o.Policy == lb.Prequal {
+			for range loadsAtOnce {
+				t.done.Go(s.askLoads)
+			}
 		}
 	}
 	return s, nil
@@ -122,11 +130,16 @@ func (s *service) state() string {
 	return text + ")"
 }
 
-func (s *service) pick(tried []string, repeatable bool) *lb.Call {
+// pick returns a call to an instance that has not been tried.
+func (s *service) pick(ctx context.Context, tried []string, repeatable bool) *lb.Call {
 	r := lb.Request{Retryable: repeatable}
+	if key := client.HashKey(ctx); key != "" {
+		r.Hash = lb.HashOf(key)
+	}
 	if len(tried) > 0 {
 		r.Exclude = func(n *lb.Node) bool { return slices.Contains(tried, n.Key) }
 	}
+	s.wonder()
 	return s.picker.Pick(s.t.now(), r)
 }
 
@@ -167,46 +180,12 @@ func (s *service) probe() {
 
 // well reports whether an instance answers its health path with 200.
 func (s *service) well(address string) bool {
-	ctx, cancel := context.WithTimeout(s.t.ctx, probeWithin)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.t.o.scheme+"://"+address+s.t.o.health, nil)
-	if err != nil {
-		return false
-	}
-	req.Host = s.name
-	resp, err := s.t.o.base.RoundTrip(req)
-	if err != nil {
-		return false
-	}
-	io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection can be used again
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	return s.get(address, s.t.o.health, probeWithin, func(*http.Response) error { return nil }) == nil
 }
 
-// Retries may be a tenth of the calls, after the first ten.
+// Retries may be a tenth of the calls, after the first ten; hedges a twentieth.
 const (
-	most  = 10.
-	share = .1
+	retryShare = .1
+	hedgeShare = .05
+	budgetMost = 10
 )
-
-// budget bounds retries, so that they do not add to what ails a service.
-type budget struct {
-	mu     sync.Mutex
-	tokens float64
-}
-
-func (b *budget) earn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.tokens = min(b.tokens+share, most)
-}
-
-func (b *budget) spend() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}

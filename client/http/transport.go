@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ type options struct {
 	base      *http.Transport
 	isService func(host string) bool
 	health    string
+	hedge     time.Duration
 	lb        lb.Options
 	scheme    string
 }
@@ -67,6 +69,12 @@ func WithHealthPath(path string) Option { return func(o *options) { o.health = p
 
 // WithBalancer sets the picker's options.
 func WithBalancer(b lb.Options) Option { return func(o *options) { o.lb = b } }
+
+// WithHedging sends a call that may be repeated to a second instance too when the first
+// has not begun to answer after this time, which had better be about the 95th
+// percentile of the latency; the first answer counts. At most a twentieth of the calls
+// are hedged.
+func WithHedging(after time.Duration) Option { return func(o *options) { o.hedge = after } }
 
 // WithTLS calls services by HTTPS.
 func WithTLS() Option { return func(o *options) { o.scheme = "https" } }
@@ -127,23 +135,50 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	s.budget.earn()
-	repeatable := repeats(req)
-	var tried []string
-	for {
-		call := s.pick(tried, repeatable)
+	s.retries.Earn()
+	c := &calling{t: t, s: s, repeatable: repeats(req)}
+	if t.o.hedge > 0 && c.repeatable && req.Header.Get("Upgrade") == "" {
+		return c.hedged(req)
+	}
+	return c.send(req, false)
+}
+
+// calling is a call on its way, over all that is sent for it.
+type calling struct {
+	t          *Transport
+	s          *service
+	repeatable bool
+
+	mu    sync.Mutex
+	tried []string // the instances that it has been sent to
+}
+
+// pick returns an instance that has not been tried; again is false for the first.
+func (c *calling) pick(ctx context.Context) (call *lb.Call, again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call = c.s.pick(ctx, slices.Clip(c.tried), c.repeatable); call == nil {
+		return nil, false
+	}
+	again = len(c.tried) > 0
+	c.tried = append(c.tried, call.Node.Key)
+	return call, again
+}
+
+// send sends the request, twice at most. Its body has been sent before if reread.
+func (c *calling) send(req *http.Request, reread bool) (*http.Response, error) {
+	for n := 1; ; n++ {
+		call, again := c.pick(req.Context())
 		if call == nil {
 			closeBody(req)
-			return nil, fmt.Errorf("%w: %s", ErrNoInstances, s.state())
+			return nil, fmt.Errorf("%w: %s", ErrNoInstances, c.s.state())
 		}
-		key := call.Node.Key
-		resp, err := t.send(req, call, len(tried) > 0)
+		resp, err := c.t.send(req, call, again || reread)
 		if err == nil {
 			return resp, nil
 		}
-		tried = append(tried, key)
-		again := len(tried) < attempts && req.Context().Err() == nil && (repeatable || unsent(err) && replays(req))
-		if !again || !s.budget.spend() {
+		again = n < attempts && req.Context().Err() == nil && (c.repeatable || unsent(err) && replays(req))
+		if !again || !c.s.retries.Spend() {
 			return nil, err
 		}
 	}
