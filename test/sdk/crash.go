@@ -48,7 +48,7 @@ func (s *suite) crashes(seed int) error {
 				return at, err
 			}
 		}
-		return at, s.sleep(0)
+		return at, nil
 	}
 	if err := s.sleep(s.short(8 * time.Second)); err != nil {
 		return err
@@ -58,6 +58,10 @@ func (s *suite) crashes(seed int) error {
 		return err
 	}
 	if err := s.sleep(8 * time.Second); err != nil {
+		return err
+	}
+	settled := time.Now()
+	if err := s.sleep(2 * time.Second); err != nil { // until the last of those calls have ended
 		return err
 	}
 	stopped, err := signalAll(2, syscall.SIGSTOP)
@@ -73,7 +77,7 @@ func (s *suite) crashes(seed int) error {
 		if err != nil {
 			return err
 		}
-		s.killFigures(seed, p, records, killed, stopped)
+		s.killFigures(seed, p, records, killed, settled)
 		s.hangFigures("stop", seed, p, records, window{stopped, end})
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -42,7 +43,6 @@ type faultRun struct {
 	servers []*server
 	caller  *caller
 	records []work.Record
-	extra   []string
 }
 
 // faults measures some policies through the steps at once, with so many callers.
@@ -87,6 +87,7 @@ func (s *suite) faults(policies []string, seed, callers int, warm time.Duration,
 		return n
 	}
 	s.busy(name("faults"), seed, readProcessor().since(cpu))
+	s.addSeries(series{name("faults"), "", "ill", seed, seconds(window{began, end}, ill)})
 	var wg sync.WaitGroup
 	for _, r := range runs {
 		if r.records, err = r.caller.finish(); err != nil {
@@ -142,6 +143,18 @@ func (s *suite) walk(runs []*faultRun, warm time.Duration, steps []step) (ill, h
 		healed = append(healed, window{to, time.Now()})
 	}
 	return ill, healed, nil
+}
+
+// seconds returns 1 for each second of w in which the server was ill, else 0.
+func seconds(w window, ill []window) (out []float64) {
+	for at := w.from.Add(time.Second / 2); at.Before(w.to); at = at.Add(time.Second) {
+		v := 0.
+		if slices.ContainsFunc(ill, func(i window) bool { return i.has(at) }) {
+			v = 1
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // healedLast is the part of a recovery that counts: the last of the 20 s in which a

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -52,8 +53,11 @@ type raw struct {
 	Commit  string
 	Date    string
 	Quick   bool
-	Rate    int
+	Rate    int // see suite
+	Workers int // of each server in the rows of faults
 	Apart   bool
+	Peers   string
+	Machine string
 	Took    string
 	Seeds   int
 	Samples []sample
@@ -113,8 +117,17 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Apart: s.apart}
-	r, err := newRig(ctx)
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Apart: s.apart, Peers: peers(), Machine: machine()}
+	if rawOut == "" {
+		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
+	}
+	log, err := os.Create(strings.TrimSuffix(rawOut, ".json") + ".log")
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	fmt.Println("what the programs complain of:", log.Name())
+	r, err := newRig(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -122,9 +135,6 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 	s.rig = r
 	measured := s.measure(seeds, strings.FieldsFunc(rows, func(r rune) bool { return r == ',' }))
 	s.raw.Took = time.Since(began).Round(time.Second).String()
-	if rawOut == "" {
-		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
-	}
 	data, err := json.Marshal(&s.raw)
 	if err == nil {
 		err = os.WriteFile(rawOut, data, 0o644)
@@ -147,6 +157,22 @@ func commit() string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// peers names what is measured beside ours, with its versions.
+func peers() string {
+	var all []string
+	for _, m := range []string{"github.com/zeromicro/go-zero", "google.golang.org/grpc"} {
+		out, err := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", m).Output()
+		if err == nil {
+			all = append(all, strings.TrimSpace(string(out)))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func machine() string {
+	return fmt.Sprintf("%d processors, %s, %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // measure measures the rows that are wanted; none means all.
@@ -172,28 +198,22 @@ func (s *suite) measure(seeds int, rows []string) error {
 // inTurns measures what needs the machine for itself.
 func (s *suite) inTurns(seeds int, want func(string) bool) error {
 	ill, back := 15*time.Second, 20*time.Second
-	lasting, rate := 50*time.Second, 4000
-	if s.quick {
-		lasting, rate = 20*time.Second, 2000
-	}
 	for seed := 1; seed <= seeds; seed++ {
 		for _, row := range []struct {
 			name string
 			do   func() error
 		}{
-			{"subset", func() error { s.subsets(seed); return nil }},
-			{"onedead", func() error { return s.oneDead(seed) }},
+			{"subset", func() error { s.subsets(seed, replacements); return nil }},
 			{"faults", func() error {
 				return s.bothCallers(seed, []step{{"slow", ill, back}, {"half", ill, back}, {"fast", ill, 0}}, false)
 			}},
 			{"retry", func() error {
 				return s.bothCallers(seed, []step{{"half", ill, 8 * time.Second}, {"fast", ill, 0}}, true)
 			}},
-			{"crashes", func() error { return s.crashes(seed) }},
-			{"drop", func() error { return s.dropped(seed) }},
-			{"rolling", func() error { return s.rolling(seed, lasting, rate) }},
+			{"light", func() error { return s.light(seed, want) }},
+			{"rolling", func() error { return s.rolling(seed) }},
 		} {
-			if want(row.name) {
+			if row.name == "light" || want(row.name) {
 				if err := row.do(); err != nil {
 					return fmt.Errorf("%s: %w", row.name, err)
 				}
@@ -201,6 +221,28 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 		}
 	}
 	return nil
+}
+
+// light measures at the same time what has few calls.
+func (s *suite) light(seed int, want func(string) bool) error {
+	rows := map[string]func(int) error{"crashes": s.crashes, "drop": s.dropped, "onedead": s.oneDead}
+	ended := make(chan error, len(rows))
+	cpu := readProcessor()
+	started := 0
+	for name, do := range rows {
+		if want(name) {
+			started++
+			go func() { ended <- do(seed) }()
+		}
+	}
+	var err error
+	for range started {
+		err = errors.Join(err, <-ended)
+	}
+	if started > 0 {
+		s.busy("crashes", seed, readProcessor().since(cpu))
+	}
+	return err
 }
 
 // bothCallers goes through faults with 100 light callers and with 4 heavy ones.

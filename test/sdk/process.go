@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ type rig struct {
 	ctx context.Context
 	dir string // for everything that is written
 	pid int    // our own
+
+	log *os.File // what children complain of
 
 	mu       sync.Mutex
 	children []*child
@@ -47,21 +50,26 @@ func moduleDir(module string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-func newRig(ctx context.Context) (*rig, error) {
+// newRig builds the programs that are named; without names, all. What children say on
+// their standard error goes to log.
+func newRig(ctx context.Context, log *os.File, names ...string) (*rig, error) {
 	dir, err := os.MkdirTemp("", "skerry-sdk-")
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{ctx: ctx, dir: dir, pid: os.Getpid(), port: firstPort + os.Getpid()%100*100}
-	if err := r.build(); err != nil {
+	r := &rig{ctx: ctx, log: log, dir: dir, pid: os.Getpid(), port: firstPort + os.Getpid()%100*100}
+	if err := r.build(names); err != nil {
 		r.close()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *rig) build() error {
+func (r *rig) build(names []string) error {
 	for _, p := range programs {
+		if len(names) > 0 && !slices.Contains(names, p.name) {
+			continue
+		}
 		dir, err := moduleDir(p.module)
 		if err != nil {
 			return err
@@ -129,7 +137,7 @@ func (r *rig) start(around []string, name string, args ...string) (*child, error
 	}
 	line := append(append(around, r.program(name)), args...)
 	c := &child{name: name, cmd: exec.Command(line[0], line[1:]...), ended: make(chan struct{})}
-	c.cmd.Stderr = os.Stderr
+	c.cmd.Stderr = r.log
 	// As in a container with one processor: Go's search for work on others costs a
 	// third of the machine when there are forty programs.
 	c.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -290,6 +291,10 @@ func (s *suite) emptyBeside(seed int) error {
 
 // oneDead starts callers with three addresses of a registry, of which the first is dead.
 func (s *suite) oneDead(seed int) error {
+	return errors.Join(s.oneDeadOurs(seed), s.oneDeadTheirs(seed))
+}
+
+func (s *suite) oneDeadOurs(seed int) error {
 	agent, err := s.startAgent()
 	if err != nil {
 		return err
@@ -301,9 +306,11 @@ func (s *suite) oneDead(seed int) error {
 	}
 	defer second.kill()
 	hosts := []string{s.address(), agent.address, second.address}
-	if err := s.oneDeadSide(seed, ours, "skerry://"+strings.Join(hosts, ","), []string{"-registry", "skerry://" + strings.Join(hosts, ",")}); err != nil {
-		return err
-	}
+	find := "skerry://" + strings.Join(hosts, ",")
+	return s.oneDeadSide(seed, ours, find, []string{"-registry", find})
+}
+
+func (s *suite) oneDeadTheirs(seed int) error {
 	hosts, members, err := s.etcdCluster()
 	defer func() {
 		for _, m := range members {

@@ -13,7 +13,7 @@ const (
 	manyBackends = 1000
 	manyCallers  = 300
 	subsetSize   = 32
-	replacements = 30
+	replacements = 10
 )
 
 // chooser returns a caller's part of the backends, of which it has some.
@@ -30,7 +30,7 @@ func has(held map[string]bool) func(string) bool { return func(key string) bool 
 
 // subsets measures how evenly subsets spread connections, and how many connections a
 // replaced backend costs each caller.
-func (s *suite) subsets(seed int) {
+func (s *suite) subsets(seed, replacements int) {
 	random := rand.New(rand.NewPCG(uint64(seed), 3))
 	for _, c := range []struct {
 		name string
@@ -49,7 +49,7 @@ func (s *suite) subsets(seed int) {
 			return all[:subsetSize]
 		}},
 	} {
-		evenness, cost := churn(c.of, seed)
+		evenness, cost := churn(c.of, seed, replacements)
 		s.add(sample{"subset", c.name, "max/mean", seed, evenness})
 		s.add(sample{"subset", c.name, "connections", seed, cost})
 	}
@@ -57,7 +57,7 @@ func (s *suite) subsets(seed int) {
 
 // churn replaces backends one by one. It returns the most connections that a backend
 // has by their mean, over all states, and the new connections of a caller for each.
-func churn(of chooser, seed int) (evenness, cost float64) {
+func churn(of chooser, seed, replacements int) (evenness, cost float64) {
 	backends := make([]lb.Node, manyBackends)
 	for i := range backends {
 		backends[i] = lb.Node{Key: fmt.Sprintf("10.%d.%d.%d:80", seed%250, i/250, i%250)}

@@ -94,6 +94,7 @@ func serveGoZero(w *work.Server, listen, name string, hosts []string) error {
 	}
 	c.Name, c.ListenOn, c.Etcd, c.CpuThreshold = name, listen, discov.EtcdConf{Hosts: hosts, Key: name}, 0
 	c.Middlewares = zrpc.ServerMiddlewaresConf{Recover: true}
+	c.DevServer.Enabled = false // one port of the machine, for all servers
 	s, err := zrpc.NewServer(c, func(s *grpc.Server) { s.RegisterService(&work.Desc, w) })
 	if err != nil {
 		return err
