@@ -122,6 +122,7 @@ type Option func(*options)
 type options struct {
 	log      *slog.Logger
 	cacheDir string
+	place    string // tells the sources apart whose lists are in one folder
 	maxAge   time.Duration
 	hold     time.Duration
 	shrink   float64

@@ -50,11 +50,17 @@ func defaultCacheDir() string {
 	return filepath.Join(dir, "skerry")
 }
 
-func newCacheFile(dir, service string, log *slog.Logger) *cacheFile {
+// newCacheFile returns the file of a service of the source that place stands for; "" is
+// one that the program has made itself.
+func newCacheFile(dir, place, service string, log *slog.Logger) *cacheFile {
 	f := &cacheFile{log: log, timer: time.NewTimer(time.Hour)}
 	f.timer.Stop()
 	if dir != "" {
-		f.path = filepath.Join(dir, url.PathEscape(service)+".json")
+		name := url.PathEscape(service)
+		if place != "" {
+			name += "@" + place
+		}
+		f.path = filepath.Join(dir, name+".json")
 	}
 	return f
 }

@@ -29,7 +29,7 @@ func (c *Client) follow(name string) (*service, error) {
 	}
 	s := c.services[name]
 	if s == nil {
-		s = &service{c: c, name: name, changed: make(chan struct{}), disk: newCacheFile(c.o.cacheDir, name, c.o.log)}
+		s = &service{c: c, name: name, changed: make(chan struct{}), disk: newCacheFile(c.o.cacheDir, c.o.place, name, c.o.log)}
 		s.keeper = keeper{hold: c.o.hold, maxAge: c.o.maxAge, shrink: c.o.shrink, freshness: Cold}
 		c.services[name] = s
 		if s.disk.load(&s.keeper) && !s.keeper.tick(time.Now()) || s.keeper.known {

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"net/url"
@@ -81,7 +83,23 @@ func Open(rawURL string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(source, opts...), nil
+	c := New(source, opts...)
+	c.o.place = place(rawURL)
+	return c, nil
+}
+
+// place returns a short name of where a URL points to, whoever asks there: a service
+// may have its name in several registries.
+func place(rawURL string) string {
+	l, err := ParseLocation(rawURL)
+	if err != nil {
+		return ""
+	}
+	for _, secret := range []string{"token", "password"} {
+		l.Query.Del(secret)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s://%s/%s?%s", l.Scheme, strings.Join(l.Hosts, ","), l.Path, l.Query.Encode()))
+	return hex.EncodeToString(sum[:6])
 }
 
 // OpenSource returns the source that a URL names.
