@@ -21,14 +21,18 @@ import (
 
 // ofOurs and etcdOfOurs put what both readers must agree on into go-zero's types.
 func ofOurs(c *gozeroconf.ClientConf) zrpc.RpcClientConf {
-	return zrpc.RpcClientConf{
+	out := zrpc.RpcClientConf{
 		Etcd: etcdOfOurs(c.Etcd), Endpoints: c.Endpoints, Target: c.Target, App: c.App, Token: c.Token, NonBlock: c.NonBlock,
-		Timeout: c.Timeout.Milliseconds(), KeepaliveTime: c.KeepaliveTime, BalancerName: c.BalancerName,
+		Timeout: c.Timeout.Milliseconds(), KeepaliveTime: c.KeepaliveTime,
 		Middlewares: zrpc.ClientMiddlewaresConf{
 			Trace: c.Middlewares.Trace, Duration: c.Middlewares.Duration, Prometheus: c.Middlewares.Prometheus,
 			Breaker: c.Middlewares.Breaker, Timeout: c.Middlewares.Timeout,
 		},
 	}
+	if name := reflect.ValueOf(&out).Elem().FieldByName("BalancerName"); name.IsValid() { // since 1.9
+		name.SetString(c.BalancerName)
+	}
+	return out
 }
 
 func etcdOfOurs(e gozeroconf.Etcd) discov.EtcdConf {
@@ -49,7 +53,15 @@ func compare(t *testing.T, file, path string, theirs *zrpc.RpcClientConf, err er
 	if len(theirs.Endpoints) == 0 {
 		theirs.Endpoints = nil
 	}
-	if got := ofOurs(mine); !reflect.DeepEqual(got, *theirs) {
+	var defaults zrpc.RpcClientConf
+	if err := conf.FillDefault(&defaults); err != nil {
+		t.Fatal(err)
+	}
+	got := ofOurs(mine)
+	if !defaults.NonBlock { // before 1.9
+		got.NonBlock, theirs.NonBlock = false, false
+	}
+	if !reflect.DeepEqual(got, *theirs) {
 		t.Errorf("%s %s:\nread   %+v\nwanted %+v", file, path, got, *theirs)
 	}
 	if theirs.Etcd.HasTLS() {

@@ -220,7 +220,7 @@ func (p *program) wait(t *testing.T) {
 // server starts a zrpc server; host is etcd's, "" for one that registers nowhere.
 func server(t *testing.T, host, at string) *program {
 	t.Helper()
-	conf := "Name: work\nMode: test\nLog: {Mode: console, Level: severe}\nListenOn: " + at + "\n"
+	conf := "Name: work\nMode: test\nTimeout: 0\nLog: {Mode: console, Level: severe}\nListenOn: " + at + "\n"
 	if host != "" {
 		conf += "Etcd: {Hosts: [\"" + host + "\"], Key: work.rpc}\n"
 	}
@@ -248,6 +248,9 @@ func servers(t *testing.T, host string, count int) (all []*program, addresses []
 	return all, addresses
 }
 
+// patience is a timeout that a busy machine does not reach.
+const patience = "Timeout: 10000"
+
 // caller starts a zrpc client that calls what a block of its configuration says.
 func caller(t *testing.T, file, cache string, rate int, block string) *program {
 	t.Helper()
@@ -255,7 +258,7 @@ func caller(t *testing.T, file, cache string, rate int, block string) *program {
 }
 
 func etcdBlock(host, key string) string {
-	return fmt.Sprintf(`{Etcd: {Hosts: [%q], Key: %s}}`, host, key)
+	return fmt.Sprintf(`{%s, NonBlock: true, Etcd: {Hosts: [%q], Key: %s}}`, patience, host, key)
 }
 
 // made returns the calls that began since then.

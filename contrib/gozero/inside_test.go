@@ -82,35 +82,13 @@ func TestForms(t *testing.T) {
 		`{Endpoints: [` + list + `]}`,
 		`{Target: "direct:///` + list + `"}`,
 		etcdBlock(m.host, "a/b.rpc"),
+		`{Etcd: {Hosts: ["127.0.0.1:1", "` + m.host + `"], Key: a/b.rpc}}`,
 		`{Target: "etcd:///` + m.host + `,127.0.0.1:1?key=a/b.rpc"}`,
 		`{Target: "etcd://` + m.host + `/a/b.rpc"}`,
 		`{Target: "discov://` + m.host + `/a/b.rpc"}`,
 		`{Target: "discov:///` + m.host + `?key=a/b.rpc", NonBlock: false}`,
 	} {
 		t.Run(block, func(t *testing.T) { reaches(t, dial(t, block), addresses...) })
-	}
-}
-
-// consistent_hash is go-zero's own balancer; a key stays with its server.
-func TestConsistentHash(t *testing.T) {
-	_, addresses := servers(t, "", 3)
-	conn := dial(t, `{Endpoints: [`+strings.Join(addresses, ",")+`], BalancerName: consistent_hash}`)
-	answered := map[string]bool{}
-	eventually(t, "keys are spread", func() bool {
-		for n := range 20 {
-			to, err := do(zrpc.SetHashKey(t.Context(), fmt.Sprint("key-", n)), conn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answered[to] = true
-		}
-		return len(answered) == 3
-	})
-	first, err := do(zrpc.SetHashKey(t.Context(), "one"), conn)
-	for range 20 {
-		if to, err2 := do(zrpc.SetHashKey(t.Context(), "one"), conn); to != first || errors.Join(err, err2) != nil {
-			t.Fatalf("a key goes to %s and to %s: %v, %v", first, to, err, err2)
-		}
 	}
 }
 
@@ -166,7 +144,7 @@ func TestAccountAndTLS(t *testing.T) {
 					c.ListenClientUrls[0].Scheme, c.AdvertiseClientUrls[0].Scheme = "https", "https"
 				}
 			})
-			block := fmt.Sprintf("{Etcd: {Hosts: [%q], Key: work.rpc, User: root, Pass: 'p@/ss'", m.host)
+			block := fmt.Sprintf("{NonBlock: true, Etcd: {Hosts: [%q], Key: work.rpc, User: root, Pass: 'p@/ss'", m.host)
 			if secure {
 				pki := m.conf.Dir + "/fixtures/client/"
 				block += fmt.Sprintf(", CertFile: %scert.pem, CertKeyFile: %skey.pem, CACertFile: %scert.pem", pki, pki, pki)
