@@ -25,8 +25,9 @@ import (
 type suite struct {
 	*rig
 	quick bool
-	rate  int  // calls a second of each policy in the rows of faults
-	apart bool // one policy after another there
+	rate  int           // calls a second of each policy in the rows of faults
+	apart bool          // one policy after another there
+	ill   time.Duration // of a fault there
 
 	mu  sync.Mutex
 	raw raw
@@ -56,6 +57,7 @@ type raw struct {
 	Rate    int // see suite
 	Workers int // of each server in the rows of faults
 	Apart   bool
+	Ill     time.Duration
 	Peers   string
 	Machine string
 	Took    string
@@ -93,6 +95,7 @@ func main() {
 	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
 	flag.IntVar(&s.rate, "rps", 800, "calls a second of each policy in the rows of faults")
 	flag.BoolVar(&s.apart, "apart", false, "measure one policy after another in the rows of faults")
+	flag.DurationVar(&s.ill, "ill", 15*time.Second, "how long a fault lasts in the rows of faults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -117,7 +120,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Apart: s.apart, Peers: peers(), Machine: machine()}
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
 	if rawOut == "" {
 		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
 	}
@@ -197,7 +200,7 @@ func (s *suite) measure(seeds int, rows []string) error {
 
 // inTurns measures what needs the machine for itself.
 func (s *suite) inTurns(seeds int, want func(string) bool) error {
-	ill, back := 15*time.Second, 20*time.Second
+	ill, back := s.ill, 20*time.Second
 	for seed := 1; seed <= seeds; seed++ {
 		for _, row := range []struct {
 			name string

@@ -42,6 +42,36 @@ func (r *raw) seconds(row, policy, metric string) (out []float64) {
 	return out
 }
 
+// illnesses are the faults of the rows that are plotted, in their order.
+var illnesses = []string{"ten times slower", "half fail", "half fail, fast"}
+
+// span is a time in seconds.
+type span struct{ from, to float64 }
+
+// spans returns the times in which a series is not 0.
+func spans(values []float64) (out []span) {
+	for n, v := range values {
+		switch at := float64(n); {
+		case v == 0:
+		case len(out) > 0 && out[len(out)-1].to == at:
+			out[len(out)-1].to++
+		default:
+			out = append(out, span{at, at + 1})
+		}
+	}
+	return out
+}
+
+// ceiling returns the height of a plot: a round number.
+func ceiling(v float64) float64 {
+	for _, c := range []float64{2, 4, 8, 12, 16, 20, 40, 60, 80} {
+		if v <= c {
+			return c
+		}
+	}
+	return 100
+}
+
 const (
 	plotWidth, plotHeight = 860., 300.
 	plotLeft, plotRight   = 56., 20.
@@ -59,6 +89,7 @@ func (f *figure) draw(r *raw) string {
 			top = max(top, v)
 		}
 	}
+	top = ceiling(top)
 	x := func(second float64) float64 {
 		return plotLeft + second/float64(length)*(plotWidth-plotLeft-plotRight)
 	}
@@ -69,9 +100,10 @@ func (f *figure) draw(r *raw) string {
 	p(`<rect width="100%%" height="100%%" fill="#ffffff"/>`)
 	p(`<text x="%g" y="20" font-size="14">%s, percent</text>`, plotLeft, f.title)
 	// The times of the faults, which all seeds have in common.
-	for n, ill := range r.seconds(f.row, "", "ill") {
-		if ill >= .5 {
-			p(`<rect x="%.1f" y="%g" width="%.1f" height="%.1f" fill="#f3e8d3"/>`, x(float64(n)), plotTop, x(1)-x(0), y(0)-plotTop)
+	for n, ill := range spans(r.seconds(f.row, "", "ill")) {
+		p(`<rect x="%.1f" y="%g" width="%.1f" height="%.1f" fill="#f3e8d3"/>`, x(ill.from), plotTop, x(ill.to)-x(ill.from), y(0)-plotTop)
+		if n < len(illnesses) {
+			p(`<text x="%.1f" y="%g" text-anchor="middle" fill="#78716c">%s</text>`, x((ill.from+ill.to)/2), plotTop+14, illnesses[n])
 		}
 	}
 	for i := range 5 {
