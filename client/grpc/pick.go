@@ -50,8 +50,9 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	}
 	node, done := picked.Node, result.Done
 	result.Done = func(info balancer.DoneInfo) {
+		suspect := status.Code(info.Err) == codes.DeadlineExceeded && picked.Unheard()
 		picked.Done(p.b.now(), classify(&info))
-		if status.Code(info.Err) == codes.DeadlineExceeded {
+		if suspect {
 			p.b.suspect(*node)
 		}
 		if done != nil {

@@ -69,8 +69,9 @@ func (b *p2c) probe(ctx context.Context) {
 	}
 }
 
-// suspect has an instance asked for its health, to which a call has timed out: it may
-// be slow in this, or hang, and users' calls must not be what finds out.
+// suspect has an instance asked for its health, to which a call has timed out and from
+// which nothing has come since that began: it may be slow in this, or hang, and users'
+// calls must not be what finds out.
 func (b *p2c) suspect(n lb.Node) {
 	select {
 	case b.suspects <- n:

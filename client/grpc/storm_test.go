@@ -178,14 +178,15 @@ func TestHung(t *testing.T) {
 			hung := time.Now()
 			results := load(conn, 200, 500*time.Millisecond, after(5*time.Second))
 			g.open()
-			// A busy machine may fail others.
-			bad := slices.DeleteFunc(failed(results), func(r result) bool { return r.to != g.address })
-			t.Logf("%d of %d calls failed there", len(bad), len(results))
+			// A busy machine may fail others, and when more than half are out, all are used.
+			all := failed(results)
+			bad := slices.DeleteFunc(slices.Clone(all), func(r result) bool { return r.to != g.address })
+			t.Logf("%d of %d calls failed there, %d elsewhere", len(bad), len(results), len(all)-len(bad))
 			if len(bad) == 0 || len(bad) > 20 {
 				t.Errorf("%d of %d calls failed there", len(bad), len(results))
 			}
 			for _, r := range bad {
-				if late := r.began.Sub(hung); late > 3*time.Second {
+				if late := r.began.Sub(hung); late > 3*time.Second && len(all) == len(bad) {
 					t.Errorf("a call that began %v later went there and failed: %v", late, r.err)
 				}
 			}

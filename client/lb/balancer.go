@@ -54,6 +54,10 @@ type Call struct {
 	prev, next *Call
 }
 
+// Unheard reports whether the instance has answered no call since this one began: one
+// that others hear from is alive.
+func (c *Call) Unheard() bool { return c.stat.heard.Load() < int64(c.began) }
+
 // Done says how the call ended. It must be called once; the call is nobody's then.
 func (c *Call) Done(now time.Duration, r Result) {
 	b, s := c.b, c.stat

@@ -197,6 +197,16 @@ func TestEject(t *testing.T) {
 	}
 }
 
+func TestUnheard(t *testing.T) {
+	b := New(Options{})
+	b.Update(0, someNodes(1))
+	one, two, three := b.Pick(1, Request{}), b.Pick(5*ms, Request{}), b.Pick(7*ms, Request{})
+	two.Done(6*ms, OK)
+	if one.Unheard() || !three.Unheard() {
+		t.Errorf("one is unheard: %v, three is: %v", one.Unheard(), three.Unheard())
+	}
+}
+
 func TestABadProbeWaitsLonger(t *testing.T) {
 	s := standing{max: 10 * time.Second, random: func() float64 { return .5 }}
 	for range consecutiveFailures {

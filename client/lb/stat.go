@@ -34,6 +34,7 @@ type stat struct {
 	oldest  atomic.Int64  // when the oldest of them began, else none
 	tried   atomic.Bool   // a call has ended
 	letIn   atomic.Int64  // when it was let in again, else 0
+	heard   atomic.Int64  // when it has answered last
 
 	mu          sync.Mutex
 	first, last *Call // the calls without an answer, oldest first
@@ -109,7 +110,9 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flying.Add(-1)
-	s.ended[r]++
+	if s.ended[r]++; r == OK {
+		s.heard.Store(int64(now))
+	}
 	s.recent, s.counted = s.lately(now)+1, now
 	if !c.stream {
 		s.unlink(c)
