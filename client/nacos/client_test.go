@@ -52,6 +52,7 @@ func serving(t *testing.T, c *client.Client, id string) *client.Registration {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { r.Close() })
 	return r
 }
 

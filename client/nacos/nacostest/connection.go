@@ -96,6 +96,18 @@ func (g calling) Request(ctx context.Context, p *pb.Payload) (*pb.Payload, error
 	s := g.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.hung != nil {
+		hung := s.hung
+		s.mu.Unlock()
+		select {
+		case <-hung:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
 	s.asked[kind]++
 	if kind == "ServerCheckRequest" {
 		out := ok()

@@ -62,6 +62,7 @@ type Server struct {
 	tokens      map[string]bool
 	logins      int
 	asked       map[string]int // requests by kind
+	hung        chan struct{}  // closed when it goes on; nil while it does
 }
 
 // Start starts a server that ends with the test.
@@ -119,6 +120,22 @@ func (s *Server) Break() {
 	for _, c := range s.connections {
 		c.end()
 	}
+}
+
+// Hang leaves all requests without an answer, and the connections as they are, until it
+// is called with false.
+func (s *Server) Hang(hang bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if hang == (s.hung != nil) {
+		return
+	}
+	if hang {
+		s.hung = make(chan struct{})
+		return
+	}
+	close(s.hung)
+	s.hung = nil
 }
 
 // Reset asks all clients to connect anew, as Nacos does when an operator spreads them over
