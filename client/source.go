@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,6 +99,7 @@ func place(rawURL string) string {
 	for _, secret := range []string{"token", "password"} {
 		l.Query.Del(secret)
 	}
+	slices.Sort(l.Hosts)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s://%s/%s?%s", l.Scheme, strings.Join(l.Hosts, ","), l.Path, l.Query.Encode()))
 	return hex.EncodeToString(sum[:6])
 }

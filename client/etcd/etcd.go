@@ -23,8 +23,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -108,59 +110,84 @@ func open(l client.Location) (*Source, error) {
 		s.cfg.Username = l.User.Username()
 		s.cfg.Password, _ = l.User.Password()
 	}
-	var certificate, key string
-	secure := &tls.Config{}
-	if registered := registeredTLS(l.Query.Get("tls")); registered != nil {
-		s.cfg.TLS, secure = registered, registered
-		l.Query.Del("tls")
-	}
 	for name, values := range l.Query {
-		value := values[0]
 		switch name {
 		case "layout":
-			if s.layout = layouts[value]; s.layout == nil {
-				return nil, fmt.Errorf("client/etcd: layout=%q: want gozero or endpoints", value)
+			if s.layout = layouts[values[0]]; s.layout == nil {
+				return nil, fmt.Errorf("client/etcd: layout=%q: want gozero or endpoints", values[0])
 			}
-		case "tls", "skip-verify":
-			yes, err := strconv.ParseBool(value)
-			if err != nil {
-				return nil, fmt.Errorf("client/etcd: %s=%q: want true or false", name, value)
-			}
-			if yes {
-				s.cfg.TLS, secure.InsecureSkipVerify = secure, secure.InsecureSkipVerify || name == "skip-verify"
-			}
-		case "ca":
-			pem, err := os.ReadFile(value)
-			if err != nil {
-				return nil, fmt.Errorf("client/etcd: ca: %w", err)
-			}
-			s.cfg.TLS, secure.RootCAs = secure, x509.NewCertPool()
-			if !secure.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("client/etcd: ca: %s holds no certificate in PEM", value)
-			}
-		case "cert":
-			certificate = value
-		case "key":
-			key = value
+		case "tls", "ca", "cert", "key", "skip-verify":
 		default:
 			return nil, fmt.Errorf("client/etcd: unknown parameter %q (there are: layout, tls, ca, cert, key, skip-verify)", name)
 		}
 	}
-	if (certificate == "") != (key == "") {
-		return nil, fmt.Errorf("client/etcd: cert and key belong together: one is missing")
-	}
-	if certificate != "" {
-		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return nil, fmt.Errorf("client/etcd: cert: %w", err)
-		}
-		s.cfg.TLS = secure
-		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(certificate, key)
-			return &pair, err
-		}
+	var err error
+	if s.cfg.TLS, err = secured(l.Query); err != nil {
+		return nil, fmt.Errorf("client/etcd: %w", err)
 	}
 	s.cfg.Endpoints = endpointsOf(l.Hosts)
 	return s, nil
+}
+
+// secured returns the TLS configuration that the parameters ask for; nil for none.
+func secured(q url.Values) (*tls.Config, error) {
+	asked := false
+	cfg := registeredTLS(q.Get("tls"))
+	if cfg != nil {
+		asked = true
+	} else {
+		cfg = &tls.Config{}
+		var err error
+		if asked, err = isTrue(q, "tls"); err != nil {
+			return nil, err
+		}
+	}
+	skip, err := isTrue(q, "skip-verify")
+	if err != nil {
+		return nil, err
+	}
+	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || skip
+	asked = asked || skip
+	if file := q.Get("ca"); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		if cfg.RootCAs = x509.NewCertPool(); !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: %s holds no certificate in PEM", file)
+		}
+		asked = true
+	}
+	certificate, key := q.Get("cert"), q.Get("key")
+	if (certificate == "") != (key == "") {
+		return nil, errors.New("cert and key belong together: one is missing")
+	}
+	if certificate != "" {
+		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+			return nil, fmt.Errorf("cert: %w", err)
+		}
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(certificate, key)
+			return &pair, err
+		}
+		asked = true
+	}
+	if !asked {
+		return nil, nil
+	}
+	return cfg, nil
+}
+
+// isTrue reads a parameter that is true or false; false if it is not given.
+func isTrue(q url.Values, name string) (bool, error) {
+	if !q.Has(name) {
+		return false, nil
+	}
+	yes, err := strconv.ParseBool(q.Get(name))
+	if err != nil {
+		return false, fmt.Errorf("%s=%q: want true or false", name, q.Get(name))
+	}
+	return yes, nil
 }
 
 func endpointsOf(hosts []string) (out []string) {

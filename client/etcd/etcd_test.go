@@ -219,7 +219,7 @@ func TestEndpoints(t *testing.T) {
 func TestUserAndTLS(t *testing.T) {
 	t.Parallel()
 	members, hosts := cluster(t, 1, func(conf *embed.Config) {
-		conf.ClientAutoTLS = true
+		conf.ClientAutoTLS, conf.BcryptCost = true, 4 // the least: passwords are not what is tested
 		conf.ListenClientUrls[0].Scheme, conf.AdvertiseClientUrls[0].Scheme = "https", "https"
 	})
 	at := func(user string) string {
