@@ -87,6 +87,18 @@ func compare(t *testing.T, file, path string, theirs *zrpc.RpcClientConf, err er
 	}
 }
 
+// known reports whether this version of go-zero knows a format: JSON5 is newer than the
+// others.
+func known(t *testing.T, ext string) bool {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "conf"+ext)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := conf.Load(file, &struct{}{})
+	return err == nil || !strings.Contains(err.Error(), "unrecognized file type") || ext != ".json5"
+}
+
 // The files of client/gozero's tests mean to it what they mean to go-zero.
 func TestFilesAsGoZeroReadsThem(t *testing.T) {
 	const dir = "../../client/gozero/testdata/"
@@ -113,6 +125,9 @@ func TestFilesAsGoZeroReadsThem(t *testing.T) {
 		compare(t, dir+"shop.yaml", path, theirs, nil)
 	}
 	for _, file := range []string{"shop.json", "shop.json5", "shop.toml"} {
+		if !known(t, filepath.Ext(file)) {
+			continue
+		}
 		var c struct{ OrdersRpc zrpc.RpcClientConf }
 		err := conf.Load(dir+file, &c)
 		compare(t, dir+file, "OrdersRpc", &c.OrdersRpc, err)
@@ -175,6 +190,9 @@ func TestBlocksAsGoZeroReadsThem(t *testing.T) {
 		{ext: ".json5", content: "{Rpc: {Target: 'direct:///a:1', Timeout: Infinity}}", refused: true},
 		{ext: ".toml", content: "Rpc = {", refused: true},
 	} {
+		if !known(t, c.ext) {
+			continue
+		}
 		file := filepath.Join(t.TempDir(), "conf"+c.ext)
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)

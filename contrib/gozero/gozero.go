@@ -22,7 +22,7 @@
 //
 // Dial options are the program's. So connections are pinged only if KeepaliveTime
 // says so, and a server that was down for long is tried again after up to two
-// minutes, which a new registration in etcd cuts short.
+// minutes, unless it was gone from the list in between.
 //
 // Servers are not changed. Told to stop by SIGTERM, zrpc's withdraws its key, serves
 // for one second more, reports NOT_SERVING and ends the calls under way; 5.5 s after the
