@@ -242,6 +242,8 @@ func TestStanding(t *testing.T) {
 		{"x.x..", false},
 		{"x.x.x", true},
 		{".....xx.....", false},
+		{"....................x.x.x", true}, // 3 of the last 5, whatever was before
+		{"....................x..x..", false},
 		{"...x..x..x", true},                    // 30 % of 10
 		{"x..................x", false},         // 10 % of 20
 		{"pppppppppp", false},                   // wants rest, not death

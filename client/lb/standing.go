@@ -10,13 +10,17 @@ import (
 // would not do: an instance that fails half of its calls passes it every other time.
 const (
 	consecutiveFailures = 3
-	windowCalls         = 20 // the last calls that are looked at
-	windowBytes         = 1<<windowCalls - 1
-	firstOut            = time.Second
-	outJitter           = .25
-	goodProbes          = 3
-	probeEvery          = 200 * time.Millisecond
-	rampAfterProbes     = 5 * time.Second
+	// Callers that call an instance now and then must find out by few calls: what was
+	// good long ago is no reason to go on.
+	lastCalls, lastFailures = 5, 3
+	lastBits                = 1<<lastCalls - 1
+	windowCalls             = 20 // the last calls that are looked at
+	windowBits              = 1<<windowCalls - 1
+	firstOut                = time.Second
+	outJitter               = .25
+	goodProbes              = 3
+	probeEvery              = 200 * time.Millisecond
+	rampAfterProbes         = 5 * time.Second
 	// An instance that fails relapseFailures times within relapseWithin of being
 	// let in is out again, for twice as long.
 	relapseFailures = 3
@@ -72,7 +76,7 @@ func (s *standing) called(now time.Duration, r Result) change {
 	if r == Neutral || r == Pushback || s.out {
 		return unchanged
 	}
-	s.window = s.window << 1 & windowBytes
+	s.window = s.window << 1 & windowBits
 	s.seen = min(s.seen+1, windowCalls)
 	if r == OK {
 		s.consecutive = 0
@@ -81,11 +85,13 @@ func (s *standing) called(now time.Duration, r Result) change {
 	s.window |= 1
 	s.consecutive++
 	s.since++
-	failed := bits.OnesCount32(s.window)
+	lately, failed := bits.OnesCount32(s.window&lastBits), bits.OnesCount32(s.window)
 	switch {
 	case s.consecutive >= consecutiveFailures:
 		return s.eject(now, Consecutive, fmt.Sprintf("%d calls in a row failed", s.consecutive))
-	case s.seen >= 5 && failed*2 >= s.seen, s.seen >= 10 && failed*10 >= s.seen*3:
+	case lately >= lastFailures:
+		return s.eject(now, Rate, fmt.Sprintf("%d of the last %d calls failed", lately, min(s.seen, lastCalls)))
+	case s.seen >= 10 && failed*10 >= s.seen*3:
 		return s.eject(now, Rate, fmt.Sprintf("%d of the last %d calls failed", failed, s.seen))
 	case s.relapse(now) && s.since >= relapseFailures:
 		return s.eject(now, Relapse, fmt.Sprintf("%d calls failed within %v of its return", s.since, relapseWithin))
