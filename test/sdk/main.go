@@ -29,6 +29,8 @@ type suite struct {
 	apart bool          // one policy after another there
 	ill   time.Duration // of a fault there
 
+	policies []string // that are measured there
+
 	mu  sync.Mutex
 	raw raw
 }
@@ -87,6 +89,7 @@ func (s *suite) busy(row string, seed int, percent float64) {
 
 func main() {
 	s := &suite{}
+	var only string
 	seeds := flag.Int("seeds", 5, "how many runs of each")
 	rows := flag.String("rows", "", "only these, separated by commas: faults, retry, crashes, drop, rolling, registry, onedead, subset")
 	out := flag.String("out", "", "folder for sdk.md and its plots; default: doc/results, of quick runs: none")
@@ -94,6 +97,7 @@ func main() {
 	rawOut := flag.String("raw", "", "file for the raw results; default: one in the folder for temporary files")
 	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
 	flag.IntVar(&s.rate, "rps", 800, "calls a second of each policy in the rows of faults")
+	flag.StringVar(&only, "policies", strings.Join(policies, ","), "which are measured in the rows of faults")
 	flag.BoolVar(&s.apart, "apart", false, "measure one policy after another in the rows of faults")
 	flag.DurationVar(&s.ill, "ill", 15*time.Second, "how long a fault lasts in the rows of faults")
 	flag.Parse()
@@ -102,6 +106,7 @@ func main() {
 	if s.quick {
 		*seeds = 1
 	}
+	s.policies = strings.Split(only, ",")
 	if err := run(ctx, s, *seeds, *rows, *out, *rawOut, *from); err != nil {
 		fmt.Fprintln(os.Stderr, "sdk:", err)
 		os.Exit(1)
@@ -211,7 +216,7 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 				return s.bothCallers(seed, []step{{"slow", ill, back}, {"half", ill, back}, {"fast", ill, 0}}, false)
 			}},
 			{"retry", func() error {
-				return s.bothCallers(seed, []step{{"half", ill, 8 * time.Second}, {"fast", ill, 0}}, true)
+				return s.bothCallers(seed, []step{{"half", ill, 6 * time.Second}, {"fast", ill, 0}}, true)
 			}},
 			{"light", func() error { return s.light(seed, want) }},
 			{"rolling", func() error { return s.rolling(seed) }},
@@ -251,15 +256,15 @@ func (s *suite) light(seed int, want func(string) bool) error {
 // bothCallers goes through faults with 100 light callers and with 4 heavy ones.
 func (s *suite) bothCallers(seed int, steps []step, retry bool) error {
 	for _, callers := range []int{100, 4} {
-		groups := [][]string{policies}
+		groups := [][]string{s.policies}
 		if s.apart {
 			groups = nil
-			for _, p := range policies {
+			for _, p := range s.policies {
 				groups = append(groups, []string{p})
 			}
 		}
 		for _, g := range groups {
-			if err := s.faults(g, seed, callers, s.short(10*time.Second), steps, retry); err != nil {
+			if err := s.faults(g, seed, callers, s.short(8*time.Second), steps, retry); err != nil {
 				return err
 			}
 		}

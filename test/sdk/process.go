@@ -74,7 +74,7 @@ func (r *rig) build(names []string) error {
 		if err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(r.ctx, "go", "build", "-o", r.program(p.name), p.pkg)
+		cmd := exec.CommandContext(r.ctx, "go", "build", "-ldflags=-s -w", "-o", r.program(p.name), p.pkg)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p.pkg, err, out)

@@ -24,7 +24,7 @@ func (s *suite) rolling(seed int) error {
 		// A million calls is our promise; of go-zero a part must do.
 		lasting, rate := 52*time.Second, 4000
 		if s.quick || sd.policy != ours {
-			lasting, rate = 20*time.Second, 1000
+			lasting, rate = 15*time.Second, 1000
 		}
 		if err := s.rollingSide(seed, sd, lasting, rate); err != nil {
 			return fmt.Errorf("%s: %w", sd.policy, err)
