@@ -18,17 +18,18 @@ type announcement struct {
 	link        *link
 	instance    client.Instance
 	group, name string
-	check       time.Duration
+	renew       time.Duration
 	report      func(error)
 	cancel      context.CancelFunc
 	done        sync.WaitGroup
-	registered  bool // of run, then of Withdraw
+	tried       bool // Nacos may have it; of run, then of Withdraw, as registered
+	registered  bool
 }
 
 // Announce implements [client.Registry].
 func (s *Source) Announce(i client.Instance, ttl time.Duration, report func(error)) client.Announcement {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &announcement{s: s, link: newLink(s), instance: i, check: max(ttl/3, time.Second), report: report, cancel: cancel}
+	a := &announcement{s: s, link: newLink(s), instance: i, renew: max(ttl/3, time.Second), report: report, cancel: cancel}
 	a.group, a.name = s.name(i.Service)
 	a.done.Go(func() { a.run(ctx) })
 	return a
@@ -62,20 +63,22 @@ func (a *announcement) keep(ctx context.Context) (registered bool, err error) {
 	}
 	a.registered = true
 	a.report(nil)
-	check := time.NewTicker(a.check)
-	defer check.Stop()
+	renew := time.NewTicker(a.renew) // the link makes sure of the connection
+	defer renew.Stop()
 	for {
 		select {
-		case <-check.C:
-			// The SDK asks too, but takes "unregistered" for a good answer.
-			if _, err := a.link.request(ctx, rpc_request.NewHealthCheckRequest()); err != nil {
-				return true, err
-			}
+		case <-renew.C:
 			a.report(nil)
 		case <-changed:
 			var now int
-			if now, changed = a.link.state(); now != times {
-				return true, errLost
+			if now, err, changed = a.link.state(); err != nil {
+				return true, err
+			} else if now == times {
+				continue
+			}
+			times = now // another server, without a pause
+			if err := a.ask(ctx, "registerInstance"); err != nil {
+				return true, err
 			}
 		case <-ctx.Done():
 			return true, ctx.Err()
@@ -89,7 +92,8 @@ func (a *announcement) ask(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.link.request(ctx, rpc_request.NewInstanceRequest(a.s.namespace, a.name, a.group, what, entry))
+	a.tried = true
+	_, err = a.link.request(ctx, rpc_request.NewInstanceRequest(a.s.namespace, a.name, a.group, what, entry), "InstanceResponse")
 	return err
 }
 
@@ -99,10 +103,10 @@ func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
 	a.done.Wait()
 	// The end of the connection withdraws the instance too.
 	defer a.link.close()
-	if !a.registered {
+	if !a.tried {
 		return false, nil
 	}
-	if err := a.ask(ctx, "deregisterInstance"); err != nil {
+	if err := a.ask(ctx, "deregisterInstance"); err != nil && a.registered {
 		return false, fmt.Errorf("client/nacos: withdraw %s: %w", a.instance.ID, err)
 	}
 	return false, nil

@@ -2,15 +2,12 @@ package nacos
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -35,39 +32,25 @@ type login struct {
 const mostReply = 1 << 20
 
 // newLogin returns nil where there is no user.
-func newLogin(l client.Location, s *Source) (*login, error) {
+func newLogin(l client.Location, s *Source) *login {
 	if l.User == nil || l.User.Username() == "" {
-		return nil, nil
+		return nil
 	}
 	password, _ := l.User.Password()
 	g := &login{form: url.Values{"username": {l.User.Username()}, "password": {password}}}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
-	g.client = &http.Client{Transport: transport, Timeout: answerWithin}
-	scheme := "http"
-	if s.tls.Enable {
-		scheme = "https"
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: s.tls.TrustAll}
-		if s.tls.CaFile != "" {
-			roots, err := x509.SystemCertPool()
-			if err != nil {
-				return nil, fmt.Errorf("client/nacos: tls: the system's certificates: %w", err)
-			}
-			pem, err := os.ReadFile(s.tls.CaFile)
-			if err != nil {
-				return nil, fmt.Errorf("client/nacos: ca: %w", err)
-			}
-			roots.AppendCertsFromPEM(pem)
-			transport.TLSClientConfig.RootCAs = roots
-		}
+	scheme, transport := "http", &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	if s.tls != nil {
+		scheme, transport.TLSClientConfig = "https", s.tls.Clone()
 	}
+	g.client = &http.Client{Transport: transport, Timeout: answerWithin}
 	path := strings.Trim(l.Path, "/")
 	if path == "" {
 		path = "nacos"
 	}
 	for _, server := range s.servers {
-		g.urls = append(g.urls, fmt.Sprintf("%s://%s:%d/%s/v1/auth/users/login", scheme, server.IpAddr, server.Port, path))
+		g.urls = append(g.urls, scheme+"://"+server.http()+"/"+path+"/v1/auth/users/login")
 	}
-	return g, nil
+	return g
 }
 
 // get returns the token, "" where none is needed.

@@ -1,6 +1,6 @@
-// Package nacos is the source of services that are registered in Nacos (2.0 or later),
-// by Nacos's own SDK for Go. It is a module of its own, since the SDK brings Alibaba's
-// cloud SDK along:
+// Package nacos is the source of services that are registered in Nacos (2.0 or later).
+// It is a module of its own, since Nacos's SDK for Go, which it takes the messages from,
+// brings Alibaba's cloud SDK along:
 //
 //	import _ "github.com/skerryhq/skerry/client/nacos"
 //
@@ -11,7 +11,8 @@
 // A service may also be named "group@@orders", as Nacos writes it. Parameters:
 // namespace (its ID, default public), group (default DEFAULT_GROUP), cluster (only the
 // instances of these clusters, with commas between; what is registered without a zone
-// goes into the first), tls=true, ca (PEM file), skip-verify=true. A host's gRPC port is
+// goes into the first), tls=true, ca, cert, key (PEM files; cert and key are read anew at
+// each connection), skip-verify=true. A host's gRPC port is
 // its port and 1000 more; a path in the URL is the one of Nacos's HTTP API in place of
 // "nacos". Any host that answers will do.
 //
@@ -32,18 +33,16 @@
 // any settled source is, and for 15 s after Nacos was away nothing is, because a server
 // that has just started knows only of instances that have come back to it.
 //
-// Of the SDK, this package uses what connects, and speaks with the server itself: the
-// SDK's naming client takes a refusal for an empty list, keeps one registration of a
-// service, writes its cache and its log to the disk and listens at a UDP port. The
-// SDK's log is left out unless the program has set one. What remains of its habits: it
-// registers its metrics with Prometheus's default registry, writes to stdout where
-// nacos_app_conn_labels in the environment cannot be read, and never forgets a
-// connection that it had: some 25 KB for each registration, and for each time that the
-// last watch of a Client ends and another begins. One that has not been connected at its
-// end takes up to 20 s to end.
+// Of the SDK, this package uses the messages. The connection is its own: the SDK's takes
+// a refusal for an empty list, tells of no loss and of no reason, may go on for ever when
+// it has been closed, and forgets none that it had; its naming client keeps one
+// registration of a service, writes its cache and its log to the disk and listens at a
+// UDP port. Where a connection is lost the next one is made at once, and then with
+// growing pauses up to 5 s.
 package nacos
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -63,11 +62,9 @@ func init() {
 }
 
 const (
-	defaultPort = 8848
-	grpcOffset  = 1000
-	// answerWithin bounds a question to Nacos, connectedWithin the wait for a connection.
-	answerWithin    = 3 * time.Second
-	connectedWithin = 2 * time.Second
+	defaultPort  = 8848
+	grpcOffset   = 1000
+	answerWithin = 3 * time.Second // a question to Nacos
 	// refreshEvery is how often a list is asked for although nothing was pushed.
 	refreshEvery = 30 * time.Second
 	// settledAfter is how long a server may lack instances after it was away: the
@@ -78,8 +75,8 @@ const (
 // Source reads from and registers in one Nacos cluster. It is connected while it is
 // used.
 type Source struct {
-	servers          []constant.ServerConfig
-	tls              constant.TLSConfig
+	servers          []server
+	tls              *tls.Config // nil for plain text
 	namespace, group string
 	clusters         string // those watched, with commas between; "" for all
 	login            *login
@@ -93,9 +90,9 @@ type Source struct {
 func open(l client.Location) (*Source, error) {
 	s := &Source{
 		namespace: constant.DEFAULT_NAMESPACE_ID, group: constant.DEFAULT_GROUP, settle: settledAfter,
-		// Appointed keeps the SDK from what the environment says.
-		tls: constant.TLSConfig{Appointed: true},
 	}
+	var certificate, key string
+	secure := &tls.Config{}
 	for name, values := range l.Query {
 		value := values[0]
 		switch name {
@@ -116,52 +113,68 @@ func open(l client.Location) (*Source, error) {
 				return nil, fmt.Errorf("client/nacos: %s=%q: want true or false", name, value)
 			}
 			if yes {
-				s.tls.Enable, s.tls.TrustAll = true, s.tls.TrustAll || name == "skip-verify"
+				s.tls, secure.InsecureSkipVerify = secure, secure.InsecureSkipVerify || name == "skip-verify"
 			}
 		case "ca":
 			pem, err := os.ReadFile(value)
 			if err != nil {
 				return nil, fmt.Errorf("client/nacos: ca: %w", err)
 			}
-			if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			s.tls, secure.RootCAs = secure, x509.NewCertPool()
+			if !secure.RootCAs.AppendCertsFromPEM(pem) {
 				return nil, fmt.Errorf("client/nacos: ca: %s holds no certificate in PEM", value)
 			}
-			s.tls.Enable, s.tls.CaFile = true, value
+		case "cert":
+			certificate = value
+		case "key":
+			key = value
 		default:
-			return nil, fmt.Errorf("client/nacos: unknown parameter %q (there are: namespace, group, cluster, tls, ca, skip-verify)", name)
+			return nil, fmt.Errorf("client/nacos: unknown parameter %q (there are: namespace, group, cluster, tls, ca, cert, key, skip-verify)", name)
 		}
 	}
-	if s.tls.Enable {
-		// The SDK ends the program where there is no such pool.
-		if _, err := x509.SystemCertPool(); err != nil {
-			return nil, fmt.Errorf("client/nacos: tls: the system's certificates: %w", err)
+	if (certificate == "") != (key == "") {
+		return nil, fmt.Errorf("client/nacos: cert and key belong together: one is missing")
+	}
+	if certificate != "" {
+		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+			return nil, fmt.Errorf("client/nacos: cert: %w", err)
+		}
+		s.tls = secure
+		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(certificate, key)
+			return &pair, err
 		}
 	}
 	var err error
 	if s.servers, err = serversOf(l.Hosts); err != nil {
 		return nil, err
 	}
-	s.login, err = newLogin(l, s)
-	return s, err
+	s.login = newLogin(l, s)
+	return s, nil
 }
 
-// serversOf are the hosts as the SDK wants them.
-func serversOf(hosts []string) (out []constant.ServerConfig, err error) {
+// server is where one is: at its port by HTTP, and at another by gRPC.
+type server struct {
+	host string
+	port int
+}
+
+func (s server) http() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
+func (s server) grpc() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port+grpcOffset)) }
+
+func serversOf(hosts []string) (out []server, err error) {
 	if len(hosts) == 0 {
 		hosts = []string{"127.0.0.1"}
 	}
 	for _, host := range hosts {
-		port := uint64(defaultPort)
+		port := defaultPort
 		if name, number, err := net.SplitHostPort(host); err == nil {
-			if port, err = strconv.ParseUint(number, 10, 16); err != nil || port == 0 || port+grpcOffset > 65535 {
+			if port, err = strconv.Atoi(number); err != nil || port <= 0 || port+grpcOffset > 65535 {
 				return nil, fmt.Errorf("client/nacos: host %q: want a port up to %d; the one for gRPC is %d more", host, 65535-grpcOffset, grpcOffset)
 			}
 			host = name
 		}
-		if host = strings.Trim(host, "[]"); strings.Contains(host, ":") {
-			host = "[" + host + "]" // the SDK puts a port behind it as it is
-		}
-		out = append(out, constant.ServerConfig{IpAddr: host, Port: port, GrpcPort: port + grpcOffset})
+		out = append(out, server{strings.Trim(host, "[]"), port})
 	}
 	return out, nil
 }

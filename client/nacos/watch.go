@@ -2,13 +2,13 @@ package nacos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
 	"time"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
 	"github.com/nacos-group/nacos-sdk-go/v2/model"
 
 	"github.com/skerryhq/skerry/client"
@@ -27,11 +27,11 @@ func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Upd
 		defer l.leave(f)
 		var pause client.Backoff
 		for ctx.Err() == nil {
-			subscribed, err := f.follow(ctx)
+			begun, err := f.follow(ctx)
 			if f.enough || ctx.Err() != nil {
 				return
 			}
-			if subscribed {
+			if begun {
 				pause.Reset()
 			}
 			f.away = true
@@ -54,7 +54,7 @@ func (l *link) join(f *follower) {
 func (l *link) leave(f *follower) {
 	l.mu.Lock()
 	delete(l.followers, f)
-	wanted, up := false, l.up
+	wanted, up := false, l.wire != nil
 	for other := range l.followers {
 		wanted = wanted || other.group == f.group && other.name == f.name
 	}
@@ -68,7 +68,7 @@ func (l *link) leave(f *follower) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	go func() {
 		defer cancel()
-		_, _ = l.request(ctx, f.question(false)) // what is pushed for nobody is left out
+		_, _ = l.request(ctx, f.question(false), subscribed) // what is pushed for nobody is left out
 	}()
 }
 
@@ -110,7 +110,7 @@ func (f *follower) forget() {
 }
 
 // follow follows the service over one connection. It reports whether it had begun.
-func (f *follower) follow(ctx context.Context) (subscribed bool, err error) {
+func (f *follower) follow(ctx context.Context) (begun bool, err error) {
 	times, changed, err := f.link.connected(ctx)
 	if err != nil {
 		return false, err
@@ -135,9 +135,7 @@ func (f *follower) follow(ctx context.Context) (subscribed bool, err error) {
 			err = f.subscribe(ctx)
 		case <-changed:
 			var now int
-			if now, changed = f.link.state(); now == 0 {
-				err = errLost
-			} else if now != times {
+			if now, err, changed = f.link.state(); err == nil && now != times {
 				times = now // another server, without a pause
 				err = f.subscribe(ctx)
 			}
@@ -150,6 +148,9 @@ func (f *follower) follow(ctx context.Context) (subscribed bool, err error) {
 	}
 }
 
+// subscribed is the kind of answer to a subscription, and to its end.
+const subscribed = "SubscribeServiceResponse"
+
 // question is the one for a subscription, or for its end.
 func (f *follower) question(subscribe bool) rpc_request.IRequest {
 	return rpc_request.NewSubscribeServiceRequest(f.s.namespace, f.name, f.group, f.s.clusters, subscribe)
@@ -158,15 +159,14 @@ func (f *follower) question(subscribe bool) rpc_request.IRequest {
 // subscribe subscribes, which may be done again, and takes the list in.
 func (f *follower) subscribe(ctx context.Context) error {
 	f.forget()
-	response, err := f.link.request(ctx, f.question(true))
+	a, err := f.link.request(ctx, f.question(true), subscribed)
 	if err != nil {
 		return err
 	}
-	answer, ok := response.(*rpc_response.SubscribeServiceResponse)
-	if !ok {
-		return fmt.Errorf("the answer to a subscription is a %s", response.GetResponseType())
+	if a.ServiceInfo == nil {
+		return errors.New("the answer to a subscription holds no list")
 	}
-	f.offer(&answer.ServiceInfo, false)
+	f.offer(a.ServiceInfo, false)
 	return nil
 }
 

@@ -2,135 +2,208 @@ package nacos
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	pb "github.com/nacos-group/nacos-sdk-go/v2/api/grpc"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/logger"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/nacos_server"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
-	"github.com/nacos-group/nacos-sdk-go/v2/util"
+	"github.com/nacos-group/nacos-sdk-go/v2/model"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// wire is a connection of the SDK's, which it makes anew when it breaks. It is told of
-// no events by the SDK, which would then read without a lock what it writes meanwhile.
+const (
+	// mostMessage is far above any list.
+	mostMessage = 64 << 20
+	setupEvery  = 20 * time.Millisecond
+
+	resultOK     = 200 // Nacos's ResponseCode.SUCCESS
+	noRight      = 403 // its NacosException.NO_RIGHT
+	unregistered = 301 // its NacosException.UN_REGISTER
+)
+
+var errLost = errors.New("the connection is lost")
+
+// wire is a connection to one server, until it breaks.
 type wire struct {
-	rpc     *rpc.RpcClient
-	cancel  context.CancelFunc   // ends the SDK's goroutines
-	started chan struct{}        // closed when the SDK has done its first attempts
-	link    atomic.Pointer[link] // whose it is; nil when it has ended: the SDK keeps it for ever
+	conn   *grpc.ClientConn
+	calls  pb.RequestClient
+	stream pb.BiRequestStream_RequestBiStreamClient
+	cancel context.CancelFunc // ends the stream
+	ip     string             // of this machine, as the server is told
+
+	once sync.Once
+	dead chan struct{} // closed when it has broken
+	err  error         // why; read when dead is closed
 }
 
-// lingerFor is longer than the SDK goes on connecting when it has been shut down.
-const lingerFor = 10 * time.Second
+// answer has what is read of answers.
+type answer struct {
+	ResultCode  int            `json:"resultCode"`
+	ErrorCode   int            `json:"errorCode"`
+	Message     string         `json:"message"`
+	ServiceInfo *model.Service `json:"serviceInfo"`
+}
 
-// prepare is done once, before the SDK is used: it looks up the machine's address
-// without a lock, and its log writes to stderr until there is another.
-var prepare = sync.OnceFunc(func() {
-	if logger.GetLogger() == initialLog {
-		logger.SetLogger(quiet{})
+// refusal is an answer that is no success.
+type refusal struct {
+	kind    string
+	code    int
+	message string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%s: code %d: %s", r.kind, r.code, r.message) }
+
+// dial connects to a server, and has what it says handed to l.
+func (l *link) dial(ctx context.Context, at string) (*wire, error) {
+	secure := insecure.NewCredentials()
+	if l.s.tls != nil {
+		secure = credentials.NewTLS(l.s.tls.Clone())
 	}
-	util.LocalIP()
-})
-
-var initialLog = logger.GetLogger()
-
-// quiet is a log of nothing: what goes wrong is told to whoever asked, or made good.
-type quiet struct{}
-
-func (quiet) Info(...any)           {}
-func (quiet) Warn(...any)           {}
-func (quiet) Error(...any)          {}
-func (quiet) Debug(...any)          {}
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Warnf(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Debugf(string, ...any) {}
-
-// newWire has the SDK connect, for which it does not wait.
-func newWire(l *link) (*wire, error) {
-	prepare()
-	ctx, cancel := context.WithCancel(context.Background())
-	// The SDK may change what it is given.
-	servers, secure := append([]constant.ServerConfig(nil), l.s.servers...), l.s.tls
-	server, err := nacos_server.NewNacosServer(ctx, servers, constant.ClientConfig{}, nil, uint64(answerWithin.Milliseconds()), "", nil)
+	conn, err := grpc.NewClient("passthrough:///"+at, grpc.WithTransportCredentials(secure),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostMessage)))
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	labels := map[string]string{constant.LABEL_SOURCE: constant.LABEL_SOURCE_SDK, constant.LABEL_MODULE: constant.LABEL_MODULE_NAMING}
-	made, err := rpc.CreateClient(ctx, "skerry-"+rand.Text(), rpc.GRPC, labels, server, &secure, nil)
-	if err != nil {
-		cancel()
-		return nil, err
+	living, cancel := context.WithCancel(context.Background())
+	w := &wire{conn: conn, calls: pb.NewRequestClient(conn), cancel: cancel, ip: ipFor(at), dead: make(chan struct{})}
+	if err := w.setup(ctx, living, l); err != nil {
+		w.fail(err)
+		return nil, fmt.Errorf("%s: %w", at, err)
 	}
-	w := &wire{rpc: made.GetRpcClient(), cancel: cancel, started: make(chan struct{})}
-	w.link.Store(l)
-	w.rpc.RegisterServerRequestHandler(func() rpc_request.IRequest {
-		return &rpc_request.NotifySubscriberRequest{NamingRequest: &rpc_request.NamingRequest{}}
-	}, (*pushes)(w))
-	go func() {
-		w.rpc.Start() // waits for its first attempts
-		// In the place of the SDK's own, which moves without a word.
-		w.rpc.RegisterServerRequestHandler(func() rpc_request.IRequest {
-			return &rpc_request.ConnectResetRequest{InternalRequest: rpc_request.NewInternalRequest()}
-		}, (*resets)(w))
-		close(w.started)
-	}()
 	return w, nil
 }
 
-// end ends the connection, and what the SDK does for it.
-func (w *wire) end() {
-	w.link.Store(nil)
-	<-w.started
-	connected := w.rpc.IsRunning()
-	w.rpc.Shutdown()
-	if !connected {
-		// The SDK may be connecting: what it gets, it would keep.
-		time.Sleep(lingerFor)
-		if w.rpc.IsRunning() {
-			w.rpc.Shutdown()
+// ipFor is the address that this machine has towards a server. Nothing is sent for it.
+func ipFor(at string) string {
+	conn, err := net.Dial("udp", at)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(conn.LocalAddr().String())
+	return host
+}
+
+// setup makes the server take the connection as a client's of its naming part.
+func (w *wire) setup(ctx, living context.Context, l *link) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if _, err := w.call(ctx, rpc_request.NewServerCheckRequest(), "ServerCheckResponse"); err != nil {
+		return err
+	}
+	var err error
+	if w.stream, err = pb.NewBiRequestStreamClient(w.conn).RequestBiStream(living); err != nil {
+		return err
+	}
+	hello := rpc_request.NewConnectionSetupRequest()
+	hello.ClientVersion = constant.CLIENT_VERSION
+	hello.Labels = map[string]string{constant.LABEL_SOURCE: constant.LABEL_SOURCE_SDK, constant.LABEL_MODULE: constant.LABEL_MODULE_NAMING}
+	if err := w.stream.Send(w.payload(hello.GetRequestType(), nil, []byte(hello.GetBody(hello)))); err != nil {
+		return err
+	}
+	go w.hear(l)
+	// It does not say when it has done so.
+	for {
+		err := w.check(ctx)
+		var refused *refusal
+		if !errors.As(err, &refused) || refused.code != unregistered {
+			return err
 		}
-	}
-	w.cancel()
-}
-
-// pushes takes lists from the server.
-type pushes wire
-
-// Name implements [rpc.IServerRequestHandler].
-func (*pushes) Name() string { return "skerry's pushes" }
-
-// RequestReply implements [rpc.IServerRequestHandler].
-func (w *pushes) RequestReply(request rpc_request.IRequest, _ *rpc.RpcClient) rpc_response.IResponse {
-	push, ok := request.(*rpc_request.NotifySubscriberRequest)
-	if !ok {
-		return nil
-	}
-	if l := w.link.Load(); l != nil {
-		l.push(&push.ServiceInfo)
-	}
-	return &rpc_response.NotifySubscriberResponse{Response: &rpc_response.Response{ResultCode: constant.RESPONSE_CODE_SUCCESS, Success: true}}
-}
-
-// resets is asked by a server to go to another.
-type resets wire
-
-// Name implements [rpc.IServerRequestHandler].
-func (*resets) Name() string { return "skerry's resets" }
-
-// RequestReply implements [rpc.IServerRequestHandler].
-func (w *resets) RequestReply(rpc_request.IRequest, *rpc.RpcClient) rpc_response.IResponse {
-	if l := w.link.Load(); l != nil {
 		select {
-		case l.reset <- struct{}{}:
-		default: // it is at it
+		case <-time.After(setupEvery):
+		case <-ctx.Done():
+			return err
 		}
 	}
-	return &rpc_response.ConnectResetResponse{Response: &rpc_response.Response{ResultCode: constant.RESPONSE_CODE_SUCCESS, Success: true}}
+}
+
+// check asks whether the server has the connection.
+func (w *wire) check(ctx context.Context) error {
+	_, err := w.call(ctx, rpc_request.NewHealthCheckRequest(), "HealthCheckResponse")
+	return err
+}
+
+func (w *wire) payload(kind string, headers map[string]string, body []byte) *pb.Payload {
+	return &pb.Payload{Metadata: &pb.Metadata{Type: kind, Headers: headers, ClientIp: w.ip}, Body: &anypb.Any{Value: body}}
+}
+
+// call asks the server. An answer of another kind, or that is no success, is an error.
+func (w *wire) call(ctx context.Context, r rpc_request.IRequest, kind string) (*answer, error) {
+	p, err := w.calls.Request(ctx, w.payload(r.GetRequestType(), r.GetHeaders(), []byte(r.GetBody(r))))
+	if err != nil {
+		return nil, err
+	}
+	var a answer
+	if err := json.Unmarshal(p.GetBody().GetValue(), &a); err != nil {
+		return nil, fmt.Errorf("%s: the answer: %w", r.GetRequestType(), err)
+	}
+	if a.ResultCode != resultOK {
+		return nil, &refusal{kind: r.GetRequestType(), code: a.ErrorCode, message: a.Message}
+	}
+	if got := p.GetMetadata().GetType(); got != kind {
+		return nil, fmt.Errorf("%s: the answer is a %s", r.GetRequestType(), got)
+	}
+	return &a, nil
+}
+
+// hear takes what the server sends, and acknowledges it, until the stream ends.
+func (w *wire) hear(l *link) {
+	for {
+		p, err := w.stream.Recv()
+		if err != nil {
+			w.fail(fmt.Errorf("%w: %w", errLost, err))
+			return
+		}
+		var told struct {
+			RequestID   string         `json:"requestId"`
+			ServiceInfo *model.Service `json:"serviceInfo"`
+		}
+		reply := ""
+		switch kind := p.GetMetadata().GetType(); kind {
+		case "NotifySubscriberRequest":
+			reply = "NotifySubscriberResponse"
+		case "ConnectResetRequest":
+			reply = "ConnectResetResponse"
+		case "ClientDetectionRequest":
+			reply = "ClientDetectionResponse"
+		default:
+			continue // such as SetupAckRequest, which wants none
+		}
+		if err := json.Unmarshal(p.GetBody().GetValue(), &told); err != nil {
+			w.fail(fmt.Errorf("%w: %s: %w", errLost, p.GetMetadata().GetType(), err))
+			return
+		}
+		switch {
+		case reply == "ConnectResetResponse":
+			l.asked(w)
+		case told.ServiceInfo != nil:
+			l.push(w, told.ServiceInfo)
+		}
+		body, err := json.Marshal(map[string]any{"resultCode": resultOK, "errorCode": 0, "success": true, "requestId": told.RequestID})
+		if err == nil {
+			err = w.stream.Send(w.payload(reply, nil, body))
+		}
+		if err != nil {
+			w.fail(fmt.Errorf("%w: %w", errLost, err))
+			return
+		}
+	}
+}
+
+// fail ends the connection. The first reason counts.
+func (w *wire) fail(err error) {
+	w.once.Do(func() {
+		w.err = err
+		close(w.dead)
+		w.cancel()
+		w.conn.Close()
+	})
 }
