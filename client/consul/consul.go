@@ -8,10 +8,12 @@
 // "skerry" registers instances by a lease with the server, without an agent; "consul"
 // registers them with the agent at the address, with a TTL check. What is read is the
 // same. Parameters: tag (may come several times), dc, token, passing=false to see the
-// unhealthy too, tls=true, ca (a PEM file).
+// unhealthy too, tagged (the tagged address to call where an instance has it, such as
+// wan, or Kratos's grpc and http), tls=true, ca (a PEM file).
 package consul
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,9 +38,10 @@ func init() {
 // Source reads from and registers with one registry, at the first of its addresses
 // that answers.
 type Source struct {
-	api   *api
-	query url.Values // of every read
-	lease bool       // registers by lease, not with an agent
+	api    *api
+	query  url.Values // of every read
+	tagged string     // the tagged address that is wanted; "" for none
+	lease  bool       // registers by lease, not with an agent
 }
 
 func open(l client.Location, lease bool) (*Source, error) {
@@ -66,6 +69,8 @@ func open(l client.Location, lease bool) (*Source, error) {
 			s.query["tag"] = values
 		case "dc":
 			s.query.Set("dc", values[0])
+		case "tagged":
+			s.tagged = values[0]
 		case "passing", "tls":
 			yes, err := strconv.ParseBool(values[0])
 			if err != nil {
@@ -85,7 +90,7 @@ func open(l client.Location, lease bool) (*Source, error) {
 			}
 			transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 		default:
-			return nil, fmt.Errorf("client/consul: unknown parameter %q (there are: tag, dc, token, passing, tls, ca)", key)
+			return nil, fmt.Errorf("client/consul: unknown parameter %q (there are: tag, dc, token, passing, tagged, tls, ca)", key)
 		}
 	}
 	if all, _ := strconv.ParseBool(l.Query.Get("passing")); all || !l.Query.Has("passing") {
@@ -157,7 +162,21 @@ type entry struct {
 		Meta                 map[string]string
 		Weights              struct{ Passing int }
 		Locality             *struct{ Zone string }
+		TaggedAddresses      map[string]address
 	}
+}
+
+// address is a tagged one. Kratos writes a whole URL as the host.
+type address struct {
+	Address string
+	Port    int
+}
+
+func (a address) String() string {
+	if u, err := url.Parse(a.Address); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(a.Address, strconv.Itoa(a.Port))
 }
 
 // ask asks for a service once, waiting for a change beyond the index.
@@ -188,7 +207,7 @@ func (s *Source) ask(ctx context.Context, service string, index uint64) (u clien
 	}
 	u.Revision = next
 	for i := range entries {
-		u.Instances = append(u.Instances, entries[i].instance())
+		u.Instances = append(u.Instances, entries[i].instance(s.tagged))
 	}
 	switch header.Get("X-Skerry-Empty-Cause") {
 	case "deregistered":
@@ -206,14 +225,14 @@ const (
 	metaStarted = "started"
 )
 
-func (e *entry) instance() client.Instance {
-	host := e.Service.Address
-	if host == "" {
-		host = e.Node.Address
+func (e *entry) instance(tagged string) client.Instance {
+	at := address{cmp.Or(e.Service.Address, e.Node.Address), e.Service.Port}
+	if t, ok := e.Service.TaggedAddresses[tagged]; ok {
+		at = t
 	}
 	i := client.Instance{
 		// IDs are unique on their node only.
-		ID: e.Node.Node + "/" + e.Service.ID, Service: e.Service.Service, Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)),
+		ID: e.Node.Node + "/" + e.Service.ID, Service: e.Service.Service, Address: at.String(),
 		Weight: e.Service.Weights.Passing, Tags: e.Service.Tags, Meta: e.Service.Meta, Zone: e.Service.Meta[metaZone],
 	}
 	if i.Zone == "" && e.Service.Locality != nil {

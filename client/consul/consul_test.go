@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/sourcetest"
 )
 
 // registry answers blocking queries as the script says, one answer for each.
@@ -184,4 +185,27 @@ func (a answering) RoundTrip(*http.Request) (*http.Response, error) {
 	w.Header()["X-Skerry-Empty-Cause"] = []string{a.cause}
 	w.Write(a.body)
 	return w.Result(), nil
+}
+
+// The tagged address that is asked for is called where there is one; Kratos's are URLs.
+func TestTaggedAddresses(t *testing.T) {
+	answer := func(w http.ResponseWriter) {
+		w.Header().Set("X-Consul-Index", "7")
+		fmt.Fprint(w, `[
+			{"Node":{"Node":"n"},"Service":{"ID":"a","Service":"web","Address":"10.0.0.1","Port":80,"TaggedAddresses":{"wan":{"Address":"198.51.100.1","Port":8080}}}},
+			{"Node":{"Node":"n"},"Service":{"ID":"b","Service":"web","Address":"10.0.0.2","Port":8000,"TaggedAddresses":{
+				"http":{"Address":"http://10.0.0.2:8000","Port":8000},"grpc":{"Address":"grpc://10.0.0.2:9000?isSecure=false","Port":9000}}}},
+			{"Node":{"Node":"n","Address":"10.0.0.3"},"Service":{"ID":"c","Service":"web","Port":80}}]`)
+	}
+	for query, want := range map[string]string{
+		"":             "10.0.0.1:80 10.0.0.2:8000 10.0.0.3:80",
+		"?tagged=wan":  "198.51.100.1:8080 10.0.0.2:8000 10.0.0.3:80",
+		"?tagged=grpc": "10.0.0.1:80 10.0.0.2:9000 10.0.0.3:80",
+	} {
+		s := source(t, &registry{answers: []func(http.ResponseWriter){answer}}, query)
+		u := sourcetest.List(t, sourcetest.Watch(t, s, "web"), 10*time.Second, want)
+		if len(u.Instances) != 3 {
+			t.Errorf("%s: %v", query, u)
+		}
+	}
 }

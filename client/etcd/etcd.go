@@ -10,7 +10,9 @@
 // A service's instances are below "<service>/"; a path in the URL comes before it.
 // With layout=gozero, the default, a key is "<service>/<lease or ID>" and its value
 // "host:port". With layout=endpoints it is what etcd's package naming/endpoints
-// writes. Parameters: layout, tls=true, ca, cert, key (PEM files; cert and key are read
+// writes; with layout=kratos or kratos-http it is the gRPC or the HTTP endpoint of what
+// Kratos's registry writes, below /microservices unless the URL has a path.
+// Parameters: layout, tls=true, ca, cert, key (PEM files; cert and key are read
 // anew at each connection), skip-verify=true; tls may also be a name given to
 // [RegisterTLS]. The user and password stand before the hosts. Any host that answers
 // will do.
@@ -90,9 +92,6 @@ type Source struct {
 
 func open(l client.Location) (*Source, error) {
 	s := &Source{layout: goZero{}}
-	if s.path = strings.Trim(l.Path, "/"); s.path != "" {
-		s.path += "/"
-	}
 	s.cfg = clientv3.Config{
 		DialTimeout: answerWithin, DialKeepAliveTime: keepaliveEvery, DialKeepAliveTimeout: keepaliveFor,
 		Logger: zap.NewNop(), // what fails is told to whoever asked
@@ -114,11 +113,19 @@ func open(l client.Location) (*Source, error) {
 		switch name {
 		case "layout":
 			if s.layout = layouts[values[0]]; s.layout == nil {
-				return nil, fmt.Errorf("client/etcd: layout=%q: want gozero or endpoints", values[0])
+				return nil, fmt.Errorf("client/etcd: layout=%q: want gozero, endpoints, kratos or kratos-http", values[0])
 			}
 		case "tls", "ca", "cert", "key", "skip-verify":
 		default:
 			return nil, fmt.Errorf("client/etcd: unknown parameter %q (there are: layout, tls, ca, cert, key, skip-verify)", name)
+		}
+	}
+	if s.path = strings.Trim(l.Path, "/"); s.path != "" {
+		s.path += "/"
+	}
+	if _, ok := s.layout.(kratos); ok {
+		if s.path = "/" + s.path; s.path == "/" {
+			s.path = kratosRoot
 		}
 	}
 	var err error

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -216,6 +217,46 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// What Kratos's registry writes is found by the endpoint that is asked for, and it
+// reads what ours writes.
+func TestKratos(t *testing.T) {
+	t.Parallel()
+	_, hosts := cluster(t, 1, nil)
+	admin := tool(t, hosts...)
+	put(t, admin, "/microservices/web/one", `{"id":"one","name":"web","version":"v2","metadata":{"zone":"a","weight":"300"},"endpoints":["http://10.0.0.1:8000","grpc://10.0.0.1:9000?isSecure=false"]}`)
+	put(t, admin, "/microservices/web/two", `{"id":"two","name":"web","version":"","metadata":null,"endpoints":["grpc://10.0.0.2:9000"]}`)
+	put(t, admin, "/microservices/web-admin/one", `{"id":"one","name":"web-admin","endpoints":["grpc://10.0.0.3:9000"]}`)
+	put(t, admin, "/else/web/one", `{"id":"one","name":"web","endpoints":["grpc://10.0.0.4:9000"]}`)
+	s := source(t, "etcd://"+hosts[0]+"/?layout=kratos")
+	tell := sourcetest.Watch(t, s, "web")
+	u := list(t, tell, "10.0.0.1:9000 10.0.0.2:9000")
+	if i := u.Instances[0]; i.ID != "one" || i.Zone != "a" || i.Weight != 3 || i.Meta["version"] != "v2" {
+		t.Errorf("instance %+v", i)
+	}
+	list(t, sourcetest.Watch(t, source(t, "etcd://"+hosts[0]+"/microservices?layout=kratos-http"), "web"), "10.0.0.1:8000")
+	list(t, sourcetest.Watch(t, source(t, "etcd://"+hosts[0]+"/else?layout=kratos"), "web"), "10.0.0.4:9000")
+	ours := client.Instance{ID: "zzz", Service: "web", Address: "10.0.0.5:9000", Zone: "b", Weight: 2, Meta: map[string]string{"version": "v3", "team": "y"}}
+	a := s.Announce(ours, 10*time.Second, func(error) {})
+	defer a.Withdraw(t.Context())
+	u = list(t, tell, "10.0.0.1:9000 10.0.0.2:9000 10.0.0.5:9000")
+	if i := u.Instances[2]; i.Zone != "b" || i.Weight != 2 || i.Meta["version"] != "v3" || i.Meta["team"] != "y" {
+		t.Errorf("read back as %+v", i)
+	}
+	answer, err := admin.Get(t.Context(), "/microservices/web/zzz")
+	if err != nil || len(answer.Kvs) != 1 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	var written struct {
+		ID, Name, Version string
+		Metadata          map[string]string
+		Endpoints         []string
+	}
+	if err := json.Unmarshal(answer.Kvs[0].Value, &written); err != nil || written.ID != "zzz" || written.Name != "web" || written.Version != "v3" ||
+		written.Endpoints[0] != "grpc://10.0.0.5:9000" || written.Metadata["weight"] != "200" {
+		t.Errorf("written %s, %v", answer.Kvs[0].Value, err)
+	}
+}
+
 func TestUserAndTLS(t *testing.T) {
 	t.Parallel()
 	members, hosts := cluster(t, 1, func(conf *embed.Config) {
@@ -282,7 +323,7 @@ func TestParameters(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"?nonsense=1":            `unknown parameter "nonsense"`,
-		"?layout=x":              "want gozero or endpoints",
+		"?layout=x":              "want gozero, endpoints, kratos",
 		"?tls=x":                 "want true or false",
 		"?ca=/nowhere":           "ca:",
 		"?ca=" + notPEM:          "holds no certificate",
@@ -291,7 +332,7 @@ func TestParameters(t *testing.T) {
 		"?layout=endpoints":      "",
 		"?skip-verify=true":      "",
 		"path/?layout=gozero":    "",
-		"?tls=false&layout=none": "want gozero or endpoints",
+		"?tls=false&layout=none": "want gozero, endpoints, kratos",
 	} {
 		_, err := client.OpenSource("etcd://h1,h2:1,[::1]/" + query)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -19,7 +19,9 @@ type layout interface {
 	entry(i client.Instance) (id, value string)
 }
 
-var layouts = map[string]layout{"gozero": goZero{}, "endpoints": naming{}}
+var layouts = map[string]layout{
+	"gozero": goZero{}, "endpoints": naming{}, "kratos": kratos{"grpc"}, "kratos-http": kratos{"http"},
+}
 
 // goZero is go-zero's: an address under a lease's number.
 type goZero struct{}
