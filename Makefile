@@ -4,7 +4,10 @@ GO          ?= go
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build run test tools lint test-kill fuzz bench
+# Modules of their own, for what they depend on: see doc/adr/0017.
+MODULES = client/nacos contrib/gozero test/sdk test/tools
+
+.PHONY: build run test tools lint test-kill fuzz bench bench-sdk
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -18,6 +21,7 @@ test: tools lint
 	$(GO) test -run Simulation ./client/lb
 	# One after another: they start servers again on the ports that they had.
 	$(GO) test -race -timeout 20m -p 1 ./test/...
+	for m in $(MODULES); do (cd $$m && $(GO) test -timeout 20m ./...) || exit 1; done
 
 # Installs the programs that the tests run beside skerry, where they are missing.
 tools:
@@ -27,8 +31,8 @@ lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt wants to change:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	cd test/tools && $(GO) vet ./...
 	$(STATICCHECK) ./...
+	for m in $(MODULES); do (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
 
 # Kills skerry 100 times under load in each of the tests that do so: registrations,
 # keys, and whether what clients see is linearizable. `make test` does it a few times.
@@ -42,3 +46,8 @@ fuzz:
 # Measures skerry beside bare servers that write the same bytes, in one run.
 bench:
 	$(GO) run ./test/bench
+
+# Measures the SDK with real processes, beside go-zero's balancer and gRPC's round_robin,
+# over five seeds, and writes doc/results/sdk.md. Takes about 40 minutes of a quiet machine.
+bench-sdk:
+	cd test/sdk && $(GO) run . -write ../../doc/results
