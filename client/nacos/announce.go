@@ -71,7 +71,7 @@ func (a *announcement) keep(ctx context.Context) (registered bool, err error) {
 			a.report(nil)
 		case <-changed:
 			var now int
-			if now, err, changed = a.link.state(); err != nil {
+			if now, changed, err = a.link.state(); err != nil {
 				return true, err
 			} else if now == times {
 				continue

@@ -134,18 +134,18 @@ func (l *link) set(w *wire, err error) {
 	l.changed = make(chan struct{})
 }
 
-// state returns how often there was a connection, with why there is none now, and a
-// channel that is closed when that changes.
-func (l *link) state() (times int, err error, changed <-chan struct{}) {
+// state returns how often there was a connection, a channel that is closed when that
+// changes, and why there is none now.
+func (l *link) state() (times int, changed <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.times, l.err, l.changed
+	return l.times, l.changed, l.err
 }
 
 // connected waits for a connection, or until there cannot be one now.
 func (l *link) connected(ctx context.Context) (times int, changed <-chan struct{}, err error) {
 	for {
-		times, err, changed = l.state()
+		times, changed, err = l.state()
 		if times > 0 || err != nil {
 			return times, changed, err
 		}

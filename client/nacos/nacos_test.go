@@ -192,15 +192,14 @@ func TestSettles(t *testing.T) {
 	s := source(t, "nacos://"+server.Addr())
 	s.settle = 300 * time.Millisecond
 	tell := sourcetest.Watch(t, s, "orders")
-	if u := list(t, tell, ""); u.Unsettled {
-		t.Error("the first list is not believed")
-	}
+	believed := func(u sourcetest.Told) bool { return u.Err == nil && !u.Unsettled }
+	sourcetest.Until(t, tell, within, "a list that is believed", believed)
 	server.Restart(t)
 	failure(t, tell)
 	if u := list(t, tell, ""); !u.Unsettled {
 		t.Error("believed at once")
 	}
-	sourcetest.Until(t, tell, within, "a list that is believed", func(u sourcetest.Told) bool { return u.Err == nil && !u.Unsettled })
+	sourcetest.Until(t, tell, within, "a list that is believed", believed)
 }
 
 // What an operator does is pushed, and read as it is meant.

@@ -135,7 +135,7 @@ func (f *follower) follow(ctx context.Context) (begun bool, err error) {
 			err = f.subscribe(ctx)
 		case <-changed:
 			var now int
-			if now, err, changed = f.link.state(); err == nil && now != times {
+			if now, changed, err = f.link.state(); err == nil && now != times {
 				times = now // another server, without a pause
 				err = f.subscribe(ctx)
 			}
