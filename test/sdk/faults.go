@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,13 +22,19 @@ const (
 	fair      = 100. / fleetSize
 )
 
-// illMean is the mean time of work, exponential. There are as many workers as make
-// the servers two thirds busy.
-const illMean = 20 * time.Millisecond
+// Work takes 20 ms on the mean, or a little more, exponential: so much that the
+// servers, with a whole number of workers each, are as busy as in the simulation.
+const (
+	leastMean = 20 * time.Millisecond
+	busyPart  = .67
+)
 
 func (s *suite) workers() int {
-	need := float64(s.rate) * illMean.Seconds() / fleetSize / .67
-	return max(2, int(need+.5))
+	return int(math.Ceil(float64(s.rate) * leastMean.Seconds() / fleetSize / busyPart))
+}
+
+func (s *suite) mean() time.Duration {
+	return time.Duration(busyPart * fleetSize * float64(s.workers()) / float64(s.rate) * float64(time.Second)).Round(100 * time.Microsecond)
 }
 
 // step is a fault of server 0, and then a time without.
@@ -49,7 +56,7 @@ type faultRun struct {
 func (s *suite) faults(policies []string, seed, callers int, warm time.Duration, steps []step, retry bool) error {
 	var runs []*faultRun
 	for _, p := range policies {
-		servers, err := s.fleet(fleetSize, "-mean", illMean.String(), "-workers", strconv.Itoa(s.workers()))
+		servers, err := s.fleet(fleetSize, "-mean", s.mean().String(), "-workers", strconv.Itoa(s.workers()))
 		if err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ type raw struct {
 	Quick   bool
 	Rate    int // see suite
 	Workers int // of each server in the rows of faults
+	Mean    time.Duration
 	Apart   bool
 	Ill     time.Duration
 	Peers   string
@@ -125,7 +126,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Mean: s.mean(), Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
 	if rawOut == "" {
 		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
 	}

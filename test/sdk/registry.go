@@ -120,17 +120,9 @@ func (s *suite) registryDead(seed int, dead time.Duration) error {
 
 func (s *suite) registryDeadSide(seed int, sd *side, dead time.Duration) error {
 	defer func() { sd.registry.kill() }()
-	var servers []*server
+	servers, err := s.registered(sd)
 	defer func() { killAll(servers) }()
-	args := append([]string{"-mean", "5ms"}, sd.register...)
-	for range registryServers {
-		srv, err := s.startServer(nil, s.address(), args...)
-		if err != nil {
-			return err
-		}
-		servers = append(servers, srv)
-	}
-	if err := s.sleep(3 * time.Second); err != nil { // until all are registered
+	if err != nil {
 		return err
 	}
 	cache := filepath.Join(s.dir, fmt.Sprintf("cache-%s-%d", sd.policy, seed))
@@ -151,26 +143,8 @@ func (s *suite) registryDeadSide(seed int, sd *side, dead time.Duration) error {
 
 	sd.registry.kill()
 	began := time.Now()
-	pause := dead / (2*registryServers + 1)
-	for n := range 2 * registryServers {
-		if err := s.sleep(pause); err != nil {
-			return err
-		}
-		i := n % registryServers
-		if err := servers[i].signal(syscall.SIGTERM); err != nil {
-			return err
-		}
-		// It says that it could not withdraw, which is so.
-		if err := servers[i].await(30 * time.Second); err != nil {
-			return err
-		}
-		if servers[i], err = s.startServer(nil, servers[i].address, args...); err != nil {
-			return err
-		}
-		// Callers reconnect to it before the next one goes.
-		if err := s.sleep(4 * time.Second); err != nil {
-			return err
-		}
+	if err := s.restartTwice(sd, servers, dead/(2*registryServers+1)); err != nil {
+		return err
 	}
 	if rest := dead - time.Since(began); rest > 0 {
 		if err := s.sleep(rest); err != nil {
@@ -204,6 +178,48 @@ func (s *suite) registryDeadSide(seed int, sd *side, dead time.Duration) error {
 	add("starts", 1)
 	add("start ms", float64(again.first)/float64(time.Millisecond))
 	return s.emptyRegistry(seed, sd, again)
+}
+
+// registered starts the servers, and waits until they are registered.
+func (s *suite) registered(sd *side) (servers []*server, err error) {
+	for range registryServers {
+		srv, err := s.startServer(nil, s.address(), sd.server()...)
+		if err != nil {
+			return servers, err
+		}
+		servers = append(servers, srv)
+	}
+	return servers, s.sleep(3 * time.Second)
+}
+
+// server is how a server of this side is started.
+func (sd *side) server() []string { return append([]string{"-mean", "5ms"}, sd.register...) }
+
+// restartTwice stops each server gracefully and starts it again where it was, two times.
+func (s *suite) restartTwice(sd *side, servers []*server, pause time.Duration) error {
+	for n := range 2 * registryServers {
+		if err := s.sleep(pause); err != nil {
+			return err
+		}
+		i := n % registryServers
+		if err := servers[i].signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		// It says that it could not withdraw, which is so.
+		if err := servers[i].await(30 * time.Second); err != nil {
+			return err
+		}
+		again, err := s.startServer(nil, servers[i].address, sd.server()...)
+		if err != nil {
+			return err
+		}
+		servers[i] = again
+		// Callers reconnect to it before the next one goes.
+		if err := s.sleep(4 * time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // emptyRegistry brings the registry back without its data.
@@ -264,16 +280,9 @@ func (s *suite) emptyBeside(seed int) error {
 		defer func() { sd.registry.kill() }()
 	}
 	sd := sides[1]
-	var servers []*server
+	servers, err := s.registered(sd)
 	defer func() { killAll(servers) }()
-	for range registryServers {
-		srv, err := s.startServer(nil, s.address(), append([]string{"-mean", "5ms"}, sd.register...)...)
-		if err != nil {
-			return err
-		}
-		servers = append(servers, srv)
-	}
-	if err := s.sleep(3 * time.Second); err != nil {
+	if err != nil {
 		return err
 	}
 	c, err := s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "2", "-rps", registryRate)

@@ -106,6 +106,17 @@ func TestFewestServers(t *testing.T) {
 	}
 }
 
+// The servers are two thirds busy at any load.
+func TestLoad(t *testing.T) {
+	for _, rate := range []int{100, 670, 800, 4000} {
+		s := &suite{rate: rate}
+		busy := float64(rate) * s.mean().Seconds() / fleetSize / float64(s.workers())
+		if busy < .66 || busy > .68 || s.mean() < leastMean {
+			t.Errorf("%d calls a second: %d workers, %v: %.2f busy", rate, s.workers(), s.mean(), busy)
+		}
+	}
+}
+
 // What is met is computed; what was not measured is not met.
 func TestVerdicts(t *testing.T) {
 	r := &raw{}
