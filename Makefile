@@ -16,6 +16,10 @@ build:
 run:
 	sh scripts/run.sh
 
+# Breaks servers and the registry under a caller, and counts the calls that fail.
+demo:
+	$(GO) run ./examples/demo
+
 test: tools lint
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
 	$(GO) test -run Simulation ./client/lb

@@ -60,7 +60,7 @@ for service in time files; do
 done
 echo
 echo "== the time, from the instance that the client found"
-bin/timeclient
+bin/timeclient -calls 1
 echo
 echo "The agent runs on. Try: bin/skerry catalog services, or bin/skerry explain time. Ctrl-C ends it."
 wait "$agent"

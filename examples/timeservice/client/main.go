@@ -1,77 +1,180 @@
-// Command client finds a healthy TimeService by its tag in the registry at
-// CONSUL_HTTP_ADDR (by default 127.0.0.1:8500), asks it for the time and prints it.
+// Command client calls the TimeService in whichever registry the URL names, and prints
+// every second how that went.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
+	"log/slog"
 	"net"
-	"strconv"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
 	"time"
 
-	"github.com/hashicorp/consul/api"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/debug"
+	skerrygrpc "github.com/skerryhq/skerry/client/grpc"
+	skerryhttp "github.com/skerryhq/skerry/client/http"
+	skerryprometheus "github.com/skerryhq/skerry/client/prometheus"
+	_ "github.com/skerryhq/skerry/examples/timeservice/sources"
 	"github.com/skerryhq/skerry/examples/timeservice/timepb"
 )
 
+// A call that has no answer after hedgeAfter is sent to another instance too; one that
+// has none after callWithin has failed.
+const (
+	hedgeAfter = 100 * time.Millisecond
+	callWithin = 2 * time.Second
+)
+
+type settings struct {
+	registry, name, zone, debug string
+	web                         bool
+	calls, rate                 int
+	duration                    time.Duration
+}
+
 func main() {
-	name := flag.String("name", "time", "name of the service")
-	tag := flag.String("tag", "master", "tag of the instances to use")
-	zone := flag.String("zone", "", "IANA time zone; default UTC")
-	wait := flag.Duration("wait", 15*time.Second, "how long to wait for a healthy instance")
+	var s settings
+	flag.StringVar(&s.registry, "registry", "skerry://127.0.0.1:8500", "`URL` of the registry")
+	flag.StringVar(&s.name, "name", "time", "`name` of the service")
+	flag.StringVar(&s.zone, "zone", "", "IANA time `zone` to ask for; default UTC")
+	flag.BoolVar(&s.web, "http", false, "call by HTTP, the service NAME-http, in place of gRPC")
+	flag.IntVar(&s.calls, "calls", 0, "end after so many calls; default: never")
+	flag.IntVar(&s.rate, "rate", 10, "calls per second")
+	flag.DurationVar(&s.duration, "for", 0, "end after this time; default: never")
+	flag.StringVar(&s.debug, "debug", "", "`address` at which to show /debug/skerry and /metrics; keep it from strangers")
 	flag.Parse()
-	ctx, stop := context.WithTimeout(context.Background(), *wait)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *name, *tag, *zone); err != nil {
+	if err := run(ctx, s); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, name, tag, zone string) error {
-	registry, err := api.NewClient(api.DefaultConfig())
-	if err != nil {
-		return err
+// call asks for the time, and returns it with the instance that answered.
+type call func(ctx context.Context) (now, instance string, err error)
+
+func run(ctx context.Context, s settings) error {
+	if s.rate <= 0 {
+		return fmt.Errorf("-rate %d: say how many calls to make per second, such as 10", s.rate)
 	}
-	address, err := discover(ctx, registry, name, tag)
+	c, err := client.Open(s.registry, client.WithLogger(slog.Default()))
 	if err != nil {
-		return err
+		return fmt.Errorf("-registry: %w", err)
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	defer c.Close()
+	if s.debug != "" {
+		if err := show(s.debug, c); err != nil {
+			return err
+		}
+	}
+	if s.web {
+		t := skerryhttp.NewTransport(c, skerryhttp.WithHedging(hedgeAfter))
+		defer t.Close()
+		return s.load(ctx, c, s.name+"-http", byHTTP(t, s.name+"-http", s.zone))
+	}
+	const idempotent = "skerry.examples.time.TimeService/Now"
+	options := skerrygrpc.DialOptions(c, skerrygrpc.Retry(idempotent), skerrygrpc.Hedge(hedgeAfter, idempotent))
+	conn, err := grpc.NewClient("skerry:///"+s.name, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
-		return err
+		return fmt.Errorf("-name %q: %w", s.name, err)
 	}
 	defer conn.Close()
-	now, err := timepb.NewTimeServiceClient(conn).Now(ctx, &timepb.NowRequest{Zone: zone})
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", address, err)
-	}
-	fmt.Printf("%s (%s at %s)\n", now.GetTime(), now.GetInstance(), address)
-	return nil
+	return s.load(ctx, c, s.name, byGRPC(timepb.NewTimeServiceClient(conn), s.zone))
 }
 
-// discover returns the address of a healthy instance. While there is none it
-// waits, woken by the registry.
-func discover(ctx context.Context, registry *api.Client, name, tag string) (string, error) {
-	for index := uint64(0); ; {
-		q := (&api.QueryOptions{WaitIndex: index}).WithContext(ctx)
-		found, meta, err := registry.Health().Service(name, tag, true, q)
-		if ctx.Err() != nil {
-			return "", fmt.Errorf("no healthy instance of %s with tag %s", name, tag)
-		}
-		if err != nil {
-			return "", err
-		}
-		if len(found) > 0 {
-			s, host := found[0].Service, found[0].Service.Address
-			if host == "" {
-				host = found[0].Node.Address
-			}
-			return net.JoinHostPort(host, strconv.Itoa(s.Port)), nil
-		}
-		index = meta.LastIndex
+func byGRPC(t timepb.TimeServiceClient, zone string) call {
+	return func(ctx context.Context) (string, string, error) {
+		now, err := t.Now(ctx, &timepb.NowRequest{Zone: zone})
+		return now.GetTime(), now.GetInstance(), err
 	}
+}
+
+func byHTTP(t *skerryhttp.Transport, name, zone string) call {
+	hc := &http.Client{Transport: t}
+	return func(ctx context.Context) (now, instance string, err error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+name+"/now?"+url.Values{"zone": {zone}}.Encode(), nil)
+		if err != nil {
+			return "", "", err
+		}
+		resp, err := hc.Do(req)
+		if err != nil {
+			return "", "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", resp.Status, body)
+		}
+		now, instance, _ = strings.Cut(strings.TrimSpace(string(body)), " ")
+		return now, instance, err
+	}
+}
+
+// load makes the calls, each when its time has come, whether or not others have ended.
+func (s settings) load(ctx context.Context, c *client.Client, service string, call call) error {
+	if s.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.duration)
+		defer cancel()
+	}
+	var calls sync.WaitGroup
+	var st stats
+	next, line := time.NewTicker(time.Second/time.Duration(s.rate)), time.NewTicker(time.Second)
+	defer next.Stop()
+	defer line.Stop()
+	for n := 0; s.calls == 0 || n < s.calls; {
+		select {
+		case <-line.C:
+			st.print(c, service)
+			continue
+		case <-next.C:
+			n++
+			calls.Go(func() {
+				// A call that has begun is not broken off when the program ends.
+				within, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWithin)
+				defer cancel()
+				began := time.Now()
+				now, instance, err := call(within)
+				st.add(now, instance, time.Since(began), err)
+			})
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	calls.Wait()
+	st.print(c, service)
+	return st.total()
+}
+
+// show serves the page and the metrics of the SDK.
+func show(address string, c *client.Client) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("-debug: %w: choose another address", err)
+	}
+	group := client.GroupOf("timeservice", c)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(skerryprometheus.NewCollector(group))
+	mux := http.NewServeMux()
+	mux.Handle("/debug/skerry", debug.Handler(group))
+	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	log.Printf("http://%s/debug/skerry and /metrics tell why calls go where they go", l.Addr())
+	go func() { log.Print(http.Serve(l, mux)) }()
+	return nil
 }

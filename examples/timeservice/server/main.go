@@ -1,6 +1,5 @@
-// Command server is a gRPC TimeService that registers itself, with a TCP check,
-// and withdraws when it is told to end. The registry is the one at
-// CONSUL_HTTP_ADDR, by default 127.0.0.1:8500.
+// Command server is a TimeService that keeps itself registered in whichever registry the
+// URL names, and ends on SIGTERM without failing a call.
 package main
 
 import (
@@ -8,93 +7,100 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
-	"os"
-	"os/signal"
-	"strconv"
-	"syscall"
+	"net/http"
 	"time"
 
-	"github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
+	"github.com/skerryhq/skerry/client"
+	skerrygrpc "github.com/skerryhq/skerry/client/grpc"
+	skerryhttp "github.com/skerryhq/skerry/client/http"
+	_ "github.com/skerryhq/skerry/examples/timeservice/sources"
 	"github.com/skerryhq/skerry/examples/timeservice/timepb"
 )
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:50051", "`address` to listen on")
-	name := flag.String("name", "time", "name of the service")
+	registry := flag.String("registry", "skerry://127.0.0.1:8500", "`URL` of the registry")
+	name := flag.String("name", "time", "`name` of the service")
+	listen := flag.String("listen", "127.0.0.1:0", "`address` to listen on for gRPC")
+	web := flag.String("http", "", "`address` to listen on for HTTP too, as the service NAME-http")
+	host := flag.String("advertise", "", "`host` by which callers reach this one, such as a pod's IP; default: where it listens")
+	faulty := flag.Bool("faulty", false, "let signal HUP switch on, and off again, that every second call fails")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *listen, *name); err != nil {
+	if err := run(*registry, *name, *listen, *web, *host, *faulty); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen, name string) error {
-	l, err := net.Listen("tcp", listen)
+func run(registry, name, listen, web, host string, faulty bool) error {
+	source, err := client.OpenSource(registry)
+	if err != nil {
+		return fmt.Errorf("-registry: %w", err)
+	}
+	if _, ok := source.(client.Registry); !ok {
+		log.Printf("-registry %s is read-only: this server is found by whoever tells it of the address", client.Redact(registry))
+		source = nowhere{source}
+	}
+	c := client.New(source, client.WithLogger(slog.Default()))
+	defer c.Close()
+
+	l, at, err := listenOn("-listen", listen, host)
 	if err != nil {
 		return err
 	}
-	registry, err := api.NewClient(api.DefaultConfig())
+	t := &clock{instance: name + "-" + at}
+	if faulty {
+		go t.obey()
+	}
+	s := grpc.NewServer(skerrygrpc.ServerOptions()...)
+	timepb.RegisterTimeServiceServer(s, t)
+	// Each Serve ends by itself on SIGTERM: it withdraws, waits until callers know, and
+	// ends the calls under way.
+	var all errgroup.Group
+	all.Go(func() error {
+		return skerrygrpc.Serve(context.Background(), s, l, c, client.Instance{Service: name, ID: t.instance, Address: at})
+	})
+	log.Printf("%s serves gRPC", t.instance)
+	if web != "" {
+		l, at, err := listenOn("-http", web, host)
+		if err != nil {
+			return err
+		}
+		t := &clock{instance: name + "-http-" + at}
+		all.Go(func() error {
+			return skerryhttp.Serve(context.Background(), &http.Server{Handler: t}, l, c, client.Instance{Service: name + "-http", ID: t.instance, Address: at})
+		})
+		log.Printf("%s serves HTTP", t.instance)
+	}
+	return all.Wait()
+}
+
+// listenOn returns a listener and the address by which callers reach it.
+func listenOn(flag, address, host string) (net.Listener, string, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return err
+		return nil, "", fmt.Errorf("%s: %w: choose another address, such as 127.0.0.1:0 for any free port", flag, err)
 	}
-	instance := registration(name, l.Addr().(*net.TCPAddr))
-	server := grpc.NewServer()
-	timepb.RegisterTimeServiceServer(server, &clock{instance: instance.ID})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-
-	if err := registry.Agent().ServiceRegister(instance); err != nil {
-		server.Stop()
-		return fmt.Errorf("cannot register: %w", err)
+	at := l.Addr().(*net.TCPAddr)
+	if host == "" && at.IP.IsUnspecified() {
+		return nil, "", fmt.Errorf("%s %s: callers cannot call all addresses: say -advertise HOST", flag, address)
 	}
-	log.Printf("%s listens on %s and is registered", instance.ID, l.Addr())
-	select {
-	case <-ctx.Done():
-	case err = <-served:
+	if host == "" {
+		host = at.IP.String()
 	}
-	// First nobody new is sent here, then those who are here are served.
-	if gone := registry.Agent().ServiceDeregister(instance.ID); gone != nil {
-		log.Printf("cannot withdraw %s: %v", instance.ID, gone)
-	} else {
-		log.Printf("%s is withdrawn", instance.ID)
-	}
-	server.GracefulStop()
-	return err
+	return l, net.JoinHostPort(host, fmt.Sprint(at.Port)), nil
 }
 
-func registration(name string, at *net.TCPAddr) *api.AgentServiceRegistration {
-	return &api.AgentServiceRegistration{
-		ID:      name + "-" + strconv.Itoa(at.Port),
-		Name:    name,
-		Tags:    []string{"master"},
-		Address: at.IP.String(),
-		Port:    at.Port,
-		Check: &api.AgentServiceCheck{
-			Name:     "the port takes connections",
-			TCP:      at.String(),
-			Interval: "10s",
-			Timeout:  "3s",
-		},
-	}
+// nowhere is a read-only source as a registry: that of servers which the platform
+// registers, as Kubernetes does. They stop as all others do.
+type nowhere struct{ client.Source }
+
+func (nowhere) Announce(_ client.Instance, _ time.Duration, report func(error)) client.Announcement {
+	report(nil)
+	return nowhere{}
 }
 
-// clock implements the TimeService.
-type clock struct {
-	timepb.UnimplementedTimeServiceServer
-	instance string
-}
-
-// Now implements [timepb.TimeServiceServer].
-func (c *clock) Now(_ context.Context, req *timepb.NowRequest) (*timepb.NowResponse, error) {
-	zone, err := time.LoadLocation(req.GetZone())
-	if err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "zone: %v", err)
-	}
-	return &timepb.NowResponse{Time: time.Now().In(zone).Format(time.RFC3339), Instance: c.instance}, nil
-}
+func (nowhere) Withdraw(context.Context) (acknowledged bool, err error) { return false, nil }
