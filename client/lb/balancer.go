@@ -178,6 +178,21 @@ func (b *Balancer) judge(now time.Duration, key string, f func(*standing) change
 	b.note(now, s, &node, changed)
 }
 
+// failing returns which part of the last calls failed at the instances but one.
+func (b *Balancer) failing(but *stat) float64 {
+	failed, all := uint64(0), uint64(0)
+	for _, m := range b.view.Load().all.members {
+		if m.stat != but {
+			w := m.stat.window.Load()
+			failed, all = failed+w>>32, all+w&math.MaxUint32
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(failed) / float64(all)
+}
+
 // note acts on a change of standing.
 func (b *Balancer) note(now time.Duration, s *stat, node *Node, changed change) {
 	if changed == unchanged {

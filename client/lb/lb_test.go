@@ -207,10 +207,18 @@ func TestUnheard(t *testing.T) {
 	}
 }
 
+// try takes a result in, and its consequence.
+func (s *standing) try(now time.Duration, r Result) change {
+	if v := s.called(now, r); v.cause != "" {
+		return s.eject(now, v.cause, v.reason())
+	}
+	return unchanged
+}
+
 func TestABadProbeWaitsLonger(t *testing.T) {
 	s := standing{max: 10 * time.Second, random: func() float64 { return .5 }}
 	for range consecutiveFailures {
-		s.called(0, Failed)
+		s.try(0, Failed)
 	}
 	now := time.Duration(0)
 	for _, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second} {
@@ -253,7 +261,7 @@ func TestStanding(t *testing.T) {
 	} {
 		s := standing{max: 10 * time.Second, random: func() float64 { return .5 }}
 		for _, r := range results(tc.calls) {
-			s.called(0, r)
+			s.try(0, r)
 		}
 		if s.out != tc.out {
 			t.Errorf("%s: out is %v", tc.calls, s.out)
@@ -262,6 +270,47 @@ func TestStanding(t *testing.T) {
 }
 
 // When most are out, all are used: it may well be the caller.
+// When calls fail everywhere alike, nobody is taken out; one that fails more often is.
+func TestNobodyIsWorse(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		others, bad  int // of ten calls, those that fail
+		few, outMost int // how many instances are out, at least and at most
+	}{
+		{"all fail half", 5, 5, 0, 1},
+		{"all fail", 10, 10, 0, 1}, // whoever fails first is out before the others have said anything
+		{"one fails, the others now and then", 1, 9, 1, 2},
+		{"one fails half, the others never", 0, 5, 1, 1},
+	} {
+		b := New(Options{Probed: true})
+		nodes := someNodes(8)
+		b.Update(0, nodes)
+		calls := map[string]int{}
+		for i := range 4000 {
+			now := time.Duration(i) * ms
+			c := b.Pick(now, Request{})
+			fails, r := tc.others, OK
+			if c.Node.Key == nodes[0].Key {
+				fails = tc.bad
+			}
+			calls[c.Node.Key]++
+			if calls[c.Node.Key]*fails%10 < fails {
+				r = Failed
+			}
+			c.Done(now+ms, r)
+		}
+		out := 0
+		for _, s := range b.States(4 * time.Second) {
+			if s.Out {
+				out++
+			}
+		}
+		if out < tc.few || out > tc.outMost {
+			t.Errorf("%s: %d of 8 are out, want %d to %d", tc.name, out, tc.few, tc.outMost)
+		}
+	}
+}
+
 func TestPanic(t *testing.T) {
 	b := New(Options{Probed: true})
 	b.Update(0, someNodes(10))

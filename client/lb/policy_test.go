@@ -43,7 +43,7 @@ func TestRoundRobin(t *testing.T) {
 		}
 	}
 	for range consecutiveFailures {
-		b.judge(0, nodes[1].Key, func(s *standing) change { return s.called(0, Failed) })
+		b.judge(0, nodes[1].Key, func(s *standing) change { return s.try(0, Failed) })
 	}
 	if got := shares(b, 0, 600, fine); got[nodes[1].Key] != 0 {
 		t.Errorf("one that fails has a share of %v", got[nodes[1].Key])

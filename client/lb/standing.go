@@ -71,16 +71,41 @@ type standing struct {
 	since   int // failures since it was let in
 }
 
-// called takes the result of an ordinary call in.
-func (s *standing) called(now time.Duration, r Result) change {
+// verdict is why an instance is to be taken out; the zero value is no reason.
+type verdict struct {
+	cause      Cause
+	failed, of int // calls
+}
+
+// worse is how much more often than the others' an instance's calls must fail: what
+// fails everywhere alike is no fault of its own, but of the caller or the load, and
+// those that are left would have to bear what it took.
+const worse = 2
+
+// share is which part of the calls failed.
+func (v verdict) share() float64 { return float64(v.failed) / float64(v.of) }
+
+func (v verdict) reason() string {
+	switch v.cause {
+	case Consecutive:
+		return fmt.Sprintf("%d calls in a row failed", v.failed)
+	case Relapse:
+		return fmt.Sprintf("%d calls failed within %v of its return", v.failed, relapseWithin)
+	}
+	return fmt.Sprintf("%d of the last %d calls failed", v.failed, v.of)
+}
+
+// called takes the result of an ordinary call in, and says whether it is a reason to
+// take the instance out.
+func (s *standing) called(now time.Duration, r Result) verdict {
 	if r == Neutral || r == Pushback || s.out {
-		return unchanged
+		return verdict{}
 	}
 	s.window = s.window << 1 & windowBits
 	s.seen = min(s.seen+1, windowCalls)
 	if r == OK {
 		s.consecutive = 0
-		return unchanged
+		return verdict{}
 	}
 	s.window |= 1
 	s.consecutive++
@@ -88,15 +113,15 @@ func (s *standing) called(now time.Duration, r Result) change {
 	lately, failed := bits.OnesCount32(s.window&lastBits), bits.OnesCount32(s.window)
 	switch {
 	case s.consecutive >= consecutiveFailures:
-		return s.eject(now, Consecutive, fmt.Sprintf("%d calls in a row failed", s.consecutive))
+		return verdict{Consecutive, s.consecutive, s.consecutive}
 	case lately >= lastFailures:
-		return s.eject(now, Rate, fmt.Sprintf("%d of the last %d calls failed", lately, min(s.seen, lastCalls)))
+		return verdict{Rate, lately, min(s.seen, lastCalls)}
 	case s.seen >= 10 && failed*10 >= s.seen*3:
-		return s.eject(now, Rate, fmt.Sprintf("%d of the last %d calls failed", failed, s.seen))
+		return verdict{Rate, failed, s.seen}
 	case s.relapse(now) && s.since >= relapseFailures:
-		return s.eject(now, Relapse, fmt.Sprintf("%d calls failed within %v of its return", s.since, relapseWithin))
+		return verdict{Relapse, s.since, s.since}
 	}
-	return unchanged
+	return verdict{}
 }
 
 func (s *standing) relapse(now time.Duration) bool { return s.wasOut && now-s.letIn < relapseWithin }

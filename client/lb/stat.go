@@ -2,6 +2,7 @@ package lb
 
 import (
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type stat struct {
 	tried   atomic.Bool   // a call has ended
 	letIn   atomic.Int64  // when it was let in again, else 0
 	heard   atomic.Int64  // when it has answered last
+	window  atomic.Uint64 // how many of the last calls failed, and in the lower half how many there were
 
 	mu          sync.Mutex
 	first, last *Call // the calls without an answer, oldest first
@@ -122,7 +124,12 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	if c.probe {
 		return s.standing.probed(now, r != Failed)
 	}
-	return s.standing.called(now, r)
+	v := s.standing.called(now, r)
+	s.window.Store(uint64(bits.OnesCount32(s.standing.window))<<32 | uint64(s.standing.seen))
+	if v.cause == "" || v.share() < worse*c.b.failing(s) {
+		return unchanged
+	}
+	return s.standing.eject(now, v.cause, v.reason())
 }
 
 func (s *stat) unlink(c *Call) {
