@@ -209,7 +209,7 @@ func debugPage(t *testing.T, output string) {
 	if at == nil {
 		t.Fatalf("the client does not say where its page is: %s", output)
 	}
-	if r := request(t, http.DefaultClient, "GET", "http://"+at[1]+"/debug/skerry", ""); r.status != 200 || !strings.Contains(r.body, "time-") {
+	if r := request(t, http.DefaultClient, "GET", "http://"+at[1]+"/debug/skerry", ""); r.status != 200 || !strings.Contains(r.body, "<td>127.0.0.1:") {
 		t.Errorf("the page: %v %s", r.status, r.body)
 	}
 	if r := request(t, http.DefaultClient, "GET", "http://"+at[1]+"/metrics", ""); !strings.Contains(r.body, "skerry_client_list_live") {
