@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"google.golang.org/grpc"
+
 	"github.com/skerryhq/skerry/client"
 )
 
@@ -191,6 +193,65 @@ func TestHung(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// When all servers stand still for a while, as on a machine that has too much to do,
+// nobody is to blame: all go on as before when it is over.
+func TestAllStall(t *testing.T) {
+	t.Parallel()
+	c, m := newClient(t)
+	servers := serveAll(t, 6, true)
+	var gates []*gate
+	var list []string
+	for _, s := range servers {
+		g := newGate(t, s.address)
+		gates, list = append(gates, g), append(list, g.address)
+	}
+	m.Set(service, list...)
+	var conns []*grpc.ClientConn
+	for range 5 {
+		conn := dial(t, c)
+		warm(t, conn, servers)
+		conns = append(conns, conn)
+	}
+	stop := make(chan struct{})
+	results := make([][]result, len(conns))
+	var loading sync.WaitGroup
+	for i, conn := range conns {
+		loading.Go(func() { results[i] = load(conn, 40, 500*time.Millisecond, stop) })
+	}
+	time.Sleep(time.Second)
+	for _, g := range gates {
+		g.shut()
+	}
+	time.Sleep(2 * time.Second)
+	for _, g := range gates {
+		g.open()
+	}
+	over := time.Now()
+	time.Sleep(3 * time.Second)
+	close(stop)
+	loading.Wait()
+	during, after := 0, 0
+	for _, r := range failed(slices.Concat(results...)) {
+		if r.began.After(over.Add(250 * time.Millisecond)) {
+			after++
+		} else {
+			during++
+		}
+	}
+	ejected := uint64(0)
+	for _, b := range c.Explain().Services[0].Balancers {
+		for _, i := range b.Instances {
+			if ejected += i.Ejected; i.Ejected > 0 {
+				t.Logf("%s was taken out %d times: %s", i.Key, i.Ejected, i.Reason)
+			}
+		}
+	}
+	t.Logf("%d calls failed during the stall, %d after it; %d ejections", during, after, ejected)
+	if during == 0 || after > 0 || ejected > uint64(2*len(conns)) {
+		t.Errorf("want none to fail after it, and next to nobody taken out")
 	}
 }
 

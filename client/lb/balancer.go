@@ -54,9 +54,15 @@ type Call struct {
 	prev, next *Call
 }
 
-// Unheard reports whether the instance has answered no call since this one began: one
-// that others hear from is alive.
-func (c *Call) Unheard() bool { return c.stat.heard.Load() < int64(c.began) }
+// Unheard reports whether the instance has answered no call since this one began, while
+// the other instances do answer: it may hang.
+func (c *Call) Unheard() bool {
+	if c.stat.heard.Load() >= int64(c.began) {
+		return false
+	}
+	failing, answer := c.b.elsewhere(c.stat, c.began)
+	return failing < othersAnswer && answer
+}
 
 // Done says how the call ended. It must be called once; the call is nobody's then.
 func (c *Call) Done(now time.Duration, r Result) {
@@ -153,9 +159,18 @@ func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
 }
 
 // Eject takes an instance out that somebody has found not to answer, before more
-// calls find it out.
+// calls find it out; unless calls fail at the others too, so that the reason may be
+// another.
 func (b *Balancer) Eject(now time.Duration, key, reason string) {
-	b.judge(now, key, func(s *standing) change { return s.eject(now, NoAnswer, reason) })
+	b.mu.Lock()
+	s := b.stats[key]
+	b.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if failing, answer := b.elsewhere(s, now-silence); failing < othersAnswer && answer {
+		b.judge(now, key, func(s *standing) change { return s.eject(now, NoAnswer, reason) })
+	}
 }
 
 // judge lets f change an instance's standing.
@@ -178,19 +193,20 @@ func (b *Balancer) judge(now time.Duration, key string, f func(*standing) change
 	b.note(now, s, &node, changed)
 }
 
-// failing returns which part of the last calls failed at the instances but one.
-func (b *Balancer) failing(but *stat) float64 {
-	failed, all := uint64(0), uint64(0)
+// elsewhere tells how the other instances do: which part of their last few calls
+// failed, and whether any has answered since then, or has not been called.
+func (b *Balancer) elsewhere(but *stat, since time.Duration) (failing float64, answer bool) {
+	failed, calls, others := uint64(0), uint64(0), false
 	for _, m := range b.view.Load().all.members {
-		if m.stat != but {
-			w := m.stat.window.Load()
-			failed, all = failed+w>>32, all+w&math.MaxUint32
+		if m.stat == but {
+			continue
 		}
+		w := m.stat.lately.Load()
+		failed, calls = failed+w>>32, calls+w&math.MaxUint32
+		answer = answer || m.stat.heard.Load() >= int64(since)
+		others = others || m.stat.flying.Load() > 0
 	}
-	if all == 0 {
-		return 0
-	}
-	return float64(failed) / float64(all)
+	return float64(failed) / max(float64(calls), 1), answer || !others
 }
 
 // note acts on a change of standing.

@@ -197,6 +197,39 @@ func TestEject(t *testing.T) {
 	}
 }
 
+// When others fail as well, silence is no reason.
+func TestSilenceEverywhere(t *testing.T) {
+	b := New(Options{Probed: true})
+	nodes := someNodes(4)
+	b.Update(0, nodes)
+	var calls []*Call
+	for range 12 {
+		calls = append(calls, b.Pick(ms, Request{}))
+	}
+	unheard := 0
+	for _, c := range calls {
+		if c.Unheard() {
+			unheard++
+		}
+		c.Done(2*time.Second, Failed)
+	}
+	if unheard > 0 {
+		t.Errorf("%d of 12 calls that timed out everywhere are suspicious", unheard)
+	}
+	for _, n := range nodes {
+		b.Eject(2*time.Second, n.Key, "no answer")
+	}
+	out := 0
+	for _, s := range b.States(2 * time.Second) {
+		if s.Out {
+			out++
+		}
+	}
+	if out > 0 {
+		t.Errorf("%d of 4 are out", out)
+	}
+}
+
 func TestUnheard(t *testing.T) {
 	b := New(Options{})
 	b.Update(0, someNodes(1))

@@ -74,7 +74,8 @@ type standing struct {
 // verdict is why an instance is to be taken out; the zero value is no reason.
 type verdict struct {
 	cause      Cause
-	failed, of int // calls
+	failed, of int     // calls
+	lately     float64 // which part of the last few failed
 }
 
 // worse is how much more often than the others' an instance's calls must fail: what
@@ -82,8 +83,13 @@ type verdict struct {
 // those that are left would have to bear what it took.
 const worse = 2
 
-// share is which part of the calls failed.
-func (v verdict) share() float64 { return float64(v.failed) / float64(v.of) }
+// othersAnswer is the part of the other instances' calls of which no more may fail where
+// a single silence is a reason.
+const othersAnswer = .2
+
+// silence is for how long the others are looked back at where an instance is said not to
+// answer.
+const silence = time.Second
 
 func (v verdict) reason() string {
 	switch v.cause {
@@ -111,15 +117,17 @@ func (s *standing) called(now time.Duration, r Result) verdict {
 	s.consecutive++
 	s.since++
 	lately, failed := bits.OnesCount32(s.window&lastBits), bits.OnesCount32(s.window)
+	few := min(s.seen, lastCalls)
+	share := float64(lately) / float64(few)
 	switch {
 	case s.consecutive >= consecutiveFailures:
-		return verdict{Consecutive, s.consecutive, s.consecutive}
+		return verdict{Consecutive, s.consecutive, s.consecutive, share}
 	case lately >= lastFailures:
-		return verdict{Rate, lately, min(s.seen, lastCalls)}
+		return verdict{Rate, lately, few, share}
 	case s.seen >= 10 && failed*10 >= s.seen*3:
-		return verdict{Rate, failed, s.seen}
+		return verdict{Rate, failed, s.seen, share}
 	case s.relapse(now) && s.since >= relapseFailures:
-		return verdict{Relapse, s.since, s.since}
+		return verdict{Relapse, s.since, s.since, share}
 	}
 	return verdict{}
 }

@@ -36,10 +36,11 @@ type stat struct {
 	tried   atomic.Bool   // a call has ended
 	letIn   atomic.Int64  // when it was let in again, else 0
 	heard   atomic.Int64  // when it has answered last
-	window  atomic.Uint64 // how many of the last calls failed, and in the lower half how many there were
+	lately  atomic.Uint64 // how many of the last few calls failed, and in the lower half how many there were
 
 	mu          sync.Mutex
-	first, last *Call // the calls without an answer, oldest first
+	first, last *Call         // the calls without an answer, oldest first
+	failed      time.Duration // when a call failed last
 	standing    standing
 	ended       [Neutral + 1]uint64 // calls by how they ended
 	recent      float64             // calls ended, each counting less with time, at counted
@@ -49,8 +50,8 @@ type stat struct {
 // shareOver is the time over which shares of the calls are told.
 const shareOver = time.Minute
 
-// lately returns how many calls there were of late. Called with mu held.
-func (s *stat) lately(now time.Duration) float64 {
+// traffic returns how many calls there were of late. Called with mu held.
+func (s *stat) traffic(now time.Duration) float64 {
 	return s.recent * math.Exp(-float64(max(now-s.counted, 0))/float64(shareOver))
 }
 
@@ -115,7 +116,7 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	if s.ended[r]++; r == OK {
 		s.heard.Store(int64(now))
 	}
-	s.recent, s.counted = s.lately(now)+1, now
+	s.recent, s.counted = s.traffic(now)+1, now
 	if !c.stream {
 		s.unlink(c)
 		s.observe(now, now-c.began, r)
@@ -124,9 +125,16 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	if c.probe {
 		return s.standing.probed(now, r != Failed)
 	}
+	before := s.failed
+	if r == Failed {
+		s.failed = now
+	}
 	v := s.standing.called(now, r)
-	s.window.Store(uint64(bits.OnesCount32(s.standing.window))<<32 | uint64(s.standing.seen))
-	if v.cause == "" || v.share() < worse*c.b.failing(s) {
+	s.lately.Store(uint64(bits.OnesCount32(s.standing.window&lastBits))<<32 | uint64(min(s.standing.seen, lastCalls)))
+	if v.cause == "" {
+		return unchanged
+	}
+	if failing, answer := c.b.elsewhere(s, before); !answer || v.lately < worse*failing {
 		return unchanged
 	}
 	return s.standing.eject(now, v.cause, v.reason())

@@ -68,7 +68,7 @@ func (b *Balancer) States(now time.Duration) []State {
 			st.ProbeIn = max(s.standing.probeAt-now, 0)
 		}
 		st.OK, st.Failed, st.Pushback, st.Neutral = s.ended[OK], s.ended[Failed], s.ended[Pushback], s.ended[Neutral]
-		st.Share = s.lately(now)
+		st.Share = s.traffic(now)
 		s.mu.Unlock()
 		all += st.Share
 		states[i] = st
