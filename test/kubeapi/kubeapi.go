@@ -223,13 +223,33 @@ func (s *Server) Token(namespace, account string) string {
 	return out.Status.Token
 }
 
-// Compact lets etcd forget all history up to now.
+// Kubeconfig writes kubectl's configuration for a token, and returns the file.
+func (s *Server) Kubeconfig(token, namespace string) string {
+	s.t.Helper()
+	config, err := json.Marshal(map[string]any{
+		"current-context": "test",
+		"clusters":        []any{map[string]any{"name": "test", "cluster": map[string]any{"server": s.URL, "certificate-authority": s.CA}}},
+		"users":           []any{map[string]any{"name": "test", "user": map[string]any{"token": token}}},
+		"contexts":        []any{map[string]any{"name": "test", "context": map[string]any{"cluster": "test", "user": "test", "namespace": namespace}}},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	file := filepath.Join(s.t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
+}
+
+// Compact writes something of its own, and lets etcd forget all history up to that: a
+// server that is started then has no version that anybody knows.
 func (s *Server) Compact() {
 	s.t.Helper()
 	var status struct {
 		Header struct{ Revision string }
 	}
-	s.askEtcd("/v3/maintenance/status", map[string]any{}, &status)
+	s.askEtcd("/v3/kv/put", map[string]any{"key": []byte("/of-the-test"), "value": []byte("x")}, &status)
 	s.askEtcd("/v3/kv/compaction", map[string]any{"revision": status.Header.Revision, "physical": true}, nil)
 }
 
