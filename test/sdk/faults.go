@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -52,8 +51,8 @@ type faultRun struct {
 	records []work.Record
 }
 
-// faults measures some policies through the steps at once, with so many callers.
-func (s *suite) faults(policies []string, seed, callers int, warm time.Duration, steps []step, retry bool) error {
+// faults measures some policies through the steps at once, with these callers.
+func (s *suite) faults(policies []string, seed int, l load, warm time.Duration, steps []step, retry bool) error {
 	var runs []*faultRun
 	for _, p := range policies {
 		servers, err := s.fleet(fleetSize, "-mean", s.mean().String(), "-workers", strconv.Itoa(s.workers()))
@@ -69,7 +68,7 @@ func (s *suite) faults(policies []string, seed, callers int, warm time.Duration,
 	}()
 	for _, r := range runs {
 		var err error
-		r.caller, err = s.startCaller(nil, "-policy", r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(callers),
+		r.caller, err = s.startCaller(nil, "-policy", r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(l.callers),
 			"-rps", strconv.Itoa(s.rate), "-seed", strconv.Itoa(seed), "-retry="+strconv.FormatBool(retry))
 		if err != nil {
 			return err
@@ -87,7 +86,7 @@ func (s *suite) faults(policies []string, seed, callers int, warm time.Duration,
 	}
 	end := time.Now()
 	name := func(fault string) string {
-		n := fmt.Sprintf("%s-%d", fault, callers)
+		n := fault + "-" + l.name
 		if retry {
 			n += "-retry"
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -58,6 +59,8 @@ type raw struct {
 	Quick   bool
 	Rate    int // see suite
 	Workers int // of each server in the rows of faults
+	Light   int // callers
+	Heavy   int
 	Mean    time.Duration
 	Apart   bool
 	Ill     time.Duration
@@ -100,7 +103,7 @@ func main() {
 	flag.IntVar(&s.rate, "rps", 800, "calls a second of each policy in the rows of faults")
 	flag.StringVar(&only, "policies", strings.Join(policies, ","), "which are measured in the rows of faults")
 	flag.BoolVar(&s.apart, "apart", false, "measure one policy after another in the rows of faults")
-	flag.DurationVar(&s.ill, "ill", 15*time.Second, "how long a fault lasts in the rows of faults")
+	flag.DurationVar(&s.ill, "ill", 30*time.Second, "how long a fault lasts in the rows of faults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -126,7 +129,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Mean: s.mean(), Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Mean: s.mean(), Light: s.loads()[0].callers, Heavy: s.loads()[1].callers, Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
 	if rawOut == "" {
 		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
 	}
@@ -254,9 +257,28 @@ func (s *suite) light(seed int, want func(string) bool) error {
 	return err
 }
 
-// bothCallers goes through faults with 100 light callers and with 4 heavy ones.
+// load is callers that are alike.
+type load struct {
+	name    string
+	each    float64 // calls a second of each connection, as in the protocol
+	callers int     // so many that the rate comes out
+}
+
+// loads are what an illness is measured by. What it costs depends on how many calls
+// each connection has, not on how many callers there are: the protocol's 100 light
+// and 4 heavy ones would need 4,000 calls a second, of each policy.
+func (s *suite) loads() []load {
+	loads := []load{{name: "light", each: 4}, {name: "heavy", each: 100}}
+	for i := range loads {
+		l := &loads[i]
+		l.callers = max(1, int(math.Round(float64(s.rate)/fleetSize/l.each)))
+	}
+	return loads
+}
+
+// bothCallers goes through faults with light callers and with heavy ones.
 func (s *suite) bothCallers(seed int, steps []step, retry bool) error {
-	for _, callers := range []int{100, 4} {
+	for _, l := range s.loads() {
 		groups := [][]string{s.policies}
 		if s.apart {
 			groups = nil
@@ -265,7 +287,7 @@ func (s *suite) bothCallers(seed int, steps []step, retry bool) error {
 			}
 		}
 		for _, g := range groups {
-			if err := s.faults(g, seed, callers, s.short(8*time.Second), steps, retry); err != nil {
+			if err := s.faults(g, seed, l, s.short(8*time.Second), steps, retry); err != nil {
 				return err
 			}
 		}

@@ -13,10 +13,10 @@ type figure struct {
 }
 
 var figures = []figure{
-	{"sdk-share-100.svg", "Share of the ill server, 100 callers", "faults-100", "share"},
-	{"sdk-errors-100.svg", "Failed calls, 100 callers", "faults-100", "errors"},
-	{"sdk-share-4.svg", "Share of the ill server, 4 callers", "faults-4", "share"},
-	{"sdk-errors-4.svg", "Failed calls, 4 callers", "faults-4", "errors"},
+	{"sdk-share-light.svg", "Share of the ill server, light callers", "faults-light", "share"},
+	{"sdk-errors-light.svg", "Failed calls, light callers", "faults-light", "errors"},
+	{"sdk-share-heavy.svg", "Share of the ill server, heavy callers", "faults-heavy", "share"},
+	{"sdk-errors-heavy.svg", "Failed calls, heavy callers", "faults-heavy", "errors"},
 }
 
 var colours = map[string]string{"skerry_p2c": "#0a6ebd", "p2c_ewma": "#c2410c", "round_robin": "#6b7280"}

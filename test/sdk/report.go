@@ -23,7 +23,8 @@ func render(r *raw) string {
 	p("A promise is held to the median, unless it says \"each run\" or \"all runs\" (their sum).\n\n")
 	p("Load: open loop, Poisson; latency counts from when a call was meant to be sent; deadline 2 s; no retry unless said. In the rows of\n")
 	p("faults each policy has ten servers of its own, %d workers each with an exponential %s (two thirds busy), %s calls a second", r.Workers, r.Mean, number(float64(r.Rate)))
-	p(" (%s a second and connection with 100\ncallers, %s with 4), %s of fault; the policies ran %s.\n", number(float64(r.Rate)/1000), number(float64(r.Rate)/40), r.Ill, order(r.Apart))
+	p(",\n%s of fault; the policies ran %s. What an illness costs depends on how often each connection is used: light callers make 4 calls a\n", r.Ill, order(r.Apart))
+	p("second on each (%d callers), heavy ones 100 (%d).\n", r.Light, r.Heavy)
 	p("Of go-zero it is the whole client (`zrpc.NewClient`, its defaults) with of its middlewares only that of the deadline.\n")
 	if r.Quick {
 		p("\n**A quick run: one seed, shortened. It shows that the measurement works, not what the figures are.**\n")

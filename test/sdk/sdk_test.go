@@ -183,7 +183,7 @@ func TestSmoke(t *testing.T) {
 	defer r.close()
 	s := &suite{rig: r, rate: 200}
 	const ill = 4 * time.Second
-	if err := s.faults(policies, 1, 4, 2*time.Second, []step{{"allfast", ill, 0}}, false); err != nil {
+	if err := s.faults(policies, 1, load{name: "heavy", callers: 4}, 2*time.Second, []step{{"allfast", ill, 0}}, false); err != nil {
 		t.Fatal(err)
 	}
 	one := func(row, policy, metric string) float64 {
@@ -195,7 +195,7 @@ func TestSmoke(t *testing.T) {
 		return v[0]
 	}
 	for _, p := range policies {
-		calls, share, errors := one("allfast-4", p, "calls"), one("allfast-4", p, "share"), one("allfast-4", p, "errors")
+		calls, share, errors := one("allfast-heavy", p, "calls"), one("allfast-heavy", p, "share"), one("allfast-heavy", p, "errors")
 		t.Logf("%s: %v calls, share %.2f %%, errors %.2f %%", p, calls, share, errors)
 		if want := float64(s.rate) * ill.Seconds(); calls < .8*want || calls > 1.2*want {
 			t.Errorf("%s: %v calls, not about %v", p, calls, want)
@@ -205,13 +205,13 @@ func TestSmoke(t *testing.T) {
 			t.Errorf("%s: share %.2f %%, errors %.2f %%", p, share, errors)
 		}
 	}
-	if v := one("allfast-4", "round_robin", "share"); v < 8 || v > 12 {
+	if v := one("allfast-heavy", "round_robin", "share"); v < 8 || v > 12 {
 		t.Errorf("round_robin sends %.2f %% to one of ten", v)
 	}
-	if v := one("allfast-4", ours, "share"); v > 6 {
+	if v := one("allfast-heavy", ours, "share"); v > 6 {
 		t.Errorf("we send %.2f %% to a server that fails always", v)
 	}
-	if n := len(s.raw.seconds("faults-4", ours, "share")); n != 6 {
+	if n := len(s.raw.seconds("faults-heavy", ours, "share")); n != 6 {
 		t.Errorf("%d seconds", n)
 	}
 	if err := s.oneDeadOurs(1); err != nil {
@@ -225,7 +225,7 @@ func TestSmoke(t *testing.T) {
 		t.Error(text)
 	}
 	for _, f := range figures {
-		if f.row == "faults-4" && !strings.Contains(f.draw(&s.raw), "<polyline") {
+		if f.row == "faults-heavy" && !strings.Contains(f.draw(&s.raw), "<polyline") {
 			t.Errorf("%s has no line", f.file)
 		}
 	}
