@@ -266,6 +266,35 @@ func TestABadProbeWaitsLonger(t *testing.T) {
 	}
 }
 
+// What returns is held to more than what has never been out.
+func TestRelapse(t *testing.T) {
+	for _, tc := range []struct {
+		calls string // after its return
+		times int    // that it was out before
+		out   bool
+	}{
+		{"x", 1, false},
+		{"x....x", 1, true}, // two of the first ten
+		{"x..........x", 1, false},
+		{"...........x", 2, false},
+		{"....x", 2, true},
+	} {
+		s := standing{max: 10 * time.Second, random: func() float64 { return .5 }}
+		for range tc.times {
+			s.eject(0, NoAnswer, "")
+			for range goodProbes {
+				s.probed(s.probeAt, true)
+			}
+		}
+		for _, c := range tc.calls {
+			s.try(s.letIn+time.Second, map[rune]Result{'.': OK, 'x': Failed}[c])
+		}
+		if s.out != tc.out {
+			t.Errorf("%s after %d times out: out is %v", tc.calls, tc.times, s.out)
+		}
+	}
+}
+
 func TestStanding(t *testing.T) {
 	results := func(text string) (rs []Result) {
 		for _, c := range text {

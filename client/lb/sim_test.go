@@ -112,6 +112,9 @@ func simulate(c simCase, seed uint64) simResult {
 			again = func() { p.Update(s.now, nodes); s.at(s.now+c.churn, again) }
 			s.at(s.exp(c.churn), again)
 		}
+		if b, ok := p.(*Balancer); ok && b.o.Probed {
+			s.probe(b)
+		}
 		mean := time.Duration(float64(time.Second) * float64(c.callers) / simRate)
 		var send func()
 		send = func() {
@@ -185,6 +188,19 @@ func (s *sim) call(p Picker, meant time.Duration, tried []string, retries int) {
 	s.at(s.now+simTrip/2, func() { s.arrive(server, func(ok bool) { s.at(s.now+simTrip/2, func() { end(ok) }) }) })
 }
 
+// probe asks servers for their health while they are out. The ill one says that it is
+// well: it does not know better.
+func (s *sim) probe(b *Balancer) {
+	due, next := b.Probes(s.now)
+	for _, n := range due {
+		s.at(s.now+simTrip, func() { b.Probe(s.now, n.Key, true) })
+	}
+	if next < s.now {
+		next = s.now + 50*time.Millisecond
+	}
+	s.at(min(next, s.now+50*time.Millisecond)+time.Millisecond, func() { s.probe(b) })
+}
+
 // ask is a question for a server's load; a server that is ill answers as any.
 func (s *sim) ask(b *Balancer, n Node) {
 	server := n.Value.(int)
@@ -235,6 +251,8 @@ func (s *sim) arrive(server int, answered func(ok bool)) {
 
 func balancer(random func() uint64) Picker { return New(Options{Random: random}) }
 
+func probed(random func() uint64) Picker { return New(Options{Random: random, Probed: true}) }
+
 func prequal(random func() uint64) Picker { return New(Options{Random: random, Policy: Prequal}) }
 
 func roundRobin(random func() uint64) Picker { return New(Options{Random: random, Policy: RoundRobin}) }
@@ -267,6 +285,9 @@ func TestSimulation(t *testing.T) {
 		{"all fail fast", simCase{callers: 100, fault: fault{errors: 1, fast: true}}, 1, 1, 55 * time.Millisecond, 9},
 		{"half fail, and a few everywhere", simCase{callers: 100, fault: fault{errors: .5, every: .01}}, 2, 2, 55 * time.Millisecond, 9},
 		{"a few fail everywhere", simCase{callers: 100, fault: fault{every: .01}}, 10.8, 1.1, 55 * time.Millisecond, 9},
+		{"half fail and say that they are well, heavy callers", simCase{callers: 4, fault: half, picker: probed}, .2, .1, 55 * time.Millisecond, 9},
+		{"half fail and say that they are well, light callers", simCase{callers: 100, fault: half, picker: probed}, 2, 1, 55 * time.Millisecond, 9},
+		{"a few fail everywhere, probed", simCase{callers: 4, fault: fault{every: .01}, picker: probed}, 10.8, 1.1, 55 * time.Millisecond, 9},
 		{"Prequal, nobody is ill", simCase{callers: 100, picker: prequal}, 10.8, 0, 55 * time.Millisecond, 9},
 		{"Prequal, slow", simCase{callers: 100, fault: slow, picker: prequal}, 1, 0, 60 * time.Millisecond, 7},
 		{"Prequal, half fail fast", simCase{callers: 100, fault: halfFast, picker: prequal}, 2, 1, 55 * time.Millisecond, 7},

@@ -21,10 +21,11 @@ const (
 	goodProbes              = 3
 	probeEvery              = 200 * time.Millisecond
 	rampAfterProbes         = 5 * time.Second
-	// An instance that fails relapseFailures times within relapseWithin of being
-	// let in is out again, for twice as long.
-	relapseFailures = 3
-	relapseWithin   = 30 * time.Second
+	// An instance of whose calls a fifth fails within relapseWithin of being let in is out
+	// again, for twice as long: after two failures the first time, and one from then on,
+	// when its probes have been wrong before.
+	relapseCalls  = 5 // a failure
+	relapseWithin = 30 * time.Second
 	// probeLost is when a probe that nobody answered for is taken for failed.
 	probeLost = 10 * time.Second
 )
@@ -69,6 +70,7 @@ type standing struct {
 	letIn   time.Duration
 	wasOut  bool
 	since   int // failures since it was let in
+	calls   int // in that time
 }
 
 // verdict is why an instance is to be taken out; the zero value is no reason.
@@ -96,7 +98,7 @@ func (v verdict) reason() string {
 	case Consecutive:
 		return fmt.Sprintf("%d calls in a row failed", v.failed)
 	case Relapse:
-		return fmt.Sprintf("%d calls failed within %v of its return", v.failed, relapseWithin)
+		return fmt.Sprintf("%d of its first %d calls failed after its return", v.failed, v.of)
 	}
 	return fmt.Sprintf("%d of the last %d calls failed", v.failed, v.of)
 }
@@ -107,6 +109,7 @@ func (s *standing) called(now time.Duration, r Result) verdict {
 	if r == Neutral || r == Pushback || s.out {
 		return verdict{}
 	}
+	s.calls++
 	s.window = s.window << 1 & windowBits
 	s.seen = min(s.seen+1, windowCalls)
 	if r == OK {
@@ -126,8 +129,8 @@ func (s *standing) called(now time.Duration, r Result) verdict {
 		return verdict{Rate, lately, few, share}
 	case s.seen >= 10 && failed*10 >= s.seen*3:
 		return verdict{Rate, failed, s.seen, share}
-	case s.relapse(now) && s.since >= relapseFailures:
-		return verdict{Relapse, s.since, s.since, share}
+	case s.relapse(now) && s.since >= max(1, 3-s.times) && s.calls <= relapseCalls*s.since:
+		return verdict{Relapse, s.since, s.calls, share}
 	}
 	return verdict{}
 }
@@ -178,6 +181,6 @@ func (s *standing) probed(now time.Duration, ok bool) change {
 		return moved
 	}
 	s.out, s.wasOut, s.letIn = false, true, now
-	s.window, s.seen, s.consecutive, s.since = 0, 0, 0, 0
+	s.window, s.seen, s.consecutive, s.since, s.calls = 0, 0, 0, 0, 0
 	return cameIn
 }
