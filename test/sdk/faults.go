@@ -21,10 +21,10 @@ const (
 	fair      = 100. / fleetSize
 )
 
-// Work takes 20 ms on the mean, or a little more, exponential: so much that the
+// Work takes 10 ms on the mean, or a little more, exponential: so much that the
 // servers, with a whole number of workers each, are as busy as in the simulation.
 const (
-	leastMean = 20 * time.Millisecond
+	leastMean = 10 * time.Millisecond
 	busyPart  = .67
 )
 
