@@ -9,21 +9,18 @@
 // registers them with the agent at the address, with a TTL check. What is read is the
 // same. Parameters: tag (may come several times), dc, token, passing=false to see the
 // unhealthy too, tagged (the tagged address to call where an instance has it, such as
-// wan, or Kratos's grpc and http), tls=true, ca (a PEM file).
+// wan, or Kratos's grpc and http), and those of [client.TLS].
 package consul
 
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -71,30 +68,24 @@ func open(l client.Location, lease bool) (*Source, error) {
 			s.query.Set("dc", values[0])
 		case "tagged":
 			s.tagged = values[0]
-		case "passing", "tls":
-			yes, err := strconv.ParseBool(values[0])
-			if err != nil {
-				return nil, fmt.Errorf("client/consul: %s=%q: want true or false", key, values[0])
+		case "passing":
+			if _, err := strconv.ParseBool(values[0]); err != nil {
+				return nil, fmt.Errorf("client/consul: passing=%q: want true or false", values[0])
 			}
-			if key == "tls" && yes {
-				s.api.scheme = "https"
-			}
-		case "ca":
-			pem, err := os.ReadFile(values[0])
-			if err != nil {
-				return nil, fmt.Errorf("client/consul: ca: %w", err)
-			}
-			roots := x509.NewCertPool()
-			if !roots.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("client/consul: ca: %s holds no certificate in PEM", values[0])
-			}
-			transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+		case "tls", "ca", "cert", "key", "skip-verify":
 		default:
-			return nil, fmt.Errorf("client/consul: unknown parameter %q (there are: tag, dc, token, passing, tagged, tls, ca)", key)
+			return nil, fmt.Errorf("client/consul: unknown parameter %q (there are: tag, dc, token, passing, tagged, tls, ca, cert, key, skip-verify)", key)
 		}
 	}
 	if all, _ := strconv.ParseBool(l.Query.Get("passing")); all || !l.Query.Has("passing") {
 		s.query.Set("passing", "1")
+	}
+	var err error
+	if transport.TLSClientConfig, err = client.TLS(l.Query, nil); err != nil {
+		return nil, fmt.Errorf("client/consul: %w", err)
+	}
+	if transport.TLSClientConfig != nil {
+		s.api.scheme = "https"
 	}
 	s.api.client = &http.Client{Transport: transport}
 	return s, nil

@@ -2,11 +2,14 @@ package consul
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -206,6 +209,32 @@ func TestTaggedAddresses(t *testing.T) {
 		u := sourcetest.List(t, sourcetest.Watch(t, s, "web"), 10*time.Second, want)
 		if len(u.Instances) != 3 {
 			t.Errorf("%s: %v", query, u)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(&registry{answers: []func(http.ResponseWriter){list("7", "", 80)}})
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := client.ParseLocation("skerry://" + strings.TrimPrefix(server.URL, "https://") + "/?ca=" + ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(l, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sourcetest.List(t, sourcetest.Watch(t, s, "web"), 10*time.Second, "10.0.0.9:80")
+	for query, want := range map[string]string{"ca=/none": "no such file", "tls=perhaps": `tls="perhaps"`, "cert=x": "cert and key", "passing=2": "passing"} {
+		if l.Query, err = url.ParseQuery(query); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open(l, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", query, err, want)
 		}
 	}
 }

@@ -42,10 +42,8 @@ package nacos
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,8 +88,6 @@ func open(l client.Location) (*Source, error) {
 	s := &Source{
 		namespace: constant.DEFAULT_NAMESPACE_ID, group: constant.DEFAULT_GROUP, settle: settledAfter,
 	}
-	var certificate, key string
-	secure := &tls.Config{}
 	for name, values := range l.Query {
 		value := values[0]
 		switch name {
@@ -106,45 +102,15 @@ func open(l client.Location) (*Source, error) {
 			s.group = value
 		case "cluster":
 			s.clusters = value
-		case "tls", "skip-verify":
-			yes, err := strconv.ParseBool(value)
-			if err != nil {
-				return nil, fmt.Errorf("client/nacos: %s=%q: want true or false", name, value)
-			}
-			if yes {
-				s.tls, secure.InsecureSkipVerify = secure, secure.InsecureSkipVerify || name == "skip-verify"
-			}
-		case "ca":
-			pem, err := os.ReadFile(value)
-			if err != nil {
-				return nil, fmt.Errorf("client/nacos: ca: %w", err)
-			}
-			s.tls, secure.RootCAs = secure, x509.NewCertPool()
-			if !secure.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("client/nacos: ca: %s holds no certificate in PEM", value)
-			}
-		case "cert":
-			certificate = value
-		case "key":
-			key = value
+		case "tls", "ca", "cert", "key", "skip-verify":
 		default:
 			return nil, fmt.Errorf("client/nacos: unknown parameter %q (there are: namespace, group, cluster, tls, ca, cert, key, skip-verify)", name)
 		}
 	}
-	if (certificate == "") != (key == "") {
-		return nil, fmt.Errorf("client/nacos: cert and key belong together: one is missing")
-	}
-	if certificate != "" {
-		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return nil, fmt.Errorf("client/nacos: cert: %w", err)
-		}
-		s.tls = secure
-		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(certificate, key)
-			return &pair, err
-		}
-	}
 	var err error
+	if s.tls, err = client.TLS(l.Query, nil); err != nil {
+		return nil, fmt.Errorf("client/nacos: %w", err)
+	}
 	if s.servers, err = serversOf(l.Hosts); err != nil {
 		return nil, err
 	}
