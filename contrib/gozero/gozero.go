@@ -38,11 +38,17 @@
 //
 // A server that starts registers itself before it listens, a moment too early. Callers
 // with this import try it, find nobody, and call the others.
+//
+// # See it
+//
+// What is known, and why calls go where they go, is among the metrics that go-zero serves
+// (skerry_client_…), and [Clients] is for the page of package client/debug.
 package gozero
 
 import (
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/resolver"
 
 	// Its resolvers and its balancer are registered before ours: the last ones win.
@@ -53,16 +59,25 @@ import (
 	gozeroconf "github.com/skerryhq/skerry/client/gozero"
 	skerrygrpc "github.com/skerryhq/skerry/client/grpc"
 	_ "github.com/skerryhq/skerry/client/kubernetes"
+	skerryprometheus "github.com/skerryhq/skerry/client/prometheus"
 )
+
+var clients client.Group
+
+// Clients are the clients of the program's zrpc connections, by the URLs of their
+// sources.
+func Clients() *client.Group { return &clients }
 
 func init() {
 	skerrygrpc.RegisterBalancer("p2c_ewma")
+	prometheus.MustRegister(skerryprometheus.NewCollector(&clients))
+	shown := skerrygrpc.WithOpened(clients.Add)
 	logs := client.WithLogger(slog.New(&logs{}))
 	for _, scheme := range []string{"etcd", "discov"} {
-		resolver.Register(skerrygrpc.NewTargetBuilder(scheme, skerrygrpc.WithSplit(splitEtcd), skerrygrpc.WithClient(logs)))
+		resolver.Register(skerrygrpc.NewTargetBuilder(scheme, skerrygrpc.WithSplit(splitEtcd), skerrygrpc.WithClient(logs), shown))
 	}
-	resolver.Register(skerrygrpc.NewTargetBuilder("k8s", skerrygrpc.WithSplit(gozeroconf.ParseTarget), skerrygrpc.WithClient(logs)))
+	resolver.Register(skerrygrpc.NewTargetBuilder("k8s", skerrygrpc.WithSplit(gozeroconf.ParseTarget), skerrygrpc.WithClient(logs), shown))
 	// What the program says itself need not be kept.
 	resolver.Register(skerrygrpc.NewTargetBuilder("direct", skerrygrpc.WithSplit(gozeroconf.ParseTarget),
-		skerrygrpc.WithClient(logs, client.WithCacheDir(""))))
+		skerrygrpc.WithClient(logs, client.WithCacheDir("")), shown))
 }

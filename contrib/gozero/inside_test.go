@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/zeromicro/go-zero/core/conf"
 	"github.com/zeromicro/go-zero/zrpc"
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -66,6 +67,26 @@ func reaches(t *testing.T, conn *grpc.ClientConn, addresses ...string) {
 			t.Errorf("%s does not answer; %v do", a, answered)
 		}
 	}
+}
+
+// What the connections know is among the metrics that go-zero serves.
+func TestMetrics(t *testing.T) {
+	_, addresses := servers(t, "", 2)
+	conn := dial(t, `{Endpoints: [`+strings.Join(addresses, ",")+`]}`)
+	reaches(t, conn, addresses...)
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "skerry_client_calls_total" && len(f.GetMetric()) >= 2*4 {
+			if all := Clients().Explain(); len(all) != 1 || len(all[0].Services) != 1 {
+				t.Errorf("the clients are %+v", all)
+			}
+			return
+		}
+	}
+	t.Error("there is no skerry_client_calls_total for each of two servers")
 }
 
 func TestForms(t *testing.T) {
