@@ -47,7 +47,7 @@ fi
 
 for service in time files; do
 	url="http://$CONSUL_HTTP_ADDR/v1/health/service/$service?passing"
-	bin/ask wait "$url" '"ServiceID"'
+	bin/ask wait "$url" '"Service":'
 	echo
 	echo "== $service by HTTP: $url"
 	bin/ask instances "$url"

@@ -17,13 +17,13 @@ import (
 
 const (
 	servers = 5
-	rate    = "200" // calls per second
+	rate    = 200 // calls per second
 	settled = 3 * time.Second
 )
 
-// phase is something that breaks. A call fails when it has no answer within 2 s; it is
-// made again at another server when it fails as UNAVAILABLE, and sent to a second one
-// when it has no answer in 100 ms (skerrygrpc.Retry and Hedge).
+// phase is something that breaks. That so little may fail is for the caller's use of
+// skerrygrpc.Retry and Hedge: without them, what a killed or stopped server has in hand
+// fails.
 type phase struct {
 	text    string
 	promise int // so many calls may fail
