@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -64,7 +66,7 @@ func (a *announcement) keep(ctx context.Context) error {
 		return err
 	}
 	if a.lease != 0 {
-		_, err := c.KeepAliveOnce(ctx, a.lease)
+		err := renew(ctx, c, a.lease)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			a.lease = 0
 		} else if err != nil {
@@ -89,6 +91,28 @@ func (a *announcement) keep(ctx context.Context) error {
 	}
 	_, err = c.Put(ctx, a.key, a.value, clientv3.WithLease(a.lease))
 	return err
+}
+
+// renew renews a lease once. etcd's KeepAliveOnce would ask again without a pause, for
+// as long as there is no connection.
+func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := etcdserverpb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil && err != io.EOF {
+		return err
+	}
+	answer, err := stream.Recv() // also says why nothing could be sent
+	if err != nil {
+		return err
+	}
+	if answer.TTL <= 0 {
+		return rpctypes.ErrLeaseNotFound
+	}
+	return nil
 }
 
 // Withdraw implements [client.Announcement]. etcd cannot say when all callers know.

@@ -183,6 +183,34 @@ func TestRegister(t *testing.T) {
 	list(t, tell, "")
 }
 
+// A renewal that fails is told of at once, and made again after a pause: etcd's client
+// would ask again and again for as long as the lease lives.
+func TestRenewalsWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	members, hosts := cluster(t, 1, nil)
+	reports := make(chan error, 10_000)
+	const ttl = 12 * time.Second // renewed every 4 s
+	a := source(t, "etcd://"+hosts[0]).Announce(client.Instance{ID: "1", Service: "web", Address: "10.0.0.1:80"}, ttl, func(err error) { reports <- err })
+	defer a.Withdraw(t.Context())
+	if err := <-reports; err != nil {
+		t.Fatal(err)
+	}
+	members[0].stop()
+	stopped := time.Now()
+	for err := range reports {
+		if err != nil {
+			break
+		}
+	}
+	if took := time.Since(stopped); took > ttl*2/3 {
+		t.Errorf("told after %v", took)
+	}
+	time.Sleep(2 * time.Second)
+	if n := len(reports); n == 0 || n > 5 {
+		t.Errorf("%d attempts in 2 s, want one a second", n)
+	}
+}
+
 // The layout of etcd's own package, written and read by it.
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
