@@ -7,7 +7,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/sdk test/tools
 
-.PHONY: build run test tools lint test-kill fuzz bench bench-sdk
+.PHONY: build run demo test tools lint test-kill fuzz bench bench-sdk
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
