@@ -5,7 +5,7 @@ STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
 # Modules of their own, for what they depend on: see doc/adr/0017.
-MODULES = client/nacos contrib/gozero test/sdk test/tools
+MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
 .PHONY: build run demo test tools lint test-kill fuzz bench bench-sdk
 

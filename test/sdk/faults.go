@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,20 +20,15 @@ const (
 	fair      = 100. / fleetSize
 )
 
-// Work takes 10 ms on the mean, or a little more, exponential: so much that the
-// servers, with a whole number of workers each, are as busy as in the simulation.
+// Servers are those of the protocol: six workers, 10 ms of work on the mean,
+// exponential. They are less busy than there, since the callers are fewer.
 const (
-	leastMean = 10 * time.Millisecond
-	busyPart  = .67
+	workers = 6
+	mean    = 10 * time.Millisecond
 )
 
-func (s *suite) workers() int {
-	return int(math.Ceil(float64(s.rate) * leastMean.Seconds() / fleetSize / busyPart))
-}
-
-func (s *suite) mean() time.Duration {
-	return time.Duration(busyPart * fleetSize * float64(s.workers()) / float64(s.rate) * float64(time.Second)).Round(100 * time.Microsecond)
-}
+// busy is which part of the time a server's workers work.
+func (l load) busy() float64 { return float64(l.Rate) / fleetSize * mean.Seconds() / workers }
 
 // step is a fault of server 0, and then a time without.
 type step struct {
@@ -55,7 +49,7 @@ type faultRun struct {
 func (s *suite) faults(policies []string, seed int, l load, warm time.Duration, steps []step, retry bool) error {
 	var runs []*faultRun
 	for _, p := range policies {
-		servers, err := s.fleet(fleetSize, "-mean", s.mean().String(), "-workers", strconv.Itoa(s.workers()))
+		servers, err := s.fleet(fleetSize, "-mean", mean.String(), "-workers", strconv.Itoa(workers))
 		if err != nil {
 			return err
 		}
@@ -68,8 +62,8 @@ func (s *suite) faults(policies []string, seed int, l load, warm time.Duration, 
 	}()
 	for _, r := range runs {
 		var err error
-		r.caller, err = s.startCaller(nil, "-policy", r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(l.callers),
-			"-rps", strconv.Itoa(s.rate), "-seed", strconv.Itoa(seed), "-retry="+strconv.FormatBool(retry))
+		r.caller, err = s.startCaller(nil, "-policy", r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(l.Callers),
+			"-rps", strconv.Itoa(l.Rate), "-seed", strconv.Itoa(seed), "-retry="+strconv.FormatBool(retry))
 		if err != nil {
 			return err
 		}
@@ -86,7 +80,7 @@ func (s *suite) faults(policies []string, seed int, l load, warm time.Duration, 
 	}
 	end := time.Now()
 	name := func(fault string) string {
-		n := fault + "-" + l.name
+		n := fault + "-" + l.Name
 		if retry {
 			n += "-retry"
 		}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -26,8 +25,6 @@ import (
 type suite struct {
 	*rig
 	quick bool
-	rate  int           // calls a second of each policy in the rows of faults
-	apart bool          // one policy after another there
 	ill   time.Duration // of a fault there
 
 	policies []string // that are measured there
@@ -57,12 +54,7 @@ type raw struct {
 	Commit  string
 	Date    string
 	Quick   bool
-	Rate    int // see suite
-	Workers int // of each server in the rows of faults
-	Light   int // callers
-	Heavy   int
-	Mean    time.Duration
-	Apart   bool
+	Loads   []load
 	Ill     time.Duration
 	Peers   string
 	Machine string
@@ -95,14 +87,12 @@ func main() {
 	s := &suite{}
 	var only string
 	seeds := flag.Int("seeds", 5, "how many runs of each")
-	rows := flag.String("rows", "", "only these, separated by commas: faults, retry, crashes, drop, rolling, registry, onedead, subset")
+	rows := flag.String("rows", "", "only these, separated by commas: faults, retry, heavy, crashes, drop, rolling, registry, onedead, subset")
 	out := flag.String("out", "", "folder for sdk.md and its plots; default: doc/results, of quick runs: none")
 	from := flag.String("from", "", "render a file of raw results; measure nothing")
 	rawOut := flag.String("raw", "", "file for the raw results; default: one in the folder for temporary files")
 	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
-	flag.IntVar(&s.rate, "rps", 800, "calls a second of each policy in the rows of faults")
 	flag.StringVar(&only, "policies", strings.Join(policies, ","), "which are measured in the rows of faults")
-	flag.BoolVar(&s.apart, "apart", false, "measure one policy after another in the rows of faults")
 	flag.DurationVar(&s.ill, "ill", 30*time.Second, "how long a fault lasts in the rows of faults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -129,7 +119,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Rate: s.rate, Workers: s.workers(), Mean: s.mean(), Light: s.loads()[0].callers, Heavy: s.loads()[1].callers, Apart: s.apart, Ill: s.ill, Peers: peers(), Machine: machine()}
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Loads: loads, Ill: s.ill, Peers: peers(), Machine: machine()}
 	if rawOut == "" {
 		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
 	}
@@ -217,15 +207,18 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 		}{
 			{"subset", func() error { s.subsets(seed, replacements); return nil }},
 			{"faults", func() error {
-				return s.bothCallers(seed, []step{{"slow", ill, back}, {"half", ill, back}, {"fast", ill, 0}}, false)
+				return s.callers(light, seed, []step{{"slow", ill, back}, {"half", ill, back}, {"fast", ill, 0}}, false)
 			}},
 			{"retry", func() error {
-				return s.bothCallers(seed, []step{{"half", ill, 6 * time.Second}, {"fast", ill, 0}}, true)
+				return s.callers(light, seed, []step{{"half", ill, 6 * time.Second}, {"fast", ill, 0}}, true)
 			}},
-			{"light", func() error { return s.light(seed, want) }},
+			{"heavy", func() error {
+				return s.callers(heavy, seed, []step{{"half", ill, back}, {"fast", ill, 0}}, false)
+			}},
+			{"side by side", func() error { return s.sideBySide(seed, want) }},
 			{"rolling", func() error { return s.rolling(seed) }},
 		} {
-			if row.name == "light" || want(row.name) {
+			if row.name == "side by side" || want(row.name) {
 				if err := row.do(); err != nil {
 					return fmt.Errorf("%s: %w", row.name, err)
 				}
@@ -235,8 +228,8 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 	return nil
 }
 
-// light measures at the same time what has few calls.
-func (s *suite) light(seed int, want func(string) bool) error {
+// sideBySide measures at the same time what has few calls.
+func (s *suite) sideBySide(seed int, want func(string) bool) error {
 	rows := map[string]func(int) error{"crashes": s.crashes, "drop": s.dropped, "onedead": s.oneDead}
 	ended := make(chan error, len(rows))
 	cpu := readProcessor()
@@ -259,37 +252,35 @@ func (s *suite) light(seed int, want func(string) bool) error {
 
 // load is callers that are alike.
 type load struct {
-	name    string
-	each    float64 // calls a second of each connection, as in the protocol
-	callers int     // so many that the rate comes out
+	Name    string
+	Callers int
+	Rate    int // calls a second, of all of them
 }
 
-// loads are what an illness is measured by. What it costs depends on how many calls
-// each connection has, not on how many callers there are: the protocol's 100 light
-// and 4 heavy ones would need 4,000 calls a second, of each policy.
-func (s *suite) loads() []load {
-	loads := []load{{name: "light", each: 4}, {name: "heavy", each: 100}}
-	for i := range loads {
-		l := &loads[i]
-		l.callers = max(1, int(math.Round(float64(s.rate)/fleetSize/l.each)))
-	}
-	return loads
-}
+// loads are what an illness is measured by. What it costs depends on how many calls each
+// connection has, not on how many callers there are: of the protocol's 100 light callers
+// there are ten, of its four heavy ones there is one, with as many calls each, 4 and 100 a second
+// and connection.
+var loads = []load{light, heavy}
 
-// bothCallers goes through faults with light callers and with heavy ones.
-func (s *suite) bothCallers(seed int, steps []step, retry bool) error {
-	for _, l := range s.loads() {
-		groups := [][]string{s.policies}
-		if s.apart {
-			groups = nil
-			for _, p := range s.policies {
-				groups = append(groups, []string{p})
-			}
+var light, heavy = load{"light", 10, 400}, load{"heavy", 1, 1000}
+
+// mostAtOnce is the rate up to which the policies are measured at the same time; above
+// it, one after another.
+const mostAtOnce = 500
+
+// callers goes through faults with callers of one kind.
+func (s *suite) callers(l load, seed int, steps []step, retry bool) error {
+	groups := [][]string{s.policies}
+	if l.Rate > mostAtOnce {
+		groups = nil
+		for _, p := range s.policies {
+			groups = append(groups, []string{p})
 		}
-		for _, g := range groups {
-			if err := s.faults(g, seed, l, s.short(8*time.Second), steps, retry); err != nil {
-				return err
-			}
+	}
+	for _, g := range groups {
+		if err := s.faults(g, seed, l, s.short(8*time.Second), steps, retry); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -55,9 +55,6 @@ var chapters = []chapter{
 		show("slow-light", "p99", "light callers: p99", "ms"),
 		show("slow-light", "healthy p99", "light callers: p99 before", "ms"),
 		most("slow-light", "errors", "light callers: failed calls", "%", every, 0),
-		show("slow-heavy", "share", "heavy callers: its share", "%"),
-		show("slow-heavy", "p99 ratio", "heavy callers: p99, in times the healthy p99", "×"),
-		show("slow-heavy", "errors", "heavy callers: failed calls", "%"),
 	}},
 	{"One server of ten fails half of its calls", "After work, or at once (\"fast\").", []promise{
 		most("half-light", "share", "light callers: its share", "%", median, 2),
@@ -70,13 +67,10 @@ var chapters = []chapter{
 	{"The same with one retry", "", []promise{
 		most("half-light-retry", "errors", "light callers: failed calls", "%", median, .01),
 		most("fast-light-retry", "errors", "light callers, fast: failed calls", "%", median, .01),
-		most("half-heavy-retry", "errors", "heavy callers: failed calls", "%", median, .01),
-		most("fast-heavy-retry", "errors", "heavy callers, fast: failed calls", "%", median, .01),
 	}},
 	{"The server is healed", "Its share of the calls, in hundredths of the fair one, from 15 to 20 s after.", []promise{
 		least("slow-light", "healed", "was slow, light callers", "%", median, 90),
 		least("half-light", "healed", "had failed, light callers", "%", median, 90),
-		least("slow-heavy", "healed", "was slow, heavy callers", "%", median, 90),
 		least("half-heavy", "healed", "had failed, heavy callers", "%", median, 90),
 	}},
 	{"Rolling restart", "From three servers to six, a new one for each that goes. Ours are in a Skerry agent, go-zero's own in etcd; round_robin has no registry.", []promise{

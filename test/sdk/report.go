@@ -22,9 +22,15 @@ func render(r *raw) string {
 	p("Machine: %s, shared with others. Figures are the median of all runs (least–most).\n", r.Machine)
 	p("A promise is held to the median, unless it says \"each run\" or \"all runs\" (their sum).\n\n")
 	p("Load: open loop, Poisson; latency counts from when a call was meant to be sent; deadline 2 s; no retry unless said. In the rows of\n")
-	p("faults each policy has ten servers of its own, %d workers each with an exponential %s (two thirds busy), %s calls a second", r.Workers, r.Mean, number(float64(r.Rate)))
-	p(",\n%s of fault; the policies ran %s. What an illness costs depends on how often each connection is used: light callers make 4 calls a\n", r.Ill, order(r.Apart))
-	p("second on each (%d callers), heavy ones 100 (%d).\n", r.Light, r.Heavy)
+	p("faults each policy has ten servers of its own and %s of fault. What an illness costs depends on how often each\n", r.Ill)
+	p("connection is used: ")
+	for n, l := range r.Loads {
+		if n > 0 {
+			p("; ")
+		}
+		p("%d %s %s, %s calls a second on each connection, servers %.0f %% busy, policies %s", l.Callers, l.Name, plural(l.Callers, "caller"), number(float64(l.Rate)/float64(l.Callers*fleetSize)), 100*l.busy(), order(l.Rate > mostAtOnce))
+	}
+	p(".\n")
 	p("Of go-zero it is the whole client (`zrpc.NewClient`, its defaults) with of its middlewares only that of the deadline.\n")
 	if r.Quick {
 		p("\n**A quick run: one seed, shortened. It shows that the measurement works, not what the figures are.**\n")
