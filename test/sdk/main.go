@@ -213,7 +213,7 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 				return s.callers(light, seed, []step{{"half", ill, 6 * time.Second}, {"fast", ill, 0}}, true)
 			}},
 			{"heavy", func() error {
-				return s.callers(heavy, seed, []step{{"half", ill, back}, {"fast", ill, 0}}, false)
+				return s.callers(heavy, seed, []step{{"half", ill, 0}}, false)
 			}},
 			{"side by side", func() error { return s.sideBySide(seed, want) }},
 			{"rolling", func() error { return s.rolling(seed) }},

@@ -62,7 +62,6 @@ var chapters = []chapter{
 		most("fast-light", "share", "light callers, fast: its share", "%", median, 2),
 		most("fast-light", "errors", "light callers, fast: failed calls", "%", median, 1),
 		most("half-heavy", "errors", "heavy callers: failed calls", "%", median, .1),
-		most("fast-heavy", "errors", "heavy callers, fast: failed calls", "%", median, .1),
 	}},
 	{"The same with one retry", "", []promise{
 		most("half-light-retry", "errors", "light callers: failed calls", "%", median, .01),
@@ -71,7 +70,6 @@ var chapters = []chapter{
 	{"The server is healed", "Its share of the calls, in hundredths of the fair one, from 15 to 20 s after.", []promise{
 		least("slow-light", "healed", "was slow, light callers", "%", median, 90),
 		least("half-light", "healed", "had failed, light callers", "%", median, 90),
-		least("half-heavy", "healed", "had failed, heavy callers", "%", median, 90),
 	}},
 	{"Rolling restart", "From three servers to six, a new one for each that goes. Ours are in a Skerry agent, go-zero's own in etcd; round_robin has no registry.", []promise{
 		least("rolling", "calls", "calls", "", sum, 1e6),
