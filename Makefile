@@ -7,7 +7,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build run demo test tools lint test-kill fuzz bench bench-sdk
+.PHONY: build run demo test tools lint test-kill fuzz bench bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -50,6 +50,11 @@ fuzz:
 # Measures skerry beside bare servers that write the same bytes, in one run.
 bench:
 	$(GO) run ./test/bench
+
+# Holds the manifests to their containers too, each run as its pod would be, and, where
+# KUBEBUILDER_ASSETS names kube-apiserver and etcd, to a real API server. Needs root.
+test-deploy:
+	cd test/deploy && SKERRY_CONTAINERS=1 $(GO) test -count=1 -timeout 20m ./...
 
 # Measures the SDK with real processes, beside go-zero's balancer and gRPC's round_robin,
 # over five seeds, and writes doc/results/sdk.md. Takes about 40 minutes of a quiet machine.
