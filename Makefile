@@ -59,4 +59,4 @@ test-deploy:
 # Measures the SDK with real processes, beside go-zero's balancer and gRPC's round_robin,
 # over five seeds, and writes doc/results/sdk.md. Takes about 40 minutes of a quiet machine.
 bench-sdk:
-	cd test/sdk && $(GO) run . -write ../../doc/results
+	cd test/sdk && $(GO) run . -out ../../doc/results
