@@ -125,7 +125,7 @@ func completed(k service, i Instance, ephemeral bool) Instance {
 func (s *Server) list(k service, clusters string, healthyOnly bool) *serviceInfo {
 	info := &serviceInfo{
 		Name: k.name, GroupName: k.group, Clusters: clusters, CacheMillis: cacheMillis, Hosts: []Instance{},
-		LastRefTime: millis(), Valid: true,
+		LastRefTime: s.refTime(), Valid: true,
 	}
 	wanted := strings.Split(clusters, ",")
 	for _, i := range s.all(k) {
@@ -134,6 +134,17 @@ func (s *Server) list(k service, clusters string, healthyOnly bool) *serviceInfo
 		}
 	}
 	return info
+}
+
+// refTime is later than any before, since the SDK leaves out a list that is not later
+// than the one it has. Nacos itself pushes less often than every millisecond.
+func (s *Server) refTime() int64 {
+	for {
+		last := s.told.Load()
+		if next := max(millis(), last+1); s.told.CompareAndSwap(last, next) {
+			return next
+		}
+	}
 }
 
 // all has one of each that are equal, as Nacos's set has.

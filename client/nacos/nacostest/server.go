@@ -28,6 +28,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,8 @@ type Options struct {
 
 // Server is one stand-in. Its methods may be called at any time.
 type Server struct {
+	told atomic.Int64 // the last time that a list was said to be of
+
 	o    Options
 	addr string // of HTTP
 
