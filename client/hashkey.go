@@ -1,6 +1,10 @@
 package client
 
-import "context"
+import (
+	"context"
+
+	"github.com/skerryhq/skerry/client/lb"
+)
 
 type hashKey struct{}
 
@@ -11,8 +15,10 @@ func WithHashKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, key)
 }
 
-// HashKey returns what [WithHashKey] said; "" if nothing.
-func HashKey(ctx context.Context) string {
-	key, _ := ctx.Value(hashKey{}).(string)
-	return key
+// HashOf returns what [WithHashKey] said, as [lb.Request] has it; 0 if nothing.
+func HashOf(ctx context.Context) uint64 {
+	if key, _ := ctx.Value(hashKey{}).(string); key != "" {
+		return lb.HashOf(key)
+	}
+	return 0
 }

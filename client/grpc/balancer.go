@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/internal/prequal"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -59,8 +60,8 @@ func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer
 	b := &p2c{
 		ClientConn: cc, service: opts.Target.Endpoint(), began: time.Now(), started: map[string]start{},
 		wake: make(chan struct{}, 1), offers: make(chan *offer), suspects: make(chan lb.Node, probesAtOnce),
-		questions: make(chan question, loadsAtOnce),
 	}
+	b.loads = prequal.NewAsker(b.now, askLoad)
 	b.picker = lb.New(b.config.options(b.observe))
 	b.children = endpointsharding.NewBalancer(b, opts, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,7 +85,7 @@ type p2c struct {
 	offers   chan *offer   // instances that wait for a live call to probe them
 	suspects chan lb.Node  // instances that calls have timed out at
 
-	questions chan question // instances to be asked for their load
+	loads *prequal.Asker
 
 	mu        sync.Mutex // never held while a child or gRPC is called
 	config    Config
@@ -129,9 +130,7 @@ func (b *p2c) UpdateClientConnState(s balancer.ClientConnState) error {
 		b.picker = lb.New(c.options(b.observe))
 		if c.Policy == lb.Prequal && !b.asking {
 			b.asking = true
-			for range loadsAtOnce {
-				b.done.Go(func() { b.askLoads(b.ctx) })
-			}
+			b.loads.Start(b.ctx, &b.done)
 		}
 	}
 	if f, ok := s.ResolverState.Attributes.Value(followedKey{}).(followed); ok && b.detach == nil {
@@ -201,7 +200,7 @@ func (b *p2c) UpdateState(s balancer.State) {
 	children := endpointsharding.ChildStatesFromPicker(s.Picker)
 	b.mu.Lock()
 	nodes, ready := b.nodes(children)
-	picker := b.picker
+	picker, hashed := b.picker, b.config.Policy == lb.Hash
 	picker.Update(b.now(), nodes)
 	err := b.empty()
 	b.mu.Unlock()
@@ -211,7 +210,7 @@ func (b *p2c) UpdateState(s balancer.State) {
 		s.Picker = base.NewErrPicker(err)
 	case ready:
 		// A new one, so that calls that wait are picked for.
-		s = balancer.State{ConnectivityState: connectivity.Ready, Picker: &pick{b, picker}}
+		s = balancer.State{ConnectivityState: connectivity.Ready, Picker: &pick{b, picker, hashed}}
 	}
 	b.ClientConn.UpdateState(s)
 }

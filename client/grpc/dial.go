@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/skerryhq/skerry/client"
-	"github.com/skerryhq/skerry/client/lb"
+	"github.com/skerryhq/skerry/client/internal/hedge"
 )
 
 // Scheme is that of the targets, skerry:///SERVICE, unless [WithScheme] adds others.
@@ -100,7 +100,7 @@ func (o *dialOptions) dialOptions() []grpc.DialOption {
 	for _, m := range o.retry {
 		retryable[wholeMethod(m)] = true
 	}
-	return append(dial, interceptors(retryable, &hedger{o.hedges, lb.NewBudget(hedgeShare, hedgesMost)})...)
+	return append(dial, interceptors(retryable, &hedger{o.hedges, hedge.Budget()})...)
 }
 
 // serviceConfig returns the service config's JSON.

@@ -5,19 +5,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/skerryhq/skerry/client/internal/hedge"
 	"github.com/skerryhq/skerry/client/lb"
-)
-
-// Hedges may be a twentieth of the calls, after the first ten.
-const (
-	hedgeShare = .05
-	hedgesMost = 10
 )
 
 // Hedge sends unary calls of these methods to a second instance too when the first has
@@ -58,44 +52,20 @@ type leg struct {
 
 // good reports whether the call has an answer that need not be waited for any more.
 func (l *leg) good() bool {
-	switch status.Code(l.err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss, codes.Unknown, codes.ResourceExhausted:
-		return false
-	}
-	return true
+	r := resultOf(status.Code(l.err))
+	return r != lb.Failed && r != lb.Pushback
 }
 
 // invoke makes a call, and makes it again at another instance if there is no answer in
 // time. The first good answer counts, else the last.
 func (h *hedger) invoke(ctx context.Context, after time.Duration, reply proto.Message, opts []grpc.CallOption, invoke func(ctx context.Context, reply any, opts []grpc.CallOption) error) error {
-	h.budget.Earn()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the one that is late
-	legs := make(chan *leg, 2)
-	start := func() {
-		go func() {
-			l := &leg{reply: reply.ProtoReflect().New().Interface()}
-			l.err = invoke(ctx, l.reply, l.options(opts))
-			legs <- l
-		}()
-	}
-	start()
-	flying := 1
-	late := time.NewTimer(after)
-	defer late.Stop()
-	for {
-		select {
-		case l := <-legs:
-			if flying--; flying == 0 || l.good() {
-				return l.answer(reply, opts)
-			}
-		case <-late.C:
-			if h.budget.Spend() {
-				start()
-				flying++
-			}
-		}
-	}
+	return hedge.Do(after, h.budget, func(bool) *leg {
+		l := &leg{reply: reply.ProtoReflect().New().Interface()}
+		l.err = invoke(ctx, l.reply, l.options(opts))
+		return l
+	}, (*leg).good, func(*leg) {}).answer(reply, opts)
 }
 
 // options returns the call's options, with those that are written to replaced by the

@@ -2,7 +2,6 @@ package skerrygrpc
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/skerryhq/skerry/client/internal/prequal"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -54,8 +54,8 @@ type loadTeller interface {
 }
 
 func (l *Load) get() (*structpb.Struct, error) {
-	load := l.tracker.Load(time.Since(l.began))
-	return structpb.NewStruct(map[string]any{inFlightField: load.InFlight, latencyField: load.Latency.Seconds()})
+	now := l.tracker.Load(time.Since(l.began))
+	return structpb.NewStruct(map[string]any{inFlightField: now.InFlight, latencyField: now.Latency.Seconds()})
 }
 
 // Register lets the server tell its load.
@@ -76,47 +76,9 @@ func (l *Load) Register(s grpc.ServiceRegistrar) {
 	}, l)
 }
 
-const (
-	loadWithin  = time.Second
-	loadsAtOnce = 16
-)
-
-// question is an instance that is to be asked for its load.
-type question struct {
-	picker *lb.Balancer
-	node   lb.Node
-}
-
-// wonder has instances asked for their load after a call; with other policies than
-// prequal, none.
-func (b *p2c) wonder(picker *lb.Balancer) {
-	for _, n := range picker.Ask() {
-		select {
-		case b.questions <- question{picker, n}:
-		default: // there are enough
-		}
-	}
-}
-
-// askLoads asks instances for their load, until ctx ends.
-func (b *p2c) askLoads(ctx context.Context) {
-	for {
-		select {
-		case q := <-b.questions:
-			if load, err := askLoad(ctx, q.node.Value.(balancer.Picker)); err == nil {
-				q.picker.Told(b.now(), q.node.Key, load)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // askLoad asks the server at the other end of a connection for its load.
-func askLoad(ctx context.Context, connection balancer.Picker) (lb.Load, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadWithin)
-	defer cancel()
-	conn, release, err := only(ctx, connection)
+func askLoad(ctx context.Context, n lb.Node) (lb.Load, error) {
+	conn, release, err := only(ctx, n.Value.(balancer.Picker))
 	if err != nil {
 		return lb.Load{}, err
 	}
@@ -130,9 +92,5 @@ func loadOver(ctx context.Context, conn grpc.ClientConnInterface) (lb.Load, erro
 	if err := conn.Invoke(ctx, "/"+loadService+"/"+loadMethod, &emptypb.Empty{}, reply); err != nil {
 		return lb.Load{}, err
 	}
-	flying, latency := reply.Fields[inFlightField].GetNumberValue(), reply.Fields[latencyField].GetNumberValue()
-	if !(flying >= 0 && flying < 1e9 && latency >= 0 && latency < 1e6) {
-		return lb.Load{}, fmt.Errorf("skerrygrpc: a load of %v calls and %v s makes no sense", flying, latency)
-	}
-	return lb.Load{InFlight: int(flying), Latency: time.Duration(latency * float64(time.Second))}, nil
+	return prequal.Load(reply.Fields[inFlightField].GetNumberValue(), reply.Fields[latencyField].GetNumberValue())
 }

@@ -13,6 +13,7 @@ import (
 type pick struct {
 	b      *p2c
 	picker *lb.Balancer
+	hashed bool // the policy is hash
 }
 
 // Pick implements [balancer.Picker].
@@ -32,14 +33,14 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		_, limited := info.Ctx.Deadline()
 		r.Stream = !limited
 	}
-	if key := client.HashKey(info.Ctx); key != "" {
-		r.Hash = lb.HashOf(key)
+	if p.hashed {
+		r.Hash = client.HashOf(info.Ctx)
 	}
 	picked := p.picker.Pick(p.b.now(), r)
 	if picked == nil {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	p.b.wonder(p.picker)
+	p.b.loads.Wonder(p.picker)
 	result, err := picked.Node.Value.(balancer.Picker).Pick(info)
 	if err != nil {
 		picked.Done(p.b.now(), lb.Neutral)
@@ -67,7 +68,12 @@ func classify(info *balancer.DoneInfo) lb.Result {
 	if info.Err == nil && !info.BytesSent {
 		return lb.Neutral // gRPC found the connection gone and picks again
 	}
-	switch status.Code(info.Err) {
+	return resultOf(status.Code(info.Err))
+}
+
+// resultOf says what a code tells of the instance.
+func resultOf(code codes.Code) lb.Result {
+	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss, codes.Unknown:
 		return lb.Failed
 	case codes.ResourceExhausted:

@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"time"
 
+	"github.com/skerryhq/skerry/client/internal/hedge"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -30,38 +30,12 @@ func (l *leg) drop() {
 // hedged sends the request, and again to another instance if there is no answer in
 // time. The first good answer counts, else the last.
 func (c *calling) hedged(req *http.Request) (*http.Response, error) {
-	c.s.hedges.Earn()
-	legs := make(chan *leg, 2)
-	start := func(reread bool) {
+	return hedge.Do(c.t.o.hedge, c.s.hedges, func(again bool) *leg {
 		ctx, cancel := context.WithCancel(req.Context())
-		go func() {
-			l := &leg{cancel: cancel}
-			l.resp, l.err = c.send(req.WithContext(ctx), reread)
-			legs <- l
-		}()
-	}
-	start(false)
-	flying := 1
-	late := time.NewTimer(c.t.o.hedge)
-	defer late.Stop()
-	for {
-		select {
-		case l := <-legs:
-			if flying--; flying > 0 && !l.good() {
-				l.drop()
-				continue
-			}
-			if flying > 0 {
-				go func() { (<-legs).drop() }()
-			}
-			return l.answer(req)
-		case <-late.C:
-			if c.s.hedges.Spend() {
-				start(true)
-				flying++
-			}
-		}
-	}
+		l := &leg{cancel: cancel}
+		l.resp, l.err = c.send(req.WithContext(ctx), again)
+		return l
+	}, (*leg).good, (*leg).drop).answer(req)
 }
 
 // answer is the leg's answer, which ends the leg when it has been read.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/skerryhq/skerry/client/internal/prequal"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -15,8 +16,8 @@ import (
 // [lb.Prequal].
 const LoadPath = "/.well-known/skerry-load"
 
-// load is a server's load on its way.
-type load struct {
+// loadBody is a server's load on its way.
+type loadBody struct {
 	InFlight int     `json:"in_flight"`
 	Latency  float64 `json:"latency_seconds"`
 }
@@ -30,7 +31,7 @@ func WithLoad(h http.Handler) http.Handler {
 		if r.URL.Path == LoadPath {
 			now := tracker.Load(time.Since(began))
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(load{now.InFlight, now.Latency.Seconds()}) // who asked has gone
+			_ = json.NewEncoder(w).Encode(loadBody{now.InFlight, now.Latency.Seconds()}) // who asked has gone
 			return
 		}
 		start, beside := time.Now(), tracker.Begin()
@@ -39,52 +40,20 @@ func WithLoad(h http.Handler) http.Handler {
 	})
 }
 
-const (
-	loadWithin  = time.Second
-	loadsAtOnce = 16
-)
-
-// wonder has instances asked for their load after a call; with other policies than
-// prequal, none.
-func (s *service) wonder() {
-	for _, n := range s.picker.Ask() {
-		select {
-		case s.questions <- n:
-		default: // there are enough
-		}
-	}
-}
-
-// askLoads asks instances for their load, until the transport is closed.
-func (s *service) askLoads() {
-	for {
-		select {
-		case n := <-s.questions:
-			if l, err := s.askLoad(n.Value.(string)); err == nil {
-				s.picker.Told(s.t.now(), n.Key, l)
-			}
-		case <-s.t.ctx.Done():
-			return
-		}
-	}
-}
-
 // askLoad asks an instance for its load.
-func (s *service) askLoad(address string) (lb.Load, error) {
-	var l load
-	err := s.get(address, LoadPath, loadWithin, func(resp *http.Response) error {
-		return json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&l)
+func (s *service) askLoad(ctx context.Context, n lb.Node) (lb.Load, error) {
+	var told loadBody
+	err := s.get(ctx, n.Value.(string), LoadPath, func(resp *http.Response) error {
+		return json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&told)
 	})
-	if err == nil && !(l.InFlight >= 0 && l.Latency >= 0 && l.Latency < 1e6) {
-		err = fmt.Errorf("skerryhttp: a load of %d calls and %v s makes no sense", l.InFlight, l.Latency)
+	if err != nil {
+		return lb.Load{}, err
 	}
-	return lb.Load{InFlight: l.InFlight, Latency: time.Duration(l.Latency * float64(time.Second))}, err
+	return prequal.Load(float64(told.InFlight), told.Latency)
 }
 
 // get asks an instance something of our own, and reads an answer that is 200.
-func (s *service) get(address, path string, within time.Duration, read func(*http.Response) error) error {
-	ctx, cancel := context.WithTimeout(s.t.ctx, within)
-	defer cancel()
+func (s *service) get(ctx context.Context, address, path string, read func(*http.Response) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.t.o.scheme+"://"+address+path, nil)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry/client"
+	"github.com/skerryhq/skerry/client/internal/hedge"
+	"github.com/skerryhq/skerry/client/internal/prequal"
 	"github.com/skerryhq/skerry/client/lb"
 )
 
@@ -26,8 +28,8 @@ type service struct {
 	known chan struct{} // closed when there is a list
 	wake  chan struct{} // there may be something to probe
 
-	questions chan lb.Node // instances to be asked for their load
-	probes    sync.WaitGroup
+	loads  *prequal.Asker
+	probes sync.WaitGroup
 
 	mu   sync.Mutex
 	last client.Snapshot
@@ -42,8 +44,9 @@ func (t *Transport) service(name string) (*service, error) {
 	}
 	s := t.services[name]
 	if s == nil {
-		s = &service{t: t, name: name, known: make(chan struct{}), wake: make(chan struct{}, 1), questions: make(chan lb.Node, loadsAtOnce)}
-		s.retries, s.hedges = lb.NewBudget(retryShare, budgetMost), lb.NewBudget(hedgeShare, budgetMost)
+		s = &service{t: t, name: name, known: make(chan struct{}), wake: make(chan struct{}, 1)}
+		s.retries, s.hedges = lb.NewBudget(retryShare, retriesMost), hedge.Budget()
+		s.loads = prequal.NewAsker(t.now, s.askLoad)
 		o := t.o.lb
 		o.Probed = t.o.health != ""
 		observe := o.Observe
@@ -60,9 +63,7 @@ func (t *Transport) service(name string) (*service, error) {
 			t.done.Go(s.probe)
 		}
 		if o.Policy == lb.Prequal {
-			for range loadsAtOnce {
-				t.done.Go(s.askLoads)
-			}
+			s.loads.Start(t.ctx, &t.done)
 		}
 	}
 	return s, nil
@@ -133,13 +134,13 @@ func (s *service) state() string {
 // pick returns a call to an instance that has not been tried.
 func (s *service) pick(ctx context.Context, tried []string, repeatable bool) *lb.Call {
 	r := lb.Request{Retryable: repeatable}
-	if key := client.HashKey(ctx); key != "" {
-		r.Hash = lb.HashOf(key)
+	if s.t.o.lb.Policy == lb.Hash {
+		r.Hash = client.HashOf(ctx)
 	}
 	if len(tried) > 0 {
 		r.Exclude = func(n *lb.Node) bool { return slices.Contains(tried, n.Key) }
 	}
-	s.wonder()
+	s.loads.Wonder(s.picker)
 	return s.picker.Pick(s.t.now(), r)
 }
 
@@ -180,12 +181,13 @@ func (s *service) probe() {
 
 // well reports whether an instance answers its health path with 200.
 func (s *service) well(address string) bool {
-	return s.get(address, s.t.o.health, probeWithin, func(*http.Response) error { return nil }) == nil
+	ctx, cancel := context.WithTimeout(s.t.ctx, probeWithin)
+	defer cancel()
+	return s.get(ctx, address, s.t.o.health, func(*http.Response) error { return nil }) == nil
 }
 
-// Retries may be a tenth of the calls, after the first ten; hedges a twentieth.
+// Retries may be a tenth of the calls, after the first ten.
 const (
-	retryShare = .1
-	hedgeShare = .05
-	budgetMost = 10
+	retryShare  = .1
+	retriesMost = 10
 )
