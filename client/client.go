@@ -154,3 +154,15 @@ func WithHold(d time.Duration) Option { return func(o *options) { o.hold = d } }
 // WithShrink sets which share of a list may be missing at once without proof;
 // default 0.5.
 func WithShrink(share float64) Option { return func(o *options) { o.shrink = share } }
+
+type rules struct{}
+
+// Inherit gives a Client that is inside a [Source] the rules of the one that watches
+// the source with ctx: its logger, its maximal age, its hold and its shrink.
+func Inherit(ctx context.Context) Option {
+	return func(o *options) {
+		if outer, ok := ctx.Value(rules{}).(*options); ok {
+			o.log, o.maxAge, o.hold, o.shrink = outer.log, outer.maxAge, outer.hold, outer.shrink
+		}
+	}
+}

@@ -109,7 +109,7 @@ func (s *service) run(ctx context.Context) {
 	updates := make(chan func(time.Time))
 	source := func() {
 		defer close(updates)
-		for u, err := range s.c.source.Watch(ctx, s.name) {
+		for u, err := range s.c.source.Watch(context.WithValue(ctx, rules{}, &s.c.o), s.name) {
 			take := func(now time.Time) { s.keeper.take(now, &u) }
 			if err != nil {
 				take = func(time.Time) { s.keeper.fail(err) }

@@ -5,8 +5,8 @@
 //
 //	c, err := client.Open("union:///?of=etcd://10.0.0.1:2379/&of=skerry://10.0.0.9:8500/")
 //
-// Each source is judged by itself, by the rules that a [client.Client] of it alone has:
-// one that fails keeps its last list, and nothing is gone for its sake. An instance that
+// Each source is judged by itself, by the rules of the client that has the union: one
+// that fails keeps its last list, and nothing is gone for its sake. An instance that
 // is in several, by its address, is found once, as the first of them has it.
 //
 // In a URL, what stands in the parameters of a source is escaped: & as %26.
@@ -85,7 +85,7 @@ func (u *union) Watch(ctx context.Context, service string) iter.Seq2[client.Upda
 		for n, source := range u.sources {
 			one := &m.members[n]
 			// What it keeps on disk, the client of the union does.
-			c := client.New(&tap{source, func(err error) { tell(func() { one.err = err }) }}, client.WithCacheDir(""))
+			c := client.New(&tap{source, func(err error) { tell(func() { one.err = err }) }}, client.Inherit(ctx), client.WithCacheDir(""))
 			followers.Go(func() {
 				defer c.Close()
 				for s := range c.Watch(ctx, service) {

@@ -72,6 +72,27 @@ func TestMigration(t *testing.T) {
 	})
 }
 
+// The sources' lists are kept by the rules of the union's client.
+func TestRules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &clienttest.Manual{}
+		c := client.New(union.Of(m), client.WithCacheDir(""), client.WithHold(5*time.Second))
+		defer c.Close()
+		list := follow(t, c)
+		m.Set("web", "a:1", "b:1", "c:1")
+		list()
+		m.Set("web", "c:1")
+		time.Sleep(4 * time.Second)
+		if s := list(); len(s.Instances) != 3 {
+			t.Errorf("within the hold: %v", s.Instances)
+		}
+		time.Sleep(2 * time.Second)
+		if s := list(); sourcetest.Addresses(s.Instances) != "c:1" {
+			t.Errorf("after the hold: %v", s.Instances)
+		}
+	})
+}
+
 // A source that has never answered takes nothing from what is on disk, and does not
 // keep the other one's list back for long.
 func TestStartWithOneDead(t *testing.T) {
