@@ -21,7 +21,7 @@ func zapTo(log *slog.Logger, dead *death) *zap.Logger {
 var quiet = []string{
 	"Running http and grpc server on single port", "simple token is not cryptographically signed",
 	"failed to publish local member to cluster", "stopped publish because server is stopping",
-	"failed to apply request",
+	"failed to apply request", "Failed to detect schema version", "failed to update storage version",
 }
 
 type zapCore struct {
