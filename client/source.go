@@ -137,6 +137,11 @@ func ParseLocation(rawURL string) (Location, error) {
 	if !ok || scheme == "" {
 		return fail("it has no scheme")
 	}
+	if strings.ContainsFunc(scheme, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
+	}) {
+		return fail("its scheme has other characters than letters, digits, +, - and .")
+	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
@@ -157,6 +162,19 @@ func ParseLocation(rawURL string) (Location, error) {
 		}
 	}
 	return l, nil
+}
+
+// URL is the inverse of [ParseLocation]. It has what is secret in it.
+func (l Location) URL() string {
+	out := l.Scheme + "://"
+	if l.User != nil {
+		out += l.User.String() + "@"
+	}
+	out += strings.Join(l.Hosts, ",") + (&url.URL{Path: "/" + l.Path}).EscapedPath()
+	if len(l.Query) > 0 {
+		out += "?" + l.Query.Encode()
+	}
+	return out
 }
 
 // Redact leaves out of a URL what may be a secret: the user and the query.

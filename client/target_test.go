@@ -1,6 +1,7 @@
 package client
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -33,4 +34,21 @@ func TestSplitTarget(t *testing.T) {
 			t.Errorf("%s: %q, %q, %v", target, source, service, err)
 		}
 	}
+}
+
+// A location's URL means the same location.
+func FuzzLocation(f *testing.F) {
+	for _, raw := range []string{"skerry://me:p%40w@a:1,b:2/dc1?token=T&x=1", "direct:///10.0.0.1:80,10.0.0.2:80", "k8s://prod/orders:grpc", "union:///?of=skerry://a:1/", "etcd://h//a%2Fb/%3F?x"} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		l, err := ParseLocation(raw)
+		if err != nil {
+			return
+		}
+		again, err := ParseLocation(l.URL())
+		if err != nil || !reflect.DeepEqual(l, again) {
+			t.Errorf("%q is %#v; its URL, %q, is %#v, %v", raw, l, l.URL(), again, err)
+		}
+	})
 }

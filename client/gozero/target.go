@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/skerryhq/skerry/client"
 )
 
 // ParseTarget takes a target of go-zero's apart: what [client.Open] opens, and what is
@@ -136,9 +138,9 @@ func (e *Etcd) source() (string, error) {
 			query.Set("skip-verify", "true")
 		}
 	}
-	user := ""
+	l := client.Location{Scheme: "etcd", Hosts: hosts, Query: query}
 	if e.User != "" && e.Pass != "" {
-		user = url.UserPassword(e.User, e.Pass).String() + "@"
+		l.User = url.UserPassword(e.User, e.Pass)
 	}
-	return "etcd://" + user + strings.Join(hosts, ",") + "/?" + query.Encode(), nil
+	return l.URL(), nil
 }

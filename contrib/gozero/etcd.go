@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
-	"fmt"
 	"net/url"
 	"strings"
 	_ "unsafe" // for go:linkname
@@ -46,9 +45,5 @@ func splitEtcd(target string) (source, service string, err error) {
 		etcd.RegisterTLS(name, config)
 		l.Query.Set("tls", name)
 	}
-	user := ""
-	if l.User != nil {
-		user = l.User.String() + "@"
-	}
-	return fmt.Sprintf("etcd://%s%s/?%s", user, strings.Join(l.Hosts, ","), l.Query.Encode()), service, nil
+	return l.URL(), service, nil
 }
