@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 // EnvAssets names the folder with kube-apiserver and etcd, as kubebuilder's tools have it.
@@ -50,30 +52,17 @@ func Start(t testing.TB) *Server {
 	if assets == "" {
 		t.Skipf("%s does not name a folder with kube-apiserver and etcd", EnvAssets)
 	}
-	ports := ports(t, 3)
-	s := &Server{t: t, assets: assets, dir: t.TempDir(), etcd: ports[0], URL: "https://" + ports[2]}
+	address := func() string { return fmt.Sprint("127.0.0.1:", program.Port(t)) }
+	etcd, peer := address(), address()
+	s := &Server{t: t, assets: assets, dir: t.TempDir(), etcd: etcd, URL: "https://" + address()}
 	s.CA = filepath.Join(s.dir, "apiserver.crt")
 	s.write("tokens.csv", []byte(admin+",admin,1,system:masters\n"))
 	s.write("accounts.pem", key(t))
 	s.run("etcd", "--data-dir="+filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync=true", "--log-level=error",
-		"--listen-client-urls=http://"+ports[0], "--advertise-client-urls=http://"+ports[0],
-		"--listen-peer-urls=http://"+ports[1], "--initial-advertise-peer-urls=http://"+ports[1], "--initial-cluster=default=http://"+ports[1])
+		"--listen-client-urls=http://"+etcd, "--advertise-client-urls=http://"+etcd,
+		"--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer, "--initial-cluster=default=http://"+peer)
 	s.Restart()
 	return s
-}
-
-// ports returns free addresses of loopback.
-func ports(t testing.TB, n int) (out []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
-	}
-	return out
 }
 
 // key makes the key that signs the tokens of service accounts.
