@@ -41,11 +41,11 @@ func (s *suite) crashes(seed int) error {
 		}
 		callers = append(callers, c)
 	}
-	signalAll := func(server int, what syscall.Signal) (time.Time, error) {
-		at := time.Now()
+	signalAll := func(server int, what syscall.Signal) (at []time.Time, err error) {
 		for _, f := range servers {
+			at = append(at, time.Now())
 			if err := f[server].signal(what); err != nil {
-				return at, err
+				return nil, err
 			}
 		}
 		return at, nil
@@ -56,6 +56,13 @@ func (s *suite) crashes(seed int) error {
 	killed, err := signalAll(1, syscall.SIGKILL)
 	if err != nil {
 		return err
+	}
+	var gone []time.Time
+	for _, f := range servers {
+		if err := f[1].await(5 * time.Second); err != nil {
+			return err
+		}
+		gone = append(gone, f[1].gone)
 	}
 	if err := s.sleep(8 * time.Second); err != nil {
 		return err
@@ -77,14 +84,14 @@ func (s *suite) crashes(seed int) error {
 		if err != nil {
 			return err
 		}
-		s.killFigures(seed, p, records, killed, settled)
-		s.hangFigures("stop", seed, p, records, window{stopped, end})
+		s.killFigures(seed, p, records, killed[i], gone[i], settled)
+		s.hangFigures("stop", seed, p, records, window{stopped[i], end})
 	}
 	return nil
 }
 
 func (s *suite) crashCaller(around []string, policy string, servers []*server, seed int) (*caller, error) {
-	c, err := s.startCaller(around, "-policy", policy, "-find", list(servers), "-callers", strconv.Itoa(crashCallers), "-rps", crashRate, "-seed", strconv.Itoa(seed))
+	c, err := s.startCaller(around, policy, "-find", list(servers), "-callers", strconv.Itoa(crashCallers), "-rps", crashRate, "-seed", strconv.Itoa(seed))
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +104,9 @@ func killAll(servers []*server) {
 	}
 }
 
-// killFigures: which calls failed when server 1 died.
-func (s *suite) killFigures(seed int, policy string, records []work.Record, killed, until time.Time) {
+// killFigures: which calls failed when server 1 died, between its signal and the end of
+// its process.
+func (s *suite) killFigures(seed int, policy string, records []work.Record, killed, gone, until time.Time) {
 	last, lost, flying := time.Duration(0), 0, 0
 	for _, r := range records {
 		if sent := r.Sent(); sent.Before(until) && sent.After(killed.Add(-2*time.Second)) {
@@ -106,7 +114,7 @@ func (s *suite) killFigures(seed int, policy string, records []work.Record, kill
 				lost++
 				last = max(last, sent.Sub(killed))
 			}
-			if r.Server == 1 && sent.Before(killed) && sent.Add(r.Latency()).After(killed) {
+			if r.Server == 1 && sent.Before(gone) && sent.Add(r.Latency()).After(killed) {
 				flying++
 			}
 		}

@@ -62,7 +62,7 @@ func (s *suite) faults(policies []string, seed int, l load, warm time.Duration, 
 	}()
 	for _, r := range runs {
 		var err error
-		r.caller, err = s.startCaller(nil, "-policy", r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(l.Callers),
+		r.caller, err = s.startCaller(nil, r.policy, "-find", list(r.servers), "-callers", strconv.Itoa(l.Callers),
 			"-rps", strconv.Itoa(l.Rate), "-seed", strconv.Itoa(seed), "-retry="+strconv.FormatBool(retry))
 		if err != nil {
 			return err

@@ -33,10 +33,13 @@ type rig struct {
 	port     int
 }
 
-// programs are built where they belong: skerry in the main module.
+// programs are built where they belong: skerry in the main module. Callers are a program
+// for each policy, which links what its users link.
 var programs = []struct{ name, module, pkg string }{
 	{"server", "github.com/skerryhq/skerry/test/sdk", "./server"},
-	{"caller", "github.com/skerryhq/skerry/test/sdk", "./caller"},
+	{"skerry_p2c", "github.com/skerryhq/skerry/test/sdk", "./caller/skerry"},
+	{"p2c_ewma", "github.com/skerryhq/skerry/test/sdk", "./caller/gozero"},
+	{"round_robin", "github.com/skerryhq/skerry/test/sdk", "./caller/roundrobin"},
 	{"etcd", "github.com/skerryhq/skerry/test/sdk", "./etcd"},
 	{"skerry", "github.com/skerryhq/skerry", "./cmd/skerry"},
 }
@@ -127,7 +130,7 @@ type child struct {
 	in    io.WriteCloser
 	out   io.Reader
 	ended chan struct{}
-	err   error // when it has ended
+	gone  time.Time // when it had ended
 }
 
 // start starts a program; around is a command to run it by.
@@ -157,7 +160,11 @@ func (r *rig) start(around []string, name string, args ...string) (*child, error
 		out.Close()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	go func() { c.err = c.cmd.Wait(); close(c.ended) }()
+	go func() {
+		_ = c.cmd.Wait() // what it complains of is in the log
+		c.gone = time.Now()
+		close(c.ended)
+	}()
 	r.mu.Lock()
 	r.children = append(r.children, c)
 	r.mu.Unlock()
@@ -264,7 +271,7 @@ func list(servers []*server) string {
 	return strings.Join(all, ",")
 }
 
-// caller is a program of callers, with what it has told so far.
+// caller is a program of callers of one policy, with what it has told so far.
 type caller struct {
 	*child
 	begun time.Time
@@ -276,10 +283,10 @@ type caller struct {
 	records []work.Record
 }
 
-// startCaller starts callers.
-func (r *rig) startCaller(around []string, args ...string) (*caller, error) {
+// startCaller starts callers of a policy.
+func (r *rig) startCaller(around []string, policy string, args ...string) (*caller, error) {
 	begun := time.Now()
-	c, err := r.start(around, "caller", args...)
+	c, err := r.start(around, policy, args...)
 	if err != nil {
 		return nil, err
 	}

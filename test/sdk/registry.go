@@ -127,7 +127,7 @@ func (s *suite) registryDeadSide(seed int, sd *side, dead time.Duration) error {
 	}
 	cache := filepath.Join(s.dir, fmt.Sprintf("cache-%s-%d", sd.policy, seed))
 	call := func() (*caller, error) {
-		return s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-cache", cache, "-callers", "2", "-rps", registryRate, "-seed", strconv.Itoa(seed))
+		return s.startCaller(nil, sd.policy, "-find", sd.find, "-servers", list(servers), "-cache", cache, "-callers", "2", "-rps", registryRate, "-seed", strconv.Itoa(seed))
 	}
 	c, err := call()
 	if err != nil {
@@ -285,7 +285,7 @@ func (s *suite) emptyBeside(seed int) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "2", "-rps", registryRate)
+	c, err := s.startCaller(nil, sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "2", "-rps", registryRate)
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (s *suite) oneDeadSide(seed int, policy, find string, register []string) er
 	if err := s.sleep(4 * time.Second); err != nil {
 		return err
 	}
-	c, err := s.startCaller(nil, "-policy", policy, "-find", find, "-servers", srv.address, "-callers", "1", "-rps", "20")
+	c, err := s.startCaller(nil, policy, "-find", find, "-servers", srv.address, "-callers", "1", "-rps", "20")
 	if err != nil {
 		return err
 	}

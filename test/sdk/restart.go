@@ -58,7 +58,7 @@ func (s *suite) rollingSide(seed int, sd *side, lasting time.Duration, rate int)
 	if err := s.sleep(3 * time.Second); err != nil {
 		return err
 	}
-	c, err := s.startCaller(nil, "-policy", sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "4", "-rps", strconv.Itoa(rate), "-seed", strconv.Itoa(seed))
+	c, err := s.startCaller(nil, sd.policy, "-find", sd.find, "-servers", list(servers), "-callers", "4", "-rps", strconv.Itoa(rate), "-seed", strconv.Itoa(seed))
 	if err != nil {
 		return err
 	}

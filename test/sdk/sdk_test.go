@@ -70,10 +70,11 @@ func TestCrashFigures(t *testing.T) {
 		at(9990*time.Millisecond, 1, 14, 20), // under way at it, lost
 		at(9995*time.Millisecond, 1, 0, 20),  // under way at it, made again elsewhere
 		at(9995*time.Millisecond, 2, 0, 20),
+		at(10_004*time.Millisecond, 1, 14, 2), // before it was gone
 		at(10_040*time.Millisecond, 1, 14, 1), at(10_050*time.Millisecond, 1, 14, 1),
 		at(18*time.Second, 2, 14, 1), // of the time after
-	}, killed, zero.Add(15*time.Second))
-	for metric, want := range map[string]float64{"failed": 3, "in flight": 2, "failed beyond": 1, "last": 50} {
+	}, killed, killed.Add(5*time.Millisecond), zero.Add(15*time.Second))
+	for metric, want := range map[string]float64{"failed": 4, "in flight": 3, "failed beyond": 1, "last": 50} {
 		if got := s.raw.values("kill", ours, metric); !slices.Equal(got, []float64{want}) {
 			t.Errorf("%s: %v, want %v", metric, got, want)
 		}
@@ -165,7 +166,7 @@ func TestSmoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	r, err := newRig(t.Context(), log, "server", "caller", "skerry")
+	r, err := newRig(t.Context(), log, append([]string{"server", "skerry"}, policies...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
-// Command caller sends calls at random moments (Poisson), whatever becomes of them,
-// from so many connections, and writes a work.Record for each to its standard output.
-// It ends when its standard input does.
-package main
+// Package load is what the callers of all policies have in common: calls at random
+// moments (Poisson), whatever becomes of them, from so many connections.
+package load
 
 import (
 	"bufio"
@@ -16,8 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zeromicro/go-zero/core/logx"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -27,36 +26,47 @@ import (
 
 var began = time.Now()
 
-// settings are the flags.
-type settings struct {
-	policy, find, service, cache string
-	retry                        bool
-	callers                      int
+// Settings are the flags that a way to dial knows.
+type Settings struct {
+	Find    string // how servers are found: a list of addresses, or what the policy can
+	Service string // by which name
+	Cache   string // folder for the lists that outlast the process
+	Retry   bool   // calls that fail as UNAVAILABLE are made again, once
+	Callers int
 }
 
-func main() {
-	var s settings
-	flag.StringVar(&s.policy, "policy", "skerry_p2c", "skerry_p2c, p2c_ewma or round_robin")
-	flag.StringVar(&s.find, "find", "", "how servers are found: a list of addresses, a URL of client.Open, or gozero://HOSTS of etcd")
-	flag.StringVar(&s.service, "service", "work", "name to find by")
-	flag.StringVar(&s.cache, "cache", "", "folder for the lists of skerry_p2c")
-	flag.BoolVar(&s.retry, "retry", false, "make calls again that fail as UNAVAILABLE")
-	flag.IntVar(&s.callers, "callers", 4, "how many connections of their own")
+// Dialer makes connections as one policy does.
+type Dialer struct {
+	One   func() (grpc.ClientConnInterface, error) // the connection of a caller
+	First <-chan struct{}                          // closed when there is a list; nil: when the first connection is ready
+}
+
+// RetryPolicy is one retry, as a part of a service config.
+const RetryPolicy = `"methodConfig":[{"name":[{"service":"` + work.Service + `"}],"retryPolicy":{"maxAttempts":2,"initialBackoff":"0.01s","maxBackoff":"0.1s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]`
+
+// Main is the main function of a program of callers: it writes a [work.Record] for each
+// call to its standard output, and ends when its standard input does.
+func Main(dialer func(*Settings) (Dialer, error)) {
+	var s Settings
+	flag.StringVar(&s.Find, "find", "", "how servers are found: a list of addresses, or a URL that the policy knows")
+	flag.StringVar(&s.Service, "service", "work", "name to find by")
+	flag.StringVar(&s.Cache, "cache", "", "folder for the lists that outlast the process")
+	flag.BoolVar(&s.Retry, "retry", false, "make calls again that fail as UNAVAILABLE")
+	flag.IntVar(&s.Callers, "callers", 4, "how many connections of their own")
 	servers := flag.String("servers", "", "the addresses that records number; default: those of -find")
 	rate := flag.Float64("rps", 100, "calls a second of all callers")
 	limit := flag.Duration("deadline", 2*time.Second, "of each call, from when it was meant to be sent")
 	seed := flag.Uint64("seed", 1, "of what is random")
 	flag.Parse()
 	if *servers == "" {
-		*servers = s.find
+		*servers = s.Find
 	}
-	logx.Disable() // go-zero's statistics would be written among the records
 	number := map[string]uint8{}
 	for n, a := range strings.Split(*servers, ",") {
 		number[a] = uint8(n)
 	}
 	l := &load{rate: *rate, limit: *limit, number: number, random: rand.New(rand.NewPCG(*seed, 2)), out: make(chan work.Record, 1<<14)}
-	if err := l.run(&s); err != nil {
+	if err := l.run(&s, dialer); err != nil {
 		fmt.Fprintln(os.Stderr, "caller:", err)
 		os.Exit(1)
 	}
@@ -72,20 +82,50 @@ type load struct {
 	out    chan work.Record
 }
 
-func (l *load) run(s *settings) error {
-	conns, first, err := dial(s)
+// dial makes the connections of all callers, and waits for the first list.
+func (l *load) dial(ctx context.Context, s *Settings, dialer func(*Settings) (Dialer, error)) error {
+	d, err := dialer(s)
 	if err != nil {
 		return err
 	}
-	l.conns = conns
+	for range s.Callers {
+		c, err := d.One()
+		if err != nil {
+			return err
+		}
+		l.conns = append(l.conns, c)
+	}
+	if d.First == nil {
+		d.First = connected(l.conns[0].(*grpc.ClientConn))
+	}
+	select {
+	case <-d.First:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// connected is closed when a connection can take calls.
+func connected(c *grpc.ClientConn) <-chan struct{} {
+	first := make(chan struct{})
+	c.Connect()
+	go func() {
+		for s := c.GetState(); s != connectivity.Ready; s = c.GetState() {
+			c.WaitForStateChange(context.Background(), s)
+		}
+		close(first)
+	}()
+	return first
+}
+
+func (l *load) run(s *Settings, dialer func(*Settings) (Dialer, error)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	select {
-	case <-first:
-	case <-ctx.Done():
+	if err := l.dial(ctx, s, dialer); err != nil {
+		return err
 	}
 	ready := work.Record{At: began.UnixMicro(), Took: uint32(time.Since(began).Microseconds()), Code: work.Ready, Server: work.NoServer}
 	if _, err := os.Stdout.Write(ready.Append(nil)); err != nil {
