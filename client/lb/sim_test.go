@@ -21,6 +21,7 @@ const (
 	simTrip    = 500 * time.Microsecond // there and back
 	simRate    = 4000.                  // calls a second of all callers, 67 % of the capacity
 	simLimit   = 2 * time.Second        // of a call
+	simPause   = 500 * time.Millisecond
 	faultFrom  = 10 * time.Second
 	faultTo    = 40 * time.Second
 	simEnd     = 60 * time.Second
@@ -40,6 +41,7 @@ type simCase struct {
 	retries int
 	picker  func(random func() uint64) Picker
 	churn   time.Duration // the list is sent anew that often; 0: never
+	pauses  time.Duration // each server pauses that often; 0: never
 }
 
 type simResult struct {
@@ -47,10 +49,11 @@ type simResult struct {
 	errors   float64 // of the calls during the fault, in percent
 	p50, p99 time.Duration
 	healed   float64 // share of server 0, 15 to 20 s after the fault
+	least    float64 // share of the server that has least, in the median second of the fault
 }
 
 func (r simResult) String() string {
-	return fmt.Sprintf("share %.2f %%, errors %.3f %%, p50 %v, p99 %v, healed %.2f %%", r.share, r.errors, r.p50.Round(100*time.Microsecond), r.p99.Round(100*time.Microsecond), r.healed)
+	return fmt.Sprintf("share %.2f %%, errors %.3f %%, p50 %v, p99 %v, healed %.2f %%, least %.2f %%", r.share, r.errors, r.p50.Round(100*time.Microsecond), r.p99.Round(100*time.Microsecond), r.healed, r.least)
 }
 
 type simEvent struct {
@@ -82,11 +85,13 @@ type sim struct {
 	seq    int
 
 	busy    [simServers]int
+	paused  [simServers]time.Duration // until then
 	waiting [simServers][]func()
 	loads   [simServers]Tracker
 
 	calls, toBad, failed, after, afterBad int
 	latencies                             []time.Duration
+	seconds                               map[time.Duration]*[simServers]int // calls
 }
 
 func (s *sim) at(t time.Duration, do func()) {
@@ -99,7 +104,7 @@ func (s *sim) exp(mean time.Duration) time.Duration {
 }
 
 func simulate(c simCase, seed uint64) simResult {
-	s := &sim{simCase: c, random: rand.New(rand.NewPCG(seed, 1))}
+	s := &sim{simCase: c, random: rand.New(rand.NewPCG(seed, 1)), seconds: map[time.Duration]*[simServers]int{}}
 	nodes := make([]Node, simServers)
 	for i := range nodes {
 		nodes[i] = Node{Key: fmt.Sprint("server-", i), Value: i}
@@ -123,6 +128,9 @@ func simulate(c simCase, seed uint64) simResult {
 		}
 		s.at(s.exp(mean), send)
 	}
+	for i := range simServers {
+		s.pause(i)
+	}
 	for s.now < simEnd {
 		e := heap.Pop(&s.queue).(simEvent)
 		s.now = e.at
@@ -132,7 +140,28 @@ func simulate(c simCase, seed uint64) simResult {
 	q := func(q float64) time.Duration { return s.latencies[int(q*float64(len(s.latencies)-1))] }
 	return simResult{
 		100 * float64(s.toBad) / float64(s.calls), 100 * float64(s.failed) / float64(len(s.latencies)), q(.5), q(.99),
-		100 * float64(s.afterBad) / float64(s.after),
+		100 * float64(s.afterBad) / float64(s.after), s.least(),
+	}
+}
+
+// least returns the median of the least shares in each second of the fault.
+func (s *sim) least() float64 {
+	var shares []float64
+	for _, calls := range s.seconds {
+		all := 0
+		for _, n := range calls {
+			all += n
+		}
+		shares = append(shares, 100*float64(slices.Min(calls[:]))/float64(all))
+	}
+	slices.Sort(shares)
+	return shares[len(shares)/2]
+}
+
+// pause lets a server pause now and then.
+func (s *sim) pause(server int) {
+	if s.pauses > 0 {
+		s.at(s.now+s.exp(s.pauses), func() { s.paused[server] = s.now + simPause; s.pause(server) })
 	}
 }
 
@@ -153,6 +182,11 @@ func (s *sim) call(p Picker, meant time.Duration, tried []string, retries int) {
 	switch {
 	case ill:
 		s.calls++
+		second := began.Truncate(time.Second)
+		if s.seconds[second] == nil {
+			s.seconds[second] = &[simServers]int{}
+		}
+		s.seconds[second][server]++
 		if server == 0 {
 			s.toBad++
 		}
@@ -229,7 +263,7 @@ func (s *sim) arrive(server int, answered func(ok bool)) {
 	}
 	run := func() {
 		s.busy[server]++
-		took := s.exp(simService)
+		took := max(s.paused[server]-s.now, 0) + s.exp(simService)
 		if ill && s.slower > 0 {
 			took = time.Duration(float64(took) * s.slower)
 		}
@@ -287,7 +321,7 @@ func TestSimulation(t *testing.T) {
 		{"a few fail everywhere", simCase{callers: 100, fault: fault{every: .01}}, 10.8, 1.1, 55 * time.Millisecond, 9},
 		{"half fail and say that they are well, heavy callers", simCase{callers: 4, fault: half, picker: probed}, .2, .1, 55 * time.Millisecond, 9},
 		{"half fail and say that they are well, light callers", simCase{callers: 100, fault: half, picker: probed}, 2, 1, 55 * time.Millisecond, 9},
-		{"a few fail everywhere, probed", simCase{callers: 4, fault: fault{every: .01}, picker: probed}, 10.8, 1.1, 55 * time.Millisecond, 9},
+		{"a few fail everywhere, probed", simCase{callers: 4, fault: fault{every: .01}, picker: probed}, 10.8, 1.1, 55 * time.Millisecond, 8},
 		{"Prequal, nobody is ill", simCase{callers: 100, picker: prequal}, 10.8, 0, 55 * time.Millisecond, 9},
 		{"Prequal, slow", simCase{callers: 100, fault: slow, picker: prequal}, 1, 0, 60 * time.Millisecond, 7},
 		{"Prequal, half fail fast", simCase{callers: 100, fault: halfFast, picker: prequal}, 2, 1, 55 * time.Millisecond, 7},
@@ -306,6 +340,23 @@ func TestSimulation(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Pauses, of half a second now and then, cost a server little of its share: the others
+// would have to bear it.
+func TestPauses(t *testing.T) {
+	if raceEnabled {
+		t.Skip("as TestSimulation")
+	}
+	for _, callers := range []int{4, 100} {
+		for seed := range seeds() {
+			r := simulate(simCase{callers: callers, picker: balancer, pauses: time.Minute}, uint64(seed+1))
+			t.Logf("%d callers: %v", callers, r)
+			if r.least < 5 || r.p99 > 65*time.Millisecond {
+				t.Error("want a least share ≥ 5 %, p99 ≤ 65ms")
+			}
+		}
 	}
 }
 

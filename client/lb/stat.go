@@ -25,11 +25,9 @@ const (
 // stat is what is known of an instance. What cost reads is atomic, so that picks
 // take no lock; what changes it holds mu.
 type stat struct {
-	key   string
-	decay float64 // nanoseconds
+	key string
 
-	latency atomic.Uint64 // bits of a float64: the peak EWMA, in nanoseconds, at raised
-	raised  atomic.Int64
+	latency latency
 	success atomic.Uint64 // bits of a float64: EWMA of 0 and 1
 	flying  atomic.Int64  // calls without an answer
 	oldest  atomic.Int64  // when the oldest of them began, else none
@@ -56,7 +54,7 @@ func (s *stat) traffic(now time.Duration) float64 {
 }
 
 func newStat(key string, decay time.Duration) *stat {
-	s := &stat{key: key, decay: float64(decay)}
+	s := &stat{key: key, latency: latency{decay: float64(decay)}}
 	s.oldest.Store(none)
 	s.success.Store(math.Float64bits(1))
 	return s
@@ -65,7 +63,7 @@ func newStat(key string, decay time.Duration) *stat {
 // cost is what the next call to an instance of this weight is judged by; less is better.
 func (s *stat) cost(now time.Duration, weight float64) float64 {
 	flying := float64(s.flying.Load()) / weight
-	latency := max(s.read(now), float64(leastLatency))
+	latency := max(s.latency.read(now), float64(leastLatency))
 	if oldest := s.oldest.Load(); oldest != none {
 		latency = max(latency, float64(int64(now)-oldest))
 	}
@@ -78,16 +76,6 @@ func (s *stat) cost(now time.Duration, weight float64) float64 {
 	}
 	success := max(math.Float64frombits(s.success.Load()), leastSuccess)
 	return latency * (flying + 1) / (success * success)
-}
-
-// read returns the latency at a later time: it decays while nothing is known, so
-// that an instance that is left alone is tried again.
-func (s *stat) read(now time.Duration) float64 {
-	v := math.Float64frombits(s.latency.Load())
-	if dt := int64(now) - s.raised.Load(); dt > 0 {
-		v *= math.Exp(-float64(dt) / s.decay)
-	}
-	return v
 }
 
 // begin counts a call in.
@@ -119,7 +107,10 @@ func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	s.recent, s.counted = s.traffic(now)+1, now
 	if !c.stream {
 		s.unlink(c)
-		s.observe(now, now-c.began, r)
+		s.latency.observe(now, now-c.began, r)
+		if r != Neutral {
+			s.tried.Store(true)
+		}
 	}
 	s.judge(r)
 	if c.probe {
@@ -158,23 +149,6 @@ func (s *stat) unlink(c *Call) {
 	}
 }
 
-// observe takes in a latency. A failure may raise it and never lowers it: one that
-// fails fast is not fast. Called with mu held.
-func (s *stat) observe(now, took time.Duration, r Result) {
-	v, sample := s.read(now), float64(took)
-	if r == OK {
-		if w := math.Exp(-float64(max(int64(now)-s.raised.Load(), 0)) / s.decay); sample < v {
-			sample = v + sample*(1-w)
-		}
-		s.keep(now, sample)
-	} else if sample > v {
-		s.keep(now, sample)
-	}
-	if r != Neutral {
-		s.tried.Store(true)
-	}
-}
-
 // judge takes in how a call ended. Called with mu held.
 func (s *stat) judge(r Result) {
 	if r == Neutral {
@@ -186,9 +160,4 @@ func (s *stat) judge(r Result) {
 	}
 	success := math.Float64frombits(s.success.Load())
 	s.success.Store(math.Float64bits(success + successShare*(good-success)))
-}
-
-func (s *stat) keep(now time.Duration, latency float64) {
-	s.latency.Store(math.Float64bits(latency))
-	s.raised.Store(int64(now))
 }

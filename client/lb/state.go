@@ -59,7 +59,7 @@ func (b *Balancer) States(now time.Duration) []State {
 			st.Ready = m.ready(now)
 		}
 		st.Cost = time.Duration(min(s.cost(now, st.Weight), math.MaxInt64/2))
-		st.Latency = time.Duration(s.read(now))
+		st.Latency = time.Duration(s.latency.read(now))
 		st.Success = math.Float64frombits(s.success.Load())
 		st.InFlight = int(s.flying.Load())
 		s.mu.Lock()

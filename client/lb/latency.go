@@ -1,0 +1,100 @@
+package lb
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// A latency this many times what was usual is a spike: a pause of the instance, as
+	// garbage collectors and the machines' other tenants make, or the beginning of
+	// something worse, which the next call tells.
+	spike = 3
+	// sentence is the time in which a spike that no call confirms falls to what was usual.
+	sentence = 500 * time.Millisecond
+	// believed is for how long spikes are not doubted after one has been confirmed.
+	believed = 30 * time.Second
+)
+
+// latency is what calls to an instance take, in nanoseconds: a peak EWMA, which takes
+// what is worse at once and what is better by and by. Only a spike is forgotten soon,
+// and at once when a call that began after it takes what calls took before. What is
+// read is atomic; observe holds the stat's mu.
+type latency struct {
+	decay float64 // in which it falls to 1/e while nothing is known
+
+	value atomic.Uint64 // bits of a float64, at since
+	since atomic.Int64
+	fades atomic.Uint64 // bits of a float64: in place of decay, after a spike
+	calm  atomic.Uint64 // bits of a float64: what it was before the spike, at since; 0 if there is none
+
+	until time.Duration // when the spike's last call ended
+	wary  time.Duration // until when spikes are not doubted
+}
+
+// read returns the latency at a later time.
+func (l *latency) read(now time.Duration) float64 {
+	v := math.Float64frombits(l.value.Load())
+	dt := float64(int64(now) - l.since.Load())
+	if dt <= 0 {
+		return v
+	}
+	if calm := math.Float64frombits(l.calm.Load()); calm > 0 {
+		return max(v*math.Exp(-dt/math.Float64frombits(l.fades.Load())), calm*math.Exp(-dt/l.decay))
+	}
+	return v * math.Exp(-dt/l.decay)
+}
+
+// usual returns what the latency was before the spike, if there is one, as it would be now.
+func (l *latency) usual(now time.Duration) float64 {
+	return math.Float64frombits(l.calm.Load()) * l.left(now)
+}
+
+// left is the part of a latency that is left of it at a later time.
+func (l *latency) left(now time.Duration) float64 {
+	return math.Exp(-float64(max(int64(now)-l.since.Load(), 0)) / l.decay)
+}
+
+// observe takes in a call that ended now. A failure may raise the latency and never
+// lowers it: one that fails fast is not fast.
+func (l *latency) observe(now, took time.Duration, r Result) {
+	v, sample, usual := l.read(now), float64(took), l.usual(now)
+	switch {
+	case r != OK:
+		if sample > v {
+			l.keep(now, sample)
+		}
+	case usual > 0 && now-took >= l.until: // the first that is not part of the spike
+		if sample > spike*usual {
+			l.wary = now + believed
+			l.keep(now, max(sample, v))
+		} else if sample <= usual {
+			l.keep(now, usual)
+		}
+	case sample > v:
+		if usual == 0 && v > 0 && sample > spike*v && now >= l.wary {
+			usual = v
+		}
+		l.keep(now, sample)
+		if usual > 0 {
+			l.doubt(now, sample, usual)
+		}
+	case usual == 0:
+		l.keep(now, v+sample*(1-l.left(now)))
+	}
+}
+
+// keep makes a latency that of now, and ends a spike.
+func (l *latency) keep(now time.Duration, v float64) {
+	l.value.Store(math.Float64bits(v))
+	l.calm.Store(0)
+	l.since.Store(int64(now))
+}
+
+// doubt makes the latency of now a spike above what is usual.
+func (l *latency) doubt(now time.Duration, v, usual float64) {
+	l.until = now
+	l.fades.Store(math.Float64bits(min(l.decay, float64(sentence)/math.Log(v/usual))))
+	l.calm.Store(math.Float64bits(usual))
+}
