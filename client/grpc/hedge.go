@@ -59,13 +59,13 @@ func (l *leg) good() bool {
 // invoke makes a call, and makes it again at another instance if there is no answer in
 // time. The first good answer counts, else the last.
 func (h *hedger) invoke(ctx context.Context, after time.Duration, reply proto.Message, opts []grpc.CallOption, invoke func(ctx context.Context, reply any, opts []grpc.CallOption) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the one that is late
-	return hedge.Do(after, h.budget, func(bool) *leg {
+	l, done := hedge.Do(ctx, after, h.budget, func(ctx context.Context, _ bool) *leg {
 		l := &leg{reply: reply.ProtoReflect().New().Interface()}
 		l.err = invoke(ctx, l.reply, l.options(opts))
 		return l
-	}, (*leg).good, func(*leg) {}).answer(reply, opts)
+	}, (*leg).good, func(*leg) {})
+	done()
+	return l.answer(reply, opts)
 }
 
 // options returns the call's options, with those that are written to replaced by the

@@ -1,7 +1,6 @@
 package skerryhttp_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,7 +93,7 @@ func TestPrequal(t *testing.T) {
 // what the hedges may cost is bounded.
 func TestHedging(t *testing.T) {
 	m := &clienttest.Manual{}
-	var sent, took, hung atomic.Int64
+	var sent, took, hung, left atomic.Int64
 	answers := func(w http.ResponseWriter, r *http.Request) {
 		sent.Add(1)
 		b, _ := io.ReadAll(r.Body)
@@ -105,7 +104,11 @@ func TestHedging(t *testing.T) {
 		sent.Add(1)
 		if took.Add(1)%30 == 1 { // its first call, too: it may get few
 			hung.Add(1)
-			<-r.Context().Done()
+			select {
+			case <-r.Context().Done():
+				left.Add(1)
+			case <-time.After(20 * time.Second):
+			}
 			return
 		}
 		w.Write(b)
@@ -115,9 +118,8 @@ func TestHedging(t *testing.T) {
 	hc := callers(t, m, skerryhttp.WithHedging(30*time.Millisecond))
 	const calls = 300
 	for n := range calls {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		text := fmt.Sprint("call ", n)
-		req, err := http.NewRequestWithContext(ctx, "PUT", "http://orders/", strings.NewReader(text))
+		req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://orders/", strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,13 +129,17 @@ func TestHedging(t *testing.T) {
 		}
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		cancel()
 		if err != nil || string(b) != text || resp.Request.URL.Host != "orders" {
 			t.Fatalf("%q, %v, %v", b, err, resp.Request.URL)
 		}
 	}
 	if hung.Load() == 0 || sent.Load() > calls+10+calls/20+1 {
 		t.Errorf("%d calls hung, %d were sent for %d", hung.Load(), sent.Load(), calls)
+	}
+	for deadline := time.Now().Add(10 * time.Second); left.Load() < hung.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d calls that hang are still waited for", hung.Load()-left.Load(), hung.Load())
+		}
 	}
 	// A method that may not be repeated is not hedged.
 	slowly := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sent.Add(1); time.Sleep(60 * time.Millisecond) })

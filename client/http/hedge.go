@@ -9,19 +9,16 @@ import (
 	"github.com/skerryhq/skerry/client/lb"
 )
 
-// leg is one of the two ways that a hedged call takes.
+// leg is what one of the two ways brings that a hedged call takes.
 type leg struct {
-	cancel context.CancelFunc
-	resp   *http.Response
-	err    error
+	resp *http.Response
+	err  error
 }
 
 // good reports whether the call has an answer that need not be waited for any more.
-func (l *leg) good() bool { return l.err == nil && classify(l.resp) != lb.Failed }
+func (l leg) good() bool { return l.err == nil && classify(l.resp) != lb.Failed }
 
-// drop ends a leg whose answer nobody wants.
-func (l *leg) drop() {
-	l.cancel()
+func (l leg) drop() {
 	if l.err == nil {
 		l.resp.Body.Close()
 	}
@@ -30,25 +27,20 @@ func (l *leg) drop() {
 // hedged sends the request, and again to another instance if there is no answer in
 // time. The first good answer counts, else the last.
 func (c *calling) hedged(req *http.Request) (*http.Response, error) {
-	return hedge.Do(c.t.o.hedge, c.s.hedges, func(again bool) *leg {
-		ctx, cancel := context.WithCancel(req.Context())
-		l := &leg{cancel: cancel}
+	l, done := hedge.Do(req.Context(), c.t.o.hedge, c.s.hedges, func(ctx context.Context, again bool) (l leg) {
 		l.resp, l.err = c.send(req.WithContext(ctx), again)
 		return l
-	}, (*leg).good, (*leg).drop).answer(req)
-}
-
-// answer is the leg's answer, which ends the leg when it has been read.
-func (l *leg) answer(req *http.Request) (*http.Response, error) {
+	}, leg.good, leg.drop)
 	if l.err != nil {
-		l.cancel()
+		done()
 		return nil, l.err
 	}
 	l.resp.Request = req
-	l.resp.Body = &legBody{l.resp.Body, l.cancel}
+	l.resp.Body = &legBody{l.resp.Body, done}
 	return l.resp, nil
 }
 
+// legBody ends the leg when its answer has been read.
 type legBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc

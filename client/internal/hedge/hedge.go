@@ -2,6 +2,7 @@
 package hedge
 
 import (
+	"context"
 	"time"
 
 	"github.com/skerryhq/skerry/client/lb"
@@ -17,33 +18,44 @@ const (
 func Budget() *lb.Budget { return lb.NewBudget(Share, Most) }
 
 // Do makes a call, and makes it again beside the first if there is no answer after this
-// time and the budget has room. The first good answer counts, else the last; what the
-// other brings, at once or later, is dropped.
-func Do[A any](after time.Duration, budget *lb.Budget, call func(again bool) A, good func(A) bool, drop func(A)) A {
+// time and the budget has room. The first good answer counts, else the last. The
+// context of the other call ends then, and what it brings is dropped; that of the call
+// whose answer counts ends with done, which must be called.
+func Do[A any](ctx context.Context, after time.Duration, budget *lb.Budget, call func(ctx context.Context, again bool) A, good func(A) bool, drop func(A)) (answer A, done context.CancelFunc) {
 	budget.Earn()
-	answers := make(chan A, 2)
-	start := func(again bool) {
-		go func() { answers <- call(again) }()
+	type leg struct {
+		n      int
+		answer A
 	}
-	start(false)
+	legs := make(chan leg, 2)
+	var cancels []context.CancelFunc
+	start := func() {
+		n := len(cancels)
+		ctx, cancel := context.WithCancel(ctx)
+		cancels = append(cancels, cancel)
+		go func() { legs <- leg{n, call(ctx, n > 0)} }()
+	}
+	start()
 	flying := 1
 	late := time.NewTimer(after)
 	defer late.Stop()
 	for {
 		select {
-		case a := <-answers:
+		case l := <-legs:
 			flying--
-			if flying > 0 && !good(a) {
-				drop(a)
+			if flying > 0 && !good(l.answer) {
+				cancels[l.n]()
+				drop(l.answer)
 				continue
 			}
 			if flying > 0 {
-				go func() { drop(<-answers) }()
+				cancels[1-l.n]()
+				go func() { drop((<-legs).answer) }()
 			}
-			return a
+			return l.answer, cancels[l.n]
 		case <-late.C:
 			if budget.Spend() {
-				start(true)
+				start()
 				flying++
 			}
 		}

@@ -1,6 +1,7 @@
 package hedge
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 // answer is what a leg brings, and when.
 type answer struct {
 	leg  string
+	ctx  context.Context
 	in   time.Duration
 	good bool
 }
@@ -34,23 +36,32 @@ func TestDo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var dropped []string
 				began := time.Now()
-				got := Do(after, Budget(), func(again bool) answer {
+				got, done := Do(t.Context(), after, Budget(), func(ctx context.Context, again bool) answer {
 					a := tt.first
 					a.leg = "first"
 					if again {
 						a = tt.second
 						a.leg = "second"
 					}
-					time.Sleep(a.in)
+					a.ctx = ctx
+					select {
+					case <-time.After(a.in):
+					case <-ctx.Done():
+					}
 					return a
 				}, func(a answer) bool { return a.good }, func(a answer) { dropped = append(dropped, a.leg) })
 				if in := time.Since(began); got.leg != tt.want || in != tt.in {
 					t.Errorf("the %s after %v, want the %s after %v", got.leg, in, tt.want, tt.in)
 				}
-				time.Sleep(10 * after)
-				synctest.Wait()
+				synctest.Wait() // the other is not waited for
 				if len(dropped) != len(tt.dropped) || len(dropped) > 0 && dropped[0] != tt.dropped[0] {
 					t.Errorf("dropped %q, want %q", dropped, tt.dropped)
+				}
+				if got.ctx.Err() != nil {
+					t.Error("the context of what counts has ended")
+				}
+				if done(); got.ctx.Err() == nil {
+					t.Error("the context of what counts does not end")
 				}
 			})
 		})
@@ -63,11 +74,12 @@ func TestBudget(t *testing.T) {
 		const calls = 1000
 		budget, sent := Budget(), make(chan bool, 2*calls)
 		for range calls {
-			Do(time.Millisecond, budget, func(again bool) bool {
+			_, done := Do(t.Context(), time.Millisecond, budget, func(ctx context.Context, again bool) bool {
 				sent <- again
 				time.Sleep(time.Second)
 				return true
 			}, func(bool) bool { return true }, func(bool) {})
+			done()
 		}
 		synctest.Wait()
 		// Those saved up at first are full already, so their calls earn nothing.
