@@ -55,11 +55,7 @@ func (r *ring) choose(q *Request) *member {
 	if len(r.members) == 0 {
 		return nil
 	}
-	flying := 1.
-	for _, m := range r.members {
-		flying += float64(m.stat.flying.Load())
-	}
-	most := boundedLoad * flying / r.weight // of a member that weighs 1
+	most := 0. // calls of a member that weighs 1; 0 until it matters
 	from := sort.Search(len(r.points), func(i int) bool { return r.points[i].at >= q.Hash })
 	var first, untried *member
 	for i := range r.points {
@@ -76,9 +72,22 @@ func (r *ring) choose(q *Request) *member {
 		if untried == nil {
 			untried = p.m
 		}
-		if float64(p.m.stat.flying.Load()) < math.Ceil(most*p.m.weight) {
+		flying := p.m.stat.flying.Load()
+		if flying > 0 && most == 0 {
+			most = r.bound()
+		}
+		if flying == 0 || float64(flying) < math.Ceil(most*p.m.weight) {
 			return p.m
 		}
 	}
 	return cmp.Or(untried, first)
+}
+
+// bound is how many calls a member that weighs 1 may have, with the next one.
+func (r *ring) bound() float64 {
+	flying := 1.
+	for _, m := range r.members {
+		flying += float64(m.stat.flying.Load())
+	}
+	return boundedLoad * flying / r.weight
 }
