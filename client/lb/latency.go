@@ -10,7 +10,9 @@ const (
 	// A latency this many times what was usual is a spike: a pause of the instance, as
 	// garbage collectors and the machines' other tenants make, or the beginning of
 	// something worse, which the next call tells.
-	spike = 3
+	spike = 10
+	// confirm is how many times what was usual the next call takes if it was the latter.
+	confirm = 1.5
 	// sentence is the time in which a spike that no call confirms falls to what was usual.
 	sentence = 500 * time.Millisecond
 	// believed is for how long spikes are not doubted after one has been confirmed.
@@ -66,9 +68,9 @@ func (l *latency) observe(now, took time.Duration, r Result) {
 			l.keep(now, sample)
 		}
 	case usual > 0 && now-took >= l.until: // the first that is not part of the spike
-		if sample > spike*usual {
+		if sample > confirm*usual {
 			l.wary = now + believed
-			l.keep(now, max(sample, v))
+			l.keep(now, max(sample, math.Float64frombits(l.value.Load())*l.left(now))) // as if it had not been doubted
 		} else if sample <= usual {
 			l.keep(now, usual)
 		}

@@ -38,6 +38,7 @@ type fault struct {
 type simCase struct {
 	fault
 	callers int
+	rate    float64 // default simRate
 	retries int
 	picker  func(random func() uint64) Picker
 	churn   time.Duration // the list is sent anew that often; 0: never
@@ -109,6 +110,9 @@ func simulate(c simCase, seed uint64) simResult {
 	for i := range nodes {
 		nodes[i] = Node{Key: fmt.Sprint("server-", i), Value: i}
 	}
+	if c.rate == 0 {
+		c.rate = simRate
+	}
 	for caller := range c.callers {
 		p := c.picker(rand.New(rand.NewPCG(seed, uint64(caller)+2)).Uint64)
 		p.Update(0, nodes)
@@ -120,7 +124,7 @@ func simulate(c simCase, seed uint64) simResult {
 		if b, ok := p.(*Balancer); ok && b.o.Probed {
 			s.probe(b)
 		}
-		mean := time.Duration(float64(time.Second) * float64(c.callers) / simRate)
+		mean := time.Duration(float64(time.Second) * float64(c.callers) / c.rate)
 		var send func()
 		send = func() {
 			s.call(p, s.now, nil, c.retries)
@@ -311,6 +315,7 @@ func TestSimulation(t *testing.T) {
 		{"nobody is ill", simCase{callers: 100}, 10.8, 0, 55 * time.Millisecond, 9},
 		{"slow, heavy callers", simCase{callers: 4, fault: slow}, 1, 0, 60 * time.Millisecond, 9},
 		{"slow, light callers", simCase{callers: 100, fault: slow}, 1, 0, 60 * time.Millisecond, 9},
+		{"slow, light callers, idle servers", simCase{callers: 10, rate: 400, fault: slow}, 1, 0, 60 * time.Millisecond, 8},
 		{"slow, while the list changes", simCase{callers: 100, fault: slow, churn: 5 * time.Second}, 1, 0, 60 * time.Millisecond, 9},
 		{"half fail, heavy callers", simCase{callers: 4, fault: half}, .2, .1, 55 * time.Millisecond, 9},
 		{"half fail, light callers", simCase{callers: 100, fault: half}, 2, 1, 55 * time.Millisecond, 9},
@@ -319,7 +324,7 @@ func TestSimulation(t *testing.T) {
 		{"all fail fast", simCase{callers: 100, fault: fault{errors: 1, fast: true}}, 1, 1, 55 * time.Millisecond, 9},
 		{"half fail, and a few everywhere", simCase{callers: 100, fault: fault{errors: .5, every: .01}}, 2, 2, 55 * time.Millisecond, 9},
 		{"a few fail everywhere", simCase{callers: 100, fault: fault{every: .01}}, 10.8, 1.1, 55 * time.Millisecond, 9},
-		{"half fail and say that they are well, heavy callers", simCase{callers: 4, fault: half, picker: probed}, .2, .1, 55 * time.Millisecond, 9},
+		{"half fail and say that they are well, heavy callers", simCase{callers: 4, fault: half, picker: probed}, .2, .1, 55 * time.Millisecond, 8},
 		{"half fail and say that they are well, light callers", simCase{callers: 100, fault: half, picker: probed}, 2, 1, 55 * time.Millisecond, 9},
 		{"a few fail everywhere, probed", simCase{callers: 4, fault: fault{every: .01}, picker: probed}, 10.8, 1.1, 55 * time.Millisecond, 8},
 		{"Prequal, nobody is ill", simCase{callers: 100, picker: prequal}, 10.8, 0, 55 * time.Millisecond, 9},
@@ -353,8 +358,8 @@ func TestPauses(t *testing.T) {
 		for seed := range seeds() {
 			r := simulate(simCase{callers: callers, picker: balancer, pauses: time.Minute}, uint64(seed+1))
 			t.Logf("%d callers: %v", callers, r)
-			if r.least < 5 || r.p99 > 65*time.Millisecond {
-				t.Error("want a least share ≥ 5 %, p99 ≤ 65ms")
+			if r.least < 4 || r.p99 > 65*time.Millisecond {
+				t.Error("want a least share ≥ 4 %, p99 ≤ 65ms")
 			}
 		}
 	}
