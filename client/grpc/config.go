@@ -20,7 +20,7 @@ type Config struct {
 	// Policy is how instances are chosen: p2c, round_robin, hash (see
 	// [client.WithHashKey]) or prequal (servers need [ServerOptions]); default p2c.
 	Policy lb.Policy
-	// Decay is the time in which a latency's weight falls to a third; default 5 s.
+	// Decay is the time in which a latency's weight falls to a third; default 6 s.
 	Decay time.Duration
 	// Choices is how many instances are compared; 2 to 8, default 2.
 	Choices int

@@ -82,7 +82,7 @@ type Options struct {
 	// Policy is how instances are chosen; default P2C.
 	Policy Policy
 	// Decay is the time in which a latency's weight falls to a third. Longer
-	// smooths more, and lets a healed instance wait longer; default 5 s.
+	// smooths more, and lets a healed instance wait longer; default 6 s.
 	Decay time.Duration
 	// Choices is how many instances [P2C] compares; 2 to 8, default 2.
 	Choices int
@@ -121,7 +121,7 @@ type Event struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Decay = cmp.Or(max(o.Decay, 0), 5*time.Second)
+	o.Decay = cmp.Or(max(o.Decay, 0), 6*time.Second)
 	o.Choices = min(max(o.Choices, 2), maxChoices)
 	o.SlowStart = cmp.Or(o.SlowStart, 10*time.Second)
 	if o.MaxEjected <= 0 || o.MaxEjected > 1 {

@@ -331,7 +331,6 @@ func TestStanding(t *testing.T) {
 	}
 }
 
-// When most are out, all are used: it may well be the caller.
 // When calls fail everywhere alike, nobody is taken out; one that fails more often is.
 func TestNobodyIsWorse(t *testing.T) {
 	for _, tc := range []struct {
@@ -348,7 +347,7 @@ func TestNobodyIsWorse(t *testing.T) {
 		nodes := someNodes(8)
 		b.Update(0, nodes)
 		calls := map[string]int{}
-		for i := range 4000 {
+		for i := range 8000 {
 			now := time.Duration(i) * ms
 			c := b.Pick(now, Request{})
 			fails, r := tc.others, OK
@@ -362,7 +361,7 @@ func TestNobodyIsWorse(t *testing.T) {
 			c.Done(now+ms, r)
 		}
 		out := 0
-		for _, s := range b.States(4 * time.Second) {
+		for _, s := range b.States(8 * time.Second) {
 			if s.Out {
 				out++
 			}
@@ -373,6 +372,7 @@ func TestNobodyIsWorse(t *testing.T) {
 	}
 }
 
+// When most are out, all are used: it may well be the caller.
 func TestPanic(t *testing.T) {
 	b := New(Options{Probed: true})
 	b.Update(0, someNodes(10))
