@@ -349,18 +349,17 @@ func TestSimulation(t *testing.T) {
 }
 
 // Pauses, of half a second now and then, cost a server little of its share: the others
-// would have to bear it.
+// would have to bear it. Callers with few calls each are meant; for those with many
+// half a second is no spike above what queues make usual.
 func TestPauses(t *testing.T) {
 	if raceEnabled {
 		t.Skip("as TestSimulation")
 	}
-	for _, callers := range []int{4, 100} {
-		for seed := range seeds() {
-			r := simulate(simCase{callers: callers, picker: balancer, pauses: time.Minute}, uint64(seed+1))
-			t.Logf("%d callers: %v", callers, r)
-			if r.least < 4 || r.p99 > 65*time.Millisecond {
-				t.Error("want a least share ≥ 4 %, p99 ≤ 65ms")
-			}
+	for seed := range seeds() {
+		r := simulate(simCase{callers: 100, picker: balancer, pauses: time.Minute}, uint64(seed+1))
+		t.Log(r)
+		if r.least < 5.5 || r.p99 > 65*time.Millisecond {
+			t.Error("want a least share ≥ 5.5 %, p99 ≤ 65ms")
 		}
 	}
 }
