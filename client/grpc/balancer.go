@@ -200,7 +200,7 @@ func (b *p2c) UpdateState(s balancer.State) {
 	children := endpointsharding.ChildStatesFromPicker(s.Picker)
 	b.mu.Lock()
 	nodes, ready := b.nodes(children)
-	picker, hashed := b.picker, b.config.Policy == lb.Hash
+	picker := b.picker
 	picker.Update(b.now(), nodes)
 	err := b.empty()
 	b.mu.Unlock()
@@ -210,7 +210,7 @@ func (b *p2c) UpdateState(s balancer.State) {
 		s.Picker = base.NewErrPicker(err)
 	case ready:
 		// A new one, so that calls that wait are picked for.
-		s = balancer.State{ConnectivityState: connectivity.Ready, Picker: &pick{b, picker, hashed}}
+		s = balancer.State{ConnectivityState: connectivity.Ready, Picker: &pick{b, picker}}
 	}
 	b.ClientConn.UpdateState(s)
 }

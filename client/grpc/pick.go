@@ -13,7 +13,6 @@ import (
 type pick struct {
 	b      *p2c
 	picker *lb.Balancer
-	hashed bool // the policy is hash
 }
 
 // Pick implements [balancer.Picker].
@@ -33,7 +32,7 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		_, limited := info.Ctx.Deadline()
 		r.Stream = !limited
 	}
-	if p.hashed {
+	if p.picker.Hashes() {
 		r.Hash = client.HashOf(info.Ctx)
 	}
 	picked := p.picker.Pick(p.b.now(), r)

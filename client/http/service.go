@@ -134,7 +134,7 @@ func (s *service) state() string {
 // pick returns a call to an instance that has not been tried.
 func (s *service) pick(ctx context.Context, tried []string, repeatable bool) *lb.Call {
 	r := lb.Request{Retryable: repeatable}
-	if s.t.o.lb.Policy == lb.Hash {
+	if s.picker.Hashes() {
 		r.Hash = client.HashOf(ctx)
 	}
 	if len(tried) > 0 {

@@ -37,31 +37,21 @@ type latency struct {
 
 // read returns the latency at a later time.
 func (l *latency) read(now time.Duration) float64 {
-	v := math.Float64frombits(l.value.Load())
-	dt := float64(int64(now) - l.since.Load())
-	if dt <= 0 {
-		return v
-	}
+	v, age := math.Float64frombits(l.value.Load()), l.age(now)
 	if calm := math.Float64frombits(l.calm.Load()); calm > 0 {
-		return max(v*math.Exp(-dt/math.Float64frombits(l.fades.Load())), calm*math.Exp(-dt/l.decay))
+		return max(v*math.Exp(-age/math.Float64frombits(l.fades.Load())), calm*math.Exp(-age/l.decay))
 	}
-	return v * math.Exp(-dt/l.decay)
+	return v * math.Exp(-age/l.decay)
 }
 
-// usual returns what the latency was before the spike, if there is one, as it would be now.
-func (l *latency) usual(now time.Duration) float64 {
-	return math.Float64frombits(l.calm.Load()) * l.left(now)
-}
-
-// left is the part of a latency that is left of it at a later time.
-func (l *latency) left(now time.Duration) float64 {
-	return math.Exp(-float64(max(int64(now)-l.since.Load(), 0)) / l.decay)
-}
+// age returns how many nanoseconds ago the value was kept.
+func (l *latency) age(now time.Duration) float64 { return float64(max(int64(now)-l.since.Load(), 0)) }
 
 // observe takes in a call that ended now. A failure may raise the latency and never
 // lowers it: one that fails fast is not fast.
 func (l *latency) observe(now, took time.Duration, r Result) {
-	v, sample, usual := l.read(now), float64(took), l.usual(now)
+	v, sample, left := l.read(now), float64(took), math.Exp(-l.age(now)/l.decay)
+	usual := math.Float64frombits(l.calm.Load()) * left // what it would be without the spike, if there is one
 	switch {
 	case r != OK:
 		if sample > v {
@@ -70,7 +60,7 @@ func (l *latency) observe(now, took time.Duration, r Result) {
 	case usual > 0 && now-took >= l.until: // the first that is not part of the spike
 		if sample > confirm*usual {
 			l.wary = now + believed
-			l.keep(now, max(sample, math.Float64frombits(l.value.Load())*l.left(now))) // as if it had not been doubted
+			l.keep(now, max(sample, math.Float64frombits(l.value.Load())*left)) // as if it had not been doubted
 		} else if sample <= usual {
 			l.keep(now, usual)
 		}
@@ -83,7 +73,7 @@ func (l *latency) observe(now, took time.Duration, r Result) {
 			l.doubt(now, sample, usual)
 		}
 	case usual == 0:
-		l.keep(now, v+sample*(1-l.left(now)))
+		l.keep(now, v+sample*(1-left))
 	}
 }
 

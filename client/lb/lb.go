@@ -4,9 +4,10 @@
 // The default policy takes the cheaper of two random instances (Mitzenmacher, "The
 // Power of Two Choices", 2001). Cost is the peak of the recent latency (Finagle's
 // peak EWMA) times the calls in flight, raised by failures and by the age of the
-// oldest call that has no answer. A spike that no other call confirms is forgotten soon,
-// so that a pause costs an instance little of its share. An instance that fails is taken out, probed, and
-// let in again slowly. What is known of an instance outlives every update of the list.
+// oldest call that has no answer. A spike that no other call confirms is forgotten
+// soon, so that a pause costs an instance little of its share. An instance that fails is
+// taken out, probed, and let in again slowly. What is known of an instance outlives
+// every update of the list.
 package lb
 
 import (

@@ -43,9 +43,12 @@ func ParsePolicy(name string) (Policy, error) {
 	return 0, fmt.Errorf("lb: there is no policy %q: want one of %s", name, strings.Join(policies[:], ", "))
 }
 
+// Hashes reports whether [Request.Hash] matters.
+func (b *Balancer) Hashes() bool { return b.o.Policy == Hash }
+
 // choose returns the member that takes the call; nil when there are none.
 func (b *Balancer) choose(v *view, now time.Duration, r *Request) *member {
-	if b.o.Policy == Hash && r.Hash != 0 {
+	if b.Hashes() && r.Hash != 0 {
 		return v.ring.choose(r)
 	}
 	s := &v.near

@@ -73,10 +73,13 @@ func (r *ring) choose(q *Request) *member {
 			untried = p.m
 		}
 		flying := p.m.stat.flying.Load()
-		if flying > 0 && most == 0 {
+		if flying == 0 {
+			return p.m
+		}
+		if most == 0 {
 			most = r.bound()
 		}
-		if flying == 0 || float64(flying) < math.Ceil(most*p.m.weight) {
+		if float64(flying) < math.Ceil(most*p.m.weight) {
 			return p.m
 		}
 	}
