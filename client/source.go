@@ -137,11 +137,6 @@ func ParseLocation(rawURL string) (Location, error) {
 	if !ok || scheme == "" {
 		return fail("it has no scheme")
 	}
-	if strings.ContainsFunc(scheme, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
-	}) {
-		return fail("its scheme has other characters than letters, digits, +, - and .")
-	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
@@ -152,10 +147,10 @@ func ParseLocation(rawURL string) (Location, error) {
 		user, hosts = hosts[:at+1], hosts[at+1:]
 	}
 	u, err := url.Parse(scheme + "://" + user + "host" + rest[end:])
-	if err != nil {
-		return fail("its path, query or user cannot be read")
+	if err != nil || u.Scheme != strings.ToLower(scheme) {
+		return fail("its scheme, path, query or user cannot be read")
 	}
-	l := Location{Scheme: strings.ToLower(scheme), User: u.User, Path: strings.TrimPrefix(u.Path, "/"), Query: u.Query()}
+	l := Location{Scheme: u.Scheme, User: u.User, Path: strings.TrimPrefix(u.Path, "/"), Query: u.Query()}
 	for host := range strings.SplitSeq(hosts, ",") {
 		if host = strings.TrimSpace(host); host != "" {
 			l.Hosts = append(l.Hosts, host)
