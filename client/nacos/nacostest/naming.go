@@ -139,12 +139,8 @@ func (s *Server) list(k service, clusters string, healthyOnly bool) *serviceInfo
 // refTime is later than any before, since the SDK leaves out a list that is not later
 // than the one it has. Nacos itself pushes less often than every millisecond.
 func (s *Server) refTime() int64 {
-	for {
-		last := s.told.Load()
-		if next := max(millis(), last+1); s.told.CompareAndSwap(last, next) {
-			return next
-		}
-	}
+	s.told = max(millis(), s.told+1)
+	return s.told
 }
 
 // all has one of each that are equal, as Nacos's set has.

@@ -28,7 +28,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,12 +48,11 @@ type Options struct {
 
 // Server is one stand-in. Its methods may be called at any time.
 type Server struct {
-	told atomic.Int64 // the last time that a list was said to be of
-
 	o    Options
 	addr string // of HTTP
 
 	mu          sync.Mutex
+	told        int64        // the last time that a list was said to be of
 	grpc        *grpc.Server // nil while it is stopped
 	http        *http.Server
 	connections map[string]*connection
