@@ -3,6 +3,7 @@ package e2e
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 // startConsul starts a real Consul that keeps nothing on the disk, and returns what
 // kills it.
-func startConsul(t *testing.T, bin, config, http string) (kill func()) {
+func startConsul(t *testing.T, bin, config, at string) (kill func()) {
 	t.Helper()
 	cmd := exec.Command(bin, "agent", "-dev", "-config-file", config)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -29,24 +30,18 @@ func startConsul(t *testing.T, bin, config, http string) (kill func()) {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	kill = func() { cmd.Process.Kill(); <-ended }
 	t.Cleanup(kill)
-	awaitConsul(t, http)
-	return kill
-}
-
-func awaitConsul(t *testing.T, at string) {
-	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	await(t, "Consul's leader", func() error {
 		resp, err := http.Get("http://" + at + "/v1/status/leader")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+		if err != nil {
+			return err
 		}
-		if time.Now().After(end) {
-			t.Fatalf("Consul does not answer: %v", err)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
 		}
-	}
+		return nil
+	})
+	return kill
 }
 
 // The SDK's source is Consul's too: with a real one, where there is one, what registers

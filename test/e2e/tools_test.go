@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -253,10 +254,18 @@ func TestToolsOverTLS(t *testing.T) {
 	if got, err := os.ReadFile(in("word")); string(got) != "ahoy another" {
 		t.Errorf("template: %q, %v", got, err)
 	}
-	cmd := exec.CommandContext(t.Context(), program.Skerry(t), "kv", "get", "app/word")
-	cmd.Env = append(append(os.Environ(), env...), "SKERRY_CLIENT_CERT=", "SKERRY_CLIENT_KEY=")
 	// Whether the reason is heard before the connection ends is chance.
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "asking the agent at https://") {
-		t.Errorf("without a certificate: %v, %s", err, out)
-	}
+	await(t, "the refusal that names the certificate", func() error {
+		cmd := exec.CommandContext(t.Context(), program.Skerry(t), "kv", "get", "app/word")
+		cmd.Env = append(append(os.Environ(), env...), "SKERRY_CLIENT_CERT=", "SKERRY_CLIENT_KEY=")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "asking the agent at https://") {
+			t.Errorf("without a certificate: %v, %s", err, out)
+			return nil
+		}
+		if !strings.Contains(string(out), "certificate") {
+			return errors.New(string(out))
+		}
+		return nil
+	})
 }
