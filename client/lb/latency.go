@@ -38,6 +38,9 @@ type latency struct {
 // read returns the latency at a later time.
 func (l *latency) read(now time.Duration) float64 {
 	v, age := math.Float64frombits(l.value.Load()), l.age(now)
+	if age == 0 {
+		return v
+	}
 	if calm := math.Float64frombits(l.calm.Load()); calm > 0 {
 		return max(v*math.Exp(-age/math.Float64frombits(l.fades.Load())), calm*math.Exp(-age/l.decay))
 	}
