@@ -6,10 +6,9 @@ import (
 	"slices"
 	"time"
 
-	bexpr "github.com/hashicorp/go-bexpr"
-
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/filter"
 )
 
 // Login makes a token for who has a credential that the method accepts and for
@@ -105,11 +104,11 @@ func selects(selector string, fields any) bool {
 	if selector == "" {
 		return true
 	}
-	ev, err := bexpr.CreateEvaluatorForType(selector, nil, fields)
+	f, err := filter.New(selector, fields)
 	if err != nil {
 		return false
 	}
-	ok, err := ev.Evaluate(fields)
+	ok, err := f.Match(fields)
 	return err == nil && ok
 }
 

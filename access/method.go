@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	bexpr "github.com/hashicorp/go-bexpr"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/filter"
 )
 
 // Verifier is one kind of auth method. All methods may be called from many
@@ -170,7 +170,7 @@ func (s *Store) checkBinding(b *skerry.BindingRule, m *skerry.AuthMethod) error 
 	}
 	shape := verifier.Shape(m)
 	if b.Selector != "" {
-		if _, err := bexpr.CreateEvaluatorForType(b.Selector, nil, shape.Fields); err != nil {
+		if _, err := filter.New(b.Selector, shape.Fields); err != nil {
 			return skerry.Errorf(skerry.Invalid, "Invalid Binding Rule: Selector is invalid: %w", err)
 		}
 	}

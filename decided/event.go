@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/filter"
 )
 
 const (
@@ -156,25 +156,26 @@ func (e *Events) hear(ev skerry.Event) {
 // concerns reports whether the event's filters choose this node. They were
 // compiled when the event was taken.
 func (e *Events) concerns(ev *skerry.Event) bool {
-	matches := func(pattern, s string) bool {
-		re, err := regexp.Compile(pattern)
-		return err == nil && re.MatchString(s)
+	matches := func(pattern string) func(string) bool {
+		re, err := filter.Regexp(pattern)
+		return func(s string) bool { return err == nil && re.MatchString(s) }
 	}
-	if ev.NodeFilter != "" && !matches(ev.NodeFilter, e.local.Node().Name) {
+	if ev.NodeFilter != "" && !matches(ev.NodeFilter)(e.local.Node().Name) {
 		return false
 	}
 	if ev.ServiceFilter == "" {
 		return true
 	}
+	service, tagged := matches(ev.ServiceFilter), matches(ev.TagFilter)
 	for _, i := range e.local.Instances() {
-		if !matches(ev.ServiceFilter, i.Service) {
+		if !service(i.Service) {
 			continue
 		}
 		if ev.TagFilter == "" {
 			return true
 		}
 		for _, tag := range i.Tags {
-			if matches(ev.TagFilter, tag) {
+			if tagged(tag) {
 				return true
 			}
 		}

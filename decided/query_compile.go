@@ -15,6 +15,7 @@ import (
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/filter"
 )
 
 // compiler holds all queries ready for use. They are made anew when somebody asks
@@ -173,7 +174,7 @@ func compile(query *skerry.PreparedQuery) (*compiledQuery, error) {
 		return nil, skerry.Errorf(skerry.Invalid, "Bad Template.Type '%s'", query.Template.Type)
 	}
 	if query.Template.Regexp != "" {
-		if c.regexp, err = regexp.Compile(query.Template.Regexp); err != nil {
+		if c.regexp, err = filter.Regexp(query.Template.Regexp); err != nil {
 			return nil, skerry.Errorf(skerry.Invalid, "Bad Regexp: %w", err)
 		}
 	}

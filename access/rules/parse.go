@@ -6,7 +6,10 @@ import (
 
 	"github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
+	"github.com/hashicorp/hcl/hcl/scanner"
 	"github.com/hashicorp/hcl/hcl/token"
+	jsonscanner "github.com/hashicorp/hcl/json/scanner"
+	jsontoken "github.com/hashicorp/hcl/json/token"
 
 	"github.com/skerryhq/skerry"
 )
@@ -50,25 +53,46 @@ func Parse(text string) (out []Rule, err error) {
 	return p.rules, nil
 }
 
-// tooDeep reports whether brackets outside of quotes are nested too deep.
+// tooDeep reports whether brackets are nested too deep. It reads the text with the
+// parsers' own scanners: a bracket in a comment or a string is none for both.
 func tooDeep(text string) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' || quoted && c == '\n':
-			quoted = c == '"' && !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
+	if strings.HasPrefix(strings.TrimSpace(text), "{") {
+		s := jsonscanner.New([]byte(text))
+		s.Error = func(jsontoken.Pos, string) {} // the parser tells of it
+		return nested(func() (bracket int, more bool) {
+			t := s.Scan().Type
+			return bracketOf(t == jsontoken.LBRACE || t == jsontoken.LBRACK, t == jsontoken.RBRACE || t == jsontoken.RBRACK), t != jsontoken.EOF
+		})
+	}
+	s := scanner.New([]byte(text))
+	s.Error = func(token.Pos, string) {}
+	return nested(func() (bracket int, more bool) {
+		t := s.Scan().Type
+		return bracketOf(t == token.LBRACE || t == token.LBRACK, t == token.RBRACE || t == token.RBRACK), t != token.EOF
+	})
+}
+
+func bracketOf(opens, closes bool) int {
+	switch {
+	case opens:
+		return 1
+	case closes:
+		return -1
+	}
+	return 0
+}
+
+// nested reports whether the brackets of a text nest deeper than maxDepth.
+func nested(next func() (bracket int, more bool)) bool {
+	for depth := 0; ; {
+		bracket, more := next()
+		if depth += bracket; depth > maxDepth {
+			return true
+		}
+		if !more {
+			return false
 		}
 	}
-	return false
 }
 
 type parser struct{ rules []Rule }

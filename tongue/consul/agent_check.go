@@ -20,7 +20,7 @@ func (q *request) agentChecks() error {
 	for _, c := range visible(q, q.t.b.Local.Checks(), func(c *skerry.Check) bool { return q.seesCheck(q.t.cfg.NodeName, c) }) {
 		out[c.ID] = q.localCheck(c)
 	}
-	out, err := filteredMap(q.p.filter, out)
+	out, err := filteredMap(q, out)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (q *request) agentSelf() error {
 
 func (q *request) agentMembers() error {
 	members := visible(q, []jsonMember{q.member()}, func(m jsonMember) bool { return q.seesNode(m.Name) })
-	members, err := filtered(q.p.filter, members)
+	members, err := filtered(q, members)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (q *request) agentServices() error {
 	for _, i := range visible(q, q.t.b.Local.Instances(), func(i *skerry.Instance) bool { return q.seesService(i.Service) }) {
 		out[i.ID] = q.localService(i)
 	}
-	out, err := filteredMap(q.p.filter, out)
+	out, err := filteredMap(q, out)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (q *request) catalogNodes() error {
 		}
 	}
 	list = visible(q, list, func(n jsonNode) bool { return q.seesNode(n.Node) })
-	list, err := filtered(q.p.filter, list)
+	list, err := filtered(q, list)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (q *request) catalogServices() error {
 		q.cached()
 	}
 	index := q.index(topic)
-	keep, err := q.keepInstance()
+	keep, sieve, err := q.keepInstance()
 	if err != nil {
 		return err
 	}
@@ -76,27 +76,27 @@ func (q *request) catalogServices() error {
 			out[name] = tagsJSON(tags)
 		}
 	}
+	if err := sieve.failed(); err != nil {
+		return err
+	}
 	q.meta(index)
 	return q.json(out)
 }
 
-// keepInstance returns what node-meta and filter keep of all instances.
-func (q *request) keepInstance() (func(*skerry.Entry) bool, error) {
+// keepInstance returns what node-meta and filter keep of all instances. The sieve is
+// the filter's, nil without one.
+func (q *request) keepInstance() (func(*skerry.Entry) bool, *sieve, error) {
 	want := q.p.metaFilter()
 	if q.p.filter == "" {
-		return func(e *skerry.Entry) bool { return e.Node.HasMeta(want) }, nil
+		return func(e *skerry.Entry) bool { return e.Node.HasMeta(want) }, nil, nil
 	}
-	ev, err := evaluator[jsonCatalogService](q.p.filter)
+	s, err := q.newSieve(jsonCatalogService{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return func(e *skerry.Entry) bool {
-		if !e.Node.HasMeta(want) {
-			return false
-		}
-		ok, err := ev.Evaluate(catalogServiceJSON(e.Node, e.Instance))
-		return err == nil && ok
-	}, nil
+		return e.Node.HasMeta(want) && s.keeps(catalogServiceJSON(e.Node, e.Instance))
+	}, s, nil
 }
 
 func (q *request) catalogService() error {
@@ -111,7 +111,10 @@ func (q *request) catalogService() error {
 		q.cached()
 	}
 	v := q.t.b.Catalog.Service(q.rest)
-	var pipeline skerry.Pipeline
+	var (
+		pipeline skerry.Pipeline
+		sieve    *sieve
+	)
 	if q.p.hasTags {
 		pipeline = append(pipeline, skerry.HasTags(q.p.tags))
 	}
@@ -119,13 +122,16 @@ func (q *request) catalogService() error {
 		pipeline = append(pipeline, skerry.HasNodeMeta(q.p.metaFilter()))
 	}
 	if q.p.filter != "" {
-		s, err := filterStage(q.p.filter, func(e *skerry.Entry) jsonCatalogService { return catalogServiceJSON(e.Node, e.Instance) })
+		stage, s, err := filterStage(q, func(e *skerry.Entry) jsonCatalogService { return catalogServiceJSON(e.Node, e.Instance) })
 		if err != nil {
 			return err
 		}
-		pipeline = append(pipeline, s)
+		pipeline, sieve = append(pipeline, stage), s
 	}
 	entries := q.sortEntries(pipeline.Select(q.entries(v)))
+	if err := sieve.failed(); err != nil {
+		return err
+	}
 	list := make([]jsonCatalogService, len(entries))
 	for i, e := range entries {
 		list[i] = catalogServiceJSON(e.Node, e.Instance)
@@ -193,7 +199,7 @@ func (q *request) nodeServices() (*skerry.NodeView, uint64, []jsonService, error
 		services[n] = serviceJSON(i)
 	}
 	services = visible(q, services, func(s jsonService) bool { return q.seesService(s.Service) })
-	services, err := filtered(q.p.filter, services)
+	services, err := filtered(q, services)
 	return v, index, services, err
 }
 

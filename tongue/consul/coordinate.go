@@ -78,7 +78,7 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 		}
 	}
 	list = visible(q, list, func(c jsonCoordinate) bool { return q.seesNode(c.Node) })
-	list, err := filtered(q.p.filter, list)
+	list, err := filtered(q, list)
 	return list, index, err
 }
 

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/filter"
 )
 
 // Events keeps the latest user events of this node.
@@ -55,7 +55,7 @@ func checkEventFilters(e *skerry.Event) error {
 	for _, f := range []struct{ name, pattern string }{
 		{"node", e.NodeFilter}, {"service", e.ServiceFilter}, {"tag", e.TagFilter},
 	} {
-		if _, err := regexp.Compile(f.pattern); err != nil {
+		if _, err := filter.Regexp(f.pattern); err != nil {
 			return serverError(fmt.Sprintf("Invalid %s filter: %v", f.name, err))
 		}
 	}

@@ -1,83 +1,130 @@
 package consul
 
 import (
-	bexpr "github.com/hashicorp/go-bexpr"
+	"errors"
+	"net/http"
+	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/filter"
 )
 
-// filterError is how Consul words a bad expression, with its status.
-func filterError(err error) error {
-	return serverError("Failed to create boolean expression evaluator: " + err.Error())
+const (
+	// filterWithin is how long the filtering of one answer may take.
+	filterWithin = 10 * time.Second
+	// filterPause is the number of comparisons between two looks at the clock.
+	filterPause = 4096
+)
+
+// sieve applies one request's filter. It gives up when the client has gone, or after
+// filterWithin: from then on it keeps nothing, and err says why.
+type sieve struct {
+	f     *filter.Filter
+	q     *request
+	until time.Time
+	spent int
+	err   error
 }
 
-// evaluator compiles a filter for one shape. The library is the version that
-// Consul uses: it checks selectors against the shape, and its words are the ones
-// that scripts look for.
-func evaluator[T any](expression string) (*bexpr.Evaluator, error) {
-	var shape T
-	ev, err := bexpr.CreateEvaluatorForType(expression, nil, shape)
+// newSieve compiles the request's filter for values of shape's type.
+func (q *request) newSieve(shape any) (*sieve, error) {
+	f, err := filter.New(q.p.filter, shape)
 	if err != nil {
-		return nil, filterError(err)
+		var limit *filter.Limit
+		if errors.As(err, &limit) {
+			return nil, badRequest("Invalid filter: " + err.Error())
+		}
+		return nil, serverError("Failed to create boolean expression evaluator: " + err.Error())
 	}
-	return ev, nil
+	return &sieve{f: f, q: q, until: time.Now().Add(filterWithin)}, nil
 }
 
-// filtered returns the elements that the expression keeps; all without one.
-func filtered[T any](expression string, list []T) ([]T, error) {
-	if expression == "" {
+// keeps reports whether the filter keeps v.
+func (s *sieve) keeps(v any) bool {
+	if s.err != nil {
+		return false
+	}
+	if s.spent += s.f.Cost(); s.spent >= filterPause {
+		s.spent = 0
+		if s.err = s.q.r.Context().Err(); s.err == nil && time.Now().After(s.until) {
+			s.err = &statusError{http.StatusServiceUnavailable, "Invalid filter: it took more than " + filterWithin.String() + "; make fewer comparisons, or name a service"}
+		}
+		if s.err != nil {
+			return false
+		}
+	}
+	ok, err := s.f.Match(v)
+	if err != nil {
+		s.err = serverError(err.Error())
+	}
+	return ok && err == nil
+}
+
+// failed returns why the sieve gave up; nil for a sieve that did not, or for none.
+func (s *sieve) failed() error {
+	if s == nil {
+		return nil
+	}
+	return s.err
+}
+
+// filtered returns the elements that the request's filter keeps; all without one.
+func filtered[T any](q *request, list []T) ([]T, error) {
+	if q.p.filter == "" {
 		return list, nil
 	}
-	ev, err := evaluator[T](expression)
+	var shape T
+	s, err := q.newSieve(shape)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]T, 0, len(list))
 	for _, v := range list {
-		ok, err := ev.Evaluate(v)
-		if err != nil {
-			return nil, serverError(err.Error())
-		}
-		if ok {
+		if s.keeps(v) {
 			out = append(out, v)
 		}
 	}
-	return out, nil
+	return out, s.err
 }
 
-func filteredMap[T any](expression string, m map[string]T) (map[string]T, error) {
-	if expression == "" {
+func filteredMap[T any](q *request, m map[string]T) (map[string]T, error) {
+	if q.p.filter == "" {
 		return m, nil
 	}
-	ev, err := evaluator[T](expression)
+	var shape T
+	s, err := q.newSieve(shape)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[string]T, len(m))
 	for k, v := range m {
-		ok, err := ev.Evaluate(v)
-		if err != nil {
-			return nil, serverError(err.Error())
-		}
-		if ok {
+		if s.keeps(v) {
 			out[k] = v
 		}
 	}
-	return out, nil
+	return out, s.err
 }
 
-// filterStage is a filter on entries as a stage of the read path.
-func filterStage[T any](expression string, shape func(*skerry.Entry) T) (skerry.Stage, error) {
-	ev, err := evaluator[T](expression)
+// filterStage is the request's filter on entries as a stage of the read path. Once all
+// entries went through it, the caller asks the sieve whether it failed.
+func filterStage[T any](q *request, shape func(*skerry.Entry) T) (skerry.Stage, *sieve, error) {
+	var empty T
+	s, err := q.newSieve(empty)
 	if err != nil {
-		return skerry.Stage{}, err
+		return skerry.Stage{}, nil, err
 	}
 	return skerry.Stage{
 		Name: "filter",
-		Keep: func(e *skerry.Entry) bool {
-			ok, err := ev.Evaluate(shape(e))
-			return err == nil && ok
-		},
-		Why: func(*skerry.Entry) string { return "the filter " + expression + " does not match" },
-	}, nil
+		Keep: func(e *skerry.Entry) bool { return s.keeps(shape(e)) },
+		Why:  func(*skerry.Entry) string { return "the filter " + shortened(q.p.filter) + " does not match" },
+	}, s, nil
+}
+
+// shortened bounds a text that is told once for each instance.
+func shortened(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
 }

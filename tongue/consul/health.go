@@ -36,12 +36,16 @@ func (q *request) healthService() error {
 	}
 	var failed error
 	render := func() []byte {
-		pipeline, err := q.pipeline()
+		pipeline, sieve, err := q.pipeline()
 		if err != nil {
 			failed = err
 			return nil
 		}
-		return q.renderEntries(pipeline.Select(q.entries(v)))
+		entries := pipeline.Select(q.entries(v))
+		if failed = sieve.failed(); failed != nil {
+			return nil
+		}
+		return q.renderEntries(entries)
 	}
 	var body, packed []byte
 	if key == "" {
@@ -89,9 +93,9 @@ func (q *request) memoKey() string {
 	return b.String()
 }
 
-// pipeline builds the read path of the query from its parameters.
-func (q *request) pipeline() (skerry.Pipeline, error) {
-	var p skerry.Pipeline
+// pipeline builds the read path of the query from its parameters. The sieve is the
+// filter's, nil without one.
+func (q *request) pipeline() (p skerry.Pipeline, filter *sieve, err error) {
 	if q.p.hasTags {
 		p = append(p, skerry.HasTags(q.p.tags))
 	}
@@ -102,13 +106,13 @@ func (q *request) pipeline() (skerry.Pipeline, error) {
 		p = append(p, passingStages...)
 	}
 	if q.p.filter != "" {
-		s, err := filterStage(q.p.filter, entryJSON)
+		stage, s, err := filterStage(q, entryJSON)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		p = append(p, s)
+		p, filter = append(p, stage), s
 	}
-	return p, nil
+	return p, filter, nil
 }
 
 var passingStages = skerry.Pipeline{skerry.NotInMaintenance(), skerry.Passes()}
@@ -196,7 +200,7 @@ func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *s
 		}
 	})
 	list = sortNear(q, list, func(c jsonCheck) string { return c.Node })
-	list, err := filtered(q.p.filter, list)
+	list, err := filtered(q, list)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (q *request) uiServices() error {
 		slices.Sort(s.Tags)
 		list = append(list, s)
 	}
-	list, err := filtered(q.p.filter, list)
+	list, err := filtered(q, list)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (q *request) uiNodes() error {
 	for _, v := range visible(q, q.t.b.Catalog.Nodes(), func(v *skerry.NodeView) bool { return q.seesNode(v.Node.Name) }) {
 		list = append(list, q.oneUINode(v))
 	}
-	list, err := filtered(q.p.filter, list)
+	list, err := filtered(q, list)
 	if err != nil {
 		return err
 	}

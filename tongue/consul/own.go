@@ -184,7 +184,7 @@ func (q *request) skerryExplain() error {
 	if q.p.passingErr != nil {
 		return q.p.passingErr
 	}
-	pipeline, err := q.pipeline()
+	pipeline, sieve, err := q.pipeline()
 	if err != nil {
 		return err
 	}
@@ -193,6 +193,9 @@ func (q *request) skerryExplain() error {
 	}
 	v := q.t.b.Catalog.Service(q.rest)
 	kept, dropped := pipeline.Explain(v.Entries)
+	if err := sieve.failed(); err != nil {
+		return err
+	}
 	out := struct {
 		Service string
 		Index   uint64
