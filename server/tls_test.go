@@ -123,7 +123,8 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-// A blocking query over HTTP/2 cannot be parked; it waits on, and a change answers it.
+// A blocking query over HTTP/2 cannot be parked; it waits on, and a change answers it,
+// whether it has a body or not.
 func TestBlockingOverHTTP2(t *testing.T) {
 	dir := t.TempDir()
 	ca, _ := issued(t, dir, "server")
@@ -146,18 +147,24 @@ func TestBlockingOverHTTP2(t *testing.T) {
 		body string
 		err  error
 	}
-	answers := make(chan answer, 1)
+	answers := make(chan answer, 2)
 	next := base + "/v1/health/service/web?index=" + resp.Header.Get("X-Consul-Index") + "&wait=1m"
-	go func() {
-		resp, err := c.Get(next)
+	for _, body := range []io.Reader{nil, strings.NewReader("PUT /v1/agent/service/register HTTP/1.1\r\n\r\n")} {
+		req, err := http.NewRequest(http.MethodGet, next, body)
 		if err != nil {
-			answers <- answer{err: err}
-			return
+			t.Fatal(err)
 		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		answers <- answer{string(body), err}
-	}()
+		go func() {
+			resp, err := c.Do(req)
+			if err != nil {
+				answers <- answer{err: err}
+				return
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			answers <- answer{string(body), err}
+		}()
+	}
 	req, err := http.NewRequest(http.MethodPut, base+"/v1/agent/service/register", strings.NewReader(`{"Name": "web"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -166,8 +173,10 @@ func TestBlockingOverHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if a := <-answers; a.err != nil || !strings.Contains(a.body, `"Service":"web"`) {
-		t.Errorf("%q, %v; want web", a.body, a.err)
+	for range 2 {
+		if a := <-answers; a.err != nil || !strings.Contains(a.body, `"Service":"web"`) {
+			t.Errorf("%q, %v; want web", a.body, a.err)
+		}
 	}
 	old := client(t, &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS12})
 	if resp, err := old.Get(base + "/v1/catalog/datacenters"); err == nil {

@@ -1,7 +1,9 @@
 package consul
 
 import (
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -67,6 +69,9 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 	if done || q.resumed {
 		return nil
 	}
+	if err := q.drained(); err != nil {
+		return err
+	}
 	q.t.m.blocking.Inc()
 	defer q.t.m.blocking.Dec()
 	wait := q.waitTime()
@@ -92,6 +97,32 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 			return q.identify()
 		}
 	}
+}
+
+// The body of a blocking query means nothing. It is read within these bounds.
+const (
+	drainMost   = 64 << 10
+	drainWithin = 2 * time.Second
+)
+
+// drained reads the body of a query that is about to wait. What is left unread of the
+// body when the connection is taken over would be taken for the client's next
+// request, so that a client behind a proxy could put a request of its choice into a
+// connection that others use. And while a body is unread, net/http does not see the
+// client go.
+func (q *request) drained() error {
+	if q.r.Body == nil || q.r.Body == http.NoBody {
+		return nil
+	}
+	c := http.NewResponseController(q.w)
+	c.SetReadDeadline(time.Now().Add(drainWithin))
+	_, err := io.CopyN(io.Discard, q.r.Body, drainMost+1)
+	c.SetReadDeadline(time.Time{})
+	if err == io.EOF {
+		return nil
+	}
+	q.w.Header()["Connection"] = []string{"close"}
+	return badRequest("Invalid request body: a query that waits takes a body of at most 64 KiB, sent within 2 s; send none")
 }
 
 // index returns a topic's present index.

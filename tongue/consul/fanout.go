@@ -79,7 +79,9 @@ func (p *parking) share(answers map[question][]byte) bool {
 	}
 	p.shared, p.unsent = true, answer[writeNow(p.sock, answer):]
 	p.q.t.m.blocking.Dec()
-	return len(p.unsent) == 0
+	// What the client sent early is answered by the server once it has the
+	// connection back.
+	return len(p.unsent) == 0 && len(p.early) == 0
 }
 
 // writeNow writes what the socket takes without waiting, and returns how much that

@@ -37,7 +37,7 @@ type Lot struct {
 type parking struct {
 	lot   *Lot
 	sock  net.Conn // as it was taken over
-	conn  net.Conn // sock, or sock with what was read of it already
+	early []byte   // what the client sent of its next requests; its own goroutine writes it while busy
 	wait  time.Duration
 	group <-chan struct{} // among those of Lot.waiting
 	q     request
@@ -52,6 +52,8 @@ type parking struct {
 
 // park takes the request's connection over. It reports false where that cannot
 // be: then the request waits in the ordinary way.
+//
+// The request's body must have been read to its end: see drained.
 func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{})) bool {
 	lot := q.t.b.Lot
 	hijacker, ok := q.w.(http.Hijacker)
@@ -63,10 +65,10 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		return false
 	}
 	conn.SetDeadline(time.Time{})
-	p := &parking{lot: lot, wait: wait, sock: conn, conn: conn, ready: ready, busy: true}
+	p := &parking{lot: lot, wait: wait, sock: conn, ready: ready, busy: true}
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n)
-		p.conn = &prefixed{Conn: conn, head: bytes.Clone(early)}
+		p.early = bytes.Clone(early)
 	}
 	p.q = request{t: q.t, route: q.route, rest: q.rest, p: q.p, resumed: true}
 	p.q.r = &http.Request{
@@ -119,6 +121,19 @@ func (l *Lot) Close() {
 	}
 }
 
+// ended is closed when the lot is.
+func (l *Lot) ended() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end == nil {
+		l.end = make(chan struct{})
+		if l.closed {
+			close(l.end)
+		}
+	}
+	return l.end
+}
+
 // run waits for what the request waits for, answers, and gives the connection back.
 func (p *parking) run() {
 	defer p.lot.leave(p)
@@ -128,19 +143,28 @@ func (p *parking) run() {
 		p.q.t.m.blocking.Dec()
 	}
 	if !there || p.answer() != nil || p.lot.Return == nil {
-		p.conn.Close()
+		p.sock.Close()
 		return
 	}
-	p.lot.Return(p.conn)
+	if len(p.early) > 0 {
+		p.lot.Return(&prefixed{Conn: p.sock, head: p.early})
+		return
+	}
+	p.lot.Return(p.sock)
 }
+
+// maxEarly is how many bytes of a client's next requests are read while it waits. A
+// client that sends more is not read any further, and its leaving is not seen.
+const maxEarly = 4 << 10
 
 // await reports whether the client is still there when its answer is due, or has
 // been given. It waits by reading: what ends the wait is the read's deadline, set to
 // the end of the waiting time, and to the past by whoever sees the change.
 func (p *parking) await() bool {
 	end := time.Now().Add(p.wait)
-	for {
-		p.conn.SetReadDeadline(end)
+	buf := make([]byte, 1) // most clients send nothing while they wait
+	for len(p.early) < maxEarly {
+		p.sock.SetReadDeadline(end)
 		done, changed := p.ready()
 		if done || !time.Now().Before(end) {
 			break
@@ -149,26 +173,25 @@ func (p *parking) await() bool {
 		if !p.rest() {
 			continue
 		}
-		var one [1]byte
-		_, err := p.conn.Read(one[:])
+		n, err := p.sock.Read(buf)
 		shared := p.rise()
-		if err == nil {
+		if n > 0 {
 			// The client has its answer, or sent its next request early: that is read
 			// in its turn.
-			p.conn = &prefixed{Conn: p.conn, head: []byte{one[0]}}
-			if shared {
-				break
-			}
-			return p.awaitUnread(end)
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return false
+			p.early = append(p.early, buf[:n]...)
+			buf = make([]byte, 512)
 		}
 		if shared {
 			break
 		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
 	}
-	return p.conn.SetReadDeadline(time.Time{}) == nil
+	if len(p.early) >= maxEarly && !p.shared {
+		p.awaitUnread(end)
+	}
+	return p.sock.SetReadDeadline(time.Time{}) == nil
 }
 
 // rest says that the goroutine only reads from now on: others may answer in its
@@ -203,22 +226,22 @@ func (p *parking) wake() {
 }
 
 // awaitUnread is await for a connection with bytes that must stay unread.
-func (p *parking) awaitUnread(end time.Time) bool {
+func (p *parking) awaitUnread(end time.Time) {
 	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	for {
 		done, changed := p.ready()
 		if done {
-			break
+			return
 		}
 		select {
 		case <-changed:
-			continue
 		case <-timer.C:
+			return
+		case <-p.lot.ended():
+			return
 		}
-		break
 	}
-	return p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // pokeOn ends p's read when changed is closed. Those who wait for the same
@@ -232,6 +255,8 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	}
 	if l.waiting == nil {
 		l.waiting = map[<-chan struct{}]map[*parking]struct{}{}
+	}
+	if l.end == nil {
 		l.end = make(chan struct{})
 	}
 	group := l.waiting[changed]
@@ -261,16 +286,16 @@ const answerWithin = 30 * time.Second
 
 // answer answers the request, or writes what is left of an answer that was shared.
 func (p *parking) answer() error {
-	p.conn.SetWriteDeadline(time.Now().Add(answerWithin))
-	defer p.conn.SetWriteDeadline(time.Time{})
+	p.sock.SetWriteDeadline(time.Now().Add(answerWithin))
+	defer p.sock.SetWriteDeadline(time.Time{})
 	if p.shared {
 		if len(p.unsent) == 0 {
 			return nil
 		}
-		_, err := p.conn.Write(p.unsent)
+		_, err := p.sock.Write(p.unsent)
 		return err
 	}
-	return p.gather().send(p.conn)
+	return p.gather().send(p.sock)
 }
 
 // gather works the answer out.

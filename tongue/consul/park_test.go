@@ -19,12 +19,15 @@ import (
 )
 
 // startServer runs a server whose requests are parked at once, and returns its address.
-func startServer(t *testing.T) string {
+func startServer(t *testing.T) string { return startParking(t, time.Microsecond) }
+
+// startParking runs a server that parks requests after a while.
+func startParking(t testing.TB, after time.Duration) string {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := server.New(server.Config{
 		Advertise: "127.0.0.1", HTTP: []string{"127.0.0.1:0"}, Log: log, Stream: server.NewLogStream(slog.DiscardHandler),
-		Consul: consul.Config{Datacenter: "dc1", NodeName: "n", Server: true, ServerAddr: "127.0.0.1:8300", ParkAfter: time.Microsecond, Log: log},
+		Consul: consul.Config{Datacenter: "dc1", NodeName: "n", Server: true, ServerAddr: "127.0.0.1:8300", ParkAfter: after, Log: log},
 	}, nil, func() {})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +35,7 @@ func startServer(t *testing.T) string {
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
@@ -83,7 +86,7 @@ func (c *client) receive() (index, body string) {
 	return resp.Header.Get("X-Consul-Index"), string(b)
 }
 
-func register(t *testing.T, addr, id string) {
+func register(t testing.TB, addr, id string) {
 	t.Helper()
 	u := url.URL{Scheme: "http", Host: addr, Path: "/v1/agent/service/register"}
 	req, _ := http.NewRequest("PUT", u.String(), strings.NewReader(`{"Name":"web","ID":"`+id+`"}`))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -61,7 +62,8 @@ var statuses = map[skerry.Kind]int{
 
 // fail sends an error with Consul's status and wording.
 func (q *request) fail(err error) {
-	if q.r.Context().Err() != nil {
+	var told *statusError
+	if q.r.Context().Err() != nil && !errors.As(err, &told) {
 		return // nobody listens
 	}
 	if q.route.metaOnError && q.r.Method == http.MethodGet {
