@@ -1,6 +1,9 @@
 package skerry
 
 import (
+	"encoding/binary"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -42,17 +45,18 @@ type View struct {
 	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
 	Guarded int      // how many entries the guard holds
 
-	memo  sync.Map // string → []byte
-	memos atomic.Int32
+	memo   sync.Map // string → []byte
+	chosen atomic.Pointer[chosenMemos]
 }
-
-// maxMemos bounds what one view keeps, since a client chooses the keys.
-const maxMemos = 64
 
 // Memo returns what render returned for key on this view before, or calls it
 // now. A tongue keeps its encoded answers here, so that each is encoded once per
-// version and its bytes are shared by every reader. Keys begin with the tongue's
-// name. The bytes must not be written to. A nil is not kept.
+// version and its bytes are shared by every reader. The bytes must not be written
+// to. A nil is not kept.
+//
+// A key must tell apart all that the bytes depend on, beside the view: see [MemoKey].
+// It is kept whatever it is, so a client must not be able to make it up; see
+// [View.MemoChosen] for keys that a client chooses.
 func (v *View) Memo(key string, render func() []byte) []byte {
 	if b, ok := v.memo.Load(key); ok {
 		return b.([]byte)
@@ -61,12 +65,70 @@ func (v *View) Memo(key string, render func() []byte) []byte {
 	if b == nil {
 		return nil
 	}
-	if v.memos.Load() >= maxMemos {
+	was, _ := v.memo.LoadOrStore(key, b)
+	return was.([]byte)
+}
+
+// The bounds of what is kept under keys that clients choose.
+const (
+	maxChosen      = 64       // keys of one view
+	maxChosenBytes = 64 << 20 // keys and answers of all views
+)
+
+// chosenBytes is how many bytes all views keep under chosen keys.
+var chosenBytes atomic.Int64
+
+// chosenMemos counts what one view keeps under chosen keys.
+type chosenMemos struct{ count, bytes atomic.Int64 }
+
+// MemoChosen is Memo for keys that clients choose. It keeps 64 answers of a view, and
+// 64 MiB in all views; beyond that it renders each time.
+func (v *View) MemoChosen(key string, render func() []byte) []byte {
+	if b, ok := v.memo.Load(key); ok {
+		return b.([]byte)
+	}
+	b := render()
+	if b == nil || !v.chooses(int64(len(key)+cap(b))) {
 		return b
 	}
-	if was, loaded := v.memo.LoadOrStore(key, b); loaded {
-		return was.([]byte)
+	was, _ := v.memo.LoadOrStore(key, b)
+	return was.([]byte)
+}
+
+// chooses takes room for one more chosen answer, and reports whether there is any. The
+// room is given back when the view is collected.
+func (v *View) chooses(size int64) bool {
+	c := v.chosen.Load()
+	if c == nil {
+		c = &chosenMemos{}
+		if v.chosen.CompareAndSwap(nil, c) {
+			runtime.AddCleanup(v, func(c *chosenMemos) { chosenBytes.Add(-c.bytes.Load()) }, c)
+		} else {
+			c = v.chosen.Load()
+		}
 	}
-	v.memos.Add(1)
-	return b
+	if c.count.Load() >= maxChosen || chosenBytes.Load()+size > maxChosenBytes {
+		return false
+	}
+	c.count.Add(1)
+	c.bytes.Add(size)
+	chosenBytes.Add(size)
+	return true
+}
+
+// MemoKey encodes what an answer depends on as one key. Different parts make
+// different keys, whatever bytes are in them. The first part is the tongue's name.
+func MemoKey(parts ...string) string {
+	n := 0
+	for _, p := range parts {
+		n += len(p) + 2
+	}
+	var key strings.Builder
+	key.Grow(n)
+	for _, p := range parts {
+		var length [binary.MaxVarintLen64]byte
+		key.Write(length[:binary.PutUvarint(length[:], uint64(len(p)))])
+		key.WriteString(p)
+	}
+	return key.String()
 }

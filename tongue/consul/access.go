@@ -226,9 +226,9 @@ var (
 	someSeen = []byte{0}
 )
 
-// scope returns the beginning of a memo's key for what the asker sees of a view:
-// nothing when that is all of it. ok is false when it cannot be shared.
-func (q *request) scope(v *skerry.View) (prefix string, ok bool) {
+// scope returns the rules that an answer of this view depends on: none when the asker
+// sees all of it. ok is false when the answer cannot be shared.
+func (q *request) scope(v *skerry.View) (rules string, ok bool) {
 	if q.who == nil {
 		return "", true
 	}
@@ -236,8 +236,7 @@ func (q *request) scope(v *skerry.View) (prefix string, ok bool) {
 	if !is {
 		return "", false
 	}
-	key := "consul/acl/" + r.RulesKey()
-	all := v.Memo(key, func() []byte {
+	all := v.MemoChosen(skerry.MemoKey("consul/acl", r.RulesKey()), func() []byte {
 		if !q.seesService(v.Service) {
 			return someSeen
 		}
@@ -254,7 +253,7 @@ func (q *request) scope(v *skerry.View) (prefix string, ok bool) {
 	if len(v.Entries) > 0 {
 		q.leftOut()
 	}
-	return key, true
+	return r.RulesKey(), true
 }
 
 // allowed is the stage of the read path that leaves out what may not be seen.

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -138,35 +139,41 @@ func (q *request) local() error {
 	return nil
 }
 
-// asked remembers which paths came with ?cached before. Everything is answered
+// asked remembers which questions came with ?cached before. Everything is answered
 // from memory that is never stale; only the headers tell a first answer from a
-// later one, as clients expect.
+// later one, as clients expect. A question is remembered as a hash, since its
+// length is the client's choice.
 type asked struct {
-	mu    sync.Mutex
-	paths map[string]bool
+	mu     sync.Mutex
+	hashes map[uint64]struct{}
 }
 
-// maxAsked bounds what is remembered; paths beyond it are first answers always.
+// maxAsked bounds what is remembered; questions beyond it are first answers always.
 const maxAsked = 10_000
 
-func (a *asked) before(path string) bool {
+var askedSeed = maphash.MakeSeed()
+
+func (a *asked) before(question string) bool {
+	h := maphash.String(askedSeed, question)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.paths[path] {
+	if _, ok := a.hashes[h]; ok {
 		return true
 	}
-	if a.paths == nil {
-		a.paths = map[string]bool{}
+	if a.hashes == nil {
+		a.hashes = map[uint64]struct{}{}
 	}
-	if len(a.paths) < maxAsked {
-		a.paths[path] = true
+	if len(a.hashes) < maxAsked {
+		a.hashes[h] = struct{}{}
 	}
 	return false
 }
 
+// cached sets the headers of an answer to a query with ?cached. Another token's
+// questions are not this one's.
 func (q *request) cached() {
 	h := q.w.Header()
-	if q.t.asked.before(q.r.URL.Path) {
+	if q.t.asked.before(skerry.MemoKey(q.r.URL.Path, q.p.token)) {
 		h["X-Cache"] = []string{"HIT"}
 		h["Age"] = zero
 	} else {

@@ -15,7 +15,8 @@ import (
 
 // question is what an answer depends on, besides what it tells of.
 type question struct {
-	target    string // path and query
+	tongue    *Tongue // and its configuration, of before or after a reload
+	target    string  // path and query
 	encoding  string
 	rules     string // of the asker, with access control
 	anonymous bool
@@ -24,10 +25,10 @@ type question struct {
 // question returns what the request asks. ok is false when its answer is its own.
 func (q *request) question() (k question, ok bool) {
 	shared := strings.HasPrefix(q.route.path, "/v1/health/") || strings.HasPrefix(q.route.path, "/v1/catalog/")
-	if !shared || q.p.near != "" || q.p.cached || q.t.b.Audit != nil {
+	if !shared || q.p.near != "" || q.p.cached || len(q.p.filter) > maxSharedFilter || q.t.b.Audit != nil {
 		return k, false
 	}
-	k.target = q.r.URL.RequestURI()
+	k.tongue, k.target = q.t, q.r.URL.RequestURI()
 	if accept := q.r.Header["Accept-Encoding"]; len(accept) > 0 {
 		k.encoding = accept[0]
 	}
@@ -40,6 +41,10 @@ func (q *request) question() (k question, ok bool) {
 	}
 	return k, true
 }
+
+// maxSharedFilter is the length in bytes up to which a filter is evaluated for all who
+// wait for a change, one after another. A longer one is left to its own goroutine.
+const maxSharedFilter = 256
 
 // fanOut answers a group that waited for the same change, and wakes those who must do
 // something for themselves.

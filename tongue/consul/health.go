@@ -2,7 +2,6 @@ package consul
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/skerryhq/skerry"
 )
@@ -26,14 +25,7 @@ func (q *request) healthService() error {
 		q.cached()
 	}
 	v := q.t.b.Catalog.Service(q.rest)
-	key := q.memoKey()
-	if q.who != nil {
-		if scope, ok := q.scope(v); ok && key != "" {
-			key = scope + key
-		} else {
-			key = ""
-		}
-	}
+	key, shared := q.sharedAnswer(v)
 	var failed error
 	render := func() []byte {
 		pipeline, sieve, err := q.pipeline()
@@ -48,49 +40,22 @@ func (q *request) healthService() error {
 		return q.renderEntries(entries)
 	}
 	var body, packed []byte
-	if key == "" {
-		body = render()
+	if shared {
+		body = key.memo(v, false, render)
 	} else {
-		body = v.Memo(key, render)
+		body = render()
 	}
 	if failed != nil {
 		return failed
 	}
-	if key != "" && len(body) >= minPacked && acceptsGzip(q.r) {
-		packed = v.Memo(key+"/gzip", func() []byte { return compress(body) })
+	if shared && len(body) >= minPacked && acceptsGzip(q.r) {
+		packed = key.memo(v, true, func() []byte { return compress(body) })
 	}
 	kept := len(body) - len("[]")
 	q.meta(v.Index)
 	q.cause(v, kept)
 	q.send(200, body, packed)
 	return nil
-}
-
-// memoKey names the answer among those kept on a view; "" for answers that
-// depend on more than the view, or that a client could make up without end.
-func (q *request) memoKey() string {
-	if q.p.near != "" {
-		return ""
-	}
-	if q.p.filter == "" && !q.p.hasTags && len(q.p.nodeMeta) == 0 {
-		if q.p.passing {
-			return "consul/health/passing"
-		}
-		return "consul/health"
-	}
-	var b strings.Builder
-	b.WriteString("consul/health?")
-	if q.p.passing {
-		b.WriteString("passing")
-	}
-	for _, tag := range q.p.tags {
-		b.WriteString("\x00t" + tag)
-	}
-	for _, pair := range q.p.nodeMeta {
-		b.WriteString("\x00m" + pair)
-	}
-	b.WriteString("\x00f" + q.p.filter)
-	return b.String()
 }
 
 // pipeline builds the read path of the query from its parameters. The sieve is the

@@ -39,11 +39,13 @@ func (s *Server) service(q *question, n name) answer {
 	if !ok {
 		k = kindAny // only to see whether the query selects an instance
 	}
-	key := q.zone.keys[k]
-	if n.tag != "" {
-		key += "/" + n.tag
+	render := func() []byte { return q.st.render(view, q.zone, k, n.tag) }
+	var set set
+	if n.tag == "" {
+		set = view.Memo(q.zone.keys[k], render)
+	} else {
+		set = view.MemoChosen(skerry.MemoKey(q.zone.keys[k], n.tag), render)
 	}
-	set := set(view.Memo(key, func() []byte { return q.st.render(view, q.zone, k, n.tag) }))
 	switch {
 	case set.selected() == 0:
 		return q.missing()
@@ -71,7 +73,7 @@ func (st *state) envelope(client net.Addr, opt *dns.OPT, qtype uint16, tcp bool)
 	return env
 }
 
-// hasTag asks the view's list of all tags, so that made-up tags cannot fill its memo.
+// hasTag asks the view's list of all tags, so that made-up tags cost no rendering.
 func hasTag(v *skerry.View, key, tag string) bool {
 	all := v.Memo(key, func() []byte { return tagList(v) })
 	return !strings.Contains(tag, "\x00") && strings.Contains(string(all), "\x00"+tag+"\x00")

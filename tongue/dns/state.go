@@ -7,6 +7,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
 )
 
 // zone is one name of the zone that is answered.
@@ -38,9 +40,8 @@ func newState(c Config) *state {
 		if n == "." {
 			z.suffix = "."
 		}
-		prefix := "dns/" + st.fingerprint(n) + "/"
 		for k := range kinds {
-			z.keys[k] = prefix + k.String()
+			z.keys[k] = skerry.MemoKey("dns", st.fingerprint(n), k.String())
 		}
 		st.zones = append(st.zones, z)
 	}
@@ -50,7 +51,7 @@ func newState(c Config) *state {
 			st.primary = &st.zones[i]
 		}
 	}
-	st.tagsKey = "dns/tags"
+	st.tagsKey = skerry.MemoKey("dns/tags")
 	for _, r := range st.Recursors {
 		if a, err := recursorAddress(r); err == nil {
 			st.recursors = append(st.recursors, a)
