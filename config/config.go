@@ -106,6 +106,8 @@ type Config struct {
 
 	// EnableScriptChecks allows checks that run programs, also from the API.
 	EnableScriptChecks bool `config:"enable_script_checks,C"`
+	// AllowExposedScripts lets the agent start with enable_script_checks where other hosts reach the API and nothing asks for a token.
+	AllowExposedScripts bool `config:"allow_exposed_scripts,S"`
 	// EnableLocalScriptChecks allows them in configuration files only.
 	EnableLocalScriptChecks bool `config:"enable_local_script_checks,C"`
 	// DiscardCheckOutput keeps no output of checks.

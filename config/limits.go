@@ -14,6 +14,11 @@ func (v *validator) http() {
 			v.bad("http_config.allow_write_http_from[%d]: %q is not a range such as 10.0.0.0/8", i, from)
 		}
 	}
+	for i, host := range c.HTTP.AllowedHosts {
+		if name := strings.TrimPrefix(host, "*."); name == "" || strings.ContainsAny(name, "*/:@ ") {
+			v.bad("http_config.allowed_hosts[%d]: %q is no host name such as ui.example.com or *.example.com; leave out scheme and port", i, host)
+		}
+	}
 	for i, p := range c.HTTP.BlockEndpoints {
 		if !strings.HasPrefix(p, "/") {
 			v.bad("http_config.block_endpoints[%d]: %q: want a path such as /v1/kv", i, p)

@@ -27,6 +27,7 @@ func (c *Config) Validate() error {
 	v.logs()
 	v.dns()
 	v.http()
+	v.exposure()
 	v.tls()
 	v.quorum()
 	v.times()

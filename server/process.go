@@ -49,6 +49,7 @@ func (p *process) Stats() map[string]map[string]string {
 		}
 	}
 	return map[string]map[string]string{
+		"exposure": p.cfg.Exposures,
 		"agent": {
 			"check_monitors": strconv.Itoa(counts["check_monitors"]), "check_ttls": strconv.Itoa(counts["check_ttls"]),
 			"checks": strconv.Itoa(len(p.agent.Checks())), "services": strconv.Itoa(len(p.agent.Instances())),
@@ -83,6 +84,7 @@ func (s *Server) Reload() error {
 	}
 	s.control.reload(next.ACL)
 	s.tongue.set(t)
+	s.site.Set(s.hosts(&next))
 	s.shown.set(next.Shown)
 	d := next.DNSs
 	d.Registerer = nil
@@ -103,6 +105,8 @@ type handlerBox struct {
 }
 
 func (b *handlerBox) set(t *consul.Tongue) { b.tongue.Store(t) }
+
+func (b *handlerBox) changes(r *http.Request) bool { return b.tongue.Load().Changes(r) }
 
 // ServeHTTP implements [http.Handler].
 func (b *handlerBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -28,6 +28,7 @@ import (
 	"github.com/skerryhq/skerry/check/kinds"
 	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/decided/archive"
+	"github.com/skerryhq/skerry/door"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -54,11 +55,16 @@ type Config struct {
 	Consul consul.Config // datacenter and node name are taken from here
 	DNSs   dns.Config
 	Limits Limits
-	ACL    ACL
-	Guard  catalog.Guard
-	Leases LeaseLimits
-	Shown  MetricFilter
-	Checks check.Policy // of what the API registers
+	// AllowedHosts are host names by which browsers may call, beside those that are
+	// known to be ours: http_config.allowed_hosts.
+	AllowedHosts []string
+	// Exposures are what the configuration opens to strangers, told in agent/self by name.
+	Exposures map[string]string
+	ACL       ACL
+	Guard     catalog.Guard
+	Leases    LeaseLimits
+	Shown     MetricFilter
+	Checks    check.Policy // of what the API registers
 	// LocalChecks is of what configuration files and the watched folder register.
 	LocalChecks check.Policy
 
@@ -101,6 +107,8 @@ type Server struct {
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
+	site    *door.Site
+	cert    func() []string // names in the certificate of HTTPS; nil without
 	backend consul.Backend
 
 	reload func() (Config, error)
@@ -283,6 +291,8 @@ func (s *Server) frontEnds() error {
 		return err
 	}
 	s.tongue.set(t)
+	s.site = door.NewSite(&s.tongue, s.tongue.changes, s.metrics, s.log)
+	s.site.Set(s.hosts(&s.cfg))
 	d := s.cfg.DNSs
 	d.Registerer, d.Queries = s.metrics, s.queries
 	seen := s.control.seen(s.table)
@@ -291,6 +301,13 @@ func (s *Server) frontEnds() error {
 	}
 	s.dns = dns.New(seen, d)
 	return nil
+}
+
+// hosts are the names by which a browser may call.
+func (s *Server) hosts(cfg *Config) door.Hosts {
+	return door.Hosts{
+		Node: s.cfg.Consul.NodeName, Zones: []string{cfg.DNSs.Domain, cfg.DNSs.AltDomain}, Allowed: cfg.AllowedHosts, Certificate: s.cert,
+	}
 }
 
 // Listen opens all addresses, or none.
@@ -325,6 +342,8 @@ func (s *Server) Listen() (err error) {
 			return err
 		}
 		s.lists.http = append(s.lists.http, tls.NewListener(l, conf))
+		s.cert = certificateNames(conf)
+		s.site.Set(s.hosts(&s.cfg))
 		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))
 	}
 	for _, a := range s.cfg.DNS {
@@ -376,7 +395,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	web := newHTTPServer(limitRate(s.site, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

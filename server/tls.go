@@ -51,6 +51,18 @@ func (t TLS) config() (*tls.Config, error) {
 	return conf, nil
 }
 
+// certificateNames returns a function that tells the host names in the certificate
+// that is shown at that moment.
+func certificateNames(conf *tls.Config) func() []string {
+	return func() []string {
+		c, err := conf.GetCertificate(nil)
+		if err != nil || c.Leaf == nil {
+			return nil
+		}
+		return c.Leaf.DNSNames
+	}
+}
+
 func minVersion(name string) (uint16, error) {
 	switch name {
 	case "TLSv1_0":

@@ -156,6 +156,9 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 	for _, w := range warnings {
 		log.Warn("configuration: " + w.String())
 	}
+	for _, e := range c.Exposures() {
+		log.Warn("exposed: "+e.Message, "exposure", e.Name)
+	}
 	cfg, err := serverConfig(c, logs.stream, log)
 	if err != nil {
 		return err

@@ -46,6 +46,8 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		Consul:        consulConfig(c, advertise.String(), log),
 		DNSs:          dnsConfig(c, log),
 		Limits:        limits(c),
+		AllowedHosts:  c.HTTP.AllowedHosts,
+		Exposures:     exposures(c),
 		ACL:           accessControl(&c.ACL),
 		Guard:         catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
 		Leases:        server.LeaseLimits(c.Lease),
@@ -81,6 +83,14 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		}
 	}
 	return out, nil
+}
+
+func exposures(c *config.Config) map[string]string {
+	out := map[string]string{}
+	for _, e := range c.Exposures() {
+		out[e.Name] = e.Message
+	}
+	return out
 }
 
 func tlsConfig(l *config.TLSListener) server.TLS {

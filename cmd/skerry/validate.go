@@ -36,6 +36,11 @@ func validate(cmd *cobra.Command, src config.Source, quiet bool) error {
 		for _, w := range warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 		}
+		if err == nil {
+			for _, e := range c.Exposures() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "exposed:", e.Message)
+			}
+		}
 	}
 	if err != nil {
 		for _, e := range parts(err) {

@@ -67,6 +67,8 @@ var rules = []rule{
 		reason: "a tongue only translates: it knows the root's interfaces, never an engine and never another tongue"},
 	{from: []string{"./tongue/dns"}, to: []string{"./..."}, except: []string{".", "./tongue/dns"},
 		reason: "a tongue only translates: it knows the root's interfaces, never an engine and never another tongue"},
+	{from: []string{"./door"}, to: []string{"./..."}, except: []string{".", "./door"},
+		reason: "what stands before the front-ends knows none of them"},
 	{from: []string{"./server"}, to: []string{"./config", "./cmd", "./tool"},
 		reason: "a server is put together from values; reading files and flags is cmd's"},
 	{from: []string{"./tool"}, to: []string{"./..."}, except: []string{".", "./tool"},

@@ -186,6 +186,10 @@ func tryRequest(c *http.Client, method, url, body string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	return send(c, req)
+}
+
+func send(c *http.Client, req *http.Request) (reply, error) {
 	resp, err := c.Do(req)
 	if err != nil {
 		return reply{}, err

@@ -184,6 +184,16 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.m.observe(rt, time.Since(started))
 }
 
+// Changes reports whether a request may change something although it is a GET, as
+// old clients send it.
+func (t *Tongue) Changes(r *http.Request) bool {
+	if !t.cfg.LegacyAPI || r.Method != http.MethodGet {
+		return false
+	}
+	rt, _ := t.find(r.URL.Path)
+	return rt != nil && rt.legacyGet
+}
+
 // common sets the headers of every answer.
 func (t *Tongue) common(h http.Header) {
 	h["Vary"] = varyEncoding
