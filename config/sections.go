@@ -104,7 +104,7 @@ type HTTP struct {
 	AllowWriteHTTPFrom []string `config:"allow_write_http_from,U,reload"`
 	// AllowedHosts are host names by which browsers may call the agent, and whose pages may change something; "*.example.com" is all names below it. Addresses, localhost, the node's name, names of the DNS zone and of the certificate need not be named.
 	AllowedHosts []string `config:"allowed_hosts,S,reload"`
-	// MaxHeaderBytes is the most bytes of request headers; 0 means Go's 1 MiB.
+	// MaxHeaderBytes is the most bytes of request headers; 0 means 128 KiB.
 	MaxHeaderBytes int `config:"max_header_bytes,U"`
 	// UseCache allows ?cached; without it the parameter is ignored.
 	UseCache bool `config:"use_cache,U,reload"`

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/skerryhq/skerry/door"
 )
 
 // Limits bound what one client may take. The zero value of a field means its default.
 type Limits struct {
 	ConnsPerClient int // open HTTP connections of one address; default 200, -1: no limit
-	MaxHeaderBytes int // of a request; default 1 MiB
+	MaxHeaderBytes int // of a request; default 128 KiB
 	// ReadRate and WriteRate are requests a second of one address, with bursts of
 	// twice as many; 0 or less: no limit.
 	ReadRate  float64
@@ -27,9 +29,22 @@ func (l Limits) withDefaults() Limits {
 		l.ConnsPerClient = 200
 	}
 	if l.MaxHeaderBytes == 0 {
-		l.MaxHeaderBytes = 1 << 20
+		l.MaxHeaderBytes = door.MaxHeader
 	}
 	return l
+}
+
+// streamsPerConn is how many HTTP/2 requests of a client may be under way for each
+// connection that it may have: a client that waits for much over one connection is
+// no worse off than over HTTP/1.1.
+const streamsPerConn = 5
+
+// streams returns how many requests of one address may be under way over HTTP/2.
+func (l Limits) streams() int {
+	if l.ConnsPerClient < 0 {
+		return -1
+	}
+	return streamsPerConn * l.ConnsPerClient
 }
 
 // clientListener answers 429 to connections that are too many from one address,

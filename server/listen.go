@@ -88,6 +88,7 @@ func newHTTPServer(h http.Handler, l Limits, log *slog.Logger) *httpServer {
 	return &httpServer{log: log, server: &http.Server{
 		Handler: h, MaxHeaderBytes: l.MaxHeaderBytes,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 100},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }

@@ -108,6 +108,7 @@ type Server struct {
 	dns     *dns.Server
 	tongue  handlerBox
 	site    *door.Site
+	budget  *door.Budget
 	cert    func() []string // names in the certificate of HTTPS; nil without
 	backend consul.Backend
 
@@ -293,6 +294,7 @@ func (s *Server) frontEnds() error {
 	s.tongue.set(t)
 	s.site = door.NewSite(&s.tongue, s.tongue.changes, s.metrics, s.log)
 	s.site.Set(s.hosts(&s.cfg))
+	s.budget = door.NewBudget(s.site, s.cfg.Limits.withDefaults().streams(), s.metrics)
 	d := s.cfg.DNSs
 	d.Registerer, d.Queries = s.metrics, s.queries
 	seen := s.control.seen(s.table)
@@ -395,7 +397,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(s.site, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	web := newHTTPServer(limitRate(s.budget, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

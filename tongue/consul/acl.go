@@ -2,9 +2,9 @@ package consul
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -57,9 +57,12 @@ func (q *request) aclMeta(kind string) {
 
 // aclBody reads a body; what names it in the error.
 func (q *request) aclBody(v any, what string) error {
-	err := json.NewDecoder(q.r.Body).Decode(v)
-	var too *statusError
-	if err == nil || errors.As(decodeError(err), &too) && too.status == 413 {
+	err := q.readJSON(v, false)
+	var (
+		told *statusError
+		too  *http.MaxBytesError
+	)
+	if err == nil || errors.As(err, &told) || errors.As(err, &too) {
 		return tooBig(err)
 	}
 	return badRequest(what + " decoding failed: " + err.Error())
@@ -248,7 +251,7 @@ type Logins interface {
 func (q *request) aclBootstrap() error {
 	var body struct{ BootstrapSecret string }
 	if q.r.ContentLength != 0 {
-		if err := json.NewDecoder(q.r.Body).Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+		if err := q.readJSON(&body, false); err != nil && !errors.Is(err, io.EOF) {
 			return badRequest("Request decode failed: " + err.Error())
 		}
 	}

@@ -17,18 +17,20 @@ import (
 // decode reads the body into v. Unknown fields are errors where strict is set,
 // as they are in Consul's agent endpoints.
 func (q *request) decode(v any, strict bool) error {
-	d := json.NewDecoder(q.r.Body)
-	if strict {
-		d.DisallowUnknownFields()
-	}
-	if err := d.Decode(v); err != nil {
+	if err := q.readJSON(v, strict); err != nil {
 		return decodeError(err)
 	}
 	return nil
 }
 
 func decodeError(err error) error {
-	var tooBig *http.MaxBytesError
+	var (
+		tooBig *http.MaxBytesError
+		told   *statusError
+	)
+	if errors.As(err, &told) {
+		return err
+	}
 	if errors.As(err, &tooBig) {
 		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request body too large, max size: %d bytes", tooBig.Limit)}
 	}

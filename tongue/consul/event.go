@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/skerryhq/skerry"
@@ -29,7 +28,7 @@ func (q *request) eventFire() error {
 	if !q.may(skerry.ResourceEvent, e.Name, skerry.AccessWrite) {
 		return &statusError{403, "Permission denied"}
 	}
-	payload, err := io.ReadAll(q.r.Body)
+	payload, err := readAll(q.r.Body, q.r.ContentLength)
 	if err != nil {
 		return decodeError(err)
 	}

@@ -17,7 +17,7 @@ import (
 type question struct {
 	tongue    *Tongue // and its configuration, of before or after a reload
 	target    string  // path and query
-	encoding  string
+	gzip      bool
 	rules     string // of the asker, with access control
 	anonymous bool
 }
@@ -29,9 +29,7 @@ func (q *request) question() (k question, ok bool) {
 		return k, false
 	}
 	k.tongue, k.target = q.t, q.r.URL.RequestURI()
-	if accept := q.r.Header["Accept-Encoding"]; len(accept) > 0 {
-		k.encoding = accept[0]
-	}
+	k.gzip = acceptsGzip(q.r)
 	if q.who != nil {
 		r, is := q.who.(skerry.Ruled)
 		if !is {

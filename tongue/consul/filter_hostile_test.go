@@ -23,11 +23,11 @@ func TestHostileFilters(t *testing.T) {
 	s.ask(t, http.MethodPut, "/v1/agent/service/register", "", `{"Name":"web","Port":80}`)
 	long := strings.Repeat("x", 400)
 	hostile := map[string]string{
-		"300,000 parentheses": strings.Repeat("(", 300_000),
-		"60 pairs":            strings.Repeat("(", 60) + "x" + strings.Repeat(")", 60),
-		"255,000 nots":        strings.Repeat("not ", 255_000) + "ID == 1",
-		"a large program":     "ID matches `" + strings.Repeat("x{1000}", 100) + "`",
-		"many comparisons":    strings.Repeat("ID==1 or ", 5_000) + "ID==1",
+		"40,000 parentheses": strings.Repeat("(", 40_000),
+		"60 pairs":           strings.Repeat("(", 60) + "x" + strings.Repeat(")", 60),
+		"16,000 nots":        strings.Repeat("not ", 16_000) + "ID == 1",
+		"a large program":    "ID matches `" + strings.Repeat("x{1000}", 100) + "`",
+		"many comparisons":   strings.Repeat("ID==1 or ", 4_000) + "ID==1",
 	}
 	for name, expression := range hostile {
 		for _, path := range filtering {
@@ -41,7 +41,7 @@ func TestHostileFilters(t *testing.T) {
 	if len(text) > 800 {
 		t.Errorf("explain repeats the filter for each instance: %d bytes", len(text))
 	}
-	for _, pattern := range []string{strings.Repeat("x{1000}", 100), strings.Repeat("(", 2_000), strings.Repeat(`\pL`, 300)} {
+	for _, pattern := range []string{strings.Repeat("x{1000}", 100), strings.Repeat("(", 1_100), strings.Repeat(`\pL`, 300)} {
 		if status, text := s.do(t, http.MethodPut, "/v1/event/fire/e", "node="+url.QueryEscape(pattern), ""); status != http.StatusInternalServerError {
 			t.Errorf("event with the node filter %.20s: %d %.100s", pattern, status, text)
 		}

@@ -284,14 +284,10 @@ func (q *request) body(limit int64, key string) ([]byte, error) {
 	if q.r.ContentLength > limit {
 		return nil, tooLarge(q.r.ContentLength)
 	}
-	if q.r.ContentLength > 0 {
-		b := make([]byte, q.r.ContentLength)
-		if _, err := io.ReadFull(q.r.Body, b); err != nil {
-			return nil, badRequest("the body ended early: " + err.Error())
-		}
-		return b, nil
+	b, err := readAll(io.LimitReader(q.r.Body, limit+1), q.r.ContentLength)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, badRequest("the body ended early: " + err.Error())
 	}
-	b, err := io.ReadAll(io.LimitReader(q.r.Body, limit+1))
 	if err != nil {
 		return nil, decodeError(err)
 	}

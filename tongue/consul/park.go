@@ -75,8 +75,8 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		Method: q.r.Method, URL: q.r.URL, RemoteAddr: q.r.RemoteAddr, Body: http.NoBody,
 		Proto: q.r.Proto, ProtoMajor: 1, ProtoMinor: q.r.ProtoMinor, Header: http.Header{},
 	}
-	if accept := q.r.Header["Accept-Encoding"]; accept != nil {
-		p.q.r.Header["Accept-Encoding"] = accept
+	if acceptsGzip(q.r) {
+		p.q.r.Header["Accept-Encoding"] = gzipped
 	}
 	if !lot.enter(p) {
 		conn.Close()

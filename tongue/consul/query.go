@@ -174,7 +174,7 @@ func (q *request) queryRead(name string, serve func(name string) error) error {
 
 func (q *request) queryBody() (skerry.PreparedQuery, error) {
 	var b queryJSON
-	if err := json.NewDecoder(q.r.Body).Decode(&b); err != nil {
+	if err := q.readJSON(&b, false); err != nil {
 		var typed *json.UnmarshalTypeError
 		if errors.As(err, &typed) && typed.Field == "" {
 			// Clients see these words; the type's name is Consul's.

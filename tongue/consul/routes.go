@@ -16,6 +16,7 @@ type route struct {
 	// metaOnError endpoints send their index headers with an error too
 	metaOnError bool
 	largeBody   bool // takes a body of any size
+	lists       bool // takes a body that lists many things
 	legacyGet   bool // answers GET too where the old API is allowed
 	anyMethod   bool // the endpoint judges the method itself
 	kind        kind
@@ -107,7 +108,7 @@ var routes = []route{
 	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true, kind: polite},
 
 	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).kv, plain: true},
-	{path: "/v1/txn", methods: put, do: (*request).txn},
+	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true},
 	{path: "/v1/session/create", methods: put, do: (*request).sessionCreate},
 	{path: "/v1/session/destroy/", methods: put, do: (*request).sessionDestroy},
 	{path: "/v1/session/renew/", methods: put, do: (*request).sessionRenew},
@@ -122,17 +123,17 @@ var routes = []route{
 	{path: "/v1/acl/login", methods: []string{"POST"}, do: acl((*request).aclLogin)},
 	{path: "/v1/acl/logout", methods: []string{"POST"}, do: acl((*request).aclLogout)},
 	{path: "/v1/acl/tokens", methods: get, do: acl((*request).aclTokens), plain: true, metaOnError: true},
-	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate)},
+	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate), lists: true},
 	{path: "/v1/acl/token/self", methods: get, do: acl((*request).aclTokenSelf), plain: true, metaOnError: true},
-	{path: "/v1/acl/token/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclToken), plain: true, metaOnError: true},
+	{path: "/v1/acl/token/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclToken), plain: true, metaOnError: true, lists: true},
 	{path: "/v1/acl/policies", methods: get, do: acl((*request).aclPolicies), plain: true, metaOnError: true},
-	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate)},
+	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate), lists: true},
 	{path: "/v1/acl/policy/name/", methods: get, do: acl((*request).aclPolicyByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/policy/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclPolicy), plain: true, metaOnError: true},
+	{path: "/v1/acl/policy/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclPolicy), plain: true, metaOnError: true, lists: true},
 	{path: "/v1/acl/roles", methods: get, do: acl((*request).aclRoles), plain: true, metaOnError: true},
-	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate)},
+	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate), lists: true},
 	{path: "/v1/acl/role/name/", methods: get, do: acl((*request).aclRoleByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/role/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclRole), plain: true, metaOnError: true},
+	{path: "/v1/acl/role/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclRole), plain: true, metaOnError: true, lists: true},
 	{path: "/v1/acl/auth-methods", methods: get, do: acl((*request).aclMethods), plain: true, metaOnError: true},
 	{path: "/v1/acl/auth-method", methods: put, do: acl((*request).aclMethodCreate)},
 	{path: "/v1/acl/auth-method/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclMethod), plain: true, metaOnError: true},
@@ -142,10 +143,10 @@ var routes = []route{
 	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates)},
 	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate)},
 	{path: "/v1/acl/templated-policy/preview/", methods: []string{"POST"}, do: acl((*request).aclTemplatePreview)},
-	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize)},
+	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize), lists: true},
 
-	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own},
-	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own},
+	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own, lists: true},
+	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true},
 	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own},
 	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own},
 	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own},

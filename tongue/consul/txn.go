@@ -95,9 +95,14 @@ func (q *request) txn() error {
 func (q *request) txnBody() ([]txnOp, error) {
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxTxn)
 	var body []txnOp
-	err := json.NewDecoder(q.r.Body).Decode(&body)
-	var tooBig *http.MaxBytesError
+	err := q.readJSON(&body, false)
+	var (
+		tooBig *http.MaxBytesError
+		told   *statusError
+	)
 	switch {
+	case errors.As(err, &told):
+		return nil, err
 	case errors.As(err, &tooBig):
 		return nil, &statusError{http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.txn_max_req_len.", q.r.ContentLength, tooBig.Limit)}

@@ -1,0 +1,184 @@
+package door
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The bounds of one request, in bytes where nothing else is said. They are judged
+// before anything is parsed, kept or logged.
+const (
+	MaxHeader     = 128 << 10 // request line and headers; http_config.max_header_bytes
+	MaxPath       = 4 << 10   // decoded
+	MaxQuery      = 128 << 10
+	MaxParameter  = 4 << 10 // one parameter as it was sent, filter apart
+	MaxParameters = 512     // their number
+	MaxToken      = 16 << 10
+	MaxFields     = 256 // number of header fields
+)
+
+// How long the body of a request may take.
+const (
+	bodyWithin = time.Minute      // its first bodyFirst bytes
+	bodyFirst  = 4 << 20          // most bodies are at most as long
+	bodyPause  = 30 * time.Second // between two parts of the rest
+)
+
+// Budget refuses requests beyond the bounds, and hands on the rest.
+type Budget struct {
+	next    http.Handler
+	streams *streams
+	refused *prometheus.CounterVec
+}
+
+// NewBudget returns a handler that refuses what is beyond the bounds. streams is how
+// many requests of one address may be under way over HTTP/2 at once, -1: no limit.
+func NewBudget(next http.Handler, streamsPerClient int, reg prometheus.Registerer) *Budget {
+	b := &Budget{next: next, streams: &streams{most: streamsPerClient, open: map[netip.Addr]int{}}}
+	b.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skerry_http_over_budget_total", Help: "Requests that were refused for their size or number, by what was too much.",
+	}, []string{"part"})
+	reg.MustRegister(b.refused)
+	return b
+}
+
+// ServeHTTP implements [http.Handler].
+func (b *Budget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if part, status, text := excess(r); part != "" {
+		b.refuse(w, part, status, text)
+		return
+	}
+	if r.ProtoMajor >= 2 {
+		leave, ok := b.streams.enter(r.RemoteAddr)
+		if !ok {
+			w.Header().Set("Retry-After", "1")
+			b.refuse(w, "streams", http.StatusTooManyRequests, fmt.Sprintf("too many requests of this address are under way over HTTP/2: at most %d may be", b.streams.most))
+			return
+		}
+		defer leave()
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = newTimedBody(w, r)
+	}
+	b.next.ServeHTTP(w, r)
+}
+
+func (b *Budget) refuse(w http.ResponseWriter, part string, status int, text string) {
+	b.refused.WithLabelValues(part).Inc()
+	// The connection may hold more of the same.
+	w.Header().Set("Connection", "close")
+	http.Error(w, text, status)
+}
+
+// excess returns what of a request is beyond its bound, or "".
+func excess(r *http.Request) (part string, status int, text string) {
+	if n := len(r.URL.Path); n > MaxPath {
+		return "path", http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes; at most %d are allowed", n, MaxPath)
+	}
+	if len(r.Header) > MaxFields {
+		return "headers", http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the request has %d header fields; at most %d are allowed", len(r.Header), MaxFields)
+	}
+	for _, name := range [...]string{"X-Consul-Token", "Authorization"} {
+		if h := r.Header[name]; len(h) > 0 && len(h[0]) > MaxToken {
+			return "token", http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the header %s has %d bytes; at most %d are allowed", name, len(h[0]), MaxToken)
+		}
+	}
+	if text := excessQuery(r.URL.RawQuery); text != "" {
+		if len(r.URL.RawQuery) > MaxQuery {
+			return "query", http.StatusRequestURITooLong, text
+		}
+		return "query", http.StatusBadRequest, text
+	}
+	return "", 0, ""
+}
+
+// excessQuery says what of a query is beyond its bound, or "".
+func excessQuery(query string) string {
+	if len(query) <= MaxParameter && len(query) < MaxParameters {
+		return "" // the usual one
+	}
+	if len(query) > MaxQuery {
+		return fmt.Sprintf("the query has %d bytes; at most %d are allowed", len(query), MaxQuery)
+	}
+	n := 0
+	for rest := query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		if n++; n > MaxParameters {
+			return fmt.Sprintf("the query has more than %d parameters", MaxParameters)
+		}
+		if len(pair) > MaxParameter && !strings.HasPrefix(pair, "filter=") {
+			name, _, _ := strings.Cut(pair, "=")
+			return fmt.Sprintf("the parameter %.40q has %d bytes; at most %d are allowed", name, len(pair), MaxParameter)
+		}
+	}
+	return ""
+}
+
+// streams counts the requests under way over HTTP/2 by address: many come over one
+// connection, which the limit on connections does not see.
+type streams struct {
+	most int
+
+	mu   sync.Mutex
+	open map[netip.Addr]int
+}
+
+func (s *streams) enter(remote string) (leave func(), ok bool) {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil || s.most < 0 {
+		return func() {}, true // a unix socket
+	}
+	addr := ap.Addr().Unmap()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[addr] >= s.most {
+		return nil, false
+	}
+	s.open[addr]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open[addr]--; s.open[addr] == 0 {
+			delete(s.open, addr)
+		}
+	}, true
+}
+
+// timedBody is a body that must arrive in time. The time ends with the body, since
+// net/http reads on to see the client go.
+type timedBody struct {
+	io.ReadCloser
+	c    *http.ResponseController
+	read int64
+	done bool
+}
+
+func newTimedBody(w http.ResponseWriter, r *http.Request) *timedBody {
+	b := &timedBody{ReadCloser: r.Body, c: http.NewResponseController(w)}
+	b.c.SetReadDeadline(time.Now().Add(bodyWithin))
+	return b
+}
+
+// Read implements [io.Reader].
+func (b *timedBody) Read(p []byte) (int, error) {
+	if b.read > bodyFirst && !b.done {
+		b.c.SetReadDeadline(time.Now().Add(bodyPause))
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	if err != nil && !b.done {
+		b.done = true
+		if err == io.EOF {
+			b.c.SetReadDeadline(time.Time{})
+		}
+	}
+	return n, err
+}
