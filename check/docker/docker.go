@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ func Kind(host string) check.Kind {
 		Matches: func(d *skerry.CheckDefinition) bool { return d.DockerContainerID != "" },
 		Timeout: 30 * time.Second,
 		Runs:    true,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{"docker", "docker " + d.DockerContainerID} },
 		Valid: func(d *skerry.CheckDefinition) error {
 			if len(d.Args) == 0 {
 				return &skerry.Error{Kind: skerry.Invalid, Subject: "check", Message: "Args must be set for Docker checks"}
@@ -79,14 +81,41 @@ type prober struct {
 // program that takes too long goes on in its container, unread.
 func (p *prober) Check(ctx context.Context) check.Result {
 	out := check.Capture{Max: p.outputMax}
-	code, err := p.exec(ctx, &out)
+	var to connecting
+	code, err := p.exec(to.watch(ctx), &out)
+	if err != nil && check.FaultOf(to.failed()) != "" {
+		err = to.failed()
+	}
 	switch {
 	case ctx.Err() != nil:
 		return check.Result{Status: skerry.Critical, Output: script.TimedOut(p.timeout, out.String())}
 	case err != nil:
-		return check.Result{Status: skerry.Critical, Output: check.Truncate(err.Error(), p.outputMax)}
+		r := check.Failed(err)
+		r.Output = check.Truncate(r.Output, p.outputMax)
+		return r
 	}
 	return check.Result{Status: script.Status(code), Output: out.String()}
+}
+
+// connecting keeps why the engine could not be reached: its client tells that it
+// could not, alone.
+type connecting struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (c *connecting) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.err = err
+	}})
+}
+
+func (c *connecting) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 func (p *prober) exec(ctx context.Context, out io.Writer) (code int, err error) {

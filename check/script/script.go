@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -23,6 +24,7 @@ func Kind() check.Kind {
 		Matches: func(d *skerry.CheckDefinition) bool { return len(d.Args) > 0 && d.DockerContainerID == "" },
 		Timeout: 30 * time.Second,
 		Runs:    true,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{"script " + strings.Join(d.Args, " ")} },
 		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
 			return &prober{args: d.Args, timeout: d.Timeout, outputMax: d.OutputMaxSize}, nil
 		},
@@ -48,12 +50,12 @@ func (p *prober) Check(ctx context.Context) check.Result {
 		return check.Result{Status: skerry.Critical, Output: TimedOut(p.timeout, out.String())}
 	}
 	if cmd.ProcessState == nil { // it did not start
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	result := check.Result{Status: Status(cmd.ProcessState.ExitCode()), Output: out.String()}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) && !errors.Is(err, exec.ErrWaitDelay) {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	return result
 }
