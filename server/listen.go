@@ -84,11 +84,12 @@ type httpServer struct {
 	log    *slog.Logger
 }
 
-func newHTTPServer(h http.Handler, l Limits, log *slog.Logger) *httpServer {
+func newHTTPServer(h http.Handler, l Limits, d *door, log *slog.Logger) *httpServer {
 	return &httpServer{log: log, server: &http.Server{
 		Handler: h, MaxHeaderBytes: l.MaxHeaderBytes,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnState: d.stateOf,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }
 

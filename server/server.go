@@ -101,6 +101,7 @@ type Server struct {
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
+	door    *door
 	backend consul.Backend
 
 	reload func() (Config, error)
@@ -127,6 +128,7 @@ const tickEvery = 250 * time.Millisecond
 // returns the configuration anew; leave asks the process to end.
 func New(cfg Config, reload func() (Config, error), leave func()) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+	s.door = newDoor(shareFiles(fileLimit()), cfg.Log)
 	s.shown.all = s.metrics
 	s.shown.set(cfg.Shown)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -214,7 +216,7 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 	}
 	out := agent.Config{
 		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
-		OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
+		Runners: s.door.shares.runners, OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
 		Log: cfg.Log, Registerer: s.metrics,
 		Kinds: kinds.All(kinds.Env{Alias: aliasLookup(c, node.Name)}),
 		NodeChecks: []*skerry.Check{{
@@ -285,6 +287,7 @@ func (s *Server) frontEnds() error {
 	s.tongue.set(t)
 	d := s.cfg.DNSs
 	d.Registerer, d.Queries = s.metrics, s.queries
+	d.MaxRecursions = s.door.shares.recursions
 	seen := s.control.seen(s.table)
 	if s.control != nil {
 		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log}
@@ -305,7 +308,7 @@ func (s *Server) Listen() (err error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 		}
-		return newClientListener(l, s.cfg.Limits.withDefaults().ConnsPerClient), nil
+		return newClientListener(l, s.door, s.cfg.Limits.withDefaults().ConnsPerClient), nil
 	}
 	for _, a := range s.cfg.HTTP {
 		l, err := open(a)
@@ -328,7 +331,7 @@ func (s *Server) Listen() (err error) {
 		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))
 	}
 	for _, a := range s.cfg.DNS {
-		if err := s.lists.openDNS(a, &s.Addrs); err != nil {
+		if err := s.openDNS(a); err != nil {
 			return err
 		}
 	}
@@ -342,19 +345,22 @@ func shown(asked string, l net.Listener) string {
 	return l.Addr().String()
 }
 
-func (ls *listeners) openDNS(address string, addrs *Addrs) error {
+func (s *Server) openDNS(address string) error {
+	ls := &s.lists
 	stream, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
 	}
-	ls.streams = append(ls.streams, stream)
+	limited := newClientListener(stream, s.door, -1)
+	limited.dns = true
+	ls.streams = append(ls.streams, limited)
 	// Port 0 must become the same port for both.
 	packet, err := net.ListenPacket("udp", stream.Addr().String())
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
 	}
 	ls.packets = append(ls.packets, packet)
-	addrs.DNS = append(addrs.DNS, stream.Addr().String())
+	s.Addrs.DNS = append(s.Addrs.DNS, stream.Addr().String())
 	return nil
 }
 
@@ -376,7 +382,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.door, s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {
