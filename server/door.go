@@ -76,7 +76,7 @@ func (d *door) enter(c *clientConn) bool {
 	if !c.local {
 		most -= most / 8
 	}
-	full := c.dns && d.dns >= most/4
+	full := c.dns && d.dns >= d.shares.clients/4
 	if !full && len(d.open) >= most {
 		d.closeIdle()
 		full = len(d.open) >= most
