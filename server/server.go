@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"github.com/skerryhq/skerry/check/kinds"
 	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/decided/archive"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -141,8 +141,11 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	dir := ""
 	if cfg.DataDir != "" {
 		dir = filepath.Join(cfg.DataDir, "agent")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := files.MakeFolder(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("data_dir: %w", err)
+		}
+		for _, w := range files.Exposed(cfg.DataDir, sealFile, tokensFile) {
+			s.log.Warn("data_dir: " + w)
 		}
 	}
 	var err error
