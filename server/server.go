@@ -221,7 +221,7 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
 		Runners: s.door.shares.runners, OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
 		Log: cfg.Log, Registerer: s.metrics,
-		Kinds: kinds.All(kinds.Env{Alias: aliasLookup(c, node.Name)}),
+		Kinds: kinds.All(kinds.Env{Log: cfg.Log, Alias: aliasLookup(c, node.Name)}),
 		NodeChecks: []*skerry.Check{{
 			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
 		}},

@@ -19,7 +19,7 @@ func TestNoFileLeftIsNoResult(t *testing.T) {
 		"http": {HTTP: "http://127.0.0.1:9/"}, "http, a name": {HTTP: "http://localhost:9/"}, "https": {HTTP: "https://127.0.0.1:9/"},
 		"tcp": {TCP: "127.0.0.1:9"}, "tcp, a name": {TCP: "localhost:9"}, "tcp with TLS": {TCP: "127.0.0.1:9", TCPUseTLS: true},
 		"tcp, an unknown name": {TCP: "no-such-host.invalid:9"},
-		"udp": {UDP: "127.0.0.1:9"}, "udp, a name": {UDP: "localhost:9"},
+		"udp":                  {UDP: "127.0.0.1:9"}, "udp, a name": {UDP: "localhost:9"},
 		"grpc": {GRPC: "127.0.0.1:9"}, "grpc, a name": {GRPC: "localhost:9"}, "grpc with TLS": {GRPC: "127.0.0.1:9/a", GRPCUseTLS: true},
 		"h2ping": {H2PING: "127.0.0.1:9"}, "h2ping with TLS": {H2PING: "127.0.0.1:9", H2PingUseTLS: true},
 		"docker": {DockerContainerID: "c", Args: []string{"true"}},
