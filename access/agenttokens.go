@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/files"
 )
 
 // The tokens that an agent acts with itself.
@@ -57,7 +58,7 @@ func NewAgentTokens(configured map[string]string, path string) (*AgentTokens, er
 	if path == "" {
 		return a, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := files.ReadKept(path, files.MaxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}

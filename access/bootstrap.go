@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/files"
 )
 
 // Bootstrap makes the first token with every permission, once. Another time needs
@@ -56,7 +57,7 @@ func (s *Store) resetIndex() uint64 {
 	if s.o.ResetFile == "" {
 		return 0
 	}
-	b, err := os.ReadFile(s.o.ResetFile)
+	b, err := files.ReadKept(s.o.ResetFile, files.MaxSmall)
 	if err != nil {
 		return 0
 	}

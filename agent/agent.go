@@ -32,6 +32,7 @@ type Config struct {
 	Kinds         check.Table
 	Policy        check.Policy // of what programs register
 	LocalPolicy   check.Policy // of what files on this node register
+	Runners       int          // checks under way at once; default 256
 	OutputMaxSize int          // bytes kept of a check's output; default 4096
 	DiscardOutput bool
 	// ReapEvery is how often deregister_critical_service_after is looked at;
@@ -112,7 +113,7 @@ func New(cfg Config, catalog skerry.Announcer) *Agent {
 		resume:   map[string]time.Duration{},
 	}
 	a.runner = check.NewRunner(check.Config{
-		Kinds: cfg.Kinds, Node: cfg.Node.Name, OutputMaxSize: cfg.OutputMaxSize,
+		Kinds: cfg.Kinds, Node: cfg.Node.Name, MaxParallel: cfg.Runners, OutputMaxSize: cfg.OutputMaxSize,
 		Report: a.report, Log: cfg.Log, Registerer: cfg.Registerer,
 	})
 	return a

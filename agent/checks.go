@@ -27,12 +27,16 @@ func (a *Agent) startCheck(cs *checkState, again bool) {
 		if !current {
 			return // replaced within the same edit
 		}
-		state := check.State{Result: check.Result{Status: c.Status, Output: c.Output}}
+		state := check.State{Result: check.Result{Status: c.Status, Output: c.Output}, Service: c.ServiceName}
 		if left, ok := a.resume[c.ID]; ok && cs.isTTL() {
 			state.Deadline = time.Now().Add(left)
 			a.noteDeadline(cs, state.Deadline)
 		}
-		if err := a.runner.Start(c.ID, cs.def, state); err != nil {
+		err := a.runner.Start(c.ID, cs.def, state)
+		if skerry.KindOf(err) == skerry.Unavailable {
+			return // we are shutting down, which is no state of the check
+		}
+		if err != nil {
 			a.log.Error("check cannot run", "check", c.ID, "error", err)
 			a.report(c.ID, check.Result{Status: skerry.Critical, Output: err.Error()})
 			return

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/skerryhq/skerry/files"
 )
 
 // deadlines keeps when each TTL check runs out, so that after a kill -9 it comes
@@ -45,7 +47,7 @@ func openDeadlines(dir string) (*deadlines, error) {
 	if dir == "" {
 		return d, nil
 	}
-	file, err := os.OpenFile(filepath.Join(dir, deadlinesFile), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := files.Open(filepath.Join(dir, deadlinesFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open deadlines: %w", err)
 	}

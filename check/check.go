@@ -14,6 +14,9 @@ import (
 type Result struct {
 	Status skerry.Health
 	Output string
+	// Fault is set where the run could not be made for a reason of ours: the check
+	// keeps its state then. See [Failed].
+	Fault Fault
 }
 
 // Prober runs one probe. It must end soon after ctx does, whose deadline is the
@@ -38,13 +41,17 @@ type Kind struct {
 	Matches func(*skerry.CheckDefinition) bool            // its target field is set
 	Timeout time.Duration                                 // default timeout of a run; 0: not run by the clock, needs no interval
 	New     func(*skerry.CheckDefinition) (Prober, error) // nil: a TTL check, which nobody probes
-	Runs    bool                                          // runs a program that the definition names; see [Policy]
-	Valid   func(*skerry.CheckDefinition) error           // further rules, of kind [skerry.Invalid]; may be nil
+	// Peers name what a run depends on and may hang with it, as in "host:port": those
+	// who share one share its part of the runners. May be nil.
+	Peers func(*skerry.CheckDefinition) []string
+	Runs  bool                                // runs a program that the definition names; see [Policy]
+	Valid func(*skerry.CheckDefinition) error // further rules, of kind [skerry.Invalid]; may be nil
 }
 
 // State is what a check resumes with. An empty Status means the definition's.
 type State struct {
 	Result
+	Service  string    // the name of the service that it is of; "": the node's
 	Deadline time.Time // TTL checks: when it expires, by the wall clock; zero: a full TTL from now
 }
 

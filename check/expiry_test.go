@@ -48,11 +48,11 @@ func TestTTLExpiresAndComesBack(t *testing.T) {
 func TestTTLResumesWithWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, passes)
-		ok := Result{skerry.Passing, "ok"}
+		ok := Result{Status: skerry.Passing, Output: "ok"}
 		def := skerry.CheckDefinition{TTL: time.Minute}
-		g.start(t, "left", def, State{ok, time.Now().Add(10 * time.Second)})
-		g.start(t, "clock was wrong", def, State{ok, time.Now().Add(time.Hour)})
-		g.start(t, "over", def, State{Result{skerry.Critical, "TTL expired (last output before timeout follows): ok"}, time.Now().Add(-time.Hour)})
+		g.start(t, "left", def, State{Result: ok, Deadline: time.Now().Add(10 * time.Second)})
+		g.start(t, "clock was wrong", def, State{Result: ok, Deadline: time.Now().Add(time.Hour)})
+		g.start(t, "over", def, State{Result: Result{Status: skerry.Critical, Output: "TTL expired (last output before timeout follows): ok"}, Deadline: time.Now().Add(-time.Hour)})
 		g.want(t)
 		pass(11 * time.Second)
 		g.want(t, "left critical TTL expired (last output before timeout follows): ok")

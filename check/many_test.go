@@ -26,7 +26,7 @@ func TestManyProbes(t *testing.T) {
 			New: func(d *skerry.CheckDefinition) (Prober, error) {
 				return probeFunc(func(context.Context) Result {
 					most.Store(max(most.Load(), int64(runtime.NumGoroutine())))
-					return Result{skerry.Passing, "fine"}
+					return Result{Status: skerry.Passing, Output: "fine"}
 				}), nil
 			},
 		}},
@@ -58,7 +58,7 @@ func TestMetrics(t *testing.T) {
 			Name: "http", Timeout: time.Second,
 			Matches: func(d *skerry.CheckDefinition) bool { return d.HTTP != "" },
 			New: func(d *skerry.CheckDefinition) (Prober, error) {
-				return probeFunc(func(context.Context) Result { return Result{skerry.Warning, "slow"} }), nil
+				return probeFunc(func(context.Context) Result { return Result{Status: skerry.Warning, Output: "slow"} }), nil
 			},
 		}},
 		Report:     func(string, Result) { close(done) },
@@ -70,8 +70,8 @@ func TestMetrics(t *testing.T) {
 	}
 	<-done
 	families, err := reg.Gather()
-	if err != nil || len(families) != 7 {
-		t.Errorf("%d metrics are exported (%v), want 7", len(families), err)
+	if err != nil || len(families) != 13 {
+		t.Errorf("%d metrics are exported (%v), want 13", len(families), err)
 	}
 	for _, f := range families {
 		if f.GetName() == "skerry_check_runs_total" && (len(f.Metric) != 1 || f.Metric[0].GetCounter().GetValue() != 1) {
@@ -89,7 +89,7 @@ func BenchmarkStartProbe(b *testing.B) {
 		Name: "http", Timeout: time.Second,
 		Matches: func(d *skerry.CheckDefinition) bool { return d.HTTP != "" },
 		New: func(d *skerry.CheckDefinition) (Prober, error) {
-			return probeFunc(func(context.Context) Result { return Result{skerry.Passing, "fine"} }), nil
+			return probeFunc(func(context.Context) Result { return Result{Status: skerry.Passing, Output: "fine"} }), nil
 		},
 	}
 	r := NewRunner(Config{Kinds: Table{k}, Report: func(string, Result) {}})

@@ -15,6 +15,8 @@ type metrics struct {
 	registered []prometheus.Collector
 	runs       *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
+	waits      prometheus.Histogram
+	faults     *prometheus.CounterVec
 	expiries   prometheus.Counter
 }
 
@@ -28,9 +30,19 @@ func newMetrics(r *Runner) *metrics {
 			Name: "skerry_check_run_seconds", Help: "How long probes took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"kind"}),
+		waits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "skerry_check_wait_seconds", Help: "How long targets that were due waited for a runner.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
+		}),
+		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_check_own_faults_total", Help: "Runs that say nothing of their target for a fault of this process or host, and runs that were late for want of a runner.",
+		}, []string{"reason"}),
 		expiries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "skerry_check_ttl_expiries_total", Help: "TTL checks that were not refreshed in time.",
 		}),
+	}
+	for _, f := range faults {
+		m.faults.WithLabelValues(string(f)) // there from the start, for alerts
 	}
 	if m.registerer == nil {
 		return m
@@ -43,10 +55,14 @@ func newMetrics(r *Runner) *metrics {
 		})
 	}
 	for _, c := range []prometheus.Collector{
-		m.runs, m.seconds, m.expiries,
+		m.runs, m.seconds, m.waits, m.faults, m.expiries,
 		gauge("skerry_check_checks", "Checks that run.", func() int { return len(r.probes) + len(r.ttls) }),
 		gauge("skerry_check_targets", "Distinct targets that are probed.", func() int { return len(r.targets) }),
-		gauge("skerry_check_queued", "Targets that are due and wait for a free worker.", func() int { return len(r.ready) }),
+		gauge("skerry_check_runners", "Probes that may be under way at once.", func() int { return r.queues.most }),
+		gauge("skerry_check_running", "Probes that are under way.", func() int { return r.queues.running }),
+		gauge("skerry_check_queued", "Targets that are due and wait for a runner.", func() int { return r.queues.waiting }),
+		gauge("skerry_check_held_back", "Those of the queued whose service, target or slowness has its share of the runners.", func() int { return r.queues.backlog().held }),
+		gauge("skerry_check_stale", "Targets whose last run was undone by a fault of ours: their state is kept.", func() int { return r.stale }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "skerry_check_stalled_seconds_total", Help: "Time in which this process did not run; it expires no check.",
 		}, func() float64 { return r.clock.Stalled().Seconds() }),
@@ -64,6 +80,8 @@ func (m *metrics) ran(kind string, status skerry.Health, took time.Duration) {
 	m.runs.WithLabelValues(kind, string(encode(status).health())).Inc()
 	m.seconds.WithLabelValues(kind).Observe(took.Seconds())
 }
+
+func (m *metrics) faulted(f Fault) { m.faults.WithLabelValues(string(f)).Inc() }
 
 func (m *metrics) expired() { m.expiries.Inc() }
 

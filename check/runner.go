@@ -20,7 +20,7 @@ const tick = 250 * time.Millisecond
 type Config struct {
 	Kinds         Table
 	Node          string // spreads the nodes' checks of one target over the interval
-	MaxParallel   int    // probes under way at once; default 256
+	MaxParallel   int    // probes under way at once: the runners; default 256
 	OutputMaxSize int    // bytes kept of an output, unless a check asks for less; default 4096
 	// Report is told of every change of a check's status, thresholds applied, or
 	// output: in order and never twice at once for one id, never when nothing
@@ -52,12 +52,15 @@ type Runner struct {
 	closed     bool
 	sleepUntil int64
 
-	probes  map[string]*probed
-	targets map[key]*target
-	due     slots[*target]
-	dueDead int // slots of due that no longer count
-	ready   []*target
-	workers int
+	probes   map[string]*probed
+	targets  map[key]*target
+	due      slots[*target]
+	dueDead  int // slots of due that no longer count
+	queues   *queues
+	stale    int // targets whose state is kept over a fault of ours
+	troubles troubles
+	looked   time.Time // at the queues
+	warned   time.Time // of what waits in them
 
 	ttls      map[string]*ttlCheck
 	deadlines slots[*ttlCheck]
@@ -84,6 +87,9 @@ func NewRunner(cfg Config) *Runner {
 		probes:  make(map[string]*probed),
 		targets: make(map[key]*target),
 		ttls:    make(map[string]*ttlCheck),
+		queues:  newQueues(cfg.MaxParallel),
+
+		troubles: troubles{},
 	}
 	r.settled.L = &r.mu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -127,7 +133,7 @@ func (r *Runner) Start(id string, def *skerry.CheckDefinition, s State) error {
 		r.ttls[id] = r.startTTL(first, &d, s)
 		delete(r.probes, id)
 	} else {
-		r.probes[id] = r.join(first, k, prober, &d)
+		r.probes[id] = r.join(first, s.Service, k, prober, &d)
 		delete(r.ttls, id)
 	}
 	r.drop(old)
@@ -227,6 +233,7 @@ func (r *Runner) schedule() {
 			told = stalled
 		}
 		wait := min(tick, r.runDue(r.at(now)), r.expireDue(calm))
+		r.lookAtQueue(now)
 		r.sleepUntil = r.at(now) + int64(wait)
 		r.mu.Unlock()
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,10 @@ func newRig(t *testing.T, probe func(ctx context.Context, url string) Result, ch
 	kinds := Table{
 		{
 			Name: "http", Timeout: 10 * time.Second,
+			Peers: func(d *skerry.CheckDefinition) []string {
+				host, _, _ := strings.Cut(d.HTTP, "/")
+				return []string{host}
+			},
 			Matches: func(d *skerry.CheckDefinition) bool { return d.HTTP != "" },
 			New: func(d *skerry.CheckDefinition) (Prober, error) {
 				url := d.HTTP
@@ -91,7 +96,7 @@ func (g *rig) start(t *testing.T, id string, def skerry.CheckDefinition, s State
 	}
 }
 
-func passes(context.Context, string) Result { return Result{skerry.Passing, "fine"} }
+func passes(context.Context, string) Result { return Result{Status: skerry.Passing, Output: "fine"} }
 
 // pass lets d of the bubble's time go by.
 func pass(d time.Duration) { <-time.After(d) }
@@ -99,8 +104,8 @@ func pass(d time.Duration) { <-time.After(d) }
 func TestFirstRunIsAtOnceAndLaterOnesAreStaggered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, passes)
-		g.start(t, "a", skerry.CheckDefinition{HTTP: "http://a", Interval: 10 * time.Second}, State{})
-		g.start(t, "b", skerry.CheckDefinition{HTTP: "http://b", Interval: 10 * time.Second}, State{})
+		g.start(t, "a", skerry.CheckDefinition{HTTP: "a", Interval: 10 * time.Second}, State{})
+		g.start(t, "b", skerry.CheckDefinition{HTTP: "b", Interval: 10 * time.Second}, State{})
 		synctest.Wait()
 		g.mu.Lock()
 		slices.Sort(g.reports) // the two are reported by different goroutines
@@ -132,7 +137,7 @@ func TestEqualTargetsAreProbedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, passes)
 		for i := range 10 {
-			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{ID: fmt.Sprint(i), Name: "n", HTTP: "http://a", Interval: time.Minute, SuccessBeforePassing: i % 2 * 2}, State{})
+			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{ID: fmt.Sprint(i), Name: "n", HTTP: "a", Interval: time.Minute, SuccessBeforePassing: i % 2 * 2}, State{})
 		}
 		if n := g.ran(); n > 2 {
 			t.Errorf("ten checks of one target made %d runs at once", n)
@@ -150,7 +155,7 @@ func TestEqualTargetsAreProbedOnce(t *testing.T) {
 func TestTargetEndsWithItsLastCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, passes)
-		def := skerry.CheckDefinition{HTTP: "http://a", Interval: time.Second}
+		def := skerry.CheckDefinition{HTTP: "a", Interval: time.Second}
 		g.start(t, "a", def, State{})
 		g.start(t, "b", def, State{})
 		pass(10 * time.Second)
@@ -188,10 +193,10 @@ func TestRunsOfATargetNeverOverlap(t *testing.T) {
 			mu.Lock()
 			under--
 			mu.Unlock()
-			return Result{skerry.Passing, ""}
+			return Result{Status: skerry.Passing, Output: ""}
 		})
 		for i := range 4 { // joins while the target is busy
-			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{HTTP: "http://a", Interval: time.Second}, State{})
+			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{HTTP: "a", Interval: time.Second}, State{})
 			pass(3 * time.Second)
 		}
 		pass(time.Minute)
@@ -211,10 +216,10 @@ func TestParallelRunsAreCapped(t *testing.T) {
 		release := make(chan struct{})
 		g := newRig(t, func(ctx context.Context, _ string) Result {
 			<-release
-			return Result{skerry.Passing, ""}
+			return Result{Status: skerry.Passing, Output: ""}
 		}, func(c *Config) { c.MaxParallel = 3 })
 		for i := range 10 {
-			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{HTTP: fmt.Sprint("http://", i), Interval: time.Hour}, State{})
+			g.start(t, fmt.Sprint(i), skerry.CheckDefinition{HTTP: fmt.Sprint("host", i), Interval: time.Hour}, State{Service: fmt.Sprint(i)})
 		}
 		if n := g.ran(); n != 3 {
 			t.Errorf("%d runs at once, want 3", n)
@@ -230,11 +235,11 @@ func TestRunEndsWithItsTimeoutAndWithItsCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, func(ctx context.Context, _ string) Result {
 			<-ctx.Done()
-			return Result{skerry.Critical, ctx.Err().Error()}
+			return Result{Status: skerry.Critical, Output: ctx.Err().Error()}
 		})
-		g.start(t, "a", skerry.CheckDefinition{HTTP: "http://a", Interval: time.Hour, Timeout: 2 * time.Second}, State{})
-		g.start(t, "default", skerry.CheckDefinition{HTTP: "http://b", Interval: time.Hour}, State{})
-		g.start(t, "stopped", skerry.CheckDefinition{HTTP: "http://c", Interval: time.Hour}, State{})
+		g.start(t, "a", skerry.CheckDefinition{HTTP: "a", Interval: time.Hour, Timeout: 2 * time.Second}, State{})
+		g.start(t, "default", skerry.CheckDefinition{HTTP: "b", Interval: time.Hour}, State{})
+		g.start(t, "stopped", skerry.CheckDefinition{HTTP: "c", Interval: time.Hour}, State{})
 		pass(2 * time.Second)
 		g.want(t, "a critical context deadline exceeded")
 		g.Stop("stopped")
@@ -246,12 +251,12 @@ func TestRunEndsWithItsTimeoutAndWithItsCheck(t *testing.T) {
 func TestResumesWithoutAReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, passes)
-		g.start(t, "same", skerry.CheckDefinition{HTTP: "http://a", Interval: time.Second}, State{Result: Result{skerry.Passing, "fine"}})
-		g.start(t, "defined", skerry.CheckDefinition{HTTP: "http://a", Interval: time.Second, Status: skerry.Passing}, State{Result: Result{Output: "fine"}})
+		g.start(t, "same", skerry.CheckDefinition{HTTP: "a", Interval: time.Second}, State{Result: Result{Status: skerry.Passing, Output: "fine"}})
+		g.start(t, "defined", skerry.CheckDefinition{HTTP: "a", Interval: time.Second, Status: skerry.Passing}, State{Result: Result{Output: "fine"}})
 		g.want(t)
-		g.start(t, "other", skerry.CheckDefinition{HTTP: "http://b", Interval: time.Second}, State{Result: Result{skerry.Passing, "was"}})
+		g.start(t, "other", skerry.CheckDefinition{HTTP: "b", Interval: time.Second}, State{Result: Result{Status: skerry.Passing, Output: "was"}})
 		g.want(t, "other passing fine")
-		g.start(t, "other", skerry.CheckDefinition{HTTP: "http://b", Interval: time.Second}, State{Result: Result{skerry.Warning, "again"}})
+		g.start(t, "other", skerry.CheckDefinition{HTTP: "b", Interval: time.Second}, State{Result: Result{Status: skerry.Warning, Output: "again"}})
 		pass(MinInterval)
 		g.want(t, "other passing fine")
 	})
@@ -263,12 +268,12 @@ func TestStallDoesNotFailAProbe(t *testing.T) {
 		n := 0
 		g = newRig(t, func(ctx context.Context, _ string) Result {
 			if n++; n > 1 {
-				return Result{skerry.Passing, "fine"}
+				return Result{Status: skerry.Passing, Output: "fine"}
 			}
 			g.stall(time.Minute)
-			return Result{skerry.Critical, "timed out"}
+			return Result{Status: skerry.Critical, Output: "timed out"}
 		})
-		g.start(t, "a", skerry.CheckDefinition{HTTP: "http://a", Interval: time.Hour}, State{})
+		g.start(t, "a", skerry.CheckDefinition{HTTP: "a", Interval: time.Hour}, State{})
 		g.want(t, "a passing fine")
 		if g.ran() != 2 {
 			t.Errorf("%d runs, want the one that the stall undid and another", g.ran())
@@ -321,7 +326,7 @@ func TestStopWaitsForTheReport(t *testing.T) {
 		g = newRig(t, passes, func(c *Config) {
 			c.Report = func(string, Result) { pass(time.Second); done = true }
 		})
-		g.start(t, "a", skerry.CheckDefinition{HTTP: "http://a", Interval: time.Second}, State{})
+		g.start(t, "a", skerry.CheckDefinition{HTTP: "a", Interval: time.Second}, State{})
 		synctest.Wait()
 		g.Stop("a")
 		if !done {

@@ -19,6 +19,7 @@ type Policy struct {
 const (
 	MinInterval        = time.Second
 	MinDeregisterAfter = time.Minute
+	MaxTimeout         = 10 * time.Minute
 	DefaultOutputSize  = 4096 // bytes
 )
 
@@ -100,6 +101,7 @@ func (t Table) Clamped(def *skerry.CheckDefinition, outputMax int) skerry.CheckD
 		if d.Timeout <= 0 {
 			d.Timeout = k.Timeout
 		}
+		d.Timeout = min(d.Timeout, MaxTimeout)
 	}
 	if d.DeregisterCriticalServiceAfter > 0 {
 		d.DeregisterCriticalServiceAfter = max(d.DeregisterCriticalServiceAfter, MinDeregisterAfter)

@@ -28,7 +28,7 @@ type phase uint8
 
 const (
 	waiting phase = iota // for its slot in Runner.due
-	queued               // in Runner.ready
+	queued               // in Runner.queues
 	running
 )
 
@@ -45,7 +45,9 @@ type target struct {
 	gone     bool
 	again    bool // a check joined since the last run began
 	ran      bool
-	retried  bool  // the last run was undone by a stall
+	retried  bool // the last run was undone by a stall
+	stale    bool // the last run was undone by a fault of ours
+	turn     turn
 	due      int64 // its one slot that counts, while waiting
 	ended    int64 // the last run
 	cancel   context.CancelFunc
@@ -62,8 +64,11 @@ func anonymous(d *skerry.CheckDefinition) skerry.CheckDefinition {
 	return a
 }
 
-func keyOf(d *skerry.CheckDefinition) key {
+// keyOf returns the key of a target. Services do not share one: none is to wait
+// behind the runs of another.
+func keyOf(service string, d *skerry.CheckDefinition) key {
 	a := anonymous(d)
+	a.ServiceID = service
 	text, err := json.Marshal(&a)
 	if err != nil {
 		panic(err) // strings, numbers and maps of strings always marshal
@@ -80,12 +85,16 @@ func stagger(node string, k key, interval time.Duration) time.Duration {
 }
 
 // join makes a check a member of its target, and has that probed now.
-func (r *Runner) join(first shown, k *Kind, prober Prober, d *skerry.CheckDefinition) *probed {
-	id := keyOf(d)
+func (r *Runner) join(first shown, service string, k *Kind, prober Prober, d *skerry.CheckDefinition) *probed {
+	id := keyOf(service, d)
 	t, ok := r.targets[id]
 	if !ok {
 		t = &target{key: id, kind: k.Name, prober: prober, interval: d.Interval, timeout: d.Timeout}
 		t.stagger = stagger(r.cfg.Node, id, d.Interval)
+		t.turn = turn{service: service, slow: d.Timeout > longTimeout}
+		if k.Peers != nil {
+			t.turn.peers = k.Peers(d)
+		}
 		r.targets[id] = t
 	}
 	p := &probed{shown: first, threshold: newThreshold(d), target: t, place: len(t.members)}
@@ -125,9 +134,13 @@ func (r *Runner) leave(p *probed) {
 	if t.cancel != nil {
 		t.cancel()
 	}
-	if t.phase == waiting {
+	r.certain(t)
+	switch t.phase {
+	case waiting:
 		r.dueDead++
 		r.sweepDue()
+	case queued:
+		r.queues.remove(t)
 	}
 }
 
@@ -168,57 +181,82 @@ func (r *Runner) runDue(now int64) time.Duration {
 
 func (r *Runner) enqueue(t *target) {
 	t.phase = queued
-	r.ready = append(r.ready, t)
-	if r.workers < r.cfg.MaxParallel {
-		r.workers++
-		r.wg.Go(r.work)
+	r.queues.add(t, r.at(r.cfg.now()))
+	r.dispatch()
+}
+
+// dispatch gives runners to those whose turn it is.
+func (r *Runner) dispatch() {
+	for !r.closed {
+		t := r.queues.next(r.at(r.cfg.now()))
+		if t == nil {
+			return
+		}
+		t.phase = running
+		r.wg.Go(func() { r.work(t) })
 	}
 }
 
-// work probes queued targets until none is left.
-func (r *Runner) work() {
+// work probes a target that has a runner, and then those who get it next.
+func (r *Runner) work(t *target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.ready) > 0 && !r.closed {
-		t := r.ready[0]
-		r.ready[0] = nil
-		r.ready = r.ready[1:]
-		if !t.gone {
-			r.run(t)
+	for t != nil {
+		again := r.run(t)
+		now := r.at(r.cfg.now())
+		r.queues.done(t, now)
+		if again {
+			r.enqueue(t)
 		}
+		if r.closed {
+			return
+		}
+		if t = r.queues.next(now); t != nil {
+			t.phase = running
+		}
+		r.dispatch() // who gave a runner back may have made room for two
 	}
-	r.workers--
 }
 
-// run probes a target once and gives it its next slot. The lock is held before
-// and after, not while it probes.
-func (r *Runner) run(t *target) {
+// run probes a target once and gives it its next slot, unless it is to run again
+// at once. The lock is held before and after, not while it probes.
+func (r *Runner) run(t *target) (again bool) {
+	if t.gone || r.closed {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(r.ctx, t.timeout)
 	defer cancel()
-	t.phase, t.cancel, t.again = running, cancel, false
+	t.cancel, t.again = cancel, false
 	stalled := r.clock.Stalled()
+	began := r.cfg.now()
+	r.waited(t, began)
 	r.mu.Unlock()
 
-	began := r.cfg.now()
 	result := t.prober.Check(ctx)
 	ended := r.cfg.now()
 
 	r.mu.Lock()
 	t.cancel = nil
 	if t.gone || r.closed {
-		return
+		return false
+	}
+	t.turn.slow = t.timeout > longTimeout || ctx.Err() != nil
+	r.steady(ended)
+	if result.Fault != "" {
+		r.faulted(t, result.Fault, result.Output, ended)
+		r.wait(t, r.at(ended)+int64(min(t.interval, faultRetry)))
+		return false
 	}
 	r.metrics.ran(t.kind, result.Status, ended.Sub(began))
-	r.steady(ended)
 	if result.Status != skerry.Passing && r.clock.Stalled() != stalled && !t.retried {
 		t.retried = true // our own stall may be why it failed: ask again
-		r.enqueue(t)
-		return
+		return true
 	}
 	t.retried = false
+	r.certain(t)
 	r.publish(t, result)
 	if t.gone {
-		return
+		return false
 	}
 	gap := t.interval
 	switch {
@@ -229,6 +267,17 @@ func (r *Runner) run(t *target) {
 	}
 	t.ran, t.ended = true, r.at(ended)
 	r.wait(t, t.ended+int64(gap))
+	return false
+}
+
+// waited notes how long a target waited for its runner.
+func (r *Runner) waited(t *target, now time.Time) {
+	wait := time.Duration(r.at(now) - t.turn.since)
+	r.metrics.waits.Observe(wait.Seconds())
+	if t.ran && wait > t.interval && r.queues.lacked(t) {
+		r.metrics.faulted(FaultRunners)
+		r.troubles.note(now, FaultRunners, t, "it waited "+wait.String()+" for a runner", r.cfg.Log)
+	}
 }
 
 // publish shows a result on every check of the target, each by its thresholds.

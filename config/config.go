@@ -31,7 +31,7 @@ type Config struct {
 
 	// DataDir is the folder for what must outlive a restart; needed unless in dev mode.
 	DataDir string `config:"data_dir,C"`
-	// WatchDir is a folder whose service files are registered while they are there; default none.
+	// WatchDir is a folder whose service files (1 MiB each, 1,024 files, 64 MiB together; regular files and links to such) are registered while they are there; default none.
 	WatchDir string `config:"watch_dir,S"`
 	// Server makes this agent a server.
 	Server bool `config:"server,C"`

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/files"
 )
 
 // Source is where a configuration comes from. What comes later wins: defaults,
@@ -76,10 +77,13 @@ func Load(src Source) (*Config, []Warning, error) {
 		warnings = append(warnings, d.warnings...)
 		errs = append(errs, d.errs...)
 	}
-	files, err := listed(src)
+	names, err := listed(src)
 	errs = append(errs, err...)
-	for _, name := range files {
-		data, err := os.ReadFile(name)
+	if len(names) > maxFiles {
+		return nil, nil, skerry.Errorf(skerry.Invalid, "configuration: %d files are named, more than %d; put several into one", len(names), maxFiles)
+	}
+	for _, name := range names {
+		data, err := files.ReadPiped(name, files.MaxConfig)
 		if err != nil {
 			errs = append(errs, skerry.Errorf(skerry.Invalid, "configuration file: %w", err))
 			continue
@@ -103,8 +107,11 @@ func Load(src Source) (*Config, []Warning, error) {
 	return c, warnings, nil
 }
 
+// maxFiles is how many files a configuration may consist of.
+const maxFiles = 10_000
+
 // listed returns the files of a source in their order.
-func listed(src Source) (files []string, errs []error) {
+func listed(src Source) (names []string, errs []error) {
 	dir := func(name string) {
 		entries, err := os.ReadDir(name)
 		if err != nil {
@@ -113,7 +120,7 @@ func listed(src Source) (files []string, errs []error) {
 		}
 		for _, e := range entries {
 			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
-				files = append(files, filepath.Join(name, e.Name()))
+				names = append(names, filepath.Join(name, e.Name()))
 			}
 		}
 	}
@@ -122,12 +129,12 @@ func listed(src Source) (files []string, errs []error) {
 			dir(name)
 			continue
 		}
-		files = append(files, name)
+		names = append(names, name)
 	}
 	for _, name := range src.Dirs {
 		dir(name)
 	}
-	return files, errs
+	return names, errs
 }
 
 func (c *Config) flags(given map[string]any) ([]Warning, []error) {

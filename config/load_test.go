@@ -174,7 +174,7 @@ func TestLoadErrors(t *testing.T) {
 		src  Source
 		want string
 	}{
-		"a missing file":       {Source{Files: []string{"testdata/none.hcl"}}, "configuration file: open testdata/none.hcl"},
+		"a missing file":       {Source{Files: []string{"testdata/none.hcl"}}, "configuration file: stat testdata/none.hcl"},
 		"a missing folder":     {Source{Dirs: []string{"testdata/none"}}, "configuration folder: open testdata/none"},
 		"broken JSON":          {Source{HCL: []string{"{\n\"a\": 1,\n}"}}, "hcl fragment 1:"},
 		"cut JSON":             {Source{HCL: []string{`{"a": `}}, "unexpected EOF"},

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/skerryhq/skerry/files"
 )
 
 // Compaction writes a new, shorter journal beside the old one, while appends go on.
@@ -21,7 +23,7 @@ type Compaction struct {
 // caller writes must be taken after it: it may be newer than this moment, since
 // the records appended later are carried over by Commit and replayed on top.
 func (j *Journal) Compact() (*Compaction, error) {
-	file, err := os.OpenFile(filepath.Join(j.dir, fileName+".new"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	file, err := files.Open(filepath.Join(j.dir, fileName+".new"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/skerryhq/skerry/files"
 )
 
 const (
@@ -85,10 +87,10 @@ func (b *Batch) Wait() error {
 // incomplete last line is cut off, damaged lines are skipped and reported. The
 // folder is locked against a second process.
 func Open(dir string, replay func(record []byte) error) (*Journal, Report, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := files.MakeFolder(dir, 0o700); err != nil {
 		return nil, Report{}, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := files.Open(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -96,7 +98,7 @@ func Open(dir string, replay func(record []byte) error) (*Journal, Report, error
 		lock.Close()
 		return nil, Report{}, fmt.Errorf("data folder %s is in use by another process: %w", dir, err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, fileName), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := files.Open(filepath.Join(dir, fileName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		lock.Close()
 		return nil, Report{}, err
@@ -180,7 +182,7 @@ func setAside(dir string, file *os.File) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%s.damaged-%d", fileName, time.Now().UnixNano()))
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	out, err := files.Open(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/skerryhq/skerry/access/jwt"
 	"github.com/skerryhq/skerry/access/kubernetes"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/files"
 )
 
 // ACL is access control. The zero value is none.
@@ -90,7 +91,7 @@ func (s *Server) newControl() (*control, error) {
 
 // sealKey returns the key in the file, made when there is none.
 func sealKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
+	key, err := files.ReadKept(path, files.MaxSmall)
 	switch {
 	case err == nil && len(key) == 32:
 		return key, nil
@@ -104,7 +105,7 @@ func sealKey(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	return key, os.WriteFile(path, key, 0o600)
+	return key, files.WriteNew(path, key)
 }
 
 // seen is the catalog as those see it who cannot bring a token: DNS.

@@ -13,6 +13,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/decided/archive"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/quorum"
 )
 
@@ -33,7 +34,7 @@ type Quorum struct {
 func (q *Quorum) tls() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if q.CAFile != "" {
-		pem, err := os.ReadFile(q.CAFile)
+		pem, err := files.Read(q.CAFile, files.MaxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("quorum.ca_file: %w", err)
 		}
@@ -43,7 +44,7 @@ func (q *Quorum) tls() (*tls.Config, error) {
 		}
 	}
 	if q.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(q.CertFile, q.KeyFile)
+		cert, err := keyPair(q.CertFile, q.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("quorum.cert_file: %w", err)
 		}
@@ -81,6 +82,11 @@ func (s *Server) openKV() {
 // openMember starts the member; without a folder it is in one that goes with the process.
 func (s *Server) openMember(ctx context.Context, dir string) (*quorum.Store, error) {
 	forget := dir == ""
+	if !forget {
+		if err := files.MakeFolder(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	if forget {
 		if s.tempDir == "" {
 			temp, err := os.MkdirTemp("", "skerry-dev-")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,18 +48,20 @@ func (l Limits) streams() int {
 	return streamsPerConn * l.ConnsPerClient
 }
 
-// clientListener answers 429 to connections that are too many from one address,
-// and closes them.
+// clientListener answers 429 to connections that are too many from one address, and
+// 503 to those that are too many in all, and closes them.
 type clientListener struct {
 	net.Listener
-	most int
+	intake *intake
+	most   int  // of one address; -1: no limit
+	dns    bool // what is too much is closed without a word; DNS counts its clients itself
 
 	mu   sync.Mutex
 	open map[netip.Addr]int
 }
 
-func newClientListener(l net.Listener, most int) *clientListener {
-	return &clientListener{Listener: l, most: most, open: map[netip.Addr]int{}}
+func newClientListener(l net.Listener, d *intake, most int) *clientListener {
+	return &clientListener{Listener: l, intake: d, most: most, open: map[netip.Addr]int{}}
 }
 
 const (
@@ -74,19 +77,34 @@ func (l *clientListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr, ok := clientOf(c)
-		if !ok {
-			return c, nil // a unix socket
+		client := &clientConn{Conn: c, dns: l.dns, local: !ok || addr.IsLoopback()} // not ok: a unix socket
+		if ok && !l.enter(addr) {
+			go refuse(c, tooManyConns)
+			continue
 		}
-		if l.enter(addr) {
-			return &clientConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+		client.leave = sync.OnceFunc(func() {
+			if ok {
+				l.leave(addr)
+			}
+			l.intake.mu.Lock()
+			defer l.intake.mu.Unlock()
+			l.intake.leave(client)
+		})
+		if l.intake.enter(client) {
+			return client, nil
 		}
-		go refuse(c)
+		client.leave()
+		if l.dns {
+			c.Close()
+			continue
+		}
+		go refuse(c, l.intake.refusal())
 	}
 }
 
-func refuse(c net.Conn) {
+func refuse(c net.Conn, answer string) {
 	c.SetDeadline(time.Now().Add(time.Second))
-	c.Write([]byte(tooManyConns))
+	c.Write([]byte(answer))
 	c.Close()
 }
 
@@ -115,7 +133,9 @@ func (l *clientListener) leave(a netip.Addr) {
 
 type clientConn struct {
 	net.Conn
-	leave func()
+	dns, local bool
+	leave      func()
+	idle       atomic.Int64 // since when, in nanoseconds of the Unix time; 0: it is not idle
 }
 
 func (c *clientConn) Close() error {

@@ -84,12 +84,13 @@ type httpServer struct {
 	log    *slog.Logger
 }
 
-func newHTTPServer(h http.Handler, l Limits, log *slog.Logger) *httpServer {
+func newHTTPServer(h http.Handler, l Limits, d *intake, log *slog.Logger) *httpServer {
 	return &httpServer{log: log, server: &http.Server{
 		Handler: h, MaxHeaderBytes: l.MaxHeaderBytes,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 100},
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: 100},
+		ConnState: d.stateOf,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }
 

@@ -145,6 +145,9 @@ func (s *Server) registerMetrics() {
 	if s.control != nil {
 		s.metrics.MustRegister(s.control.store)
 	}
+	s.metrics.MustRegister(s.intake.closed)
+	gauge("skerry_connections", "Connections of clients: HTTP, HTTPS and DNS over TCP.", s.intake.count)
+	gauge("skerry_connections_limit", "Connections that clients may have in all: what the open-file limit leaves them.", func() float64 { return float64(s.intake.shares.clients) })
 	gauge("skerry_journal_bytes", "Size of the journal.", func() float64 { return float64(s.ledger.Size()) })
 	gauge("skerry_journal_syncs_total", "Syncs of the journal since the start.", func() float64 { return float64(s.ledger.Syncs()) })
 	gauge("skerry_catalog_index", "The last index issued.", func() float64 { return float64(s.table.Index()) })

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ import (
 	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/decided/archive"
 	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -110,6 +110,7 @@ type Server struct {
 	site    *door.Site
 	budget  *door.Budget
 	cert    func() []string // names in the certificate of HTTPS; nil without
+	intake  *intake
 	backend consul.Backend
 
 	reload func() (Config, error)
@@ -136,6 +137,7 @@ const tickEvery = 250 * time.Millisecond
 // returns the configuration anew; leave asks the process to end.
 func New(cfg Config, reload func() (Config, error), leave func()) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+	s.intake = newIntake(shareFiles(fileLimit()), cfg.Log)
 	s.shown.all = s.metrics
 	s.shown.set(cfg.Shown)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -148,8 +150,11 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	dir := ""
 	if cfg.DataDir != "" {
 		dir = filepath.Join(cfg.DataDir, "agent")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := files.MakeFolder(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("data_dir: %w", err)
+		}
+		for _, w := range files.Exposed(cfg.DataDir, sealFile, tokensFile) {
+			s.log.Warn("data_dir: " + w)
 		}
 	}
 	var err error
@@ -223,9 +228,9 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 	}
 	out := agent.Config{
 		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
-		OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
+		Runners: s.intake.shares.runners, OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
 		Log: cfg.Log, Registerer: s.metrics,
-		Kinds: kinds.All(kinds.Env{Alias: aliasLookup(c, node.Name)}),
+		Kinds: kinds.All(kinds.Env{Log: cfg.Log, Alias: aliasLookup(c, node.Name)}),
 		NodeChecks: []*skerry.Check{{
 			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
 		}},
@@ -297,6 +302,7 @@ func (s *Server) frontEnds() error {
 	s.budget = door.NewBudget(s.site, s.cfg.Limits.withDefaults().streams(), s.metrics)
 	d := s.cfg.DNSs
 	d.Registerer, d.Queries = s.metrics, s.queries
+	d.MaxRecursions = s.intake.shares.recursions
 	seen := s.control.seen(s.table)
 	if s.control != nil {
 		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log}
@@ -324,7 +330,7 @@ func (s *Server) Listen() (err error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 		}
-		return newClientListener(l, s.cfg.Limits.withDefaults().ConnsPerClient), nil
+		return newClientListener(l, s.intake, s.cfg.Limits.withDefaults().ConnsPerClient), nil
 	}
 	for _, a := range s.cfg.HTTP {
 		l, err := open(a)
@@ -349,7 +355,7 @@ func (s *Server) Listen() (err error) {
 		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))
 	}
 	for _, a := range s.cfg.DNS {
-		if err := s.lists.openDNS(a, &s.Addrs); err != nil {
+		if err := s.openDNS(a); err != nil {
 			return err
 		}
 	}
@@ -363,19 +369,22 @@ func shown(asked string, l net.Listener) string {
 	return l.Addr().String()
 }
 
-func (ls *listeners) openDNS(address string, addrs *Addrs) error {
+func (s *Server) openDNS(address string) error {
+	ls := &s.lists
 	stream, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
 	}
-	ls.streams = append(ls.streams, stream)
+	limited := newClientListener(stream, s.intake, -1)
+	limited.dns = true
+	ls.streams = append(ls.streams, limited)
 	// Port 0 must become the same port for both.
 	packet, err := net.ListenPacket("udp", stream.Addr().String())
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s for DNS: %w", address, err)
 	}
 	ls.packets = append(ls.packets, packet)
-	addrs.DNS = append(addrs.DNS, stream.Addr().String())
+	s.Addrs.DNS = append(s.Addrs.DNS, stream.Addr().String())
 	return nil
 }
 
@@ -397,7 +406,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(s.budget, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	web := newHTTPServer(limitRate(s.budget, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.intake, s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

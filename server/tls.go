@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/skerryhq/skerry/files"
 )
 
 // TLS is what the HTTPS listeners show and want to see.
@@ -94,9 +96,9 @@ func cipherSuites(names string) (ids []uint16, err error) {
 
 // authorities returns whose client certificates are believed; nil without any.
 func (t TLS) authorities() (*x509.CertPool, error) {
-	var files []string
+	var paths []string
 	if t.CAFile != "" {
-		files = append(files, t.CAFile)
+		paths = append(paths, t.CAFile)
 	}
 	if t.CAPath != "" {
 		entries, err := os.ReadDir(t.CAPath)
@@ -107,19 +109,19 @@ func (t TLS) authorities() (*x509.CertPool, error) {
 			path := filepath.Join(t.CAPath, e.Name())
 			// A mounted secret has links to files, and hidden folders behind them.
 			if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
-				files = append(files, path)
+				paths = append(paths, path)
 			}
 		}
-		if len(files) == 0 {
+		if len(paths) == 0 {
 			return nil, fmt.Errorf("tls.https.ca_path: no file is in %s", t.CAPath)
 		}
 	}
-	if len(files) == 0 {
+	if len(paths) == 0 {
 		return nil, nil
 	}
 	pool := x509.NewCertPool()
-	for _, path := range files {
-		pem, err := os.ReadFile(path)
+	for _, path := range paths {
+		pem, err := files.Read(path, files.MaxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("tls.https: authorities of client certificates: %w", err)
 		}
@@ -129,6 +131,19 @@ func (t TLS) authorities() (*x509.CertPool, error) {
 		}
 	}
 	return pool, nil
+}
+
+// keyPair reads a certificate and its key.
+func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := files.Read(certFile, files.MaxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := files.Read(keyFile, files.MaxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // certificate is a TLS certificate that is read again when its file changes.
@@ -156,7 +171,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	var pair tls.Certificate
 	if err == nil {
-		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
+		pair, err = keyPair(c.certFile, c.keyFile)
 	}
 	if err != nil {
 		if c.loaded != nil {

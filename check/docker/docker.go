@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -17,18 +19,24 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/script"
+	"github.com/skerryhq/skerry/process"
 )
 
 // Kind returns the row of the table. host is the engine's address
 // ("unix:///run/docker.sock"); "" takes DOCKER_HOST and its companions from the
-// environment, else the usual socket.
-func Kind(host string) check.Kind {
-	e := &engine{host: host}
+// environment, else the usual socket. What cannot be ended after a timeout is told in
+// the log, which may be nil.
+func Kind(host string, log *slog.Logger) check.Kind {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	e := &engine{host: host, log: log}
 	return check.Kind{
 		Name:    "docker",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.DockerContainerID != "" },
 		Timeout: 30 * time.Second,
 		Runs:    true,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{"docker", "docker " + d.DockerContainerID} },
 		Valid: func(d *skerry.CheckDefinition) error {
 			if len(d.Args) == 0 {
 				return &skerry.Error{Kind: skerry.Invalid, Subject: "check", Message: "Args must be set for Docker checks"}
@@ -41,10 +49,14 @@ func Kind(host string) check.Kind {
 	}
 }
 
+// endWithin is how long a program may take to end when it is killed.
+const endWithin = 2 * time.Second
+
 // engine is the connection that all checks share. It is made at the first run:
 // most hosts have no engine, and few have it at start.
 type engine struct {
 	host string
+	log  *slog.Logger
 	mu   sync.Mutex
 	api  *client.Client
 }
@@ -75,21 +87,59 @@ type prober struct {
 	outputMax        int
 }
 
-// Check implements [check.Prober]. The engine has no call to end an exec: a
-// program that takes too long goes on in its container, unread.
+// Check implements [check.Prober]. The engine has no call to end an exec: a program
+// that takes too long is killed where this process sees it, on the engine's own host
+// as root; elsewhere it goes on in its container, unread.
 func (p *prober) Check(ctx context.Context) check.Result {
 	out := check.Capture{Max: p.outputMax}
-	code, err := p.exec(ctx, &out)
+	var to connecting
+	mark := process.NewMark()
+	code, err := p.exec(to.watch(ctx), mark, &out)
+	if err != nil && check.FaultOf(to.failed()) != "" {
+		err = to.failed()
+	}
 	switch {
 	case ctx.Err() != nil:
+		p.end(mark)
 		return check.Result{Status: skerry.Critical, Output: script.TimedOut(p.timeout, out.String())}
 	case err != nil:
-		return check.Result{Status: skerry.Critical, Output: check.Truncate(err.Error(), p.outputMax)}
+		r := check.Failed(err)
+		r.Output = check.Truncate(r.Output, p.outputMax)
+		return r
 	}
 	return check.Result{Status: script.Status(code), Output: out.String()}
 }
 
-func (p *prober) exec(ctx context.Context, out io.Writer) (code int, err error) {
+// connecting keeps why the engine could not be reached: its client tells that it
+// could not, alone.
+type connecting struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (c *connecting) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.err = err
+	}})
+}
+
+func (c *connecting) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (p *prober) end(mark string) {
+	killed, left := process.Family{Mark: mark}.End(endWithin)
+	if len(killed) == 0 || len(left) > 0 {
+		p.engine.log.Warn("a check's program took too long and goes on in its container, if it runs still: it could not be killed from here",
+			"container", p.container, "program", p.args[0], "left", process.Names(left))
+	}
+}
+
+func (p *prober) exec(ctx context.Context, mark string, out io.Writer) (code int, err error) {
 	api, err := p.engine.client()
 	if err != nil {
 		return 0, err
@@ -98,7 +148,7 @@ func (p *prober) exec(ctx context.Context, out io.Writer) (code int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	made, err := api.ExecCreate(ctx, p.container, client.ExecCreateOptions{Cmd: command, AttachStdout: true, AttachStderr: true})
+	made, err := api.ExecCreate(ctx, p.container, client.ExecCreateOptions{Cmd: command, Env: []string{mark}, AttachStdout: true, AttachStderr: true})
 	if err != nil {
 		return 0, err
 	}

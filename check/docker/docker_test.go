@@ -160,7 +160,7 @@ func TestDocker(t *testing.T) {
 		{"no program", skerry.CheckDefinition{DockerContainerID: id, Args: []string{"/none", "0"}}, skerry.Critical, "/none"},
 		{"no container", skerry.CheckDefinition{DockerContainerID: "none", Args: []string{"/probe", "0"}}, skerry.Critical, "No such container"},
 	}
-	table := check.Table{Kind(host)}
+	table := check.Table{Kind(host, nil)}
 	run := func(ctx context.Context, d skerry.CheckDefinition) check.Result {
 		d = table.Clamped(&d, 0)
 		p, err := table[0].New(&d)
@@ -185,7 +185,7 @@ func TestDocker(t *testing.T) {
 func TestNoEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
 	d := skerry.CheckDefinition{DockerContainerID: "web", Args: []string{"/probe"}, OutputMaxSize: 4096}
-	p, err := Kind("").New(&d)
+	p, err := Kind("", nil).New(&d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,9 @@ package grpc
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,7 +24,11 @@ func Kind() check.Kind {
 		Name:    "grpc",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.GRPC != "" },
 		Timeout: 10 * time.Second,
-		New:     func(d *skerry.CheckDefinition) (check.Prober, error) { return newProber(d), nil },
+		Peers: func(d *skerry.CheckDefinition) []string {
+			address, _ := split(d.GRPC)
+			return []string{address}
+		},
+		New: func(d *skerry.CheckDefinition) (check.Prober, error) { return newProber(d), nil },
 	}
 }
 
@@ -50,22 +56,54 @@ func split(target string) (address, service string) {
 
 // Check implements [check.Prober].
 func (p *prober) Check(ctx context.Context) check.Result {
-	status, err := p.ask(ctx)
+	var d dialer
+	status, err := p.ask(ctx, &d)
 	switch {
+	case err != nil && check.FaultOf(d.failed()) != "":
+		return check.Failed(d.failed())
 	case err != nil:
-		return check.Result{Status: skerry.Critical, Output: check.Truncate(err.Error(), p.outputMax)}
+		r := check.Failed(err)
+		r.Output = check.Truncate(r.Output, p.outputMax)
+		return r
 	case status != healthpb.HealthCheckResponse_SERVING:
 		return check.Result{Status: skerry.Critical, Output: fmt.Sprintf("gRPC check %s: serving status is %s", p.target, status)}
 	}
 	return check.Result{Status: skerry.Passing, Output: "gRPC check " + p.target + ": success"}
 }
 
-func (p *prober) ask(ctx context.Context) (healthpb.HealthCheckResponse_ServingStatus, error) {
+// dialer keeps the last error of a connection: gRPC tells its text alone.
+type dialer struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (d *dialer) dial(ctx context.Context, address string) (net.Conn, error) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", strings.TrimPrefix(path, "//")
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err = err; ctx.Err() != nil {
+		d.err = nil // it was called off
+	}
+	return conn, err
+}
+
+func (d *dialer) failed() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+func (p *prober) ask(ctx context.Context, d *dialer) (healthpb.HealthCheckResponse_ServingStatus, error) {
 	// passthrough: the dialer resolves names, at each run, as it does for TCP checks.
 	conn, err := grpc.NewClient("passthrough:///"+p.address,
 		grpc.WithTransportCredentials(p.credentials),
 		grpc.WithUserAgent("Skerry Health Check"),
 		grpc.WithNoProxy(),
+		grpc.WithContextDialer(d.dial),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<10)),
 	)

@@ -20,6 +20,7 @@ func Kind() check.Kind {
 		Name:    "h2ping",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.H2PING != "" },
 		Timeout: 10 * time.Second,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{d.H2PING} },
 		New:     func(d *skerry.CheckDefinition) (check.Prober, error) { return newProber(d), nil },
 	}
 }
@@ -41,7 +42,7 @@ func newProber(d *skerry.CheckDefinition) *prober {
 // Check implements [check.Prober].
 func (p *prober) Check(ctx context.Context) check.Result {
 	if err := p.ping(ctx); err != nil {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	return check.Result{Status: skerry.Passing, Output: "HTTP2 ping was successful"}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,8 +28,22 @@ func Kind() check.Kind {
 		Name:    "http",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.HTTP != "" },
 		Timeout: 10 * time.Second,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{peer(d.HTTP)} },
 		New:     func(d *skerry.CheckDefinition) (check.Prober, error) { return newProber(d), nil },
 	}
+}
+
+// peer returns the host:port that a URL is asked of.
+func peer(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 type prober struct {
@@ -70,7 +85,7 @@ func newProber(d *skerry.CheckDefinition) *prober {
 func (p *prober) Check(ctx context.Context) check.Result {
 	req, err := http.NewRequestWithContext(ctx, p.method, p.url, strings.NewReader(p.body))
 	if err != nil {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	req.Header = p.header.Clone()
 	if host := p.header.Get("Host"); host != "" {
@@ -79,7 +94,7 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	defer resp.Body.Close()
 

@@ -3,6 +3,8 @@
 package kinds
 
 import (
+	"log/slog"
+
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/alias"
 	"github.com/skerryhq/skerry/check/docker"
@@ -20,6 +22,7 @@ import (
 type Env struct {
 	Alias      alias.Lookup // nil: alias checks are refused
 	DockerHost string       // the engine's address; "": from the environment
+	Log        *slog.Logger // what cannot be ended of a script; may be nil
 	Systemctl  string       // the program to ask; "": the one on the PATH
 }
 
@@ -32,8 +35,8 @@ func All(env Env) []check.Kind {
 		udp.Kind(),
 		grpc.Kind(),
 		h2ping.Kind(),
-		docker.Kind(env.DockerHost),
-		script.Kind(),
+		docker.Kind(env.DockerHost, env.Log),
+		script.Kind(env.Log),
 		osservice.Kind(env.Systemctl),
 		alias.Kind(env.Alias),
 		ttl.Kind(),

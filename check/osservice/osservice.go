@@ -25,6 +25,7 @@ func Kind(systemctl string) check.Kind {
 		Name:    "os_service",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.OSService != "" },
 		Timeout: 10 * time.Second,
+		Peers:   func(*skerry.CheckDefinition) []string { return []string{"systemd"} },
 		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
 			return &prober{systemctl: systemctl, unit: d.OSService, outputMax: d.OutputMaxSize}, nil
 		},
@@ -43,6 +44,9 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	cmd.Stdout, cmd.Stderr = &limited{&said}, &limited{&complaint}
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
+	if cmd.ProcessState == nil && check.FaultOf(err) != "" && ctx.Err() == nil {
+		return check.Failed(err)
+	}
 	reason := strings.TrimSpace(complaint.String())
 	if reason == "" && err != nil {
 		reason = err.Error()

@@ -6,56 +6,85 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/process"
 )
 
 // linger is how long a program's children may hold its output open after it ended.
 const linger = time.Second
 
-// Kind returns the row of the table.
-func Kind() check.Kind {
+// endWithin is how long what a program started may take to end when it is killed.
+const endWithin = 2 * time.Second
+
+// Kind returns the row of the table. What cannot be ended after a timeout is told in
+// the log, which may be nil.
+func Kind(log *slog.Logger) check.Kind {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	return check.Kind{
 		Name:    "script",
 		Matches: func(d *skerry.CheckDefinition) bool { return len(d.Args) > 0 && d.DockerContainerID == "" },
 		Timeout: 30 * time.Second,
 		Runs:    true,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{"script " + strings.Join(d.Args, " ")} },
 		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
-			return &prober{args: d.Args, timeout: d.Timeout, outputMax: d.OutputMaxSize}, nil
+			return &prober{log: log, args: d.Args, timeout: d.Timeout, outputMax: d.OutputMaxSize}, nil
 		},
 	}
 }
 
 type prober struct {
+	log       *slog.Logger
 	args      []string
 	timeout   time.Duration // for the message: the deadline comes with the context
 	outputMax int
 }
 
 // Check implements [check.Prober]. When ctx ends, the program and all that it
-// started in its process group are killed.
+// started are killed. What a program leaves behind that ended in time is its own
+// business: it may have started a service.
 func (p *prober) Check(ctx context.Context) check.Result {
 	out := check.Capture{Max: p.outputMax}
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = linger
-	ownGroup(cmd)
+	mark := process.NewMark()
+	process.Lead(cmd, mark)
 	err := cmd.Run()
 	if ctx.Err() != nil {
+		p.end(cmd, mark)
 		return check.Result{Status: skerry.Critical, Output: TimedOut(p.timeout, out.String())}
 	}
 	if cmd.ProcessState == nil { // it did not start
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	result := check.Result{Status: Status(cmd.ProcessState.ExitCode()), Output: out.String()}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) && !errors.Is(err, exec.ErrWaitDelay) {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	return result
+}
+
+// end ends what a program that took too long has started.
+func (p *prober) end(cmd *exec.Cmd, mark string) {
+	if cmd.Process == nil {
+		return
+	}
+	killed, left := process.Family{Leader: cmd.Process.Pid, Mark: mark}.End(endWithin)
+	switch {
+	case len(left) > 0:
+		p.log.Warn("a check's program took too long and was killed; these that it started could not be and go on", "program", p.args[0], "left", process.Names(left))
+	case len(killed) > 0:
+		p.log.Info("a check's program took too long; it was killed with what had left its process group", "program", p.args[0], "killed", process.Names(killed))
+	}
 }
 
 // Status returns what a program's exit status means.

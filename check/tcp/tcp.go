@@ -18,6 +18,7 @@ func Kind() check.Kind {
 		Name:    "tcp",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.TCP != "" },
 		Timeout: 10 * time.Second,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{d.TCP} },
 		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
 			p := &prober{address: d.TCP, dial: new(net.Dialer).DialContext}
 			if d.TCPUseTLS {
@@ -37,7 +38,7 @@ type prober struct {
 func (p *prober) Check(ctx context.Context) check.Result {
 	conn, err := p.dial(ctx, "tcp", p.address)
 	if err != nil {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	conn.Close()
 	return check.Result{Status: skerry.Passing, Output: "TCP connect " + p.address + ": Success"}

@@ -23,6 +23,7 @@ func Kind() check.Kind {
 		Name:    "udp",
 		Matches: func(d *skerry.CheckDefinition) bool { return d.UDP != "" },
 		Timeout: 10 * time.Second,
+		Peers:   func(d *skerry.CheckDefinition) []string { return []string{d.UDP} },
 		New: func(d *skerry.CheckDefinition) (check.Prober, error) {
 			return &prober{address: d.UDP}, nil
 		},
@@ -34,7 +35,7 @@ type prober struct{ address string }
 // Check implements [check.Prober]. A silent peer costs the whole timeout.
 func (p *prober) Check(ctx context.Context) check.Result {
 	if err := p.ask(ctx); err != nil {
-		return check.Result{Status: skerry.Critical, Output: err.Error()}
+		return check.Failed(err)
 	}
 	return check.Result{Status: skerry.Passing, Output: "UDP connect " + p.address + ": Success"}
 }

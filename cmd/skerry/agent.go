@@ -16,6 +16,7 @@ import (
 
 	"github.com/skerryhq/skerry/cmd/skerry/watching"
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/server"
 )
 
@@ -200,7 +201,7 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		return err
 	}
 	if c.PidFile != "" {
-		if err := os.WriteFile(c.PidFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		if err := files.WriteOver(c.PidFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
 			s.Close()
 			return fmt.Errorf("pid_file: %w", err)
 		}

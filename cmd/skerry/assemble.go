@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/server"
 	"github.com/skerryhq/skerry/tongue/consul"
 	"github.com/skerryhq/skerry/tongue/dns"
@@ -212,7 +215,11 @@ func ownNodeID(dir string) (string, error) {
 		return uuid.NewString(), nil
 	}
 	path := filepath.Join(dir, "node-id")
-	if b, err := os.ReadFile(path); err == nil {
+	b, err := files.ReadKept(path, files.MaxSmall)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("data_dir: %w", err)
+	}
+	if err == nil {
 		id := strings.TrimSpace(string(b))
 		if _, err := uuid.Parse(id); err != nil {
 			return "", fmt.Errorf("%s: %q is not a UUID; remove the file to have one made", path, id)
@@ -223,5 +230,5 @@ func ownNodeID(dir string) (string, error) {
 		return "", fmt.Errorf("data_dir: %w", err)
 	}
 	id := uuid.NewString()
-	return id, os.WriteFile(path, []byte(id+"\n"), 0o600)
+	return id, files.WriteNew(path, []byte(id+"\n"))
 }

@@ -37,6 +37,7 @@ type agent struct {
 	cmd       *exec.Cmd
 	log       *os.File
 	http, dns string // host:port
+	files     int    // its open-file limit; 0: this process's own
 }
 
 // start runs the binary with a server's configuration and what extra adds, and
@@ -97,7 +98,11 @@ func (a *agent) write(config map[string]any) {
 // which it does last.
 func (a *agent) run() {
 	a.t.Helper()
-	cmd := exec.Command(program.Skerry(a.t), append([]string{"agent", "-config-file", a.config}, a.args...)...)
+	line := append([]string{program.Skerry(a.t), "agent", "-config-file", a.config}, a.args...)
+	if a.files > 0 {
+		line = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, a.files)}, line...)
+	}
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stderr = a.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {

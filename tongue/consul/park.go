@@ -363,6 +363,9 @@ type prefixed struct {
 	head []byte
 }
 
+// NetConn returns the connection itself.
+func (c *prefixed) NetConn() net.Conn { return c.Conn }
+
 // Read implements [net.Conn].
 func (c *prefixed) Read(b []byte) (int, error) {
 	if len(c.head) == 0 {

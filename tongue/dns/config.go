@@ -66,6 +66,7 @@ type Config struct {
 	Recursors        []string
 	RecursorStrategy string        // Sequential (the default) or Random
 	RecursorTimeout  time.Duration // of one try of one recursor; default 2 s
+	MaxRecursions    int           // that wait at once, each with a file of its own; default and at most 1024
 
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard

@@ -10,6 +10,14 @@ import (
 	"github.com/miekg/dns"
 )
 
+// recursions returns how many questions may wait for recursors at once.
+func recursions(cfg Config) int {
+	if cfg.MaxRecursions > 0 {
+		return min(cfg.MaxRecursions, maxRecursions)
+	}
+	return maxRecursions
+}
+
 // maxRecursions is how many questions may wait for recursors at once.
 const maxRecursions = 1024
 

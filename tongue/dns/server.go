@@ -38,7 +38,7 @@ type Server struct {
 // says. Check cfg with [Config.Validate] first: a recursor that is no address is
 // logged and left out.
 func New(c skerry.Catalog, cfg Config) *Server {
-	s := &Server{catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, maxRecursions)}}
+	s := &Server{catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, recursions(cfg))}}
 	st := newState(cfg)
 	s.state.Store(st)
 	s.log = st.Log

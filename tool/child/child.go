@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/process"
 )
 
 // Spec says what is run. Command is needed.
@@ -74,6 +75,7 @@ func (p *Process) Stop(sig os.Signal, grace time.Duration) (int, error) {
 	select {
 	case <-p.done:
 	case <-patience.C:
+		process.Family{Leader: p.cmd.Process.Pid}.Kill() // also who has left the group
 		if err := unlessDone(sendAll(p.cmd.Process, syscall.SIGKILL)); err != nil {
 			return 0, fmt.Errorf("killing the program: %w", err)
 		}

@@ -1,0 +1,102 @@
+// Package process ends a program together with all that it started, also what has
+// left its process group and session to become a daemon.
+//
+// A program's descendants are known by its process group and session, by who their
+// parent is, and by a mark in their environment, which they inherit. What escapes is
+// who has changed all of these, or the user: Linux shows neither its environment nor
+// takes a signal for it, unless this process is root's.
+package process
+
+import (
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Family is a program and its descendants.
+type Family struct {
+	Leader int    // the program's process; 0: it is not known
+	Mark   string // of NewMark; "": they have none
+}
+
+// NewMark returns an environment variable, "NAME=1", that nobody else has.
+func NewMark() string { return "SKERRY_RUN_" + rand.Text() + "=1" }
+
+// Marked adds a mark to an environment; nil stands for this process's own.
+func Marked(env []string, mark string) []string {
+	if env == nil {
+		env = os.Environ()
+	}
+	return append(env[:len(env):len(env)], mark)
+}
+
+// Lead gives the program a session of its own, and so a process group, and a mark.
+// When its context ends, its family is killed.
+func Lead(cmd *exec.Cmd, mark string) {
+	cmd.Env = Marked(cmd.Env, mark)
+	ownSession(cmd)
+	cmd.Cancel = func() error {
+		Family{cmd.Process.Pid, mark}.Kill()
+		return cmd.Process.Kill()
+	}
+}
+
+// Member is a process of a family.
+type Member struct {
+	PID  int
+	Name string
+}
+
+// String returns "name (pid)".
+func (m Member) String() string { return m.Name + " (" + strconv.Itoa(m.PID) + ")" }
+
+// Kill kills the family once and returns who was killed, the leader apart. Where the
+// system does not tell who is whose, only the process group is killed.
+func (f Family) Kill() []Member {
+	found := f.find()
+	for _, m := range found {
+		kill(m.PID)
+	}
+	if f.Leader > 0 {
+		killGroup(f.Leader)
+	}
+	return found
+}
+
+// End kills the family until nobody of it is left, for at most so long. It returns
+// who was killed, and who is left all the same.
+func (f Family) End(within time.Duration) (killed, left []Member) {
+	const pause = 10 * time.Millisecond
+	known := map[int]bool{}
+	for end := time.Now().Add(within); ; time.Sleep(pause) {
+		left = f.Kill()
+		for _, m := range left {
+			if !known[m.PID] {
+				known[m.PID] = true
+				killed = append(killed, m)
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return killed, left
+		}
+	}
+}
+
+// Names lists members for a log.
+func Names(ms []Member) string {
+	var b strings.Builder
+	for i, m := range ms {
+		if i == 10 {
+			b.WriteString(", …")
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.String())
+	}
+	return b.String()
+}
