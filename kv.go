@@ -14,6 +14,9 @@ type Record struct {
 	Created  uint64 // the index at which the key came to be
 	Modified uint64 // the index of its last change
 	Lease    LeaseID
+	// Damage says that the record is not as it was written; Value is nil then. Key
+	// is where it was found. It is an error of kind [Internal] that names the key.
+	Damage error
 }
 
 // LeaseID names a lease. 0 is none.
@@ -37,7 +40,8 @@ func Below(prefix string) Range { return Range{Key: prefix, Below: true} }
 // on all servers, never 0 and never above 2^53.
 //
 // Errors are of kind [Unavailable] while no majority answers, [Exhausted] when
-// the store is full, [Invalid] when a change is too large.
+// the store is full, [Invalid] when a change is too large, [Internal] when a change
+// rests on a damaged record: what read one, and neither wrote nor removed it, is not made.
 type KV interface {
 	// Snapshot returns the table as this server has it now, without asking another.
 	Snapshot() Snapshot

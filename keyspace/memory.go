@@ -26,6 +26,19 @@ func NewMemory() *Memory {
 	return &Memory{Table: NewTable(1), leases: map[skerry.LeaseID]*memoryLease{}}
 }
 
+// Damage makes a key's record a damaged one, for tests of what bears it.
+func (m *Memory) Damage(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.snapshot()
+	index := now.index + 1
+	r := &skerry.Record{Key: key, Created: index, Modified: index, Damage: skerry.Damaged(key, "memory")}
+	if was := now.Get(key); was != nil {
+		r.Created, r.Lease = was.Created, was.Lease
+	}
+	m.Apply(index, []Change{{key, r}})
+}
+
 // Sync implements [skerry.KV].
 func (m *Memory) Sync(context.Context) error { return nil }
 

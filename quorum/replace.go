@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,14 +40,7 @@ func (s *Store) Replace(ctx context.Context, atLeast uint64, records []skerry.Re
 		s.drop(next.prefix)
 		return wrap(err)
 	}
-	pointer, err := json.Marshal(next)
-	if err != nil {
-		return err
-	}
-	key := s.prefix + pointerKey
-	r, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", old.pointer)).
-		Then(clientv3.OpPut(key, string(pointer))).Commit()
+	r, err := s.client.Txn(ctx).If(s.counts(old)).Then(s.pointTo(&next)).Commit()
 	if err != nil {
 		return wrap(err) // it may have been made: then the new generation counts
 	}
@@ -75,7 +67,7 @@ func (s *Store) write(ctx context.Context, g *generation, records []skerry.Recor
 		group.Go(func() error {
 			ops := make([]clientv3.Op, len(chunk))
 			for i, r := range chunk {
-				ops[i] = clientv3.OpPut(g.prefix+r.Key, string(r.Value), clientv3.WithLease(clientv3.LeaseID(r.Lease)))
+				ops[i] = clientv3.OpPut(g.prefix+r.Key, encodeRecord(r.Key, r.Value, r.Lease), clientv3.WithLease(clientv3.LeaseID(r.Lease)))
 			}
 			_, err := s.client.Txn(ctx).Then(ops...).Commit()
 			return err

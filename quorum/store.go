@@ -40,6 +40,7 @@ type Store struct {
 
 	// generation is the one whose keys count, as the pointer key says.
 	generation atomic.Pointer[generation]
+	damage     damage
 	batch      *batcher
 	syncs      *rounds
 	metrics    *metrics

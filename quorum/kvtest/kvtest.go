@@ -14,8 +14,9 @@ import (
 )
 
 // Run checks a KV. open returns an empty one, or one in which nobody else uses
-// keys that begin with "kvtest/"; every test takes its own keys.
-func Run(t *testing.T, open func(t *testing.T) skerry.KV) {
+// keys that begin with "kvtest/"; every test takes its own keys. damage makes the
+// record of a key another than it was written, and returns when the KV has seen it.
+func Run(t *testing.T, open func(t *testing.T) skerry.KV, damage func(t *testing.T, kv skerry.KV, key string)) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *world)
@@ -37,12 +38,15 @@ func Run(t *testing.T, open func(t *testing.T) skerry.KV) {
 		{"a lease that ends takes its keys", leaseEnds},
 		{"a renewed lease lives", leaseLives},
 		{"a revoked lease is gone", leaseRevoked},
+		{"a damaged record is an error and no value", damagedIsTold},
+		{"a change that rests on damage is not made", damagedIsRefused},
+		{"writing and deleting mend damage", damagedIsMended},
 		{"all is replaced at once", replaced},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c.run(t, &world{t: t, ctx: ctx, kv: open(t), root: "kvtest/" + c.name + "/"})
+			c.run(t, &world{t: t, ctx: ctx, kv: open(t), root: "kvtest/" + c.name + "/", damage: damage})
 		})
 	}
 }
@@ -52,6 +56,8 @@ type world struct {
 	ctx  context.Context
 	kv   skerry.KV
 	root string
+
+	damage func(t *testing.T, kv skerry.KV, key string)
 }
 
 func (w *world) update(change func(skerry.Tx) error) uint64 {
