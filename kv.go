@@ -108,6 +108,7 @@ type Tx interface {
 // Replacer is a [KV] whose whole table can be exchanged for another.
 type Replacer interface {
 	// Replace makes the table hold exactly these records, by key and value (and
-	// lease), as one change with an index greater than atLeast.
-	Replace(ctx context.Context, atLeast uint64, records []Record) error
+	// lease), as one change with an index greater than atLeast. An error among the
+	// records ends it, and nothing changes. It keeps a part of them at a time.
+	Replace(ctx context.Context, atLeast uint64, records iter.Seq2[Record, error]) error
 }

@@ -182,6 +182,10 @@ func setExpiry(t *skerry.Token, ttl, least time.Duration, now time.Time) error {
 func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		st := read[storedToken](tx, tokenKey(t.Accessor))
+		if t.Accessor == skerry.AnonymousAccessor && broken(tx, tokenKey(t.Accessor)) {
+			// It cannot be deleted, and all that it grants is replaced.
+			st = &storedToken{Token: anonymousToken(), SecretHash: hashed(anonymousSecret), Sealed: s.seal.seal(anonymousSecret, t.Accessor)}
+		}
 		if st == nil || st.Expired(time.Now()) {
 			return skerry.Errorf(skerry.NotFound, "Cannot find token %q", t.Accessor)
 		}
@@ -239,6 +243,11 @@ func (s *Store) DeleteToken(ctx context.Context, accessor string) error {
 		return skerry.Errorf(skerry.Invalid, "Delete operation not permitted on the anonymous token")
 	}
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		if broken(tx, tokenKey(accessor)) {
+			dropLinks(tx, secretPrefix, accessor)
+			tx.Delete(tokenKey(accessor))
+			return nil
+		}
 		t := read[skerry.Token](tx, tokenKey(accessor))
 		if t == nil {
 			return skerry.Errorf(skerry.NotFound, "Cannot find token to delete")

@@ -1,6 +1,7 @@
 package decided
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -174,7 +175,7 @@ func (c *Coordinates) read(r *skerry.Record) {
 		return
 	}
 	at := &coordinate.Coordinate{}
-	if err := json.Unmarshal(r.Value, at); err != nil {
+	if err := cmp.Or(r.Damage, json.Unmarshal(r.Value, at)); err != nil {
 		c.log.Error("a coordinate is damaged in the store", "node", node, "error", err)
 		return
 	}

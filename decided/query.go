@@ -79,7 +79,9 @@ func (q *Queries) put(ctx context.Context, query *skerry.PreparedQuery, there bo
 		return err
 	}
 	_, err = q.KV.Update(ctx, func(tx skerry.Tx) error {
-		if there {
+		if r := tx.Get(queryPrefix + query.ID); there && r != nil && r.Damage != nil {
+			dropDamaged(tx, query.ID) // it is replaced whole
+		} else if there {
 			old, err := storedQuery(tx, query.ID)
 			if err != nil {
 				return err
@@ -149,6 +151,9 @@ func storedQuery(tx skerry.Tx, id string) (*skerry.PreparedQuery, error) {
 }
 
 func decodeQuery(r *skerry.Record) (*skerry.PreparedQuery, error) {
+	if r.Damage != nil {
+		return nil, r.Damage
+	}
 	query := &skerry.PreparedQuery{}
 	if err := json.Unmarshal(r.Value, query); err != nil {
 		return nil, fmt.Errorf("the prepared query %q is damaged in the store: %w", r.Key, err)
@@ -164,6 +169,10 @@ func (q *Queries) DeleteQuery(ctx context.Context, id string) error {
 }
 
 func dropQuery(tx skerry.Tx, id string) error {
+	if r := tx.Get(queryPrefix + id); r != nil && r.Damage != nil {
+		dropDamaged(tx, id)
+		return nil
+	}
 	query, err := storedQuery(tx, id)
 	if err != nil {
 		return err
@@ -171,6 +180,18 @@ func dropQuery(tx skerry.Tx, id string) error {
 	unindex(tx, query)
 	tx.Delete(queryPrefix + id)
 	return nil
+}
+
+// dropDamaged removes a query of which nothing can be read, with what finds it.
+func dropDamaged(tx skerry.Tx, id string) {
+	for _, prefix := range []string{queryNamePrefix, queryTemplatePrefix, querySessionPrefix} {
+		for _, r := range tx.All(prefix) {
+			if r.Damage != nil || string(r.Value) == id || prefix == querySessionPrefix && strings.HasSuffix(r.Key, "/"+id) {
+				tx.Delete(r.Key)
+			}
+		}
+	}
+	tx.Delete(queryPrefix + id)
 }
 
 // dropQueriesOf removes the queries that are bound to a session, within the
@@ -189,19 +210,20 @@ func dropQueriesOf(tx skerry.Tx, session string) error {
 func (q *Queries) SyncQueries(ctx context.Context) error { return q.KV.Sync(ctx) }
 
 // Query returns the query of this ID, or nil, and the index of its last change.
-func (q *Queries) Query(id string) (*skerry.PreparedQuery, uint64) {
-	c := q.now().byID[strings.ToLower(id)]
+func (q *Queries) Query(id string) (*skerry.PreparedQuery, uint64, error) {
+	all := q.now()
+	c := all.byID[strings.ToLower(id)]
 	if c == nil {
-		return nil, 0
+		return nil, 0, all.damaged[strings.ToLower(id)]
 	}
-	return c.query, c.query.Modified
+	return c.query, c.query.Modified, nil
 }
 
 // Queries returns all queries in the order of their creation, and the index of the
 // last change to any.
-func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64) {
+func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64, error) {
 	all := q.now()
-	return all.list, all.index
+	return all.list, all.index, all.damage()
 }
 
 // WatchQueries returns the index of the last change to any query, and a channel

@@ -32,6 +32,7 @@ type querySet struct {
 	byID      map[string]*compiledQuery
 	byName    map[string]*compiledQuery
 	templates *iradix.Tree[*compiledQuery] // by prefix
+	damaged   map[string]error             // by ID: what cannot be read
 }
 
 // now returns the queries as the store has them.
@@ -56,6 +57,14 @@ func (q *Queries) now() *querySet {
 	return s
 }
 
+// damage returns why the set may lack a query, or nil.
+func (s *querySet) damage() error {
+	for _, err := range s.damaged {
+		return err
+	}
+	return nil
+}
+
 func (s *querySet) outdated() bool {
 	select {
 	case <-s.changed:
@@ -67,7 +76,7 @@ func (s *querySet) outdated() bool {
 
 func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySet {
 	all := skerry.Below(queryPrefix)
-	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}}
+	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}, damaged: map[string]error{}}
 	templates := iradix.New[*compiledQuery]().Txn()
 	for r := range from.All(all, "") {
 		id := r.Key[len(queryPrefix):]
@@ -77,6 +86,9 @@ func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySe
 			if c, err = compileRecord(r); err != nil {
 				// What another version wrote must not take the others with it.
 				log.Error("a prepared query cannot be used", "query", id, "error", err)
+				if r.Damage != nil {
+					s.damaged[id] = r.Damage
+				}
 				continue
 			}
 		}
@@ -103,17 +115,23 @@ func compileRecord(r *skerry.Record) (*compiledQuery, error) {
 }
 
 // find returns the query that is asked for by its ID, its name, or any name that
-// a template answers for; nil if there is none.
-func (s *querySet) find(nameOrID string) *compiledQuery {
+// a template answers for. The error is of kind NotFound if there is none. A damaged
+// query may have had any name, and been the better template.
+func (s *querySet) find(nameOrID string) (*compiledQuery, error) {
 	lower := strings.ToLower(nameOrID)
 	if c := s.byID[lower]; c != nil {
-		return c
+		return c, nil
 	}
 	if c := s.byName[lower]; c != nil {
-		return c
+		return c, nil
 	}
-	_, c, _ := s.templates.Root().LongestPrefix([]byte(lower))
-	return c
+	if err := s.damage(); err != nil {
+		return nil, err
+	}
+	if _, c, _ := s.templates.Root().LongestPrefix([]byte(lower)); c != nil {
+		return c, nil
+	}
+	return nil, errNoQuery
 }
 
 // validate judges a definition on its own. Errors are worded as Consul's.

@@ -190,7 +190,7 @@ func (e *Eventual) Revoke(ctx context.Context, id skerry.LeaseID) error {
 }
 
 // Replace implements [skerry.Replacer].
-func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records []skerry.Record) error {
+func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
 	s, err := e.wait(ctx)
 	if err != nil {
 		return err

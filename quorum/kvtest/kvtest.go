@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -472,6 +473,17 @@ func leaseRevoked(t *testing.T, w *world) {
 	}
 }
 
+// each is records without an error.
+func each(records []skerry.Record) iter.Seq2[skerry.Record, error] {
+	return func(yield func(skerry.Record, error) bool) {
+		for _, r := range records {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
 // replaced comes last: it leaves nothing of the others'.
 func replaced(t *testing.T, w *world) {
 	r, ok := w.kv.(skerry.Replacer)
@@ -491,7 +503,14 @@ func replaced(t *testing.T, w *world) {
 		records = append(records, skerry.Record{Key: fmt.Sprintf("%s%05d", w.root, i), Value: []byte("new")})
 	}
 	records[0].Lease = lease
-	if err := r.Replace(w.ctx, atLeast, records); err != nil {
+	broken := errors.New("broken")
+	failing := func(yield func(skerry.Record, error) bool) {
+		_ = yield(records[1], nil) && yield(skerry.Record{}, broken)
+	}
+	if err := r.Replace(w.ctx, atLeast, failing); !errors.Is(err, broken) || w.value("old") != "1" || w.value("00001") != "-" {
+		t.Errorf("records that end with an error: %v; old is %q", err, w.value("old"))
+	}
+	if err := r.Replace(w.ctx, atLeast, each(records)); err != nil {
 		t.Fatalf("replace: %v", err)
 	}
 	if got := len(w.keys("")); got != len(records) || w.value("old") != "-" || w.value("01499") != "new" {

@@ -25,14 +25,14 @@ type Keys interface {
 	// List returns the entries below a prefix, and the index of the last change to any.
 	List(prefix string) ([]skerry.KeyValue, uint64, error)
 	// Keys returns the keys below a prefix, cut after the first separator behind it.
-	Keys(prefix, separator string) ([]string, uint64)
+	Keys(prefix, separator string) ([]string, uint64, error)
 	Watch(key string, below bool) (uint64, <-chan struct{})
 	// Write reports whether the operation's condition held.
 	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
 	// Txn does all operations, or none when some are refused.
 	Txn(ctx context.Context, ops []skerry.TxnOp) ([]skerry.TxnResult, []skerry.TxnError, error)
 	// Read is Txn for operations that only read; index is the table's.
-	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64)
+	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error)
 }
 
 func (q *request) kv() error {
@@ -136,7 +136,7 @@ func (q *request) kvList() error {
 		return append(body, ']'), index, nil
 	})
 	if err != nil {
-		return err
+		return q.unnamed(err)
 	}
 	q.meta(index)
 	if body == nil {
@@ -148,7 +148,10 @@ func (q *request) kvList() error {
 }
 
 func (q *request) kvKeys() error {
-	keys, index := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	keys, index, err := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	if err != nil {
+		return q.unnamed(err)
+	}
 	keys = visible(q, keys, func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) })
 	q.meta(index)
 	if len(keys) == 0 && q.rest != "" {
@@ -168,6 +171,15 @@ func (q *request) kvReadable(list bool) error {
 		return q.must(skerry.ResourceKey, q.rest, skerry.AccessList)
 	}
 	return nil
+}
+
+// unnamed takes the name of a damaged key out of an error for who may not read it.
+func (q *request) unnamed(err error) error {
+	var e *skerry.Error
+	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.may(skerry.ResourceKey, strings.TrimPrefix(e.ID, "kv/"), skerry.AccessRead) {
+		return serverError("a record below this prefix is damaged in the store; the server's log names it")
+	}
+	return err
 }
 
 // unshared renders an answer for one asker alone.

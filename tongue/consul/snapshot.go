@@ -2,9 +2,12 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
+
+	"github.com/skerryhq/skerry"
 )
 
 // Snapshots save and bring back everything decided.
@@ -24,6 +27,10 @@ func (q *request) snapshot() error {
 	}
 	if q.r.Method == http.MethodPut {
 		if err := q.t.b.Snapshots.RestoreSnapshot(q.r.Context(), q.r.Body); err != nil {
+			var e *skerry.Error
+			if errors.As(err, &e) && e.Kind == skerry.Invalid && e.Subject == "snapshot" {
+				return badRequest(e.Message) // no client of Consul's knows it: it is too large
+			}
 			return serverError(err.Error())
 		}
 		q.empty()
@@ -39,9 +46,25 @@ func (q *request) snapshot() error {
 	h["X-Consul-Knownleader"], h["X-Consul-Lastcontact"] = isTrue, zero
 	// The status is sent with the first bytes: what fails later must break the
 	// connection, so that nobody takes a part for the whole.
-	if _, err := q.t.b.Snapshots.SaveSnapshot(q.w); err != nil {
+	w := &begun{Writer: q.w}
+	if _, err := q.t.b.Snapshots.SaveSnapshot(w); err != nil {
+		if !w.begun {
+			return err
+		}
 		q.t.cfg.Log.Error("send a snapshot", "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// begun tells whether anything was written.
+type begun struct {
+	io.Writer
+	begun bool
+}
+
+// Write implements [io.Writer].
+func (w *begun) Write(b []byte) (int, error) {
+	w.begun = true
+	return w.Writer.Write(b)
 }
