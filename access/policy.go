@@ -41,7 +41,7 @@ func (s *Store) Policies() ([]*skerry.Policy, uint64) {
 }
 
 func list[T any](kv skerry.KV, prefix string) (out []*T, index uint64) {
-	index, _ = kv.Watch(skerry.Below(prefix))
+	index = kv.Changed(skerry.Below(prefix))
 	for r := range kv.Snapshot().All(skerry.Below(prefix), "") {
 		if v := decode[T](r); v != nil {
 			out = append(out, v)
@@ -235,3 +235,6 @@ func (s *Store) FillTemplate(t skerry.TemplatedPolicy) (*skerry.Policy, error) {
 func (s *Store) WatchACL(kind string) (uint64, <-chan struct{}) {
 	return s.kv.Watch(skerry.Below(root + kind + "/"))
 }
+
+// ChangedACL is WatchACL's index alone.
+func (s *Store) ChangedACL(kind string) uint64 { return s.kv.Changed(skerry.Below(root + kind + "/")) }

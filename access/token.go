@@ -80,7 +80,7 @@ func (s *Store) TokenBySecret(secret string) *skerry.Token {
 
 // Tokens returns all tokens, ordered by accessor, and the index of the list.
 func (s *Store) Tokens() (out []*skerry.Token, index uint64) {
-	index, _ = s.kv.Watch(skerry.Below(tokenPrefix))
+	index = s.kv.Changed(skerry.Below(tokenPrefix))
 	at := s.kv.Snapshot()
 	for r := range at.All(skerry.Below(tokenPrefix), "") {
 		if t := s.shown(at, r); t != nil {

@@ -60,8 +60,10 @@ func TestADamagedEntryIsNeitherReadNorAbsent(t *testing.T) {
 		t.Errorf("the refused snapshot has %d bytes", out.Len())
 	}
 	for name, mend := range map[string]func(){
-		"put":    func() { put(t, s, "b") },
-		"delete": func() { s.Write(t.Context(), skerry.KeyOp{Action: skerry.KeyDelete, KeyValue: skerry.KeyValue{Key: "b"}}) },
+		"put": func() { put(t, s, "b") },
+		"delete": func() {
+			s.Write(t.Context(), skerry.KeyOp{Action: skerry.KeyDelete, KeyValue: skerry.KeyValue{Key: "b"}})
+		},
 		"delete all": func() {
 			s.Write(t.Context(), skerry.KeyOp{Action: skerry.KeyDeleteAll, KeyValue: skerry.KeyValue{Key: "b"}})
 		},
@@ -108,6 +110,7 @@ func TestADamagedSession(t *testing.T) {
 		w.node("n2", skerry.Passing)
 		damaged, other := w.session(skerry.Session{}), w.session(skerry.Session{Node: "n2"})
 		w.lock("k", damaged)
+		w.pass(time.Second) // the decider has seen n2
 		kv.Damage("session/" + damaged)
 		_, err := w.store.Session(damaged)
 		wantsDamage(t, "a session", err, "session/"+damaged)

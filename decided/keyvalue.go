@@ -84,6 +84,13 @@ func (s *Store) Watch(key string, below bool) (uint64, <-chan struct{}) {
 	return s.KV.Watch(KeyRange(key, below))
 }
 
+// Unwatch says that one who had this channel from Watch or WatchSession waits for it
+// no more.
+func (s *Store) Unwatch(changed <-chan struct{}) { s.KV.Unwatch(changed) }
+
+// Changed is Watch's index alone.
+func (s *Store) Changed(key string, below bool) uint64 { return s.KV.Changed(KeyRange(key, below)) }
+
 // Sync waits until reads see all that was acknowledged before.
 func (s *Store) Sync(ctx context.Context) error { return s.KV.Sync(ctx) }
 

@@ -206,6 +206,11 @@ func (s *Store) WatchSession(id string) (uint64, <-chan struct{}) {
 	return s.KV.Watch(skerry.Range{Key: sessionPrefix + id, Below: id == ""})
 }
 
+// ChangedSession is WatchSession's index alone.
+func (s *Store) ChangedSession(id string) uint64 {
+	return s.KV.Changed(skerry.Range{Key: sessionPrefix + id, Below: id == ""})
+}
+
 // DestroySession ends a session. The unknown is no error.
 func (s *Store) DestroySession(ctx context.Context, id string) error {
 	var was *skerry.Session

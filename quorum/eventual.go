@@ -136,6 +136,22 @@ func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 	return index, changed
 }
 
+// Unwatch implements [skerry.KV].
+func (e *Eventual) Unwatch(changed <-chan struct{}) {
+	e.empty.Unwatch(changed) // a channel is of one of them
+	if s := e.store.Load(); s != nil {
+		s.Unwatch(changed)
+	}
+}
+
+// Changed implements [skerry.KV].
+func (e *Eventual) Changed(r skerry.Range) uint64 {
+	if s := e.store.Load(); s != nil {
+		return s.Changed(r)
+	}
+	return e.empty.Changed(r)
+}
+
 // Changes implements [skerry.Feed].
 func (e *Eventual) Changes(prefix string, since uint64) ([]string, bool) {
 	if s := e.store.Load(); s != nil {

@@ -21,14 +21,9 @@ import (
 // DefaultPrefix is what all keys in etcd begin with.
 const DefaultPrefix = "skerry/"
 
-const (
-	// ageEvery is how often watched ranges are looked through: longer than a
-	// blocking query may last, so that no watcher in its wait is woken for it.
-	ageEvery = 12 * time.Minute
-	// answerWithin bounds what does not come with a deadline of its own: Consul's
-	// rpc_hold_timeout.
-	answerWithin = 7 * time.Second
-)
+// answerWithin bounds what does not come with a deadline of its own: Consul's
+// rpc_hold_timeout.
+const answerWithin = 7 * time.Second
 
 // Store is a [skerry.KV] in etcd.
 type Store struct {
@@ -77,7 +72,6 @@ func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix st
 		return nil, wrap(err)
 	}
 	s.run(func(context.Context) { s.follow(inner, revision) })
-	s.run(func(context.Context) { s.age(inner) })
 	return s, nil
 }
 
@@ -100,19 +94,6 @@ func (s *Store) Close() error {
 		s.member.close()
 	}
 	return nil
-}
-
-func (s *Store) age(ctx context.Context) {
-	t := time.NewTicker(ageEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			s.Age()
-		}
-	}
 }
 
 // Update implements [skerry.KV].

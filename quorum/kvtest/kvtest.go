@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) skerry.KV, damage func(t *testing
 		{"a range that was read is guarded", phantom},
 		{"a failing change changes nothing", failing},
 		{"a watch is woken by its own range", watching},
+		{"one who leaves takes nobody with it", leaving},
 		{"a removal moves the index of its range", removals},
 		{"an old snapshot stays as it is", oldSnapshot},
 		{"a large transaction", large},
@@ -336,6 +337,26 @@ func watching(t *testing.T, w *world) {
 	w.delete("a/1")
 	if !closed(onKey) || !closed(onPrefix) || closed(other) || closed(longer) {
 		t.Errorf("the removal woke key %v prefix %v other %v longer %v", closed(onKey), closed(onPrefix), closed(other), closed(longer))
+	}
+}
+
+func leaving(t *testing.T, w *world) {
+	for _, r := range []skerry.Range{skerry.Only(w.root + "a/1"), skerry.Below(w.root + "a/")} {
+		_, first := w.kv.Watch(r)
+		at, second := w.kv.Watch(r)
+		w.kv.Unwatch(first)
+		if got := w.kv.Changed(r); got != at || closed(second) {
+			t.Errorf("%v: changed at %d, watched at %d; woken without a change: %v", r, got, at, closed(second))
+		}
+		index := w.put("a/1", "1")
+		if !closed(second) {
+			t.Errorf("%v: one who waits still was not woken", r)
+		}
+		w.kv.Unwatch(second)
+		if got := w.kv.Changed(r); got != index {
+			t.Errorf("%v: changed at %d, want %d", r, got, index)
+		}
+		w.delete("a/1")
 	}
 }
 

@@ -21,6 +21,8 @@ type ACL interface {
 	// WatchACL returns the index of the last change to things of a kind ("token",
 	// "policy", "role", "method", "binding") and a channel that is closed at the next.
 	WatchACL(kind string) (uint64, <-chan struct{})
+	// ChangedACL is WatchACL's index alone.
+	ChangedACL(kind string) uint64
 	// Sound returns why a thing of a kind cannot be read, or with an empty id why
 	// any cannot; nil when nothing is damaged.
 	Sound(kind, id string) error
@@ -65,8 +67,7 @@ func (q *request) aclNone(kind string, none error) error {
 }
 
 func (q *request) aclMeta(kind string) {
-	index, _ := q.t.b.ACL.WatchACL(kind)
-	q.meta(index)
+	q.meta(q.t.b.ACL.ChangedACL(kind))
 }
 
 // aclBody reads a body; what names it in the error.

@@ -27,6 +27,11 @@ type Keys interface {
 	// Keys returns the keys below a prefix, cut after the first separator behind it.
 	Keys(prefix, separator string) ([]string, uint64, error)
 	Watch(key string, below bool) (uint64, <-chan struct{})
+	// Unwatch says that a request that had this channel, of keys or others, waits for it
+	// no more.
+	Unwatch(changed <-chan struct{})
+	// Changed is Watch's index alone.
+	Changed(key string, below bool) uint64
 	// Write reports whether the operation's condition held.
 	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
 	// Txn does all operations, or none when some are refused.
@@ -88,7 +93,7 @@ func (q *request) kvOne() error {
 		return err
 	}
 	if e == nil {
-		index, _ := q.t.b.Keys.Watch(q.rest, false)
+		index := q.t.b.Keys.Changed(q.rest, false)
 		q.meta(index)
 		q.w.WriteHeader(http.StatusNotFound)
 		return nil
@@ -376,6 +381,7 @@ type list struct {
 const (
 	maxLists     = 32
 	maxListBytes = 1 << 20
+	maxListKey   = 4 << 10
 )
 
 // get returns the answer for a prefix; only those of blocking queries are kept.
@@ -384,7 +390,7 @@ func (l *lists) get(q *request, render func() ([]byte, uint64, error)) ([]byte, 
 		return render()
 	}
 	key := q.rest
-	now, _ := q.t.b.Keys.Watch(key, true)
+	now := q.t.b.Keys.Changed(key, true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := slices.IndexFunc(l.kept, func(one list) bool { return one.key == key })
@@ -392,7 +398,7 @@ func (l *lists) get(q *request, render func() ([]byte, uint64, error)) ([]byte, 
 		return l.kept[at].body, now, nil
 	}
 	body, index, err := render()
-	if err != nil || len(body) > maxListBytes {
+	if err != nil || len(body) > maxListBytes || len(key) > maxListKey {
 		return body, index, err
 	}
 	fresh := list{strings.Clone(key), index, body}

@@ -21,10 +21,15 @@ import (
 // startServer runs a server whose requests are parked at once, and returns its address.
 func startServer(t *testing.T) string {
 	t.Helper()
+	return startServerParking(t, time.Microsecond)
+}
+
+func startServerParking(t *testing.T, after time.Duration) string {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := server.New(server.Config{
 		Advertise: "127.0.0.1", HTTP: []string{"127.0.0.1:0"}, Log: log, Stream: server.NewLogStream(slog.DiscardHandler),
-		Consul: consul.Config{Datacenter: "dc1", NodeName: "n", Server: true, ServerAddr: "127.0.0.1:8300", ParkAfter: time.Microsecond, Log: log},
+		Consul: consul.Config{Datacenter: "dc1", NodeName: "n", Server: true, ServerAddr: "127.0.0.1:8300", ParkAfter: after, Log: log},
 	}, nil, func() {})
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +86,17 @@ func (c *client) receive() (index, body string) {
 		c.t.Fatalf("%s: %s %v", resp.Status, b, err)
 	}
 	return resp.Header.Get("X-Consul-Index"), string(b)
+}
+
+// receive404 receives the answer that there is nothing.
+func (c *client) receive404() {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil || resp.StatusCode != 404 {
+		c.t.Fatalf("%v %v", resp, err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
 }
 
 func register(t *testing.T, addr, id string) {

@@ -39,7 +39,7 @@ func (q *request) snapshot() error {
 	if err := q.synced(); err != nil {
 		return err
 	}
-	index, _ := q.t.b.Keys.Watch("", true)
+	index := q.t.b.Keys.Changed("", true)
 	h := q.w.Header()
 	h["Content-Type"] = []string{"application/x-gzip"}
 	h["X-Consul-Index"] = []string{strconv.FormatUint(index, 10)}
