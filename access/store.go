@@ -51,7 +51,7 @@ type Options struct {
 type Store struct {
 	o     Options
 	kv    skerry.KV
-	seal  sealer
+	seal  Sealer
 	log   *slog.Logger
 	gates caches
 
@@ -64,7 +64,7 @@ func New(o Options) (*Store, error) {
 		o.Key = make([]byte, 32)
 		rand.Read(o.Key) // it never fails
 	}
-	seal, err := newSealer(o.Key)
+	seal, err := NewSealer(o.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func TestADamagedEntryIsNeitherReadNorAbsent(t *testing.T) {
 		wantsDamage(t, "a transaction with "+string(action), err, "kv/b")
 	}
 	var out bytes.Buffer
-	_, _, err = s.SaveSnapshot(&out, archive.Meta{})
+	_, _, err = s.SaveSnapshot(&out, archive.Meta{}, false)
 	wantsDamage(t, "a snapshot", err, "kv/b")
 	if out.Len() > 0 {
 		t.Errorf("the refused snapshot has %d bytes", out.Len())

@@ -13,7 +13,7 @@ import (
 func save(t *testing.T, s *Store) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	if _, _, err := s.SaveSnapshot(&out, archive.Meta{Software: "test"}); err != nil {
+	if _, _, err := s.SaveSnapshot(&out, archive.Meta{Software: "test"}, false); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()

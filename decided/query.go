@@ -3,8 +3,6 @@ package decided
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strings"
 
@@ -33,6 +31,8 @@ type Queries struct {
 	// not known; nil when nothing is known of the node.
 	From func(node string) func(to string) float64
 	Log  *slog.Logger
+	// Sealer keeps the tokens of queries. Without one there can be none.
+	Sealer Sealer
 
 	compiled compiler
 }
@@ -74,22 +74,25 @@ func (q *Queries) put(ctx context.Context, query *skerry.PreparedQuery, there bo
 	if _, err := compile(query); err != nil {
 		return refused(ofTemplate, "failed compiling template: %w", err)
 	}
-	value, err := json.Marshal(query)
-	if err != nil {
-		return err
-	}
-	_, err = q.KV.Update(ctx, func(tx skerry.Tx) error {
+	_, err := q.KV.Update(ctx, func(tx skerry.Tx) error {
+		var old *queryRecord
 		if r := tx.Get(queryPrefix + query.ID); there && r != nil && r.Damage != nil {
 			dropDamaged(tx, query.ID) // it is replaced whole
 		} else if there {
-			old, err := storedQuery(tx, query.ID)
-			if err != nil {
+			var err error
+			if old, err = q.stored(tx, query.ID); err != nil {
 				return err
 			}
+		}
+		value, err := q.encode(query, old)
+		if err != nil {
+			return err
+		}
+		if old != nil {
 			if bytes.Equal(tx.Get(queryPrefix+query.ID).Value, value) {
 				return nil
 			}
-			unindex(tx, old)
+			unindex(tx, &old.PreparedQuery)
 		}
 		return index(tx, query, value)
 	})
@@ -141,25 +144,17 @@ func nameKey(query *skerry.PreparedQuery) string {
 	return ""
 }
 
-// storedQuery returns a query that is to be changed.
-func storedQuery(tx skerry.Tx, id string) (*skerry.PreparedQuery, error) {
+// stored returns a query that is to be changed.
+func (q *Queries) stored(tx skerry.Tx, id string) (*queryRecord, error) {
 	r := tx.Get(queryPrefix + id)
 	if r == nil {
-		return nil, refused("", "Cannot modify non-existent prepared query: '%s'", id)
+		return nil, noSuchQuery(id)
 	}
-	return decodeQuery(r)
+	return q.decode(r)
 }
 
-func decodeQuery(r *skerry.Record) (*skerry.PreparedQuery, error) {
-	if r.Damage != nil {
-		return nil, r.Damage
-	}
-	query := &skerry.PreparedQuery{}
-	if err := json.Unmarshal(r.Value, query); err != nil {
-		return nil, fmt.Errorf("the prepared query %q is damaged in the store: %w", r.Key, err)
-	}
-	query.Stamp = skerry.Stamp{Created: r.Created, Modified: r.Modified}
-	return query, nil
+func noSuchQuery(id string) error {
+	return refused("", "Cannot modify non-existent prepared query: '%s'", id)
 }
 
 // DeleteQuery removes the query of this ID.
@@ -173,11 +168,15 @@ func dropQuery(tx skerry.Tx, id string) error {
 		dropDamaged(tx, id)
 		return nil
 	}
-	query, err := storedQuery(tx, id)
+	r := tx.Get(queryPrefix + id)
+	if r == nil {
+		return noSuchQuery(id)
+	}
+	query, err := decodeQuery(r)
 	if err != nil {
 		return err
 	}
-	unindex(tx, query)
+	unindex(tx, &query.PreparedQuery)
 	tx.Delete(queryPrefix + id)
 	return nil
 }

@@ -3,7 +3,6 @@ package decided
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -51,7 +50,7 @@ func (q *Queries) now() *querySet {
 	}
 	// The channel comes first, so that the set is never older than what it tells of.
 	_, changed := q.KV.Watch(skerry.Below(queryPrefix))
-	s := newQuerySet(q.KV.Snapshot(), old, q.Log)
+	s := q.newQuerySet(q.KV.Snapshot(), old)
 	s.changed = changed
 	c.last.Store(s)
 	return s
@@ -74,7 +73,7 @@ func (s *querySet) outdated() bool {
 	}
 }
 
-func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySet {
+func (q *Queries) newQuerySet(from skerry.Snapshot, old *querySet) *querySet {
 	all := skerry.Below(queryPrefix)
 	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}, damaged: map[string]error{}}
 	templates := iradix.New[*compiledQuery]().Txn()
@@ -83,9 +82,9 @@ func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySe
 		c := old.byID[id]
 		if c == nil || c.query.Modified != r.Modified || c.query.Created != r.Created {
 			var err error
-			if c, err = compileRecord(r); err != nil {
+			if c, err = q.compileRecord(r); err != nil {
 				// What another version wrote must not take the others with it.
-				log.Error("a prepared query cannot be used", "query", id, "error", err)
+				q.Log.Error("a prepared query cannot be used", "query", id, "error", err)
 				if r.Damage != nil {
 					s.damaged[id] = r.Damage
 				}
@@ -106,12 +105,12 @@ func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySe
 	return s
 }
 
-func compileRecord(r *skerry.Record) (*compiledQuery, error) {
-	query, err := decodeQuery(r)
+func (q *Queries) compileRecord(r *skerry.Record) (*compiledQuery, error) {
+	query, err := q.decode(r)
 	if err != nil {
 		return nil, err
 	}
-	return compile(query)
+	return compile(&query.PreparedQuery)
 }
 
 // find returns the query that is asked for by its ID, its name, or any name that

@@ -20,11 +20,11 @@ import (
 // SaveSnapshot writes everything decided, as it is at one moment, and returns
 // that moment's index and how many bytes the archive has. A damaged record is an
 // error, and then nothing is written: a snapshot that lacks something must not look
-// whole.
-func (s *Store) SaveSnapshot(w io.Writer, meta archive.Meta) (index uint64, bytes int64, err error) {
+// whole. The tokens of prepared queries are left out, or with queryTokens stay sealed.
+func (s *Store) SaveSnapshot(w io.Writer, meta archive.Meta, queryTokens bool) (index uint64, bytes int64, err error) {
 	now, to := s.KV.Snapshot(), &sized{Writer: w}
 	meta.ID, meta.Index, meta.Taken = uuid.NewString(), now.Index(), time.Now().UTC()
-	if err := archive.Write(to, meta, records(now)); err != nil {
+	if err := archive.Write(to, meta, records(now, queryTokens)); err != nil {
 		return 0, 0, err
 	}
 	s.counts.saved.note(to.bytes)
@@ -53,13 +53,17 @@ func (s *sized) Read(b []byte) (int, error) {
 }
 
 // records are those worth keeping: who decides, and which leases run, is of the moment.
-func records(now skerry.Snapshot) iter.Seq2[archive.Record, error] {
+func records(now skerry.Snapshot, queryTokens bool) iter.Seq2[archive.Record, error] {
 	return func(yield func(archive.Record, error) bool) {
 		for r := range now.All(skerry.Below(""), "") {
 			if r.Key == leaderKey || strings.HasPrefix(r.Key, alivePrefix) {
 				continue
 			}
-			if !yield(archive.Record{Key: r.Key, Value: r.Value, Created: r.Created, Modified: r.Modified}, r.Damage) {
+			value, err := r.Value, r.Damage
+			if err == nil && strings.HasPrefix(r.Key, queryPrefix) {
+				value, err = withoutToken(value, queryTokens)
+			}
+			if !yield(archive.Record{Key: r.Key, Value: value, Created: r.Created, Modified: r.Modified}, err) {
 				return
 			}
 		}

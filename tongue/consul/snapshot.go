@@ -12,8 +12,9 @@ import (
 
 // Snapshots save and bring back everything decided.
 type Snapshots interface {
-	// SaveSnapshot writes an archive and returns the index that it shows.
-	SaveSnapshot(w io.Writer) (uint64, error)
+	// SaveSnapshot writes an archive and returns the index that it shows. With
+	// queryTokens the sealed tokens of prepared queries are in it.
+	SaveSnapshot(w io.Writer, queryTokens bool) (uint64, error)
 	// RestoreSnapshot reads an archive whole before it changes anything.
 	RestoreSnapshot(ctx context.Context, r io.Reader) error
 }
@@ -47,7 +48,7 @@ func (q *request) snapshot() error {
 	// The status is sent with the first bytes: what fails later must break the
 	// connection, so that nobody takes a part for the whole.
 	w := &begun{Writer: q.w}
-	if _, err := q.t.b.Snapshots.SaveSnapshot(w); err != nil {
+	if _, err := q.t.b.Snapshots.SaveSnapshot(w, q.p.has("tokens")); err != nil {
 		if !w.begun {
 			return err
 		}
