@@ -150,16 +150,27 @@ func (s *Store) Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
-	for {
+	for start := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := s.reap(ctx, time.Now()); err != nil {
+		if err := s.reap(ctx, certainly(start, time.Now())); err != nil {
 			s.log.Warn("expired tokens cannot be removed now", "error", err)
 		}
 	}
+}
+
+// certainly is the time that it is by the wall clock and by the monotonic clock since
+// start: a wall clock that was set wrong for a moment must not remove what cannot be
+// brought back.
+func certainly(start, now time.Time) time.Time {
+	wall, elapsed := now.Round(0), start.Add(now.Sub(start)).Round(0)
+	if elapsed.Before(wall) {
+		return elapsed
+	}
+	return wall
 }
 
 // reapAtOnce bounds one change.

@@ -39,7 +39,8 @@ type Store struct {
 	batch      *batcher
 	syncs      *rounds
 	metrics    *metrics
-	asked      atomic.Int64 // when progress was asked for last, unix nanoseconds
+	born       time.Time
+	asked      atomic.Int64 // when progress was asked for last, in nanoseconds since born
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -61,7 +62,7 @@ func Open(ctx context.Context, cfg Embedded) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
-	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics()}
+	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics(), born: time.Now()}
 	s.batch = &batcher{store: s}
 	s.syncs = &rounds{round: s.metrics.rounds(s.readIndex)}
 	inner, cancel := context.WithCancel(context.Background())
@@ -158,7 +159,7 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		now := time.Now().UnixNano()
+		now := int64(time.Since(s.born)) // of the monotonic clock: the wall clock may be set back
 		if last := s.asked.Load(); now-last > int64(patience) && s.asked.CompareAndSwap(last, now) {
 			if err := s.client.RequestProgress(ctx); err != nil {
 				return wrap(err)
