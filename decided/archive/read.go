@@ -19,14 +19,21 @@ const (
 	// maxMeta bounds meta.json, maxSums SHA256SUMS, in bytes.
 	maxMeta = 64 << 10
 	maxSums = 1 << 10
-	// maxRecord bounds a record's line, in bytes: a transaction of the store takes
-	// 10 MiB, of which base64 makes 14.
-	maxRecord = 16 << 20
-	// An archive may unpack to maxRatio times its size, and to anyRatio bytes whatever
-	// its size is. Write keeps below half of that.
+	// maxRatio is how many times its size an archive may unpack to. Write keeps below
+	// half of that.
 	maxRatio = 100
-	anyRatio = 64 << 20
 )
+
+// limits are the bounds that tests make smaller.
+type limits struct {
+	// record bounds a record's line, in bytes: a transaction of the store takes
+	// 10 MiB, of which base64 makes 14.
+	record int
+	// any is how many bytes an archive may unpack to whatever its size is.
+	any int64
+}
+
+var defaults = limits{record: 16 << 20, any: 64 << 20}
 
 // TooLarge is the error about an archive that unpacks to more than is taken.
 type TooLarge struct{ text string }
@@ -41,12 +48,16 @@ func tooLarge(format string, args ...any) error { return &TooLarge{fmt.Sprintf(f
 // checksums come last. Records of more than most bytes in all, unpacked, are refused
 // before they are read; 0 takes any. Memory is taken for one record at a time.
 func Read(r io.Reader, most int64, visit func(Record) error) (Meta, error) {
+	return defaults.read(r, most, visit)
+}
+
+func (l limits) read(r io.Reader, most int64, visit func(Record) error) (Meta, error) {
 	packed := &counter{from: r}
 	zip, err := gzip.NewReader(packed)
 	if err != nil {
 		return Meta{}, damaged("it is not gzip: %w", err)
 	}
-	unpacked := &bomb{from: zip, packed: packed}
+	unpacked := &bomb{from: zip, packed: packed, any: l.any}
 	pack := tar.NewReader(unpacked)
 	var a reading
 	for _, part := range []struct {
@@ -55,7 +66,7 @@ func Read(r io.Reader, most int64, visit func(Record) error) (Meta, error) {
 		read func(io.Reader) error
 	}{
 		{metaName, maxMeta, a.readMeta},
-		{recordsName, most, func(r io.Reader) error { return a.readRecords(r, visit) }},
+		{recordsName, most, func(r io.Reader) error { return a.readRecords(r, l.record, visit) }},
 		{sumsName, maxSums, a.readSums},
 	} {
 		h, err := pack.Next()
@@ -109,6 +120,7 @@ func (c *counter) Read(b []byte) (int, error) {
 type bomb struct {
 	from   io.Reader
 	packed *counter
+	any    int64
 	n      int64
 }
 
@@ -116,7 +128,7 @@ type bomb struct {
 func (b *bomb) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	b.n += int64(n)
-	if b.n > anyRatio && b.n/maxRatio > b.packed.n {
+	if b.n > b.any && b.n/maxRatio > b.packed.n {
 		return 0, tooLarge("the snapshot unpacks to more than %d times its size (%d bytes of %d so far)", maxRatio, b.n, b.packed.n)
 	}
 	return n, err
@@ -143,10 +155,10 @@ func (a *reading) readMeta(r io.Reader) error {
 	return nil
 }
 
-func (a *reading) readRecords(r io.Reader, visit func(Record) error) error {
+func (a *reading) readRecords(r io.Reader, most int, visit func(Record) error) error {
 	sum := sha256.New()
 	lines := bufio.NewScanner(io.TeeReader(r, sum))
-	lines.Buffer(nil, maxRecord)
+	lines.Buffer(nil, most)
 	n := 0
 	for lines.Scan() {
 		n++
@@ -165,7 +177,7 @@ func (a *reading) readRecords(r io.Reader, visit func(Record) error) error {
 		}
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return tooLarge("record %d of the snapshot has more than %d bytes", n+1, maxRecord)
+		return tooLarge("record %d of the snapshot has more than %d bytes", n+1, most)
 	} else if err != nil {
 		return damaged("record %d: %w", n+1, err)
 	}
