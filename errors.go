@@ -45,6 +45,12 @@ func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
+// Damaged is the [Record.Damage] of the record at a key in a file.
+func Damaged(key, file string) error {
+	return &Error{Kind: Internal, Subject: "store", ID: key, Message: fmt.Sprintf(
+		"the record %q is damaged in the store (%s): it is not as it was written; write the key anew or delete it", key, file)}
+}
+
 // KindOf returns the kind of the first *Error in err's chain, else Internal.
 func KindOf(err error) Kind {
 	var e *Error

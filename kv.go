@@ -14,6 +14,9 @@ type Record struct {
 	Created  uint64 // the index at which the key came to be
 	Modified uint64 // the index of its last change
 	Lease    LeaseID
+	// Damage says that the record is not as it was written; Value is nil then. Key
+	// is where it was found. It is an error of kind [Internal] that names the key.
+	Damage error
 }
 
 // LeaseID names a lease. 0 is none.
@@ -37,7 +40,8 @@ func Below(prefix string) Range { return Range{Key: prefix, Below: true} }
 // on all servers, never 0 and never above 2^53.
 //
 // Errors are of kind [Unavailable] while no majority answers, [Exhausted] when
-// the store is full, [Invalid] when a change is too large.
+// the store is full, [Invalid] when a change is too large, [Internal] when a change
+// rests on a damaged record: what read one, and neither wrote nor removed it, is not made.
 type KV interface {
 	// Snapshot returns the table as this server has it now, without asking another.
 	Snapshot() Snapshot
@@ -56,6 +60,12 @@ type KV interface {
 	// and a channel that is closed after the next one. A range without any change
 	// known has an index that is not 0. A wake-up may be spurious: compare the index.
 	Watch(r Range) (index uint64, changed <-chan struct{})
+	// Unwatch says that one who had this channel from Watch waits for it no more. What
+	// is kept for a range goes with the last who waits for it, so who watches ranges that
+	// others name calls it for each call of Watch. After the channel is closed it does nothing.
+	Unwatch(changed <-chan struct{})
+	// Changed is Watch's index alone: nothing is kept for the range.
+	Changed(r Range) uint64
 
 	// Grant makes a lease: the keys put with it are removed when it was not
 	// renewed for ttl. It never ends early; it may end late, after a restart by
@@ -104,6 +114,7 @@ type Tx interface {
 // Replacer is a [KV] whose whole table can be exchanged for another.
 type Replacer interface {
 	// Replace makes the table hold exactly these records, by key and value (and
-	// lease), as one change with an index greater than atLeast.
-	Replace(ctx context.Context, atLeast uint64, records []Record) error
+	// lease), as one change with an index greater than atLeast. An error among the
+	// records ends it, and nothing changes. It keeps a part of them at a time.
+	Replace(ctx context.Context, atLeast uint64, records iter.Seq2[Record, error]) error
 }

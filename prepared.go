@@ -15,7 +15,7 @@ type PreparedQuery struct {
 	Name    string `json:"name,omitempty"` // unique, without regard to case; of a template: the prefix
 	Session string `json:"session,omitempty"`
 	// Token is the secret that the query is executed with in place of the asker's.
-	// It is kept as it was given.
+	// The store has it sealed.
 	Token    string        `json:"token,omitempty"`
 	Template QueryTemplate `json:"template,omitzero"`
 	Service  ServiceQuery  `json:"service"`

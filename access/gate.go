@@ -112,6 +112,12 @@ func (s *Store) identify(h [32]byte) (*identity, error) {
 	if r == nil {
 		return nil, s.errUnknown()
 	}
+	if r.Damage != nil {
+		return nil, r.Damage
+	}
+	if t := at.Get(tokenKey(string(r.Value))); t != nil && t.Damage != nil {
+		return nil, t.Damage
+	}
 	st := read[storedToken](at, tokenKey(string(r.Value)))
 	if st == nil || st.Expired(time.Now()) || subtle.ConstantTimeCompare(st.SecretHash, h[:]) != 1 {
 		return nil, s.errUnknown()
@@ -135,6 +141,10 @@ func (s *Store) anonymous() *identity {
 		t = &st.Token
 	}
 	i := s.holder(at, t)
+	if broken(at, tokenKey(t.Accessor)) {
+		i.Authorizer = s.compile("damaged anonymous token", []rules.Policy{{Name: "damaged anonymous token", Rules: rules.DenyAll}})
+		i.key = "damaged anonymous token"
+	}
 	i.anonymous = true
 	c.anonymous.Store(i)
 	return i
@@ -145,8 +155,17 @@ func (s *Store) anonymous() *identity {
 func (s *Store) holder(at getter, t *skerry.Token) *identity {
 	key := ""
 	var ps []rules.Policy
+	// What a damaged record granted or denied is not known: it denies everything.
+	deny := func(what string) {
+		key += "damaged " + what + " "
+		ps = append(ps, rules.Policy{Name: "damaged " + what, Rules: rules.DenyAll})
+	}
 	grant := func(g skerry.Grants) {
 		for _, l := range g.Policies {
+			if broken(at, policyKey(l.ID)) {
+				deny("policy " + l.ID)
+				continue
+			}
 			p := read[skerry.Policy](at, policyKey(l.ID))
 			if p == nil || !in(p.Datacenters, s.o.Datacenter) {
 				continue
@@ -161,7 +180,9 @@ func (s *Store) holder(at getter, t *skerry.Token) *identity {
 	}
 	grant(t.Grants)
 	for _, l := range t.Roles {
-		if r := read[skerry.Role](at, roleKey(l.ID)); r != nil {
+		if broken(at, roleKey(l.ID)) {
+			deny("role " + l.ID)
+		} else if r := read[skerry.Role](at, roleKey(l.ID)); r != nil {
 			grant(r.Grants)
 		}
 	}

@@ -113,7 +113,7 @@ func text(r *skerry.Record) string {
 func policyName(g getter, id string) (string, bool) {
 	p := read[skerry.Policy](g, policyKey(id))
 	if p == nil {
-		return "", false
+		return "", broken(g, policyKey(id))
 	}
 	return p.Name, true
 }
@@ -121,12 +121,13 @@ func policyName(g getter, id string) (string, bool) {
 func roleName(g getter, id string) (string, bool) {
 	r := read[skerry.Role](g, roleKey(id))
 	if r == nil {
-		return "", false
+		return "", broken(g, roleKey(id))
 	}
 	return r.Name, true
 }
 
-// linked returns the links with the present names; those to what is gone are left out.
+// linked returns the links with the present names; those to what is gone are left
+// out, and what is damaged has no name.
 func linked(g getter, links []skerry.Link, name func(getter, string) (string, bool)) (out []skerry.Link) {
 	for _, l := range links {
 		if n, ok := name(g, l.ID); ok {

@@ -71,39 +71,38 @@ type storedToken struct {
 	Sealed     []byte `json:"sealed"`
 }
 
-// sealer encrypts secrets with AES-GCM.
-type sealer struct{ aead cipher.AEAD }
+// Sealer encrypts secrets with AES-GCM.
+type Sealer struct{ aead cipher.AEAD }
 
-func newSealer(key []byte) (sealer, error) {
+// NewSealer returns the sealer with a key of 32 bytes.
+func NewSealer(key []byte) (Sealer, error) {
 	if len(key) != 32 {
-		return sealer{}, skerry.Errorf(skerry.Invalid, "the key that seals secrets has %d bytes; it must have 32", len(key))
+		return Sealer{}, skerry.Errorf(skerry.Invalid, "the key that seals secrets has %d bytes; it must have 32", len(key))
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return sealer{}, err
+		return Sealer{}, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return sealer{aead}, err
+	return Sealer{aead}, err
 }
 
-// seal binds the secret to its token: moved to another it does not open.
-func (s sealer) seal(secret, accessor string) []byte {
+// Seal binds the secret to the ID of what it belongs to: moved to another it does not open.
+func (s Sealer) Seal(secret, id string) []byte {
 	nonce := make([]byte, s.aead.NonceSize())
 	rand.Read(nonce) // it never fails
-	return s.aead.Seal(nonce, nonce, []byte(secret), []byte(accessor))
+	return s.aead.Seal(nonce, nonce, []byte(secret), []byte(id))
 }
 
-// open returns the secret, or nothing when it was sealed with another key.
-func (s sealer) open(sealed []byte, accessor string) string {
+// Open returns the secret. ok is false when it was sealed with another key or for
+// another ID.
+func (s Sealer) Open(sealed []byte, id string) (secret string, ok bool) {
 	n := s.aead.NonceSize()
 	if len(sealed) < n {
-		return ""
+		return "", false
 	}
-	secret, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(accessor))
-	if err != nil {
-		return ""
-	}
-	return string(secret)
+	b, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(id))
+	return string(b), err == nil
 }
 
 // digest is the hash of what a thing grants, as the API shows it.

@@ -14,6 +14,9 @@ import (
 // Login makes a token for who has a credential that the method accepts and for
 // whom its binding rules grant something. meta is told in the token's description.
 func (s *Store) Login(ctx context.Context, method, bearer string, meta map[string]string) (*skerry.Token, error) {
+	if err := s.Sound("method", method); err != nil {
+		return nil, err
+	}
 	m := s.Method(method)
 	if m == nil {
 		return nil, skerry.Errorf(skerry.Denied, "ACL not found: auth method %q not found", method)
@@ -50,6 +53,12 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 // Roles and policies that are not there grant nothing; a name that cannot be one
 // grants nothing either, since it comes from outside.
 func (s *Store) bind(t *skerry.Token, m *skerry.AuthMethod, who Verified) error {
+	// One that is damaged may have bound what denies something.
+	for _, kind := range []string{"binding", "policy-name", "role-name"} {
+		if err := s.Sound(kind, ""); err != nil {
+			return err
+		}
+	}
 	bindings, _ := s.Bindings(m.Name)
 	at := s.kv.Snapshot()
 	for _, b := range bindings {

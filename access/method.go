@@ -52,6 +52,7 @@ func (s *Store) PutMethod(ctx context.Context, m skerry.AuthMethod, create bool)
 		switch {
 		case create && was != nil:
 			return skerry.Errorf(skerry.Conflict, "Invalid Auth Method: An auth method with Name %q already exists", m.Name)
+		case !create && broken(tx, methodKey(m.Name)): // it is replaced whole
 		case !create && was == nil:
 			return skerry.Errorf(skerry.NotFound, "Cannot find auth method %q", m.Name)
 		case was != nil && was.Type != m.Type:

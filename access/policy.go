@@ -41,7 +41,7 @@ func (s *Store) Policies() ([]*skerry.Policy, uint64) {
 }
 
 func list[T any](kv skerry.KV, prefix string) (out []*T, index uint64) {
-	index, _ = kv.Watch(skerry.Below(prefix))
+	index = kv.Changed(skerry.Below(prefix))
 	for r := range kv.Snapshot().All(skerry.Below(prefix), "") {
 		if v := decode[T](r); v != nil {
 			out = append(out, v)
@@ -63,6 +63,8 @@ func (s *Store) PutPolicy(ctx context.Context, p skerry.Policy) (*skerry.Policy,
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		was := read[skerry.Policy](tx, policyKey(p.ID))
 		switch {
+		case broken(tx, policyKey(p.ID)): // it is replaced whole
+			dropLinks(tx, policyNames, p.ID)
 		case was == nil && !fresh:
 			return skerry.Errorf(skerry.NotFound, "Invalid Policy: no such policy with ID %s", p.ID)
 		case was != nil && reserved(p.ID) && (was.Rules != p.Rules || len(p.Datacenters) > 0):
@@ -104,6 +106,11 @@ func (s *Store) DeletePolicy(ctx context.Context, id string) error {
 		}
 	}
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		if broken(tx, policyKey(id)) {
+			dropLinks(tx, policyNames, id)
+			tx.Delete(policyKey(id))
+			return nil
+		}
 		p := read[skerry.Policy](tx, policyKey(id))
 		if p == nil {
 			return skerry.Errorf(skerry.NotFound, "Cannot find policy to delete")
@@ -159,7 +166,9 @@ func (s *Store) PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error
 	}
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		was := read[skerry.Role](tx, roleKey(r.ID))
-		if was == nil && !fresh {
+		if broken(tx, roleKey(r.ID)) { // it is replaced whole
+			dropLinks(tx, roleNames, r.ID)
+		} else if was == nil && !fresh {
 			return skerry.Errorf(skerry.NotFound, "cannot find role %s", r.ID)
 		}
 		if other := roleByName(tx, r.Name); other != "" && other != r.ID {
@@ -187,6 +196,11 @@ func (s *Store) PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error
 // DeleteRole removes a role. Tokens that link to it lose it.
 func (s *Store) DeleteRole(ctx context.Context, id string) error {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		if broken(tx, roleKey(id)) {
+			dropLinks(tx, roleNames, id)
+			tx.Delete(roleKey(id))
+			return nil
+		}
 		r := read[skerry.Role](tx, roleKey(id))
 		if r == nil {
 			return skerry.Errorf(skerry.NotFound, "Cannot find role to delete")
@@ -221,3 +235,6 @@ func (s *Store) FillTemplate(t skerry.TemplatedPolicy) (*skerry.Policy, error) {
 func (s *Store) WatchACL(kind string) (uint64, <-chan struct{}) {
 	return s.kv.Watch(skerry.Below(root + kind + "/"))
 }
+
+// ChangedACL is WatchACL's index alone.
+func (s *Store) ChangedACL(kind string) uint64 { return s.kv.Changed(skerry.Below(root + kind + "/")) }

@@ -51,7 +51,7 @@ type Options struct {
 type Store struct {
 	o     Options
 	kv    skerry.KV
-	seal  sealer
+	seal  Sealer
 	log   *slog.Logger
 	gates caches
 
@@ -64,7 +64,7 @@ func New(o Options) (*Store, error) {
 		o.Key = make([]byte, 32)
 		rand.Read(o.Key) // it never fails
 	}
-	seal, err := newSealer(o.Key)
+	seal, err := NewSealer(o.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (s *Store) Init(ctx context.Context) error {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		s.builtins(tx)
 		secret := s.o.InitialManagement
-		if secret == "" || tx.Get(secretKey(secret)) != nil {
+		if secret == "" || tx.Get(secretKey(secret)) != nil && !broken(tx, secretKey(secret)) {
 			return nil
 		}
 		s.insert(tx, management(secret, "Initial Management Token"))
@@ -97,15 +97,26 @@ func (s *Store) Init(ctx context.Context) error {
 // builtins writes the built-in policies and the anonymous token where they are not there.
 func (s *Store) builtins(tx skerry.Tx) {
 	for _, p := range rules.Builtin() {
-		if tx.Get(policyKey(p.ID)) == nil {
+		if r := tx.Get(policyKey(p.ID)); r == nil || r.Damage != nil {
 			p.Hash = policyHash(&p)
 			put(tx, policyKey(p.ID), &p)
 			tx.Put(policyNameKey(p.Name), []byte(p.ID), 0)
 		}
 	}
-	if tx.Get(tokenKey(skerry.AnonymousAccessor)) == nil {
-		s.insert(tx, &skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: "anonymous", Description: "Anonymous Token", Made: time.Now().UTC()})
+	// A damaged one denies everything until it is updated, and must not keep the rest.
+	if broken(s.kv.Snapshot(), tokenKey(skerry.AnonymousAccessor)) {
+		return
 	}
+	if tx.Get(tokenKey(skerry.AnonymousAccessor)) == nil {
+		t := anonymousToken()
+		s.insert(tx, &t)
+	}
+}
+
+const anonymousSecret = "anonymous"
+
+func anonymousToken() skerry.Token {
+	return skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: anonymousSecret, Description: "Anonymous Token", Made: time.Now().UTC()}
 }
 
 func management(secret, description string) *skerry.Token {
@@ -139,16 +150,27 @@ func (s *Store) Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
-	for {
+	for start := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := s.reap(ctx, time.Now()); err != nil {
+		if err := s.reap(ctx, certainly(start, time.Now())); err != nil {
 			s.log.Warn("expired tokens cannot be removed now", "error", err)
 		}
 	}
+}
+
+// certainly is the time that it is by the wall clock and by the monotonic clock since
+// start: a wall clock that was set wrong for a moment must not remove what cannot be
+// brought back.
+func certainly(start, now time.Time) time.Time {
+	wall, elapsed := now.Round(0), start.Add(now.Sub(start)).Round(0)
+	if elapsed.Before(wall) {
+		return elapsed
+	}
+	return wall
 }
 
 // reapAtOnce bounds one change.
@@ -157,10 +179,14 @@ const reapAtOnce = 100
 func (s *Store) reap(ctx context.Context, now time.Time) error {
 	for {
 		var due []string
-		for r := range s.kv.Snapshot().All(skerry.Below(expiryPrefix), "") {
+		snapshot := s.kv.Snapshot()
+		for r := range snapshot.All(skerry.Below(expiryPrefix), "") {
 			at, accessor := splitExpiry(r.Key)
 			if at.After(now) || len(due) == reapAtOnce {
 				break
+			}
+			if broken(snapshot, tokenKey(accessor)) {
+				continue // nobody can use it; the others go
 			}
 			due = append(due, accessor)
 		}
@@ -196,16 +222,51 @@ func read[T any](g getter, key string) *T {
 	return decode[T](r)
 }
 
-// decode returns a record's value, or nil when it is not ours.
+// decode returns a record's value, or nil when it is not ours or damaged. Who must
+// tell that from absence asks broken.
 func decode[T any](r *skerry.Record) *T {
 	v := new(T)
-	if json.Unmarshal(r.Value, v) != nil {
+	if r.Damage != nil || json.Unmarshal(r.Value, v) != nil {
 		return nil
 	}
 	if s, ok := any(v).(stamped); ok {
 		s.SetStamp(skerry.Stamp{Created: r.Created, Modified: r.Modified})
 	}
 	return v
+}
+
+// broken reports whether a key's record is there and damaged.
+func broken(g getter, key string) bool {
+	r := g.Get(key)
+	return r != nil && r.Damage != nil
+}
+
+// dropLinks removes the keys below a prefix that lead to an ID, and those whose
+// value cannot be read: what led to a damaged record is not known any more.
+func dropLinks(tx skerry.Tx, prefix, id string) {
+	for _, r := range tx.All(prefix) {
+		if r.Damage != nil || string(r.Value) == id {
+			tx.Delete(r.Key)
+		}
+	}
+}
+
+// Sound returns why a thing of a kind (token, policy, role, auth method, binding
+// rule: see WatchACL) cannot be read, or with an empty id why any cannot.
+func (s *Store) Sound(kind, id string) error {
+	at, prefix := s.kv.Snapshot(), root+kind+"/"
+	if id != "" {
+		if r := at.Get(prefix + id); r != nil {
+			return r.Damage
+		}
+		return nil
+	}
+	for r := range at.All(skerry.Below(prefix), "") {
+		if r.Damage != nil {
+			return r.Damage
+		}
+	}
+	return nil
 }
 
 // stamped is what carries the indexes of its record.

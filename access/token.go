@@ -12,7 +12,7 @@ import (
 // insert writes a token that is valid, with its secret.
 func (s *Store) insert(tx skerry.Tx, t *skerry.Token) {
 	t.Hash = tokenHash(t)
-	put(tx, tokenKey(t.Accessor), storedToken{*t, hashed(t.Secret), s.seal.seal(t.Secret, t.Accessor)})
+	put(tx, tokenKey(t.Accessor), storedToken{*t, hashed(t.Secret), s.seal.Seal(t.Secret, t.Accessor)})
 	tx.Put(secretKey(t.Secret), []byte(t.Accessor), 0)
 	if !t.Expires.IsZero() {
 		tx.Put(expiryKey(t.Expires, t.Accessor), nil, 0)
@@ -59,7 +59,7 @@ func (s *Store) shown(at getter, r *skerry.Record) *skerry.Token {
 		return nil
 	}
 	t := &st.Token
-	t.Secret = s.seal.open(st.Sealed, t.Accessor)
+	t.Secret, _ = s.seal.Open(st.Sealed, t.Accessor)
 	t.Policies = linked(at, t.Policies, policyName)
 	t.Roles = linked(at, t.Roles, roleName)
 	return t
@@ -80,7 +80,7 @@ func (s *Store) TokenBySecret(secret string) *skerry.Token {
 
 // Tokens returns all tokens, ordered by accessor, and the index of the list.
 func (s *Store) Tokens() (out []*skerry.Token, index uint64) {
-	index, _ = s.kv.Watch(skerry.Below(tokenPrefix))
+	index = s.kv.Changed(skerry.Below(tokenPrefix))
 	at := s.kv.Snapshot()
 	for r := range at.All(skerry.Below(tokenPrefix), "") {
 		if t := s.shown(at, r); t != nil {
@@ -182,6 +182,10 @@ func setExpiry(t *skerry.Token, ttl, least time.Duration, now time.Time) error {
 func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		st := read[storedToken](tx, tokenKey(t.Accessor))
+		if t.Accessor == skerry.AnonymousAccessor && broken(tx, tokenKey(t.Accessor)) {
+			// It cannot be deleted, and all that it grants is replaced.
+			st = &storedToken{Token: anonymousToken(), SecretHash: hashed(anonymousSecret), Sealed: s.seal.Seal(anonymousSecret, t.Accessor)}
+		}
 		if st == nil || st.Expired(time.Now()) {
 			return skerry.Errorf(skerry.NotFound, "Cannot find token %q", t.Accessor)
 		}
@@ -239,6 +243,11 @@ func (s *Store) DeleteToken(ctx context.Context, accessor string) error {
 		return skerry.Errorf(skerry.Invalid, "Delete operation not permitted on the anonymous token")
 	}
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+		if broken(tx, tokenKey(accessor)) {
+			dropLinks(tx, secretPrefix, accessor)
+			tx.Delete(tokenKey(accessor))
+			return nil
+		}
 		t := read[skerry.Token](tx, tokenKey(accessor))
 		if t == nil {
 			return skerry.Errorf(skerry.NotFound, "Cannot find token to delete")

@@ -21,10 +21,16 @@ import (
 // system writes back when it likes. What another run of the system left there may
 // be old in parts and does not count: checks then have a full TTL.
 //
+// A word is a time in milliseconds (44 bits) with a checksum over it and its place
+// (20 bits): one that is damaged does not count either. Times are of the monotonic
+// clock, counted from the wall clock at the process's start, so that a step of the
+// wall clock brings no deadline nearer.
+//
 // The first words are a head: when this process was last known to run, from where
 // the time left is counted, since nobody can beat an agent that is down; and the
 // system's run. Slots are counted from 1.
 type deadlines struct {
+	base time.Time
 	file *os.File // nil: keep nothing
 	mem  []byte
 	idle []int32
@@ -43,7 +49,7 @@ const (
 )
 
 func openDeadlines(dir string) (*deadlines, error) {
-	d := &deadlines{next: 1}
+	d := &deadlines{next: 1, base: time.Now()}
 	if dir == "" {
 		return d, nil
 	}
@@ -131,7 +137,7 @@ func (d *deadlines) free(slot int32) {
 // written whole and each by the beats of its own check.
 func (d *deadlines) set(slot int32, t time.Time) {
 	if slot != noSlot && d.mem != nil {
-		atomic.StoreInt64(d.word(headWords+int(slot)-1), t.UnixNano())
+		d.store(headWords+int(slot)-1, t)
 	}
 }
 
@@ -143,15 +149,42 @@ func (d *deadlines) word(n int) *int64 {
 // left returns how long a slot's check had when the process before ended. ok is
 // false if that is not known.
 func (d *deadlines) left(slot int32) (left time.Duration, ok bool) {
-	alive, at := *d.word(aliveWord), *d.word(headWords + int(slot) - 1)
-	return time.Duration(at - alive), alive != 0 && at != 0 && *d.word(bootWord) == bootID()
+	alive, known := d.load(aliveWord)
+	at, ok := d.load(headWords + int(slot) - 1)
+	return time.Duration(at-alive) * time.Millisecond, known && ok && *d.word(bootWord) == bootID()
+}
+
+// sumBits is how many bits of a word are its checksum.
+const sumBits = 20
+
+func (d *deadlines) store(n int, t time.Time) {
+	// The monotonic clock of both, where they have one.
+	ms := d.base.UnixMilli() + t.Sub(d.base).Milliseconds()
+	atomic.StoreInt64(d.word(n), sealWord(n, ms))
+}
+
+// load returns the time in a word in milliseconds; ok is false when it has none.
+func (d *deadlines) load(n int) (ms int64, ok bool) {
+	w := atomic.LoadInt64(d.word(n))
+	ms = int64(uint64(w) >> sumBits)
+	return ms, ms != 0 && w == sealWord(n, ms)
+}
+
+// sealWord makes the word at a place of a time. A time before 1970 or after 2500 is
+// none that can be read again.
+func sealWord(n int, ms int64) int64 {
+	// The mixing of MurmurHash3: a beat must allocate nothing, and crc32 would.
+	h := uint64(ms) + uint64(n)*0x9e3779b97f4a7c15
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return ms<<sumBits | int64((h^h>>33)>>(64-sumBits))
 }
 
 // touch notes that this process runs.
 func (d *deadlines) touch(now time.Time) {
 	if d.mem != nil {
 		atomic.StoreInt64(d.word(bootWord), bootID())
-		atomic.StoreInt64(d.word(aliveWord), now.UnixNano())
+		d.store(aliveWord, now)
 	}
 }
 

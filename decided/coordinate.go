@@ -1,6 +1,7 @@
 package decided
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -45,11 +46,13 @@ type Coordinates struct {
 
 // NewCoordinates returns no coordinates. Run brings in the stored ones.
 func NewCoordinates(kv skerry.KV, catalog skerry.Catalog, log *slog.Logger) *Coordinates {
+	// A later start must not begin below an index that clients have: the catalog knows
+	// how far earlier runs came, also when the clock was set back.
+	first, _ := catalog.Watch(skerry.Topic{Kind: skerry.TopicAll})
 	return &Coordinates{
 		kv: kv, catalog: catalog, log: log,
 		byNode: map[string]*coordinate.Coordinate{}, pending: map[string]*coordinate.Coordinate{},
-		// A later start must not begin below an index that clients have.
-		index:   uint64(time.Now().UnixMilli()),
+		index:   first,
 		changed: make(chan struct{}), arrived: make(chan struct{}, 1),
 	}
 }
@@ -174,7 +177,7 @@ func (c *Coordinates) read(r *skerry.Record) {
 		return
 	}
 	at := &coordinate.Coordinate{}
-	if err := json.Unmarshal(r.Value, at); err != nil {
+	if err := cmp.Or(r.Damage, json.Unmarshal(r.Value, at)); err != nil {
 		c.log.Error("a coordinate is damaged in the store", "node", node, "error", err)
 		return
 	}

@@ -87,7 +87,7 @@ type term struct {
 // a restart.
 func (d *Decider) elect(ctx context.Context) (*term, error) {
 	kv := d.Store.KV
-	if r := kv.Snapshot().Get(leaderKey); r != nil && string(r.Value) != d.Self {
+	if r := kv.Snapshot().Get(leaderKey); r != nil && r.Damage == nil && string(r.Value) != d.Self {
 		return nil, nil
 	}
 	lease, err := kv.Grant(ctx, termTTL)
@@ -98,7 +98,7 @@ func (d *Decider) elect(ctx context.Context) (*term, error) {
 	_, err = kv.Update(ctx, func(tx skerry.Tx) error {
 		old = 0
 		if r := tx.Get(leaderKey); r != nil {
-			if string(r.Value) != d.Self {
+			if r.Damage == nil && string(r.Value) != d.Self {
 				return errReplaced
 			}
 			old = r.Lease
@@ -215,11 +215,8 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	sessions, err := t.d.Store.Sessions("")
-	if err != nil {
-		return 0, err
-	}
 	snapshot := t.d.Store.KV.Snapshot()
+	sessions, _ := sessionsOf(snapshot) // a damaged one was told of, and must not keep the others
 	var failed error
 	for _, s := range sessions {
 		why, told := t.ended(snapshot, s)
@@ -231,8 +228,8 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		was, err := t.end(ctx, s)
-		if kind := skerry.KindOf(err); kind == skerry.Invalid || kind == skerry.Exhausted {
-			failed = err // it holds too much for one change: the others still end
+		if kind := skerry.KindOf(err); err != nil && !errors.Is(err, errReplaced) && kind != skerry.Unavailable {
+			failed = err // it holds too much for one change, or a damaged key: the others still end
 			continue
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package decided
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -71,7 +72,9 @@ func (e *Events) Fire(ctx context.Context, ev skerry.Event) skerry.Event {
 func (e *Events) store(ctx context.Context, ev *skerry.Event) error {
 	_, err := e.kv.Update(ctx, func(tx skerry.Tx) error {
 		n := uint64(1)
-		if r := tx.Get(eventClock); r != nil {
+		if r := tx.Get(eventClock); r != nil && r.Damage != nil {
+			n = lastEvent(tx)
+		} else if r != nil {
 			var err error
 			if n, err = strconv.ParseUint(string(r.Value), 10, 64); err != nil {
 				return fmt.Errorf("the clock of events is damaged in the store: %w", err)
@@ -91,6 +94,19 @@ func (e *Events) store(ctx context.Context, ev *skerry.Event) error {
 		return nil
 	})
 	return err
+}
+
+// lastEvent finds the clock of events in the events, and removes those that are damaged.
+func lastEvent(tx skerry.Tx) (n uint64) {
+	for _, r := range tx.All(eventPrefix) {
+		if k, err := strconv.ParseUint(r.Key[len(eventPrefix):], 10, 64); err == nil {
+			n = max(n, k)
+		}
+		if r.Damage != nil {
+			tx.Delete(r.Key)
+		}
+	}
+	return max(n, 1)
 }
 
 // Run hears what other servers store, until ctx ends.
@@ -126,7 +142,7 @@ func (e *Events) look() {
 		}
 		e.seen = max(e.seen, r.Modified)
 		var ev skerry.Event
-		if err := json.Unmarshal(r.Value, &ev); err != nil {
+		if err := cmp.Or(r.Damage, json.Unmarshal(r.Value, &ev)); err != nil {
 			e.log.Error("a user event is damaged in the store", "key", r.Key, "error", err)
 			continue
 		}

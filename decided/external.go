@@ -138,6 +138,9 @@ func decodeExternal[T any, P interface {
 	if r == nil {
 		return nil, nil
 	}
+	if r.Damage != nil {
+		return nil, r.Damage
+	}
 	v := P(new(T))
 	if err := json.Unmarshal(r.Value, v); err != nil {
 		return nil, fmt.Errorf("the external record %q is damaged in the store: %w", r.Key, err)
@@ -178,7 +181,7 @@ func (x *Externals) putNode(tx skerry.Tx, n *skerry.Node, keep bool) (*skerry.No
 	if err != nil {
 		return nil, err
 	}
-	if stamp.Modified == 0 && was != nil {
+	if stamp.Modified == 0 && was != nil && was.Damage == nil {
 		old, err := decodeExternal[skerry.Node](was)
 		if err != nil {
 			return nil, err
@@ -235,6 +238,9 @@ func putCheck(tx skerry.Tx, node string, c *skerry.Check) (skerry.Stamp, error) 
 	if err != nil || stamp.Modified != 0 {
 		return stamp, err
 	}
+	if was != nil && was.Damage != nil {
+		was = nil // which service it belonged to is not known: a judge of it may stay
+	}
 	old, err := decodeExternal[skerry.Check](was)
 	if err != nil {
 		return stamp, err
@@ -251,7 +257,12 @@ func putCheck(tx skerry.Tx, node string, c *skerry.Check) (skerry.Stamp, error) 
 // dropNode removes a node with all that is on it. The unknown is no error, here
 // and below.
 func dropNode(tx skerry.Tx, key string) error {
-	n, err := decodeExternal[skerry.Node](tx.Get(extNode + key))
+	r := tx.Get(extNode + key)
+	if r != nil && r.Damage != nil {
+		dropIDs(tx, key)
+		r = &skerry.Record{Key: r.Key, Value: []byte("{}")}
+	}
+	n, err := decodeExternal[skerry.Node](r)
 	if err != nil || n == nil {
 		return err
 	}
@@ -263,6 +274,15 @@ func dropNode(tx skerry.Tx, key string) error {
 		tx.DeleteAll(prefix + key + "/")
 	}
 	return nil
+}
+
+// dropIDs removes the IDs that lead to a node whose record cannot be read.
+func dropIDs(tx skerry.Tx, node string) {
+	for _, r := range tx.All(extID) {
+		if r.Damage != nil || string(r.Value) == node {
+			tx.Delete(r.Key)
+		}
+	}
 }
 
 // dropService removes a service and its checks.
@@ -279,7 +299,17 @@ func dropService(tx skerry.Tx, node, id string) error {
 }
 
 func dropCheck(tx skerry.Tx, node, id string) error {
-	c, err := decodeExternal[skerry.Check](tx.Get(extCheck + node + "/" + id))
+	r := tx.Get(extCheck + node + "/" + id)
+	if r != nil && r.Damage != nil {
+		for _, judge := range tx.All(extJudge + node + "/") {
+			if strings.HasSuffix(judge.Key, "/"+id) {
+				tx.Delete(judge.Key)
+			}
+		}
+		tx.Delete(r.Key)
+		return nil
+	}
+	c, err := decodeExternal[skerry.Check](r)
 	if err != nil || c == nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type shownWaiter struct {
 // await returns when the catalog shows all external records up to an index.
 func (x *Externals) await(ctx context.Context, index uint64) error {
 	// What came after the last change of an external record shows nothing.
-	last, _ := x.KV.Watch(skerry.Below(extPrefix))
+	last := x.KV.Changed(skerry.Below(extPrefix))
 	w := shownWaiter{min(index, last), make(chan struct{})}
 	x.mu.Lock()
 	if x.stopped || w.index <= x.shown {

@@ -312,7 +312,7 @@ func TestExternalTransactionsReadTheCatalog(t *testing.T) {
 		return skerry.TxnOp{Check: &skerry.CheckOp{Action: skerry.CatalogGet, Node: node, Check: checkOn(id, "", skerry.Passing)}}
 	}
 	owned := table.Owned("own")
-	results, refused, _ := store.Read([]skerry.TxnOp{
+	results, refused, _, _ := store.Read([]skerry.TxnOp{
 		node(skerry.CatalogGet, "OWN"), service(skerry.CatalogGet, "own", "web-own"), check("own", owned.Checks[0].ID), check("own", "esm"),
 	})
 	if len(refused) > 0 {

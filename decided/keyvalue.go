@@ -52,6 +52,9 @@ func encodeEntry(e *skerry.KeyValue) []byte {
 // decodeEntry shares the record's bytes.
 func decodeEntry(r *skerry.Record) (skerry.KeyValue, error) {
 	e := skerry.KeyValue{Key: r.Key[len(keyPrefix):], Created: r.Created, Modified: r.Modified}
+	if r.Damage != nil {
+		return e, r.Damage
+	}
 	b := r.Value
 	if len(b) == 0 || b[0] != entryVersion {
 		return e, fmt.Errorf("the key %q was written by another version of skerry", e.Key)
@@ -80,6 +83,13 @@ func KeyRange(key string, below bool) skerry.Range {
 func (s *Store) Watch(key string, below bool) (uint64, <-chan struct{}) {
 	return s.KV.Watch(KeyRange(key, below))
 }
+
+// Unwatch says that one who had this channel from Watch or WatchSession waits for it
+// no more.
+func (s *Store) Unwatch(changed <-chan struct{}) { s.KV.Unwatch(changed) }
+
+// Changed is Watch's index alone.
+func (s *Store) Changed(key string, below bool) uint64 { return s.KV.Changed(KeyRange(key, below)) }
 
 // Sync waits until reads see all that was acknowledged before.
 func (s *Store) Sync(ctx context.Context) error { return s.KV.Sync(ctx) }
@@ -115,7 +125,7 @@ func (s *Store) List(prefix string) ([]skerry.KeyValue, uint64, error) {
 
 // Keys returns the keys below a prefix, cut after the first separator behind the
 // prefix when there is one, each once; and the index of the last change to any.
-func (s *Store) Keys(prefix, separator string) ([]string, uint64) {
+func (s *Store) Keys(prefix, separator string) ([]string, uint64, error) {
 	snapshot := s.KV.Snapshot()
 	r := KeyRange(prefix, true)
 	out := []string{}
@@ -123,6 +133,9 @@ func (s *Store) Keys(prefix, separator string) ([]string, uint64) {
 	for {
 		skip := ""
 		for record := range snapshot.All(r, from) {
+			if record.Damage != nil {
+				return nil, 0, record.Damage // its key may be damaged too
+			}
 			key := record.Key[len(keyPrefix):]
 			if separator != "" {
 				if at := strings.Index(key[len(prefix):], separator); at >= 0 {
@@ -136,7 +149,7 @@ func (s *Store) Keys(prefix, separator string) ([]string, uint64) {
 			}
 		}
 		if skip == "" {
-			return out, snapshot.Changed(r)
+			return out, snapshot.Changed(r), nil
 		}
 		from = skip
 	}
@@ -184,6 +197,12 @@ func writeKey(tx skerry.Tx, w *skerry.KeyOp) (now *skerry.KeyValue, done bool, e
 		return nil, true, nil
 	}
 	was, err := getEntry(tx, w.Key)
+	bare := false
+	if err != nil && (w.Action == skerry.KeyPut || w.Action == skerry.KeyDelete) {
+		// What asks for nothing of the entry mends a damaged one.
+		was, err = bareEntry(tx, w.Key)
+		bare = true
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -220,7 +239,29 @@ func writeKey(tx skerry.Tx, w *skerry.KeyOp) (now *skerry.KeyValue, done bool, e
 	default:
 		return nil, false, skerry.Errorf(skerry.Invalid, "unknown KV operation: %s", w.Action)
 	}
+	if bare {
+		next.Created, next.Modified = was.Created, 0
+		tx.Put(keyPrefix+next.Key, encodeEntry(&next), 0)
+		return &next, true, nil
+	}
 	return putEntry(tx, was, &next), true, nil
+}
+
+// bareEntry is what is known of a damaged entry: which session holds it. Any other
+// error of an entry stays.
+func bareEntry(tx skerry.Tx, key string) (*skerry.KeyValue, error) {
+	r := tx.Get(keyPrefix + key)
+	if r.Damage == nil {
+		_, err := decodeEntry(r)
+		return nil, err
+	}
+	e := &skerry.KeyValue{Key: key, Created: r.Created, Modified: r.Modified}
+	for _, h := range tx.All(heldPrefix) {
+		if session, held, _ := strings.Cut(h.Key[len(heldPrefix):], "/"); held == key {
+			e.Session = session
+		}
+	}
+	return e, nil
 }
 
 func asGiven(was *skerry.KeyValue, modified uint64) bool {

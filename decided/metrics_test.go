@@ -59,6 +59,7 @@ func TestMetricsMoveWithWhatHappens(t *testing.T) {
 		if skerry.KindOf(err) != skerry.Invalid {
 			t.Errorf("a lock for no session: %v", err)
 		}
+		w.pass(time.Second) // the decider has seen n2
 		shows("with locks", map[string]float64{"decider": 1, "sessions": 4, "locks_held": 2, "lock_delays": 0, "locks_total/taken": 2, "locks_total/refused": 3})
 		w.store.DestroySession(t.Context(), byHand)
 		w.store.DestroySession(t.Context(), byHand) // it is gone already

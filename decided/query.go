@@ -3,8 +3,6 @@ package decided
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strings"
 
@@ -33,6 +31,8 @@ type Queries struct {
 	// not known; nil when nothing is known of the node.
 	From func(node string) func(to string) float64
 	Log  *slog.Logger
+	// Sealer keeps the tokens of queries. Without one there can be none.
+	Sealer Sealer
 
 	compiled compiler
 }
@@ -74,20 +74,25 @@ func (q *Queries) put(ctx context.Context, query *skerry.PreparedQuery, there bo
 	if _, err := compile(query); err != nil {
 		return refused(ofTemplate, "failed compiling template: %w", err)
 	}
-	value, err := json.Marshal(query)
-	if err != nil {
-		return err
-	}
-	_, err = q.KV.Update(ctx, func(tx skerry.Tx) error {
-		if there {
-			old, err := storedQuery(tx, query.ID)
-			if err != nil {
+	_, err := q.KV.Update(ctx, func(tx skerry.Tx) error {
+		var old *queryRecord
+		if r := tx.Get(queryPrefix + query.ID); there && r != nil && r.Damage != nil {
+			dropDamaged(tx, query.ID) // it is replaced whole
+		} else if there {
+			var err error
+			if old, err = q.stored(tx, query.ID); err != nil {
 				return err
 			}
+		}
+		value, err := q.encode(query, old)
+		if err != nil {
+			return err
+		}
+		if old != nil {
 			if bytes.Equal(tx.Get(queryPrefix+query.ID).Value, value) {
 				return nil
 			}
-			unindex(tx, old)
+			unindex(tx, &old.PreparedQuery)
 		}
 		return index(tx, query, value)
 	})
@@ -139,22 +144,17 @@ func nameKey(query *skerry.PreparedQuery) string {
 	return ""
 }
 
-// storedQuery returns a query that is to be changed.
-func storedQuery(tx skerry.Tx, id string) (*skerry.PreparedQuery, error) {
+// stored returns a query that is to be changed.
+func (q *Queries) stored(tx skerry.Tx, id string) (*queryRecord, error) {
 	r := tx.Get(queryPrefix + id)
 	if r == nil {
-		return nil, refused("", "Cannot modify non-existent prepared query: '%s'", id)
+		return nil, noSuchQuery(id)
 	}
-	return decodeQuery(r)
+	return q.decode(r)
 }
 
-func decodeQuery(r *skerry.Record) (*skerry.PreparedQuery, error) {
-	query := &skerry.PreparedQuery{}
-	if err := json.Unmarshal(r.Value, query); err != nil {
-		return nil, fmt.Errorf("the prepared query %q is damaged in the store: %w", r.Key, err)
-	}
-	query.Stamp = skerry.Stamp{Created: r.Created, Modified: r.Modified}
-	return query, nil
+func noSuchQuery(id string) error {
+	return refused("", "Cannot modify non-existent prepared query: '%s'", id)
 }
 
 // DeleteQuery removes the query of this ID.
@@ -164,13 +164,33 @@ func (q *Queries) DeleteQuery(ctx context.Context, id string) error {
 }
 
 func dropQuery(tx skerry.Tx, id string) error {
-	query, err := storedQuery(tx, id)
+	if r := tx.Get(queryPrefix + id); r != nil && r.Damage != nil {
+		dropDamaged(tx, id)
+		return nil
+	}
+	r := tx.Get(queryPrefix + id)
+	if r == nil {
+		return noSuchQuery(id)
+	}
+	query, err := decodeQuery(r)
 	if err != nil {
 		return err
 	}
-	unindex(tx, query)
+	unindex(tx, &query.PreparedQuery)
 	tx.Delete(queryPrefix + id)
 	return nil
+}
+
+// dropDamaged removes a query of which nothing can be read, with what finds it.
+func dropDamaged(tx skerry.Tx, id string) {
+	for _, prefix := range []string{queryNamePrefix, queryTemplatePrefix, querySessionPrefix} {
+		for _, r := range tx.All(prefix) {
+			if r.Damage != nil || string(r.Value) == id || prefix == querySessionPrefix && strings.HasSuffix(r.Key, "/"+id) {
+				tx.Delete(r.Key)
+			}
+		}
+	}
+	tx.Delete(queryPrefix + id)
 }
 
 // dropQueriesOf removes the queries that are bound to a session, within the
@@ -189,19 +209,20 @@ func dropQueriesOf(tx skerry.Tx, session string) error {
 func (q *Queries) SyncQueries(ctx context.Context) error { return q.KV.Sync(ctx) }
 
 // Query returns the query of this ID, or nil, and the index of its last change.
-func (q *Queries) Query(id string) (*skerry.PreparedQuery, uint64) {
-	c := q.now().byID[strings.ToLower(id)]
+func (q *Queries) Query(id string) (*skerry.PreparedQuery, uint64, error) {
+	all := q.now()
+	c := all.byID[strings.ToLower(id)]
 	if c == nil {
-		return nil, 0
+		return nil, 0, all.damaged[strings.ToLower(id)]
 	}
-	return c.query, c.query.Modified
+	return c.query, c.query.Modified, nil
 }
 
 // Queries returns all queries in the order of their creation, and the index of the
 // last change to any.
-func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64) {
+func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64, error) {
 	all := q.now()
-	return all.list, all.index
+	return all.list, all.index, all.damage()
 }
 
 // WatchQueries returns the index of the last change to any query, and a channel

@@ -3,7 +3,6 @@ package decided
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,6 +32,7 @@ type querySet struct {
 	byID      map[string]*compiledQuery
 	byName    map[string]*compiledQuery
 	templates *iradix.Tree[*compiledQuery] // by prefix
+	damaged   map[string]error             // by ID: what cannot be read
 }
 
 // now returns the queries as the store has them.
@@ -51,10 +51,18 @@ func (q *Queries) now() *querySet {
 	}
 	// The channel comes first, so that the set is never older than what it tells of.
 	_, changed := q.KV.Watch(skerry.Below(queryPrefix))
-	s := newQuerySet(q.KV.Snapshot(), old, q.Log)
+	s := q.newQuerySet(q.KV.Snapshot(), old)
 	s.changed = changed
 	c.last.Store(s)
 	return s
+}
+
+// damage returns why the set may lack a query, or nil.
+func (s *querySet) damage() error {
+	for _, err := range s.damaged {
+		return err
+	}
+	return nil
 }
 
 func (s *querySet) outdated() bool {
@@ -66,18 +74,21 @@ func (s *querySet) outdated() bool {
 	}
 }
 
-func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySet {
+func (q *Queries) newQuerySet(from skerry.Snapshot, old *querySet) *querySet {
 	all := skerry.Below(queryPrefix)
-	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}}
+	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}, damaged: map[string]error{}}
 	templates := iradix.New[*compiledQuery]().Txn()
 	for r := range from.All(all, "") {
 		id := r.Key[len(queryPrefix):]
 		c := old.byID[id]
 		if c == nil || c.query.Modified != r.Modified || c.query.Created != r.Created {
 			var err error
-			if c, err = compileRecord(r); err != nil {
+			if c, err = q.compileRecord(r); err != nil {
 				// What another version wrote must not take the others with it.
-				log.Error("a prepared query cannot be used", "query", id, "error", err)
+				q.Log.Error("a prepared query cannot be used", "query", id, "error", err)
+				if r.Damage != nil {
+					s.damaged[id] = r.Damage
+				}
 				continue
 			}
 		}
@@ -95,26 +106,32 @@ func newQuerySet(from skerry.Snapshot, old *querySet, log *slog.Logger) *querySe
 	return s
 }
 
-func compileRecord(r *skerry.Record) (*compiledQuery, error) {
-	query, err := decodeQuery(r)
+func (q *Queries) compileRecord(r *skerry.Record) (*compiledQuery, error) {
+	query, err := q.decode(r)
 	if err != nil {
 		return nil, err
 	}
-	return compile(query)
+	return compile(&query.PreparedQuery)
 }
 
 // find returns the query that is asked for by its ID, its name, or any name that
-// a template answers for; nil if there is none.
-func (s *querySet) find(nameOrID string) *compiledQuery {
+// a template answers for. The error is of kind NotFound if there is none. A damaged
+// query may have had any name, and been the better template.
+func (s *querySet) find(nameOrID string) (*compiledQuery, error) {
 	lower := strings.ToLower(nameOrID)
 	if c := s.byID[lower]; c != nil {
-		return c
+		return c, nil
 	}
 	if c := s.byName[lower]; c != nil {
-		return c
+		return c, nil
 	}
-	_, c, _ := s.templates.Root().LongestPrefix([]byte(lower))
-	return c
+	if err := s.damage(); err != nil {
+		return nil, err
+	}
+	if _, c, _ := s.templates.Root().LongestPrefix([]byte(lower)); c != nil {
+		return c, nil
+	}
+	return nil, errNoQuery
 }
 
 // validate judges a definition on its own. Errors are worded as Consul's.

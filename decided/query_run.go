@@ -17,9 +17,9 @@ var errNoQuery = skerry.Errorf(skerry.NotFound, "Query not found")
 // for the name with its parts filled in. The error is of kind NotFound when there
 // is none.
 func (q *Queries) ResolveQuery(nameOrID string) (*skerry.PreparedQuery, error) {
-	c := q.now().find(nameOrID)
-	if c == nil {
-		return nil, errNoQuery
+	c, err := q.now().find(nameOrID)
+	if err != nil {
+		return nil, err
 	}
 	query, _ := c.resolve(nameOrID)
 	return query, nil
@@ -27,9 +27,9 @@ func (q *Queries) ResolveQuery(nameOrID string) (*skerry.PreparedQuery, error) {
 
 // ExecuteQuery answers the query of this ID or name.
 func (q *Queries) ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error) {
-	c := q.now().find(nameOrID)
-	if c == nil {
-		return nil, errNoQuery
+	c, err := q.now().find(nameOrID)
+	if err != nil {
+		return nil, err
 	}
 	query, pipeline := c.resolve(nameOrID)
 	if ask.Connect && !query.Service.Connect {

@@ -208,7 +208,7 @@ func TestQueryRefusals(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if all, _ := q.Queries(); len(all) != 2 {
+	if all, _, _ := q.Queries(); len(all) != 2 {
 		t.Errorf("%d queries are there after the refusals, want 2", len(all))
 	}
 	if err := q.UpdateQuery(t.Context(), skerry.PreparedQuery{ID: "none", Name: "x", Service: web}); err == nil {
@@ -221,20 +221,20 @@ func TestQueryChanges(t *testing.T) {
 	q := newQueries(t)
 	web := skerry.ServiceQuery{Service: "web"}
 	id := create(t, q, skerry.PreparedQuery{Name: "one", Service: web})
-	_, before := q.Queries()
+	_, before, _ := q.Queries()
 	_, changed := q.WatchQueries()
 	if err := q.UpdateQuery(t.Context(), skerry.PreparedQuery{ID: id, Name: "two", Service: web}); err != nil {
 		t.Fatal(err)
 	}
 	<-changed
-	query, index := q.Query(id)
-	if _, all := q.Queries(); all <= before || index != all || query.Created >= query.Modified {
+	query, index, _ := q.Query(id)
+	if _, all, _ := q.Queries(); all <= before || index != all || query.Created >= query.Modified {
 		t.Errorf("indexes %d → %d (%d), stamp %+v", before, all, index, query.Stamp)
 	}
 	if err := q.UpdateQuery(t.Context(), skerry.PreparedQuery{ID: id, Name: "two", Service: web}); err != nil {
 		t.Fatal(err)
 	}
-	if _, again := q.Query(id); again != index {
+	if _, again, _ := q.Query(id); again != index {
 		t.Error("the same again moved the index")
 	}
 	other := create(t, q, skerry.PreparedQuery{Name: "one", Service: web})
@@ -268,7 +268,7 @@ func TestQueriesGoWithTheirSession(t *testing.T) {
 	if err := store.DestroySession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
-	if all, _ := q.Queries(); len(all) != 1 || all[0].ID != free {
+	if all, _, _ := q.Queries(); len(all) != 1 || all[0].ID != free {
 		t.Errorf("left over: %v", all)
 	}
 	create(t, q, skerry.PreparedQuery{Name: "named", Service: skerry.ServiceQuery{Service: "web"}})

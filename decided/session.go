@@ -21,6 +21,9 @@ const (
 )
 
 func decodeSession(r *skerry.Record) (*skerry.Session, error) {
+	if r.Damage != nil {
+		return nil, r.Damage
+	}
 	s := &skerry.Session{}
 	if err := json.Unmarshal(r.Value, s); err != nil {
 		return nil, fmt.Errorf("the session %q is damaged in the store: %w", r.Key, err)
@@ -175,24 +178,37 @@ func (s *Store) Session(id string) (*skerry.Session, error) {
 
 // Sessions returns all sessions, or those of one node, ordered by their creation.
 func (s *Store) Sessions(node string) ([]*skerry.Session, error) {
-	var out []*skerry.Session
-	for r := range s.KV.Snapshot().All(skerry.Below(sessionPrefix), "") {
-		session, err := decodeSession(r)
-		if err != nil {
-			return nil, err
+	all, err := sessionsOf(s.KV.Snapshot())
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(one *skerry.Session) bool { return node != "" && one.Node != node }), nil
+}
+
+// sessionsOf returns the sessions that can be read, ordered by their creation, and
+// why others cannot.
+func sessionsOf(at skerry.Snapshot) (out []*skerry.Session, err error) {
+	for r := range at.All(skerry.Below(sessionPrefix), "") {
+		session, bad := decodeSession(r)
+		if bad != nil {
+			err = bad
+			continue
 		}
-		if node == "" || session.Node == node {
-			out = append(out, session)
-		}
+		out = append(out, session)
 	}
 	slices.SortStableFunc(out, func(a, b *skerry.Session) int { return cmp.Compare(a.Created, b.Created) })
-	return out, nil
+	return out, err
 }
 
 // WatchSession returns the index of the last change to a session, or to any when
 // id is empty, and a channel that is closed at the next.
 func (s *Store) WatchSession(id string) (uint64, <-chan struct{}) {
 	return s.KV.Watch(skerry.Range{Key: sessionPrefix + id, Below: id == ""})
+}
+
+// ChangedSession is WatchSession's index alone.
+func (s *Store) ChangedSession(id string) uint64 {
+	return s.KV.Changed(skerry.Range{Key: sessionPrefix + id, Below: id == ""})
 }
 
 // DestroySession ends a session. The unknown is no error.
@@ -221,6 +237,10 @@ func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
 		return nil, nil
 	}
 	session, err := decodeSession(r)
+	if r.Damage != nil {
+		// Nothing is known but that it is there: so much can be ended.
+		session, err = &skerry.Session{ID: id, LockDelay: defaultLockDelay, TTL: defaultShortestTTL}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

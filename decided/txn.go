@@ -46,34 +46,52 @@ func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp) (results []skerry.T
 
 // Read is Txn for operations that change nothing, on the table as this server
 // has it. It also returns the table's index.
-func (s *Store) Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64) {
-	snapshot := s.KV.Snapshot()
-	results, refused = s.run(reader{snapshot}, ops)
+func (s *Store) Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error) {
+	snapshot := &reader{Snapshot: s.KV.Snapshot()}
+	results, refused = s.run(snapshot, ops)
+	if snapshot.damage != nil {
+		return nil, nil, 0, snapshot.damage
+	}
 	if len(refused) > 0 {
 		results = nil
 	}
-	return results, refused, snapshot.Index()
+	return results, refused, snapshot.Index(), nil
 }
 
 // reader is a transaction that only reads.
-type reader struct{ skerry.Snapshot }
+type reader struct {
+	skerry.Snapshot
+	damage error // of what was read
+}
+
+// Get implements [skerry.Tx].
+func (r *reader) Get(key string) *skerry.Record {
+	one := r.Snapshot.Get(key)
+	if one != nil && one.Damage != nil {
+		r.damage = one.Damage
+	}
+	return one
+}
 
 // All implements [skerry.Tx].
-func (r reader) All(prefix string) (out []*skerry.Record) {
+func (r *reader) All(prefix string) (out []*skerry.Record) {
 	for one := range r.Snapshot.All(skerry.Below(prefix), "") {
+		if one.Damage != nil {
+			r.damage = one.Damage
+		}
 		out = append(out, one)
 	}
 	return out
 }
 
 // Put implements [skerry.Tx].
-func (reader) Put(string, []byte, skerry.LeaseID) { panic("a write in a reading transaction") }
+func (*reader) Put(string, []byte, skerry.LeaseID) { panic("a write in a reading transaction") }
 
 // Delete implements [skerry.Tx].
-func (reader) Delete(string) { panic("a write in a reading transaction") }
+func (*reader) Delete(string) { panic("a write in a reading transaction") }
 
 // DeleteAll implements [skerry.Tx].
-func (reader) DeleteAll(string) { panic("a write in a reading transaction") }
+func (*reader) DeleteAll(string) { panic("a write in a reading transaction") }
 
 // stamp fills in the index of the change itself, which is known only after it.
 func stamp(r *skerry.TxnResult, index uint64) {

@@ -2,6 +2,7 @@ package keyspace
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -24,6 +25,19 @@ type memoryLease struct {
 // NewMemory returns an empty KV.
 func NewMemory() *Memory {
 	return &Memory{Table: NewTable(1), leases: map[skerry.LeaseID]*memoryLease{}}
+}
+
+// Damage makes a key's record a damaged one, for tests of what bears it.
+func (m *Memory) Damage(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.snapshot()
+	index := now.index + 1
+	r := &skerry.Record{Key: key, Created: index, Modified: index, Damage: skerry.Damaged(key, "memory")}
+	if was := now.Get(key); was != nil {
+		r.Created, r.Lease = was.Created, was.Lease
+	}
+	m.Apply(index, []Change{{key, r}})
 }
 
 // Sync implements [skerry.KV].
@@ -123,12 +137,19 @@ func (m *Memory) Revoke(_ context.Context, id skerry.LeaseID) error {
 }
 
 // Replace implements [skerry.Replacer].
-func (m *Memory) Replace(_ context.Context, atLeast uint64, records []skerry.Record) error {
+func (m *Memory) Replace(_ context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
+	var all []skerry.Record
+	for r, err := range records {
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	index := max(m.Index(), atLeast) + 1
 	m.Reset(index, func(yield func(*skerry.Record) bool) {
-		for _, r := range records {
+		for _, r := range all {
 			r.Created, r.Modified = index, index
 			if !yield(&r) {
 				return

@@ -9,5 +9,6 @@ import (
 )
 
 func TestMemoryKeepsThePromises(t *testing.T) {
-	kvtest.Run(t, func(*testing.T) skerry.KV { return keyspace.NewMemory() })
+	kvtest.Run(t, func(*testing.T) skerry.KV { return keyspace.NewMemory() },
+		func(_ *testing.T, kv skerry.KV, key string) { kv.(*keyspace.Memory).Damage(key) })
 }

@@ -211,19 +211,35 @@ func (t *Table) fresh() *Snapshot {
 func (t *Table) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	topic := t.topics.at(r)
+	topic := t.topics.watch(r)
 	if topic.last == 0 {
 		topic.last = t.fresh().Changed(r)
 	}
 	return topic.last, topic.changed
 }
 
-// Age wakes watchers that have not asked since the call of Age before. Called
-// now and then, it keeps ranges that nobody watches any more from piling up.
-func (t *Table) Age() {
+// Unwatch implements [skerry.KV].
+func (t *Table) Unwatch(changed <-chan struct{}) {
+	select {
+	case <-changed:
+		return // whoever was woken is counted no more
+	default:
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.topics.age()
+	t.topics.unwatch(changed)
+}
+
+// Changed implements [skerry.KV].
+func (t *Table) Changed(r skerry.Range) uint64 {
+	t.mu.Lock()
+	if topic := t.topics.find(r); topic != nil && topic.last != 0 {
+		defer t.mu.Unlock()
+		return topic.last
+	}
+	now := t.fresh()
+	t.mu.Unlock()
+	return now.Changed(r)
 }
 
 // Snapshot is the table at one moment.

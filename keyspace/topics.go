@@ -8,104 +8,127 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// topic is a range that somebody watches.
+// topic is a range that somebody watches, or a prefix that somebody watched lately.
 type topic struct {
-	changed chan struct{}
-	last    uint64 // index of the range's last change; 0: not worked out yet
-	idle    bool   // nobody asked since the last age
-	waited  bool   // somebody has the channel
+	of       skerry.Range
+	changed  chan struct{} // nil: nobody watches
+	watchers int           // calls of Watch that changed was given to
+	last     uint64        // index of the range's last change; 0: not worked out yet
 }
 
-// wake notes a change. The topic stays, so that its index need not be worked out
-// again from all that is in the range.
-func (t *topic) wake(index uint64) {
-	t.last = index
-	if t.waited {
-		close(t.changed)
-		t.changed, t.waited = make(chan struct{}), false
-	}
-}
+// The bounds of the prefixes that nobody watches and whose index is remembered: a
+// client that was woken asks again, and all below a prefix is long to look through.
+const (
+	maxIdle       = 1024
+	maxIdlePrefix = 4 << 10 // bytes
+)
 
 // topics finds the watched ranges that a key is in without looking at the
-// others: one look for the key itself, one walk down a radix tree for prefixes.
+// others: one look for the key itself, one walk down a radix tree for prefixes. A
+// topic goes with its last watcher.
 type topics struct {
 	keys     map[string]*topic
 	prefixes *iradix.Tree[*topic]
+	watched  map[<-chan struct{}]*topic
+	idle     []*topic // the oldest first; some are watched again
 }
 
 func newTopics() topics {
-	return topics{keys: map[string]*topic{}, prefixes: iradix.New[*topic]()}
+	return topics{keys: map[string]*topic{}, prefixes: iradix.New[*topic](), watched: map[<-chan struct{}]*topic{}}
 }
 
-func (ts *topics) at(r skerry.Range) *topic {
-	var t *topic
-	if r.Below {
-		t, _ = ts.prefixes.Get([]byte(r.Key))
-	} else {
-		t = ts.keys[r.Key]
+// find returns the topic of a range, or nil.
+func (ts *topics) find(r skerry.Range) *topic {
+	if !r.Below {
+		return ts.keys[r.Key]
 	}
-	if t != nil {
-		t.idle, t.waited = false, true
-		return t
-	}
-	t = &topic{changed: make(chan struct{}), waited: true}
-	key := strings.Clone(r.Key)
-	if r.Below {
-		ts.prefixes, _, _ = ts.prefixes.Insert([]byte(key), t)
-	} else {
-		ts.keys[key] = t
-	}
+	t, _ := ts.prefixes.Get([]byte(r.Key))
 	return t
+}
+
+// watch returns the topic of a range with one watcher more.
+func (ts *topics) watch(r skerry.Range) *topic {
+	t := ts.find(r)
+	if t == nil {
+		r.Key = strings.Clone(r.Key)
+		t = &topic{of: r}
+		if r.Below {
+			ts.prefixes, _, _ = ts.prefixes.Insert([]byte(r.Key), t)
+		} else {
+			ts.keys[r.Key] = t
+		}
+	}
+	if t.changed == nil {
+		t.changed = make(chan struct{})
+		ts.watched[t.changed] = t
+	}
+	t.watchers++
+	return t
+}
+
+// unwatch takes one watcher from the topic with this channel.
+func (ts *topics) unwatch(changed <-chan struct{}) {
+	t := ts.watched[changed]
+	if t == nil {
+		return // it was woken
+	}
+	if t.watchers--; t.watchers == 0 {
+		ts.rest(t)
+	}
+}
+
+// rest notes that nobody watches a topic any more.
+func (ts *topics) rest(t *topic) {
+	delete(ts.watched, t.changed)
+	t.changed, t.watchers = nil, 0
+	switch {
+	case !t.of.Below:
+		delete(ts.keys, t.of.Key) // its index is found at once: the record has it
+		return
+	case len(t.of.Key) > maxIdlePrefix || t.last == 0:
+		ts.drop(t)
+		return
+	}
+	ts.idle = append(ts.idle, t)
+	if len(ts.idle) > maxIdle {
+		old := ts.idle[0]
+		ts.idle[0] = nil
+		ts.idle = ts.idle[1:]
+		if old.changed == nil {
+			ts.drop(old)
+		}
+	}
+}
+
+// drop forgets a prefix, unless another topic has its place.
+func (ts *topics) drop(t *topic) {
+	if ts.find(t.of) == t {
+		ts.prefixes, _, _ = ts.prefixes.Delete([]byte(t.of.Key))
+	}
 }
 
 // wake wakes those who watch a range that key is in.
 func (ts *topics) wake(key string, index uint64) {
 	if t := ts.keys[key]; t != nil {
 		close(t.changed)
-		delete(ts.keys, key) // its index is found at once: the record has it
+		ts.rest(t)
 	}
 	if ts.prefixes.Len() == 0 {
 		return
 	}
 	ts.prefixes.Root().WalkPath([]byte(key), func(_ []byte, t *topic) bool {
-		t.wake(index)
+		t.last = index
+		if t.changed != nil {
+			close(t.changed)
+			ts.rest(t)
+		}
 		return false
 	})
-}
-
-func (ts *topics) drop(prefixes [][]byte) {
-	for _, p := range prefixes {
-		ts.prefixes, _, _ = ts.prefixes.Delete(p)
-	}
 }
 
 func (ts *topics) wakeAll() {
-	for _, t := range ts.keys {
+	for _, t := range ts.watched {
 		close(t.changed)
 	}
-	ts.prefixes.Root().Walk(func(_ []byte, t *topic) bool {
-		close(t.changed)
-		return false
-	})
 	*ts = newTopics()
-}
-
-func (ts *topics) age() {
-	for key, t := range ts.keys {
-		if t.idle {
-			close(t.changed)
-			delete(ts.keys, key)
-		}
-		t.idle = true
-	}
-	var old [][]byte
-	ts.prefixes.Root().Walk(func(prefix []byte, t *topic) bool {
-		if t.idle {
-			close(t.changed)
-			old = append(old, prefix)
-		}
-		t.idle = true
-		return false
-	})
-	ts.drop(old)
 }

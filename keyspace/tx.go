@@ -55,6 +55,9 @@ func (t *Table) Update(ctx context.Context, e Engine, change func(skerry.Tx) err
 	for {
 		x := &tx{base: t.snapshot()}
 		err := change(x)
+		if damage := x.damage(); damage != nil {
+			err = damage
+		}
 		if err != nil || x.empty() {
 			// A change that is made is judged by the engine; that none is to be made
 			// holds only if the table was not behind.
@@ -128,6 +131,7 @@ type tx struct {
 	writes  []write
 	written map[string]int // place in writes, once they are many
 	cleared []string
+	damaged []*skerry.Record // of what was read
 }
 
 func (x *tx) empty() bool { return len(x.writes) == 0 && len(x.cleared) == 0 }
@@ -145,7 +149,21 @@ func (x *tx) Get(key string) *skerry.Record {
 	return r
 }
 
+// damage returns why the transaction must not be made: it read a damaged record
+// and left it there.
+func (x *tx) damage() error {
+	for _, r := range x.damaged {
+		if _, ok := x.find(r.Key); !ok && !x.isCleared(r.Key) {
+			return r.Damage
+		}
+	}
+	return nil
+}
+
 func (x *tx) read(key string, r *skerry.Record) {
+	if r != nil && r.Damage != nil {
+		x.damaged = append(x.damaged, r)
+	}
 	if len(x.reads) < many {
 		for i := range x.reads {
 			if x.reads[i].Key == key {

@@ -215,7 +215,7 @@ func nested(r *pb.ResponseOp) bool { return r.GetResponseTxn().GetSucceeded() }
 
 // counts is the condition of every commit: that its generation is the one that counts.
 func (s *Store) counts(g *generation) clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(s.prefix+pointerKey), "=", g.pointer)
+	return s.pointsAt(g.pointer)
 }
 
 // compares says what must be as it was read.
@@ -240,7 +240,7 @@ func ops(g *generation, c *keyspace.Commit) []clientv3.Op {
 		out = append(out, clientv3.OpDelete(g.prefix+k))
 	}
 	for _, p := range c.Puts {
-		out = append(out, clientv3.OpPut(g.prefix+p.Key, string(p.Value), clientv3.WithLease(clientv3.LeaseID(p.Lease))))
+		out = append(out, clientv3.OpPut(g.prefix+p.Key, encodeRecord(p.Key, p.Value, p.Lease), clientv3.WithLease(clientv3.LeaseID(p.Lease))))
 	}
 	return out
 }

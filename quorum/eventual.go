@@ -136,6 +136,22 @@ func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 	return index, changed
 }
 
+// Unwatch implements [skerry.KV].
+func (e *Eventual) Unwatch(changed <-chan struct{}) {
+	e.empty.Unwatch(changed) // a channel is of one of them
+	if s := e.store.Load(); s != nil {
+		s.Unwatch(changed)
+	}
+}
+
+// Changed implements [skerry.KV].
+func (e *Eventual) Changed(r skerry.Range) uint64 {
+	if s := e.store.Load(); s != nil {
+		return s.Changed(r)
+	}
+	return e.empty.Changed(r)
+}
+
 // Changes implements [skerry.Feed].
 func (e *Eventual) Changes(prefix string, since uint64) ([]string, bool) {
 	if s := e.store.Load(); s != nil {
@@ -190,7 +206,7 @@ func (e *Eventual) Revoke(ctx context.Context, id skerry.LeaseID) error {
 }
 
 // Replace implements [skerry.Replacer].
-func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records []skerry.Record) error {
+func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
 	s, err := e.wait(ctx)
 	if err != nil {
 		return err

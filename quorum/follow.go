@@ -27,8 +27,9 @@ type generation struct {
 	// growing when the data of a longer history is restored into a young etcd.
 	Base uint64 `json:"base"`
 
-	prefix  string
-	pointer int64 // revision of the pointer key
+	prefix   string
+	pointer  int64 // revision of the pointer key
+	unmarked bool  // the pointer has no checksum
 }
 
 func (g *generation) index(revision int64) uint64 { return uint64(revision) + g.Base }
@@ -43,9 +44,15 @@ func (s *Store) generationPrefix(name string) string { return s.prefix + "data/"
 
 func (s *Store) parseGeneration(kv *mvccpb.KeyValue) (*generation, error) {
 	g := &generation{pointer: kv.ModRevision}
-	if err := json.Unmarshal(kv.Value, g); err != nil || g.Name == "" {
-		return nil, fmt.Errorf("the key %s%s in etcd is not ours: %q", s.prefix, pointerKey, kv.Value)
+	value, how := decodeRecord(pointerKey, kv.Value, 0)
+	if how == damaged {
+		s.metrics.damaged.Inc()
+		return nil, skerry.Damaged(s.prefix+pointerKey, s.file())
 	}
+	if err := json.Unmarshal(value, g); err != nil || g.Name == "" {
+		return nil, fmt.Errorf("the key %s%s in etcd is not ours: %q", s.prefix, pointerKey, value)
+	}
+	g.unmarked = how == unmarked
 	g.prefix = s.generationPrefix(g.Name)
 	return g, nil
 }
@@ -69,19 +76,37 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if g.unmarked {
+		// It may not change for years, and all the rest hangs on it.
+		if err := s.point(ctx, g.pointer, g); err != nil {
+			return 0, err
+		}
+		return s.load(ctx)
+	}
 	return r.Header.Revision, s.take(ctx, g, r.Header.Revision)
 }
 
 // begin writes the pointer of a store that is new, unless another server does.
 func (s *Store) begin(ctx context.Context) error {
-	first, err := json.Marshal(generation{Name: "1"})
-	if err != nil {
-		return err
-	}
-	_, err = s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.Version(s.prefix+pointerKey), "=", 0)).
-		Then(clientv3.OpPut(s.prefix+pointerKey, string(first))).Commit()
+	return s.point(ctx, 0, &generation{Name: "1"})
+}
+
+// point writes the pointer if it has the revision was; 0: if there is none.
+func (s *Store) point(ctx context.Context, was int64, g *generation) error {
+	_, err := s.client.Txn(ctx).If(s.pointsAt(was)).Then(s.pointTo(g)).Commit()
 	return err
+}
+
+func (s *Store) pointsAt(revision int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(s.prefix+pointerKey), "=", revision)
+}
+
+func (s *Store) pointTo(g *generation) clientv3.Op {
+	value, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // a name and a number: it cannot be
+	}
+	return clientv3.OpPut(s.prefix+pointerKey, encodeRecord(pointerKey, value, 0))
 }
 
 // take makes the table hold a generation as it was at a revision.
@@ -93,7 +118,7 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 				failed = err
 				return
 			}
-			if key, ok := s.own(kv.Key, g); ok && !yield(g.record(key, kv)) {
+			if key, ok := s.own(kv.Key, g); ok && !yield(s.record(g, key, kv)) {
 				return
 			}
 		}
@@ -104,6 +129,7 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 		return failed
 	}
 	s.generation.Store(g)
+	s.damage.reset(all)
 	if s.Table == nil {
 		s.Table = keyspace.NewTable(g.index(revision))
 	}
@@ -134,11 +160,24 @@ func (s *Store) pages(ctx context.Context, prefix string, revision int64) iter.S
 	}
 }
 
-func (g *generation) record(key string, kv *mvccpb.KeyValue) *skerry.Record {
-	return &skerry.Record{
-		Key: key, Value: kv.Value, Lease: skerry.LeaseID(kv.Lease),
+// record checks what came from etcd: all that the table holds comes this way.
+func (s *Store) record(g *generation, key string, kv *mvccpb.KeyValue) *skerry.Record {
+	r := &skerry.Record{
+		Key: key, Lease: skerry.LeaseID(kv.Lease),
 		Created: g.index(kv.CreateRevision), Modified: g.index(kv.ModRevision),
 	}
+	var how soundness
+	switch r.Value, how = decodeRecord(key, kv.Value, r.Lease); how {
+	case unmarked:
+		s.metrics.unmarked.Inc()
+	case damaged:
+		r.Damage = skerry.Damaged(key, s.file())
+		s.metrics.damaged.Inc()
+		if s.damage.told.Add(1) <= maxTold {
+			s.log.Error("a record is damaged in the store; its readers get an error until it is written anew or deleted", "key", key, "file", s.path(), "index", r.Modified)
+		}
+	}
+	return r
 }
 
 // follow applies what etcd decides, from after a revision on, until ctx ends.
@@ -150,10 +189,12 @@ func (s *Store) follow(ctx context.Context, revision int64) {
 		}
 		s.log.Warn("the store's watch broke off; the table stays as it is until it is back", "error", err)
 		if errors.Is(err, errBehind) {
-			if r, err := s.load(ctx); err == nil {
+			r, err := s.load(ctx)
+			if err == nil {
 				revision = r
 				continue
 			}
+			s.log.Error("the store's table cannot be loaded anew", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -193,8 +234,9 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 		if key, ok := s.own(e.Kv.Key, g); ok {
 			c := keyspace.Change{Key: key}
 			if e.Type == mvccpb.PUT {
-				c.Record = g.record(key, e.Kv)
+				c.Record = s.record(g, key, e.Kv)
 			}
+			s.damage.note(key, c.Record)
 			changes = append(changes, c)
 		} else if string(e.Kv.Key) == s.prefix+pointerKey && e.Type == mvccpb.PUT && e.Kv.ModRevision > g.pointer {
 			next, err := s.parseGeneration(e.Kv)

@@ -17,6 +17,7 @@ type metrics struct {
 	batch                   prometheus.Histogram // commits in one transaction of etcd
 	syncs, unanswered       prometheus.Counter
 	round                   prometheus.Histogram // of rounds that were answered
+	damaged, unmarked       prometheus.Counter   // records that were read
 }
 
 func newMetrics() *metrics {
@@ -36,12 +37,14 @@ func newMetrics() *metrics {
 		batch:      histogram("skerry_quorum_batch_commits", "Commits that went to etcd together, by transaction.", prometheus.ExponentialBuckets(1, 2, 9)),
 		syncs:      count("skerry_quorum_syncs_total", "Reads that asked the majority whether they are up to date."),
 		round:      histogram("skerry_quorum_round_seconds", "How long it took to ask the majority; reads that wait share a round.", times),
+		damaged:    count("skerry_quorum_damaged_total", "Records that were read and are not as they were written."),
+		unmarked:   count("skerry_quorum_unchecked_total", "Records that were read and have no checksum: an earlier version wrote them."),
 		unanswered: count("skerry_quorum_rounds_failed_total", "Rounds that the majority did not answer in time."),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.made, m.conflicts, m.failed, m.seconds, m.batch, m.syncs, m.round, m.unanswered}
+	return []prometheus.Collector{m.made, m.conflicts, m.failed, m.seconds, m.batch, m.syncs, m.round, m.unanswered, m.damaged, m.unmarked}
 }
 
 // counted is the engine with its commits counted.
@@ -96,16 +99,17 @@ const (
 var states = []state{stateNone, stateOpening, stateFailed, stateOpen, stateFull, stateStopped}
 
 var (
-	stateDesc = prometheus.NewDesc("skerry_quorum_state", "How the store of decided things is: 1 for what holds.", []string{"state"}, nil)
-	indexDesc = prometheus.NewDesc("skerry_quorum_index", "The index of the last change that this server holds.", nil, nil)
-	sizeDesc  = prometheus.NewDesc("skerry_quorum_file_bytes", "Size of the member's data file.", nil, nil)
-	usedDesc  = prometheus.NewDesc("skerry_quorum_file_used_bytes", "The part of the data file that is in use.", nil, nil)
-	quotaDesc = prometheus.NewDesc("skerry_quorum_quota_bytes", "The size of the data file at which writes are refused.", nil, nil)
+	stateDesc   = prometheus.NewDesc("skerry_quorum_state", "How the store of decided things is: 1 for what holds.", []string{"state"}, nil)
+	indexDesc   = prometheus.NewDesc("skerry_quorum_index", "The index of the last change that this server holds.", nil, nil)
+	sizeDesc    = prometheus.NewDesc("skerry_quorum_file_bytes", "Size of the member's data file.", nil, nil)
+	usedDesc    = prometheus.NewDesc("skerry_quorum_file_used_bytes", "The part of the data file that is in use.", nil, nil)
+	damagedDesc = prometheus.NewDesc("skerry_quorum_damaged", "Records that are damaged now: nobody can read them until they are written anew or deleted.", nil, nil)
+	quotaDesc   = prometheus.NewDesc("skerry_quorum_quota_bytes", "The size of the data file at which writes are refused.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (e *Eventual) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{stateDesc, indexDesc, sizeDesc, usedDesc, quotaDesc} {
+	for _, d := range []*prometheus.Desc{stateDesc, indexDesc, sizeDesc, usedDesc, quotaDesc, damagedDesc} {
 		to <- d
 	}
 	for _, c := range newMetrics().all() {
@@ -132,6 +136,7 @@ func (e *Eventual) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	gauge(indexDesc, float64(s.Index()))
+	gauge(damagedDesc, float64(s.damage.count()))
 	if s.member != nil && s.member.dead.reason() == nil {
 		size, used := s.member.sizes()
 		gauge(sizeDesc, float64(size))

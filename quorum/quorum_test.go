@@ -26,7 +26,7 @@ func open(t testing.TB, cfg Embedded) *Store {
 func TestEmbeddedKeepsThePromises(t *testing.T) {
 	s := open(t, Embedded{Dir: t.TempDir()})
 	defer s.Close()
-	kvtest.Run(t, func(*testing.T) skerry.KV { return s })
+	kvtest.Run(t, func(*testing.T) skerry.KV { return s }, flip)
 }
 
 func TestExternalKeepsThePromises(t *testing.T) {
@@ -36,7 +36,7 @@ func TestExternalKeepsThePromises(t *testing.T) {
 		t.Fatalf("dial: %v", err)
 	}
 	defer s.Close()
-	kvtest.Run(t, func(*testing.T) skerry.KV { return s })
+	kvtest.Run(t, func(*testing.T) skerry.KV { return s }, flip)
 }
 
 // cluster is an etcd that others may use too, reached over the network.

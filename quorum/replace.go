@@ -1,8 +1,9 @@
 package quorum
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,7 @@ const (
 
 // Replace implements [skerry.Replacer]: it writes a new generation beside the
 // present one, then moves the pointer. Whatever fails before leaves all as it was.
-func (s *Store) Replace(ctx context.Context, atLeast uint64, records []skerry.Record) error {
+func (s *Store) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
 	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
 	defer cancel()
 	if err := s.Sync(ctx); err != nil {
@@ -41,14 +42,7 @@ func (s *Store) Replace(ctx context.Context, atLeast uint64, records []skerry.Re
 		s.drop(next.prefix)
 		return wrap(err)
 	}
-	pointer, err := json.Marshal(next)
-	if err != nil {
-		return err
-	}
-	key := s.prefix + pointerKey
-	r, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", old.pointer)).
-		Then(clientv3.OpPut(key, string(pointer))).Commit()
+	r, err := s.client.Txn(ctx).If(s.counts(old)).Then(s.pointTo(&next)).Commit()
 	if err != nil {
 		return wrap(err) // it may have been made: then the new generation counts
 	}
@@ -61,25 +55,33 @@ func (s *Store) Replace(ctx context.Context, atLeast uint64, records []skerry.Re
 }
 
 // write puts all records below the generation's prefix.
-func (s *Store) write(ctx context.Context, g *generation, records []skerry.Record) error {
+func (s *Store) write(ctx context.Context, g *generation, records iter.Seq2[skerry.Record, error]) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(chunkers)
-	for len(records) > 0 {
-		n, size := 0, 0
-		for n < len(records) && n < chunkOps && (n == 0 || size < chunkBytes) {
-			size += len(records[n].Key) + len(records[n].Value)
-			n++
-		}
-		chunk := records[:n]
-		records = records[n:]
+	var ops []clientv3.Op
+	size := 0
+	send := func() {
+		chunk := ops
+		ops, size = nil, 0
 		group.Go(func() error {
-			ops := make([]clientv3.Op, len(chunk))
-			for i, r := range chunk {
-				ops[i] = clientv3.OpPut(g.prefix+r.Key, string(r.Value), clientv3.WithLease(clientv3.LeaseID(r.Lease)))
-			}
-			_, err := s.client.Txn(ctx).Then(ops...).Commit()
+			_, err := s.client.Txn(ctx).Then(chunk...).Commit()
 			return err
 		})
+	}
+	for r, err := range records {
+		if err == nil {
+			err = ctx.Err() // a chunk failed: Wait has its error
+		}
+		if err != nil {
+			return cmp.Or(group.Wait(), err)
+		}
+		ops = append(ops, clientv3.OpPut(g.prefix+r.Key, encodeRecord(r.Key, r.Value, r.Lease), clientv3.WithLease(clientv3.LeaseID(r.Lease))))
+		if size += len(r.Key) + len(r.Value); len(ops) == chunkOps || size >= chunkBytes {
+			send()
+		}
+	}
+	if len(ops) > 0 {
+		send()
 	}
 	return group.Wait()
 }

@@ -21,14 +21,9 @@ import (
 // DefaultPrefix is what all keys in etcd begin with.
 const DefaultPrefix = "skerry/"
 
-const (
-	// ageEvery is how often watched ranges are looked through: longer than a
-	// blocking query may last, so that no watcher in its wait is woken for it.
-	ageEvery = 12 * time.Minute
-	// answerWithin bounds what does not come with a deadline of its own: Consul's
-	// rpc_hold_timeout.
-	answerWithin = 7 * time.Second
-)
+// answerWithin bounds what does not come with a deadline of its own: Consul's
+// rpc_hold_timeout.
+const answerWithin = 7 * time.Second
 
 // Store is a [skerry.KV] in etcd.
 type Store struct {
@@ -40,10 +35,12 @@ type Store struct {
 
 	// generation is the one whose keys count, as the pointer key says.
 	generation atomic.Pointer[generation]
+	damage     damage
 	batch      *batcher
 	syncs      *rounds
 	metrics    *metrics
-	asked      atomic.Int64 // when progress was asked for last, unix nanoseconds
+	born       time.Time
+	asked      atomic.Int64 // when progress was asked for last, in nanoseconds since born
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -65,7 +62,7 @@ func Open(ctx context.Context, cfg Embedded) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
-	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics()}
+	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics(), born: time.Now()}
 	s.batch = &batcher{store: s}
 	s.syncs = &rounds{round: s.metrics.rounds(s.readIndex)}
 	inner, cancel := context.WithCancel(context.Background())
@@ -76,7 +73,6 @@ func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix st
 		return nil, wrap(err)
 	}
 	s.run(func(context.Context) { s.follow(inner, revision) })
-	s.run(func(context.Context) { s.age(inner) })
 	return s, nil
 }
 
@@ -99,19 +95,6 @@ func (s *Store) Close() error {
 		s.member.close()
 	}
 	return nil
-}
-
-func (s *Store) age(ctx context.Context) {
-	t := time.NewTicker(ageEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			s.Age()
-		}
-	}
 }
 
 // Update implements [skerry.KV].
@@ -176,7 +159,7 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		now := time.Now().UnixNano()
+		now := int64(time.Since(s.born)) // of the monotonic clock: the wall clock may be set back
 		if last := s.asked.Load(); now-last > int64(patience) && s.asked.CompareAndSwap(last, now) {
 			if err := s.client.RequestProgress(ctx); err != nil {
 				return wrap(err)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -106,6 +107,47 @@ func sealKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	return key, files.WriteNew(path, key)
+}
+
+// sealer seals the tokens of prepared queries with the key of access control. The key
+// is made when there is something to seal.
+type sealer struct {
+	dir  string // the data folder; empty: the key goes with the process
+	once sync.Once
+	seal access.Sealer
+	err  error
+}
+
+func (s *sealer) open() error {
+	s.once.Do(func() {
+		key := make([]byte, 32)
+		if s.dir == "" {
+			rand.Read(key) // it never fails
+		} else if key, s.err = sealKey(filepath.Join(s.dir, sealFile)); s.err != nil {
+			return
+		}
+		s.seal, s.err = access.NewSealer(key)
+	})
+	return s.err
+}
+
+// What is sealed of a query opens for nothing else that the key seals.
+func ofQuery(id string) string { return "query " + id }
+
+// Seal implements [decided.Sealer].
+func (s *sealer) Seal(secret, id string) ([]byte, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return s.seal.Seal(secret, ofQuery(id)), nil
+}
+
+// Open implements [decided.Sealer].
+func (s *sealer) Open(sealed []byte, id string) (string, bool) {
+	if s.open() != nil {
+		return "", false
+	}
+	return s.seal.Open(sealed, ofQuery(id))
 }
 
 // seen is the catalog as those see it who cannot bring a token: DNS.

@@ -116,8 +116,8 @@ type snapshots struct {
 }
 
 // SaveSnapshot implements [consul.Snapshots].
-func (s snapshots) SaveSnapshot(w io.Writer) (uint64, error) {
-	index, bytes, err := s.store.SaveSnapshot(w, s.meta)
+func (s snapshots) SaveSnapshot(w io.Writer, queryTokens bool) (uint64, error) {
+	index, bytes, err := s.store.SaveSnapshot(w, s.meta, queryTokens)
 	if err == nil {
 		s.log.Info("a snapshot was saved", "index", index, "bytes", bytes)
 	}

@@ -275,7 +275,7 @@ func aliasLookup(c skerry.Catalog, own string) func(node, service string) ([]*sk
 func (s *Server) frontEnds() error {
 	s.events = decided.NewEvents(s.kv, s.agent, s.log)
 	s.coords = decided.NewCoordinates(s.kv, s.table, s.log)
-	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: s.coords.From, Log: s.log}
+	s.queries = &decided.Queries{KV: s.kv, Catalog: s.table, From: s.coords.From, Log: s.log, Sealer: &sealer{dir: s.cfg.DataDir}}
 	s.backend = consul.Backend{
 		Catalog: s.table, Registrar: s.agent, Local: s.agent, Leases: s.leases, External: s.records,
 		Keys: s.decided, Sessions: s.decided, Queries: s.queries,
@@ -305,7 +305,7 @@ func (s *Server) frontEnds() error {
 	d.MaxRecursions = s.intake.shares.recursions
 	seen := s.control.seen(s.table)
 	if s.control != nil {
-		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log}
+		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log, Sealer: s.queries.Sealer}
 	}
 	s.dns = dns.New(seen, d)
 	return nil
@@ -422,6 +422,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.records.Run(inner); return nil })
 	g.Go(func() error { s.events.Run(inner); return nil })
 	g.Go(func() error { s.coords.Run(inner); return nil })
+	g.Go(func() error { s.queries.Run(inner); return nil })
 	g.Go(func() error { s.outside.move(inner, s.records.Adopt); return nil })
 	g.Go(func() error { s.control.run(inner); return nil })
 	g.Go(func() error { thrift(inner); return nil })

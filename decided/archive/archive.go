@@ -7,9 +7,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,8 +54,9 @@ func Kind(key string) string {
 	return kind
 }
 
-// Write writes an archive of the records. It fills in the counts of meta.
-func Write(w io.Writer, meta Meta, records iter.Seq[Record]) error {
+// Write writes an archive of the records. It fills in the counts of meta. Nothing is
+// written when records ends with an error.
+func Write(w io.Writer, meta Meta, records iter.Seq2[Record, error]) error {
 	// A tar says how long each part is before it, so the records wait in a file.
 	body, err := os.CreateTemp("", "skerry-snapshot-")
 	if err != nil {
@@ -69,7 +68,10 @@ func Write(w io.Writer, meta Meta, records iter.Seq[Record]) error {
 	out := bufio.NewWriterSize(io.MultiWriter(body, sum), 1<<16)
 	enc := json.NewEncoder(out)
 	meta.Version, meta.Records, meta.Kinds = Version, 0, map[string]int{}
-	for r := range records {
+	for r, err := range records {
+		if err != nil {
+			return err
+		}
 		if err := enc.Encode(r); err != nil {
 			return err
 		}
@@ -93,7 +95,7 @@ func Write(w io.Writer, meta Meta, records iter.Seq[Record]) error {
 	headSum := sha256.Sum256(head)
 	sums := fmt.Appendf(nil, "%x  %s\n%x  %s\n", headSum, metaName, sum.Sum(nil), recordsName)
 
-	zip := gzip.NewWriter(w)
+	zip := &packer{to: w}
 	pack := tar.NewWriter(zip)
 	for _, part := range []struct {
 		name string
@@ -115,109 +117,4 @@ func Write(w io.Writer, meta Meta, records iter.Seq[Record]) error {
 		return err
 	}
 	return zip.Close()
-}
-
-// maxMeta bounds the small parts.
-const maxMeta = 1 << 20
-
-// Read reads a whole archive and checks it. visit is given each record in its
-// order; what it got counts for nothing unless Read returns no error, since the
-// checksums come last. Records of more than most bytes in all, unpacked, are refused
-// before they are read; 0 takes any.
-func Read(r io.Reader, most int64, visit func(Record) error) (Meta, error) {
-	zip, err := gzip.NewReader(r)
-	if err != nil {
-		return Meta{}, damaged("it is not gzip: %w", err)
-	}
-	pack := tar.NewReader(zip)
-	var a reading
-	for _, name := range []string{metaName, recordsName, sumsName} {
-		h, err := pack.Next()
-		if err != nil {
-			return Meta{}, damaged("%s is missing: %w", name, err)
-		}
-		if h.Name != name {
-			return Meta{}, damaged("it holds %q where %s should be", h.Name, name)
-		}
-		if name == recordsName && most > 0 && h.Size > most {
-			return Meta{}, fmt.Errorf("the snapshot has %d bytes of records; at most %d are taken here", h.Size, most)
-		}
-		switch name {
-		case metaName:
-			err = a.readMeta(pack)
-		case recordsName:
-			err = a.readRecords(pack, visit)
-		default:
-			err = a.readSums(pack)
-		}
-		if err != nil {
-			return Meta{}, err
-		}
-	}
-	// The compressed stream has a checksum of its own at its end.
-	if _, err := io.Copy(io.Discard, io.LimitReader(zip, maxMeta)); err != nil {
-		return Meta{}, damaged("%w", err)
-	}
-	return a.meta, nil
-}
-
-func damaged(format string, args ...any) error {
-	return fmt.Errorf("the snapshot is damaged or none: "+format, args...)
-}
-
-type reading struct {
-	meta                Meta
-	metaSum, recordsSum string
-}
-
-func (a *reading) readMeta(r io.Reader) error {
-	b, err := io.ReadAll(io.LimitReader(r, maxMeta))
-	if err != nil {
-		return damaged("%w", err)
-	}
-	if err := json.Unmarshal(b, &a.meta); err != nil {
-		return damaged("%s: %w", metaName, err)
-	}
-	if a.meta.Version != Version {
-		return fmt.Errorf("the snapshot has format %d; this version of skerry reads format %d", a.meta.Version, Version)
-	}
-	sum := sha256.Sum256(b)
-	a.metaSum = hex.EncodeToString(sum[:])
-	return nil
-}
-
-func (a *reading) readRecords(r io.Reader, visit func(Record) error) error {
-	sum := sha256.New()
-	dec := json.NewDecoder(bufio.NewReaderSize(io.TeeReader(r, sum), 1<<16))
-	n := 0
-	for {
-		var one Record
-		err := dec.Decode(&one)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return damaged("record %d: %w", n+1, err)
-		}
-		if err := visit(one); err != nil {
-			return err
-		}
-		n++
-	}
-	if n != a.meta.Records {
-		return damaged("it holds %d records and says %d", n, a.meta.Records)
-	}
-	a.recordsSum = hex.EncodeToString(sum.Sum(nil))
-	return nil
-}
-
-func (a *reading) readSums(r io.Reader) error {
-	b, err := io.ReadAll(io.LimitReader(r, maxMeta))
-	if err != nil {
-		return damaged("%w", err)
-	}
-	if want := a.metaSum + "  " + metaName + "\n" + a.recordsSum + "  " + recordsName + "\n"; string(b) != want {
-		return damaged("the checksums differ")
-	}
-	return nil
 }

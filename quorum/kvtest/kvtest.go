@@ -14,8 +14,9 @@ import (
 )
 
 // Run checks a KV. open returns an empty one, or one in which nobody else uses
-// keys that begin with "kvtest/"; every test takes its own keys.
-func Run(t *testing.T, open func(t *testing.T) skerry.KV) {
+// keys that begin with "kvtest/"; every test takes its own keys. damage makes the
+// record of a key another than it was written, and returns when the KV has seen it.
+func Run(t *testing.T, open func(t *testing.T) skerry.KV, damage func(t *testing.T, kv skerry.KV, key string)) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *world)
@@ -31,18 +32,22 @@ func Run(t *testing.T, open func(t *testing.T) skerry.KV) {
 		{"a range that was read is guarded", phantom},
 		{"a failing change changes nothing", failing},
 		{"a watch is woken by its own range", watching},
+		{"one who leaves takes nobody with it", leaving},
 		{"a removal moves the index of its range", removals},
 		{"an old snapshot stays as it is", oldSnapshot},
 		{"a large transaction", large},
 		{"a lease that ends takes its keys", leaseEnds},
 		{"a renewed lease lives", leaseLives},
 		{"a revoked lease is gone", leaseRevoked},
+		{"a damaged record is an error and no value", damagedIsTold},
+		{"a change that rests on damage is not made", damagedIsRefused},
+		{"writing and deleting mend damage", damagedIsMended},
 		{"all is replaced at once", replaced},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c.run(t, &world{t: t, ctx: ctx, kv: open(t), root: "kvtest/" + c.name + "/"})
+			c.run(t, &world{t: t, ctx: ctx, kv: open(t), root: "kvtest/" + c.name + "/", damage: damage})
 		})
 	}
 }
@@ -52,6 +57,8 @@ type world struct {
 	ctx  context.Context
 	kv   skerry.KV
 	root string
+
+	damage func(t *testing.T, kv skerry.KV, key string)
 }
 
 func (w *world) update(change func(skerry.Tx) error) uint64 {
@@ -301,37 +308,6 @@ func failing(t *testing.T, w *world) {
 	w.want("a", "1")
 }
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func watching(t *testing.T, w *world) {
-	first := w.put("a/1", "1")
-	byKey, onKey := w.kv.Watch(skerry.Only(w.root + "a/1"))
-	byPrefix, onPrefix := w.kv.Watch(skerry.Below(w.root + "a/"))
-	_, other := w.kv.Watch(skerry.Below(w.root + "b/"))
-	_, longer := w.kv.Watch(skerry.Only(w.root + "a/11"))
-	if byKey != first || byPrefix < first {
-		t.Errorf("indexes %d and %d, want %d", byKey, byPrefix, first)
-	}
-	second := w.put("a/2", "1")
-	if closed(onKey) || !closed(onPrefix) || closed(other) || closed(longer) {
-		t.Errorf("a/2 woke key %v prefix %v other %v longer %v", closed(onKey), closed(onPrefix), closed(other), closed(longer))
-	}
-	if byPrefix, onPrefix = w.kv.Watch(skerry.Below(w.root + "a/")); byPrefix != second {
-		t.Errorf("prefix index %d, want %d", byPrefix, second)
-	}
-	w.delete("a/1")
-	if !closed(onKey) || !closed(onPrefix) || closed(other) || closed(longer) {
-		t.Errorf("the removal woke key %v prefix %v other %v longer %v", closed(onKey), closed(onPrefix), closed(other), closed(longer))
-	}
-}
-
 func removals(t *testing.T, w *world) {
 	w.put("a/1", "1")
 	second := w.put("a/2", "1")
@@ -389,129 +365,4 @@ func large(t *testing.T, w *world) {
 	if got := len(w.keys("")); got != 0 {
 		t.Errorf("%d keys are left", got)
 	}
-}
-
-func (w *world) lease(ttl time.Duration) skerry.LeaseID {
-	w.t.Helper()
-	id, err := w.kv.Grant(w.ctx, ttl)
-	if err != nil {
-		w.t.Fatalf("grant: %v", err)
-	}
-	w.update(func(tx skerry.Tx) error { tx.Put(w.root+"leased", []byte("1"), id); return nil })
-	return id
-}
-
-func (w *world) gone(key string) {
-	w.t.Helper()
-	for {
-		_, changed := w.kv.Watch(skerry.Only(w.root + key))
-		if w.value(key) == "-" {
-			return
-		}
-		select {
-		case <-changed:
-		case <-w.ctx.Done():
-			w.t.Fatalf("%s is still there", key)
-		}
-	}
-}
-
-// shortest is the least ttl that every engine keeps: etcd's is one and a half
-// election timeouts.
-const shortest = 2 * time.Second
-
-func leaseEnds(t *testing.T, w *world) {
-	started := time.Now()
-	id := w.lease(shortest)
-	if r := w.kv.Snapshot().Get(w.root + "leased"); r.Lease != id {
-		t.Errorf("lease %d, want %d", r.Lease, id)
-	}
-	w.gone("leased")
-	if took := time.Since(started); took < shortest {
-		t.Errorf("the lease ended after %v, before its %v", took, shortest)
-	}
-	if err := w.kv.Renew(w.ctx, id); skerry.KindOf(err) != skerry.NotFound {
-		t.Errorf("renewing an ended lease: %v", err)
-	}
-	_, err := w.kv.Update(w.ctx, func(tx skerry.Tx) error { tx.Put(w.root+"late", nil, id); return nil })
-	if skerry.KindOf(err) != skerry.NotFound {
-		t.Errorf("putting with an ended lease: %v", err)
-	}
-}
-
-func leaseLives(t *testing.T, w *world) {
-	id := w.lease(shortest)
-	end := time.Now().Add(2*shortest + shortest/2)
-	for time.Now().Before(end) {
-		if err := w.kv.Renew(w.ctx, id); err != nil {
-			t.Fatalf("renew: %v", err)
-		}
-		_, changed := w.kv.Watch(skerry.Only(w.root + "leased"))
-		select {
-		case <-changed:
-		case <-time.After(shortest / 4):
-		}
-		w.want("leased", "1")
-	}
-}
-
-func leaseRevoked(t *testing.T, w *world) {
-	id := w.lease(time.Minute)
-	if err := w.kv.Revoke(w.ctx, id); err != nil {
-		t.Fatalf("revoke: %v", err)
-	}
-	w.gone("leased")
-	if err := w.kv.Revoke(w.ctx, id); err != nil {
-		t.Errorf("revoking again: %v", err)
-	}
-}
-
-// replaced comes last: it leaves nothing of the others'.
-func replaced(t *testing.T, w *world) {
-	r, ok := w.kv.(skerry.Replacer)
-	if !ok {
-		t.Skip("this KV is no Replacer")
-	}
-	w.put("old", "1")
-	lease, err := w.kv.Grant(w.ctx, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, changed := w.kv.Watch(skerry.Below(w.root))
-	before := w.kv.Snapshot().Index()
-	atLeast := before + 1000
-	var records []skerry.Record
-	for i := range 1500 {
-		records = append(records, skerry.Record{Key: fmt.Sprintf("%s%05d", w.root, i), Value: []byte("new")})
-	}
-	records[0].Lease = lease
-	if err := r.Replace(w.ctx, atLeast, records); err != nil {
-		t.Fatalf("replace: %v", err)
-	}
-	if got := len(w.keys("")); got != len(records) || w.value("old") != "-" || w.value("01499") != "new" {
-		t.Errorf("%d keys, want %d; old is %q", got, len(records), w.value("old"))
-	}
-	if !closed(changed) {
-		t.Error("a watcher was not woken")
-	}
-	s := w.kv.Snapshot()
-	first := s.Get(w.root + "00000")
-	if s.Index() <= atLeast || first.Modified <= before || first.Lease != lease {
-		t.Errorf("index %d modified %d lease %d, want an index above %d, modified above %d, lease %d", s.Index(), first.Modified, first.Lease, atLeast, before, lease)
-	}
-	if index := w.put("after", "1"); index <= s.Index() {
-		t.Errorf("index %d after %d", index, s.Index())
-	}
-	w.update(func(tx skerry.Tx) error {
-		if r := tx.Get(w.root + "00001"); r == nil || string(r.Value) != "new" {
-			t.Errorf("00001 is %v", r)
-		}
-		tx.Put(w.root+"00001", []byte("newer"), 0)
-		return nil
-	})
-	w.want("00001", "newer")
-	if err := w.kv.Revoke(w.ctx, lease); err != nil {
-		t.Fatal(err)
-	}
-	w.gone("00000")
 }

@@ -21,6 +21,11 @@ type ACL interface {
 	// WatchACL returns the index of the last change to things of a kind ("token",
 	// "policy", "role", "method", "binding") and a channel that is closed at the next.
 	WatchACL(kind string) (uint64, <-chan struct{})
+	// ChangedACL is WatchACL's index alone.
+	ChangedACL(kind string) uint64
+	// Sound returns why a thing of a kind cannot be read, or with an empty id why
+	// any cannot; nil when nothing is damaged.
+	Sound(kind, id string) error
 }
 
 // AgentTokens are what this agent acts with.
@@ -47,12 +52,22 @@ func (q *request) aclReady(kind string) error {
 		return err
 	}
 	store := q.t.b.ACL
-	return q.beyond(func() (uint64, <-chan struct{}) { return store.WatchACL(kind) })
+	if err := q.beyond(func() (uint64, <-chan struct{}) { return store.WatchACL(kind) }); err != nil {
+		return err
+	}
+	return store.Sound(kind, q.rest)
+}
+
+// aclNone is the answer that there is no such thing, which a damaged one may be.
+func (q *request) aclNone(kind string, none error) error {
+	if err := q.t.b.ACL.Sound(kind, ""); err != nil {
+		return err
+	}
+	return q.bare(none)
 }
 
 func (q *request) aclMeta(kind string) {
-	index, _ := q.t.b.ACL.WatchACL(kind)
-	q.meta(index)
+	q.meta(q.t.b.ACL.ChangedACL(kind))
 }
 
 // aclBody reads a body; what names it in the error.

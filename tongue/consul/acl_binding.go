@@ -90,7 +90,7 @@ func (q *request) aclBinding() error {
 	}
 	b := q.t.b.ACL.Binding(q.rest)
 	if b == nil {
-		return q.bare(notFoundError("Requested binding rule does not exist: ACL not found"))
+		return q.aclNone("binding", notFoundError("Requested binding rule does not exist: ACL not found"))
 	}
 	q.aclMeta("binding")
 	return q.json(bindingJSON(b))

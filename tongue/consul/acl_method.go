@@ -103,7 +103,7 @@ func (q *request) aclMethod() error {
 	}
 	m := q.t.b.ACL.Method(q.rest)
 	if m == nil {
-		return q.bare(notFoundError("Requested auth method does not exist: ACL not found"))
+		return q.aclNone("method", notFoundError("Requested auth method does not exist: ACL not found"))
 	}
 	q.aclMeta("method")
 	return q.json(methodJSON(m))

@@ -103,7 +103,7 @@ func (q *request) aclPolicyByName() error {
 
 func (q *request) aclPolicyShow(p *skerry.Policy) error {
 	if p == nil {
-		return q.bare(notFoundError("Requested policy does not exist: ACL not found"))
+		return q.aclNone("policy", notFoundError("Requested policy does not exist: ACL not found"))
 	}
 	q.aclMeta("policy")
 	return q.json(policyJSON(p))

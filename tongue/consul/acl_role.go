@@ -94,7 +94,7 @@ func (q *request) aclRoleByName() error {
 
 func (q *request) aclRoleShow(r *skerry.Role) error {
 	if r == nil {
-		return q.bare(notFoundError("Requested role does not exist: ACL not found"))
+		return q.aclNone("role", notFoundError("Requested role does not exist: ACL not found"))
 	}
 	q.aclMeta("role")
 	return q.json(roleJSON(r))

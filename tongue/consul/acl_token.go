@@ -167,6 +167,9 @@ func (q *request) aclToken() error {
 	}
 	t := q.t.b.ACL.Token(accessor)
 	if t == nil {
+		if err := q.t.b.ACL.Sound("token", ""); err != nil {
+			return err
+		}
 		return noToken()
 	}
 	q.aclMeta("token")

@@ -65,7 +65,14 @@ func (q *request) synced() error {
 // await waits until ready, asking again whenever its channel closes. It returns
 // errParked when the request goes on waiting elsewhere. Who asks is found out anew
 // after a wait, since a token may have ended meanwhile.
-func (q *request) await(ready func() (bool, <-chan struct{})) error {
+func (q *request) await(ready func() (bool, <-chan struct{})) (err error) {
+	watch := &watch{ready: ready, keys: q.t.b.Keys}
+	ready = watch.look
+	defer func() {
+		if err != errParked {
+			watch.end()
+		}
+	}()
 	done, changed := ready()
 	if done || q.resumed {
 		return nil
@@ -86,7 +93,7 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 			if wait -= part; wait <= 0 {
 				return q.identify()
 			}
-			if q.park(wait, ready) {
+			if q.park(wait, watch) {
 				return errParked
 			}
 			part = wait
@@ -124,6 +131,34 @@ func (q *request) drained() error {
 	}
 	q.w.Header()["Connection"] = []string{"close"}
 	return badRequest("Invalid request body: a query that waits takes a body of at most 64 KiB, sent within 2 s; send none")
+}
+
+// watch is one request's place among those who wait for a change. It holds one
+// channel at a time, and lets go of it in the end.
+type watch struct {
+	ready func() (bool, <-chan struct{})
+	keys  Keys
+	held  <-chan struct{}
+}
+
+// look asks whether the answer is due, and for the channel to wait for if it is not.
+func (w *watch) look() (bool, <-chan struct{}) {
+	done, changed := w.ready()
+	if w.keys != nil && w.held != nil {
+		// Of a channel that it holds already it has two now; of another, the one before
+		// was closed or is waited for no more.
+		w.keys.Unwatch(w.held)
+	}
+	w.held = changed
+	return done, changed
+}
+
+// end lets go of what is held.
+func (w *watch) end() {
+	if w.keys != nil && w.held != nil {
+		w.keys.Unwatch(w.held)
+	}
+	w.held = nil
 }
 
 // index returns a topic's present index.

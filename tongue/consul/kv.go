@@ -9,10 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/skerryhq/skerry"
 )
@@ -25,14 +23,19 @@ type Keys interface {
 	// List returns the entries below a prefix, and the index of the last change to any.
 	List(prefix string) ([]skerry.KeyValue, uint64, error)
 	// Keys returns the keys below a prefix, cut after the first separator behind it.
-	Keys(prefix, separator string) ([]string, uint64)
+	Keys(prefix, separator string) ([]string, uint64, error)
 	Watch(key string, below bool) (uint64, <-chan struct{})
+	// Unwatch says that a request that had this channel, of keys or others, waits for it
+	// no more.
+	Unwatch(changed <-chan struct{})
+	// Changed is Watch's index alone.
+	Changed(key string, below bool) uint64
 	// Write reports whether the operation's condition held.
 	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
 	// Txn does all operations, or none when some are refused.
 	Txn(ctx context.Context, ops []skerry.TxnOp) ([]skerry.TxnResult, []skerry.TxnError, error)
 	// Read is Txn for operations that only read; index is the table's.
-	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64)
+	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error)
 }
 
 func (q *request) kv() error {
@@ -88,7 +91,7 @@ func (q *request) kvOne() error {
 		return err
 	}
 	if e == nil {
-		index, _ := q.t.b.Keys.Watch(q.rest, false)
+		index := q.t.b.Keys.Changed(q.rest, false)
 		q.meta(index)
 		q.w.WriteHeader(http.StatusNotFound)
 		return nil
@@ -136,7 +139,7 @@ func (q *request) kvList() error {
 		return append(body, ']'), index, nil
 	})
 	if err != nil {
-		return err
+		return q.unnamed(err)
 	}
 	q.meta(index)
 	if body == nil {
@@ -148,7 +151,10 @@ func (q *request) kvList() error {
 }
 
 func (q *request) kvKeys() error {
-	keys, index := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	keys, index, err := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
+	if err != nil {
+		return q.unnamed(err)
+	}
 	keys = visible(q, keys, func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) })
 	q.meta(index)
 	if len(keys) == 0 && q.rest != "" {
@@ -168,6 +174,15 @@ func (q *request) kvReadable(list bool) error {
 		return q.must(skerry.ResourceKey, q.rest, skerry.AccessList)
 	}
 	return nil
+}
+
+// unnamed takes the name of a damaged key out of an error for who may not read it.
+func (q *request) unnamed(err error) error {
+	var e *skerry.Error
+	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.may(skerry.ResourceKey, strings.TrimPrefix(e.ID, "kv/"), skerry.AccessRead) {
+		return serverError("a record below this prefix is damaged in the store; the server's log names it")
+	}
+	return err
 }
 
 // unshared renders an answer for one asker alone.
@@ -341,53 +356,4 @@ func (q *request) mustDelete(recurse bool) error {
 		return q.mustBelow(skerry.ResourceKey, q.rest, skerry.AccessWrite)
 	}
 	return q.must(skerry.ResourceKey, q.rest, skerry.AccessWrite)
-}
-
-// lists are the encoded answers of prefixes that are watched: when many wait for
-// one prefix, a change is encoded once.
-type lists struct {
-	mu   sync.Mutex
-	kept []list
-}
-
-type list struct {
-	key   string
-	index uint64
-	body  []byte
-}
-
-// maxLists and maxListBytes bound what is kept.
-const (
-	maxLists     = 32
-	maxListBytes = 1 << 20
-)
-
-// get returns the answer for a prefix; only those of blocking queries are kept.
-func (l *lists) get(q *request, render func() ([]byte, uint64, error)) ([]byte, uint64, error) {
-	if q.p.index == 0 {
-		return render()
-	}
-	key := q.rest
-	now, _ := q.t.b.Keys.Watch(key, true)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := slices.IndexFunc(l.kept, func(one list) bool { return one.key == key })
-	if at >= 0 && l.kept[at].index == now {
-		return l.kept[at].body, now, nil
-	}
-	body, index, err := render()
-	if err != nil || len(body) > maxListBytes {
-		return body, index, err
-	}
-	fresh := list{strings.Clone(key), index, body}
-	switch {
-	case at >= 0:
-		l.kept[at] = fresh
-	case len(l.kept) < maxLists:
-		l.kept = append(l.kept, fresh)
-	default:
-		copy(l.kept, l.kept[1:])
-		l.kept[maxLists-1] = fresh
-	}
-	return body, index, nil
 }

@@ -29,8 +29,14 @@ type Lot struct {
 	closed bool
 	parked map[*parking]struct{}
 	// waiting are the parked by the change that they wait for.
-	waiting map[<-chan struct{}]map[*parking]struct{}
+	waiting map[<-chan struct{}]*group
 	end     chan struct{}
+}
+
+// group is those who wait for the same change.
+type group struct {
+	members map[*parking]struct{}
+	empty   chan struct{} // closed when the last has left
 }
 
 // parking is one parked request.
@@ -41,7 +47,8 @@ type parking struct {
 	wait  time.Duration
 	group <-chan struct{} // among those of Lot.waiting
 	q     request
-	ready func() (bool, <-chan struct{})
+	watch *watch
+	ready func() (bool, <-chan struct{}) // of watch
 
 	mu     sync.Mutex
 	busy   bool   // its own goroutine does more than read
@@ -54,7 +61,7 @@ type parking struct {
 // be: then the request waits in the ordinary way.
 //
 // The request's body must have been read to its end: see drained.
-func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{})) bool {
+func (q *request) park(wait time.Duration, w *watch) bool {
 	lot := q.t.b.Lot
 	hijacker, ok := q.w.(http.Hijacker)
 	if lot == nil || !ok || q.resumed || !q.r.ProtoAtLeast(1, 1) || q.r.ProtoMajor != 1 || q.r.Close {
@@ -65,7 +72,7 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		return false
 	}
 	conn.SetDeadline(time.Time{})
-	p := &parking{lot: lot, wait: wait, sock: conn, ready: ready, busy: true}
+	p := &parking{lot: lot, wait: wait, sock: conn, watch: w, ready: w.look, busy: true}
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n)
 		p.early = bytes.Clone(early)
@@ -79,6 +86,7 @@ func (q *request) park(wait time.Duration, ready func() (bool, <-chan struct{}))
 		p.q.r.Header["Accept-Encoding"] = gzipped
 	}
 	if !lot.enter(p) {
+		w.end()
 		conn.Close()
 		return true
 	}
@@ -100,11 +108,23 @@ func (l *Lot) enter(p *parking) bool {
 }
 
 func (l *Lot) leave(p *parking) {
+	p.watch.end()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.parked, p)
-	if group := l.waiting[p.group]; group != nil {
-		delete(group, p)
+	l.quit(p)
+}
+
+// quit takes p out of its group, which ends with its last. Called with mu held.
+func (l *Lot) quit(p *parking) {
+	g := l.waiting[p.group]
+	if g == nil {
+		return
+	}
+	delete(g.members, p)
+	if len(g.members) == 0 {
+		delete(l.waiting, p.group)
+		close(g.empty)
 	}
 }
 
@@ -254,31 +274,37 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 		return
 	}
 	if l.waiting == nil {
-		l.waiting = map[<-chan struct{}]map[*parking]struct{}{}
+		l.waiting = map[<-chan struct{}]*group{}
 	}
 	if l.end == nil {
 		l.end = make(chan struct{})
 	}
-	group := l.waiting[changed]
-	if group == nil {
-		group = map[*parking]struct{}{}
-		l.waiting[changed] = group
-		go l.poke(changed)
+	if p.group != changed {
+		l.quit(p)
 	}
-	group[p] = struct{}{}
+	g := l.waiting[changed]
+	if g == nil {
+		g = &group{members: map[*parking]struct{}{}, empty: make(chan struct{})}
+		l.waiting[changed] = g
+		go l.poke(changed, g)
+	}
+	g.members[p] = struct{}{}
 	p.group = changed
 }
 
-func (l *Lot) poke(changed <-chan struct{}) {
+func (l *Lot) poke(changed <-chan struct{}, g *group) {
 	select {
 	case <-changed:
 	case <-l.end:
+	case <-g.empty:
+		return
 	}
 	l.mu.Lock()
-	group := l.waiting[changed]
-	delete(l.waiting, changed)
+	if l.waiting[changed] == g {
+		delete(l.waiting, changed)
+	}
 	l.mu.Unlock()
-	l.fanOut(group)
+	l.fanOut(g.members)
 }
 
 // answerWithin is how long a client may take to read its answer.

@@ -86,6 +86,17 @@ func (c *client) receive() (index, body string) {
 	return resp.Header.Get("X-Consul-Index"), string(b)
 }
 
+// receive404 receives the answer that there is nothing.
+func (c *client) receive404() {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil || resp.StatusCode != 404 {
+		c.t.Fatalf("%v %v", resp, err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+}
+
 func register(t testing.TB, addr, id string) {
 	t.Helper()
 	u := url.URL{Scheme: "http", Host: addr, Path: "/v1/agent/service/register"}

@@ -22,9 +22,9 @@ type Queries interface {
 	UpdateQuery(ctx context.Context, q skerry.PreparedQuery) error
 	DeleteQuery(ctx context.Context, id string) error
 	// Query returns a query and the index of its last change; nil when there is none.
-	Query(id string) (*skerry.PreparedQuery, uint64)
+	Query(id string) (*skerry.PreparedQuery, uint64, error)
 	// Queries returns all, with the index of the last change to any.
-	Queries() ([]*skerry.PreparedQuery, uint64)
+	Queries() ([]*skerry.PreparedQuery, uint64, error)
 	WatchQueries() (uint64, <-chan struct{})
 	// ResolveQuery and ExecuteQuery take an ID or a name; their error is of kind
 	// NotFound when nothing answers for it.
@@ -122,7 +122,10 @@ func (q *request) queryAll() error {
 	if err := q.queryReady(""); err != nil {
 		return err
 	}
-	all, index := q.t.b.Queries.Queries()
+	all, index, err := q.t.b.Queries.Queries()
+	if err != nil {
+		return err
+	}
 	all = visible(q, all, q.seesQuery)
 	out := make([]storedQuery, len(all))
 	for i, one := range all {
@@ -259,7 +262,10 @@ func (q *request) queryGet() error {
 	if err := q.queryReady(q.rest); err != nil {
 		return err
 	}
-	query, index := q.t.b.Queries.Query(q.rest)
+	query, index, err := q.t.b.Queries.Query(q.rest)
+	if err != nil {
+		return err
+	}
 	if query == nil {
 		return notFoundError("Query not found")
 	}
@@ -302,7 +308,11 @@ func (q *request) mustStored(id string) error {
 	if q.who == nil {
 		return nil
 	}
-	if was, _ := q.t.b.Queries.Query(id); was != nil {
+	was, _, err := q.t.b.Queries.Query(id)
+	if err != nil { // it may have had any name
+		return q.mustBelow(skerry.ResourceQuery, "", skerry.AccessWrite)
+	}
+	if was != nil {
 		return q.mustQuery(was)
 	}
 	return nil
@@ -328,7 +338,7 @@ func (q *request) queryReady(id string) error {
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := queries.WatchQueries()
 		if id != "" {
-			query, own := queries.Query(id)
+			query, own, _ := queries.Query(id)
 			return query == nil || own > have, changed
 		}
 		return index > have, changed

@@ -21,6 +21,8 @@ type Sessions interface {
 	Sessions(node string) ([]*skerry.Session, error)
 	// WatchSession watches one, or all when id is empty.
 	WatchSession(id string) (uint64, <-chan struct{})
+	// ChangedSession is WatchSession's index alone.
+	ChangedSession(id string) uint64
 }
 
 // sessionBody is what creates a session. Checks is the old name of NodeChecks.
@@ -187,7 +189,7 @@ func (q *request) sessionInfo() error {
 	if s != nil {
 		out = append(out, jsonSession(s))
 	}
-	index, _ := q.t.b.Sessions.WatchSession(q.rest)
+	index := q.t.b.Sessions.ChangedSession(q.rest)
 	q.meta(index)
 	return q.json(out)
 }
@@ -205,7 +207,7 @@ func (q *request) sessionsOf(node string) error {
 	if err := q.sessionReady(""); err != nil {
 		return err
 	}
-	index, _ := q.t.b.Sessions.WatchSession("")
+	index := q.t.b.Sessions.ChangedSession("")
 	all, err := q.t.b.Sessions.Sessions(node)
 	if err != nil {
 		return err

@@ -191,7 +191,10 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 			return err
 		}
 		var results []skerry.TxnResult
-		results, refused, answer.Index = q.t.b.Keys.Read(ops)
+		var err error
+		if results, refused, answer.Index, err = q.t.b.Keys.Read(ops); err != nil {
+			return q.unnamed(err)
+		}
 		all := len(results)
 		results = q.readable(results)
 		answer.ResultsFilteredByACLs = len(results) < all

@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// peak returns the most memory that the agent ever had, in bytes.
+func (a *agent) peak() int {
+	a.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	if err != nil {
+		a.t.Skip("there is no /proc here: ", err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return kb << 10
+}
+
+// A snapshot that unpacks to far more than it is is refused with little memory.
+func TestASnapshotThatIsABombIsRefused(t *testing.T) {
+	t.Parallel()
+	a := start(t, nil)
+	a.key("kept", "v")
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	pack := tar.NewWriter(zip)
+	line := `{"key":"kv/` + strings.Repeat("0", 100_000) + `"}` + "\n"
+	const lines = 10_000
+	meta := fmt.Sprintf(`{"version":1,"records":%d}`, lines)
+	for _, part := range []struct {
+		name string
+		size int
+		one  string
+	}{{"meta.json", len(meta), meta}, {"records.jsonl", lines * len(line), line}} {
+		if err := pack.WriteHeader(&tar.Header{Name: part.name, Mode: 0o600, Size: int64(part.size)}); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n < part.size; n += len(part.one) {
+			pack.Write([]byte(part.one))
+		}
+	}
+	pack.Close()
+	zip.Close()
+	before := a.peak()
+	r := a.request("PUT", "/v1/snapshot", bomb.String())
+	if r.status != http.StatusBadRequest || !strings.Contains(r.body, "times its size") {
+		t.Errorf("%d bytes that unpack to %d were answered %d %s", bomb.Len(), lines*len(line), r.status, r.body)
+	}
+	if more, most := a.peak()-before, 10*bomb.Len()+16<<20; more > most {
+		t.Errorf("%d bytes that unpack to %d took %d MiB, more than %d", bomb.Len(), lines*len(line), more>>20, most>>20)
+	} else {
+		t.Logf("%d bytes that unpack to %d took %d MiB", bomb.Len(), lines*len(line), more>>20)
+	}
+	if r := a.request("GET", "/v1/kv/kept?raw", ""); r.body != "v" {
+		t.Errorf("the store is another: %d %s", r.status, r.body)
+	}
+}
+
+// Reads of keys that are not there leave nothing behind, however long they are.
+func TestReadsOfMissingKeysKeepNothing(t *testing.T) {
+	t.Parallel()
+	a := start(t, nil)
+	read := func(n int) {
+		r := a.request("GET", fmt.Sprintf("/v1/kv/%d/%s", n, strings.Repeat("k", 900_000)), "")
+		if r.status/100 != 4 {
+			t.Fatalf("a missing key: %d %.100s", r.status, r.body)
+		}
+	}
+	for n := range 50 {
+		read(n)
+	}
+	before := a.peak()
+	for n := range 500 {
+		read(n)
+	}
+	if more := a.peak() - before; more > 64<<20 {
+		t.Errorf("500 reads of missing keys of 900 KB took %d MiB more", more>>20)
+	}
+}
