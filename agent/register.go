@@ -44,10 +44,16 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.Ch
 	if err := a.freeService(i.ID); err != nil {
 		return nil, err
 	}
+	if err := i.Bounds(); err != nil {
+		return nil, err
+	}
 	defs := slices.Clone(r.Checks)
 	ids := map[string]bool{}
 	for n := range defs {
 		d := &defs[n]
+		if err := d.Bounds(); err != nil {
+			return nil, err
+		}
 		if err := a.cfg.Kinds.Validate(d, policy); err != nil {
 			return nil, err
 		}
@@ -120,6 +126,9 @@ func (a *Agent) RegisterCheck(_ context.Context, d skerry.CheckDefinition) error
 	}
 	if d.Name == "" {
 		return skerry.Errorf(skerry.Invalid, "name: a check needs a name")
+	}
+	if err := d.Bounds(); err != nil {
+		return err
 	}
 	if err := a.freeCheck(d.ID); err != nil {
 		return err

@@ -98,6 +98,9 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 		if d.ID == "" {
 			return nil, skerry.Errorf(skerry.Invalid, "checks: a check needs a name")
 		}
+		if err := d.Bounds(); err != nil {
+			return nil, err
+		}
 		if err := a.freeCheck(d.ID); err != nil {
 			return nil, err
 		}

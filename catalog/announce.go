@@ -110,6 +110,9 @@ func validate(a *skerry.Announcement) error {
 	if s.Node == nil || s.Node.Name == "" {
 		return skerry.Errorf(skerry.Invalid, "node: a set needs a node with a name")
 	}
+	if err := s.Node.Bounds(); err != nil {
+		return err
+	}
 	if err := validInstances(s.Instances); err != nil {
 		return err
 	}
@@ -125,6 +128,9 @@ func validInstances(is []*skerry.Instance) error {
 		case ids.twice(i.ID, len(is)):
 			return skerry.Errorf(skerry.Invalid, "services: the id %q is there twice; ids are unique within a node", i.ID)
 		}
+		if err := i.Bounds(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -137,6 +143,9 @@ func validChecks(cs []*skerry.Check) error {
 			return skerry.Errorf(skerry.Invalid, "checks: a check needs an id")
 		case ids.twice(c.ID, len(cs)):
 			return skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice; ids are unique within a node", c.ID)
+		}
+		if err := c.Bounds(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -112,7 +112,10 @@ func (x *Externals) DeleteExternal(ctx context.Context, node, serviceID, checkID
 
 // putRecord writes a record unless it is there already: writing the same again
 // changes nothing. The stamp has no Modified when it was written now.
-func putRecord(tx skerry.Tx, key string, record any) (skerry.Stamp, error) {
+func putRecord(tx skerry.Tx, key string, record interface{ Bounds() error }) (skerry.Stamp, error) {
+	if err := record.Bounds(); err != nil {
+		return skerry.Stamp{}, err
+	}
 	value, err := json.Marshal(record)
 	if err != nil {
 		return skerry.Stamp{}, err

@@ -196,6 +196,9 @@ func writeKey(tx skerry.Tx, w *skerry.KeyOp) (now *skerry.KeyValue, done bool, e
 		tx.DeleteAll(keyPrefix + w.Key)
 		return nil, true, nil
 	}
+	if len(w.Key) > skerry.MaxKey {
+		return nil, false, skerry.Errorf(skerry.Invalid, "Key: %.40q… has %d bytes; at most %d are allowed", w.Key, len(w.Key), skerry.MaxKey)
+	}
 	was, err := getEntry(tx, w.Key)
 	bare := false
 	if err != nil && (w.Action == skerry.KeyPut || w.Action == skerry.KeyDelete) {

@@ -78,6 +78,9 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 
 // completeSession fills in the defaults and judges what was asked for.
 func (s *Store) completeSession(session *skerry.Session) error {
+	if err := skerry.Bounded("Name", session.Name); err != nil {
+		return err
+	}
 	switch session.Behavior {
 	case "":
 		session.Behavior = skerry.ReleaseKeys
