@@ -40,6 +40,9 @@ type Options struct {
 	MinTTL time.Duration
 	// Defaults is the access to what no rule speaks of: one of the presets.
 	Defaults rules.Defaults
+	// Hide makes what may not be seen look like what is not there: see
+	// [skerry.Gate.Hides].
+	Hide bool
 	// Verifiers are the kinds of auth methods by their type.
 	Verifiers map[string]Verifier
 	Log       *slog.Logger

@@ -21,6 +21,7 @@ import (
 type ACL struct {
 	Enabled           bool
 	Defaults          rules.Defaults // of what no rule names
+	Hide              bool           // what may not be seen looks like what is not there
 	InitialManagement string
 	Tokens            map[string]string // that the agent acts with, by kind
 	PersistTokens     bool              // those set over the API
@@ -53,7 +54,7 @@ func (s *Server) newControl() (*control, error) {
 	}
 	o := access.Options{
 		KV: s.kv, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL,
-		Defaults: cfg.Defaults, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
+		Defaults: cfg.Defaults, Hide: cfg.Hide, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
 	}
 	keep := ""
 	if dir := s.cfg.DataDir; dir != "" {

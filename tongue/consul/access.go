@@ -170,6 +170,22 @@ func (q *request) must(r skerry.Resource, name string, a skerry.Access) error {
 	return skerry.DeniedTo(q.who, r, name, a)
 }
 
+// unseen reports whether the asker is not to know of a thing: it is answered for as if
+// it were not there.
+func (q *request) unseen(r skerry.Resource, name string) bool {
+	return q.hides() && !q.who.Allows(r, name, skerry.AccessRead)
+}
+
+// mustStill is must for a thing that is there already and that the request did not
+// name: one that the asker is not to know of is not named by the refusal.
+func (q *request) mustStill(r skerry.Resource, name string, a skerry.Access) error {
+	err := q.must(r, name, a)
+	if err != nil && q.unseen(r, name) {
+		return skerry.Errorf(skerry.Denied, "Permission denied")
+	}
+	return err
+}
+
 // mustBelow asks for everything below a prefix.
 func (q *request) mustBelow(r skerry.Resource, prefix string, a skerry.Access) error {
 	if q.who == nil || q.who.AllowsBelow(r, prefix, a) {
@@ -213,9 +229,10 @@ func visible[T any](q *request, list []T, sees func(T) bool) []T {
 }
 
 // leftOut says that the answer is not all there is, to who came with a token.
-// Others are not told: for them the things do not exist.
+// Others are not told: for them the things do not exist. Where such things are
+// hidden nobody is told.
 func (q *request) leftOut() {
-	if q.who != nil && !q.who.Anonymous() {
+	if q.who != nil && !q.t.hides && !q.who.Anonymous() {
 		q.w.Header()["X-Consul-Results-Filtered-By-Acls"] = isTrue
 	}
 }

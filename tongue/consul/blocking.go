@@ -29,6 +29,9 @@ func (q *request) block(topic skerry.Topic) error {
 	if q.p.index == 0 {
 		return nil
 	}
+	if sc := q.narrowed(topic); sc != nil {
+		return q.blockOn(sc)
+	}
 	// A parked request outlives q: the closure must not hold it.
 	catalog, have := q.t.b.Catalog, q.p.index
 	return q.await(func() (bool, <-chan struct{}) {
@@ -94,8 +97,11 @@ func (q *request) await(ready func() (bool, <-chan struct{})) error {
 	}
 }
 
-// index returns a topic's present index.
+// index returns a topic's present index for who asks.
 func (q *request) index(topic skerry.Topic) uint64 {
+	if sc := q.narrowed(topic); sc != nil {
+		return q.indexOf(sc)
+	}
 	index, _ := q.t.b.Catalog.Watch(topic)
 	return index
 }

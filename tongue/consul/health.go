@@ -56,6 +56,9 @@ func (q *request) healthService() error {
 		packed = v.Memo(key+"/gzip", func() []byte { return compress(body) })
 	}
 	kept := len(body) - len("[]")
+	if q.hides() {
+		v = q.view(q.rest)
+	}
 	q.meta(v.Index)
 	q.cause(v, kept)
 	q.send(200, body, packed)

@@ -27,12 +27,16 @@ type Keys interface {
 	// Keys returns the keys below a prefix, cut after the first separator behind it.
 	Keys(prefix, separator string) ([]string, uint64)
 	Watch(key string, below bool) (uint64, <-chan struct{})
+	// Newest is the index of Watch for who sees some of the keys below a prefix: was is
+	// what it returned when Watch's own index was at; 0 at first.
+	Newest(prefix string, at, was uint64, sees func(key string) bool) uint64
 	// Write reports whether the operation's condition held.
 	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
-	// Txn does all operations, or none when some are refused.
-	Txn(ctx context.Context, ops []skerry.TxnOp) ([]skerry.TxnResult, []skerry.TxnError, error)
+	// Txn does all operations, or none when some are refused. To reads, what sees does
+	// not accept is not there; nil accepts all.
+	Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) ([]skerry.TxnResult, []skerry.TxnError, error)
 	// Read is Txn for operations that only read; index is the table's.
-	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64)
+	Read(ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64)
 }
 
 func (q *request) kv() error {
@@ -79,6 +83,16 @@ func (q *request) kvReady(below bool) error {
 		return err
 	}
 	keys, key := q.t.b.Keys, q.rest
+	if below && q.narrowedKeys(key) {
+		gate, token, seen := q.t.b.Gate, q.p.token, &q.t.seenKV // a parked request outlives q
+		return q.beyond(func() (uint64, <-chan struct{}) {
+			who, err := gate.Identify(token)
+			if err != nil {
+				return keys.Watch(key, true) // its end is judged elsewhere
+			}
+			return seen.keysBelow(keys, who, key)
+		})
+	}
 	return q.beyond(func() (uint64, <-chan struct{}) { return keys.Watch(key, below) })
 }
 
@@ -117,6 +131,7 @@ func (q *request) kvRaw(e *skerry.KeyValue) error {
 
 func (q *request) kvList() error {
 	get := q.t.lists.get
+	known := q.indexBelow()
 	if q.who != nil && !q.who.AllowsBelow(skerry.ResourceKey, q.rest, skerry.AccessRead) {
 		get = unshared
 	}
@@ -138,6 +153,9 @@ func (q *request) kvList() error {
 	if err != nil {
 		return err
 	}
+	if known != 0 {
+		index = known
+	}
 	q.meta(index)
 	if body == nil {
 		q.w.WriteHeader(http.StatusNotFound)
@@ -147,15 +165,49 @@ func (q *request) kvList() error {
 	return nil
 }
 
+// indexBelow is the index of the prefix for one who does not see all keys below it; 0
+// for the others. It is asked for before the keys, which then are at least as new.
+func (q *request) indexBelow() uint64 {
+	if !q.narrowedKeys(q.rest) {
+		return 0
+	}
+	index, _ := q.t.seenKV.keysBelow(q.t.b.Keys, q.who, q.rest)
+	return index
+}
+
 func (q *request) kvKeys() error {
-	keys, index := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
-	keys = visible(q, keys, func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) })
+	separator, known := q.p.get("separator"), q.indexBelow()
+	sees := func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) }
+	cutAt := separator
+	if known != 0 {
+		cutAt = "" // a folder is there for who sees a key in it
+	}
+	keys, index := q.t.b.Keys.Keys(q.rest, cutAt)
+	keys = visible(q, keys, sees)
+	if known != 0 {
+		keys, index = foldersOf(keys, q.rest, separator), known
+	}
 	q.meta(index)
 	if len(keys) == 0 && q.rest != "" {
 		q.w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
 	return q.json(keys)
+}
+
+// foldersOf cuts sorted keys after the first separator behind the prefix, each once.
+func foldersOf(keys []string, prefix, separator string) []string {
+	if separator == "" {
+		return keys
+	}
+	cut := make([]string, len(keys))
+	for i, key := range keys {
+		cut[i] = key
+		if at := strings.Index(key[len(prefix):], separator); at >= 0 {
+			cut[i] = key[:len(prefix)+at+len(separator)]
+		}
+	}
+	return slices.Compact(cut)
 }
 
 // kvReadable asks for what is to be read. Of lists what may not be read is left
@@ -302,6 +354,12 @@ func (q *request) body(limit int64, key string) ([]byte, error) {
 }
 
 func (q *request) kvWrite(op skerry.KeyOp) error {
+	if q.hiddenSession(op.Session) {
+		if op.Action == skerry.KeyAcquire {
+			return serverError(invalidSession(op.Session))
+		}
+		return q.json(false)
+	}
 	done, err := q.t.b.Keys.Write(q.r.Context(), op)
 	var e *skerry.Error
 	if errors.As(err, &e) && e.Subject == "session" {
@@ -311,6 +369,11 @@ func (q *request) kvWrite(op skerry.KeyOp) error {
 		return err
 	}
 	return q.json(done)
+}
+
+// invalidSession is the store's word for a session that is not there.
+func invalidSession(id string) string {
+	return fmt.Sprintf("raft apply failed: invalid session %q", id)
 }
 
 func (q *request) kvDelete() error {

@@ -122,7 +122,14 @@ func (q *request) queryAll() error {
 	if err := q.queryReady(""); err != nil {
 		return err
 	}
+	known := uint64(0)
+	if sc := q.narrowedQueries(); sc != nil {
+		known = q.indexOf(sc)
+	}
 	all, index := q.t.b.Queries.Queries()
+	if known != 0 {
+		index = known
+	}
 	all = visible(q, all, q.seesQuery)
 	out := make([]storedQuery, len(all))
 	for i, one := range all {
@@ -260,7 +267,7 @@ func (q *request) queryGet() error {
 		return err
 	}
 	query, index := q.t.b.Queries.Query(q.rest)
-	if query == nil {
+	if query == nil || q.hides() && !q.seesQuery(query) {
 		return notFoundError("Query not found")
 	}
 	if !q.seesQuery(query) {
@@ -302,10 +309,14 @@ func (q *request) mustStored(id string) error {
 	if q.who == nil {
 		return nil
 	}
-	if was, _ := q.t.b.Queries.Query(id); was != nil {
-		return q.mustQuery(was)
+	was, _ := q.t.b.Queries.Query(id)
+	if was == nil {
+		return nil
 	}
-	return nil
+	if q.hides() && !q.seesQuery(was) {
+		return serverError("Cannot modify non-existent prepared query: '" + id + "'")
+	}
+	return q.mustQuery(was)
 }
 
 // queryReady waits until the answer about a query, or about all, is due and may be given.
@@ -325,6 +336,12 @@ func (q *request) queryReady(id string) error {
 	if have == 0 {
 		return nil
 	}
+	if sc := q.narrowedQueries(); sc != nil && id == "" {
+		return q.blockOn(sc)
+	}
+	if was, _ := queries.Query(id); was != nil && q.hides() && !q.seesQuery(was) {
+		return nil // as for one that is not there
+	}
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := queries.WatchQueries()
 		if id != "" {
@@ -333,6 +350,36 @@ func (q *request) queryReady(id string) error {
 		}
 		return index > have, changed
 	})
+}
+
+// narrowedQueries is narrowed for the list of queries.
+func (q *request) narrowedQueries() *scene {
+	if !q.hides() || q.who.AllowsBelow(skerry.ResourceQuery, "", skerry.AccessRead) {
+		return nil
+	}
+	queries := q.t.b.Queries
+	return &scene{
+		name:  "queries",
+		watch: queries.WatchQueries,
+		look: func(who skerry.Identity, s *sight) {
+			all, _ := queries.Queries()
+			for _, one := range all {
+				if (one.Name != "" || one.Template.Type != "") && who.Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead) {
+					s.add(one.Modified, one.ID)
+				}
+			}
+		},
+	}
+}
+
+// hiddenQuery reports whether there is a query of this ID or name that the asker is
+// not to know of.
+func (q *request) hiddenQuery(nameOrID string) bool {
+	if !q.hides() {
+		return false
+	}
+	one, err := q.t.b.Queries.ResolveQuery(nameOrID)
+	return err == nil && !q.seesQuery(one)
 }
 
 // readMeta sets the headers too. The verbs do not block: their index says nothing.
@@ -368,6 +415,12 @@ func (q *request) queryExecute(name string) error {
 	if err := q.local(); err != nil {
 		return err
 	}
+	if q.hiddenQuery(name) {
+		return notFoundError("Query not found")
+	}
+	if q.hides() {
+		ask.Knows = q.seesNode
+	}
 	r, err := q.t.b.Queries.ExecuteQuery(name, ask)
 	if err != nil {
 		return err
@@ -392,6 +445,9 @@ func (q *request) queryExecute(name string) error {
 	}
 	if q.p.cached {
 		q.cached()
+	}
+	if q.hides() {
+		r.View = q.view(r.View.Service)
 	}
 	q.cause(r.View, len(r.Entries))
 	return q.json(out)
@@ -420,6 +476,9 @@ func (q *request) queryExplain(name string) error {
 	}
 	if err := q.local(); err != nil {
 		return err
+	}
+	if q.hiddenQuery(name) {
+		return notFoundError("Query not found")
 	}
 	query, err := q.t.b.Queries.ResolveQuery(name)
 	if err != nil {

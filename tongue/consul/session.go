@@ -139,6 +139,9 @@ func (q *request) sessionDestroy() error {
 	if err := q.sessionNamed(); err != nil {
 		return err
 	}
+	if q.hiddenSession(q.rest) {
+		return q.json(true) // as for one that is not there
+	}
 	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
 		return err
 	}
@@ -148,6 +151,9 @@ func (q *request) sessionDestroy() error {
 func (q *request) sessionRenew() error {
 	if err := q.sessionNamed(); err != nil {
 		return err
+	}
+	if q.hiddenSession(q.rest) {
+		return notFoundError("Session id '" + q.rest + "' not found")
 	}
 	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
 	if err != nil {
@@ -162,10 +168,19 @@ func (q *request) mustHold(id string) error {
 		return nil
 	}
 	s, err := q.t.b.Sessions.Session(id)
-	if s == nil || err != nil {
+	if s == nil || err != nil || q.unseen(skerry.ResourceSession, s.Node) {
 		return err
 	}
 	return q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite)
+}
+
+// hiddenSession reports whether there is a session that the asker is not to know of.
+func (q *request) hiddenSession(id string) bool {
+	if !q.hides() || id == "" {
+		return false
+	}
+	s, err := q.t.b.Sessions.Session(id)
+	return err == nil && s != nil && q.unseen(skerry.ResourceSession, s.Node)
 }
 
 func (q *request) sessionInfo() error {
@@ -175,6 +190,7 @@ func (q *request) sessionInfo() error {
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
 	}
+	index := q.sessionIndex(q.rest)
 	s, err := q.t.b.Sessions.Session(q.rest)
 	if err != nil {
 		return err
@@ -187,7 +203,6 @@ func (q *request) sessionInfo() error {
 	if s != nil {
 		out = append(out, jsonSession(s))
 	}
-	index, _ := q.t.b.Sessions.WatchSession(q.rest)
 	q.meta(index)
 	return q.json(out)
 }
@@ -205,7 +220,7 @@ func (q *request) sessionsOf(node string) error {
 	if err := q.sessionReady(""); err != nil {
 		return err
 	}
-	index, _ := q.t.b.Sessions.WatchSession("")
+	index := q.sessionIndex("")
 	all, err := q.t.b.Sessions.Sessions(node)
 	if err != nil {
 		return err
@@ -232,8 +247,40 @@ func (q *request) sessionReady(id string) error {
 	if err := q.synced(); err != nil {
 		return err
 	}
+	if sc := q.narrowedSessions(id); sc != nil {
+		return q.blockOn(sc)
+	}
 	sessions := q.t.b.Sessions
 	return q.beyond(func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) })
+}
+
+// sessionIndex is the index of a session, or of all when id is empty, for who asks.
+func (q *request) sessionIndex(id string) uint64 {
+	if sc := q.narrowedSessions(id); sc != nil {
+		return q.indexOf(sc)
+	}
+	index, _ := q.t.b.Sessions.WatchSession(id)
+	return index
+}
+
+// narrowedSessions is narrowed for a session, or for all when id is empty.
+func (q *request) narrowedSessions(id string) *scene {
+	if !q.hides() || q.who.AllowsBelow(skerry.ResourceSession, "", skerry.AccessRead) {
+		return nil
+	}
+	sessions := q.t.b.Sessions
+	return &scene{
+		name:  "session:" + id,
+		watch: func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) },
+		look: func(who skerry.Identity, s *sight) {
+			all, _ := sessions.Sessions("") // a damaged one is an error where it is answered
+			for _, one := range all {
+				if (id == "" || id == one.ID) && who.Allows(skerry.ResourceSession, one.Node, skerry.AccessRead) {
+					s.add(one.Modified, one.ID)
+				}
+			}
+		},
+	}
 }
 
 type sessionJSON struct {
