@@ -287,7 +287,7 @@ func (s *Server) frontEnds() error {
 	d.Registerer, d.Queries = s.metrics, s.queries
 	seen := s.control.seen(s.table)
 	if s.control != nil {
-		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log}
+		d.Queries = s.control.knownQueries(&decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log})
 	}
 	s.dns = dns.New(seen, d)
 	return nil

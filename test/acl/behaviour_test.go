@@ -273,3 +273,43 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// A request that waits is refused as soon as its token is removed or ends, however it
+// waits, and though nothing that it waits for changes. Others go on waiting.
+func TestWaitingEndsWithTheToken(t *testing.T) {
+	for name, parkAfter := range map[string]time.Duration{"parked": time.Microsecond, "not parked": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, func(cfg *server.Config) { cfg.Consul.ParkAfter = parkAfter })
+			c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
+			c.make(put, "/v1/acl/policy", `{"Name":"reader","Rules":"service \"web\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }"}`, "")
+			removed := c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"reader"}]}`, "SecretID")
+			stays := c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"reader"}]}`, "SecretID")
+			accessor := c.asTokenOf(removed)
+			path := "/v1/health/service/web?wait=60s&index=" + c.index("/v1/health/service/web", root)
+			ends := c.make(put, "/v1/acl/token", `{"ExpirationTTL":"1s","Policies":[{"Name":"reader"}]}`, "SecretID")
+			wait := func(token string) <-chan answer {
+				answered := make(chan answer, 1)
+				go func() { answered <- c.ask(get, path, "", token) }()
+				return answered
+			}
+			gone, expired, other := wait(removed), wait(ends), wait(stays)
+			within := func(what string, a <-chan answer) {
+				select {
+				case got := <-a:
+					if got.status != http.StatusForbidden || string(got.body) != "ACL not found" {
+						t.Errorf("%s: answered %d %s", what, got.status, got.body)
+					}
+				case <-time.After(10 * time.Second):
+					t.Errorf("%s: the request goes on waiting", what)
+				}
+			}
+			within("an expired token", expired)
+			c.make(remove, "/v1/acl/token/"+accessor, "", "")
+			within("a removed token", gone)
+			c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":2}`, "")
+			if got := <-other; got.status != http.StatusOK || !strings.Contains(string(got.body), `"Port":2`) {
+				t.Errorf("one whose token is still there: %d %s", got.status, got.body)
+			}
+		})
+	}
+}

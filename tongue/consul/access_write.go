@@ -39,7 +39,9 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 		if r.Instance != nil && c.ServiceID == r.Instance.ID {
 			continue
 		}
-		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err != nil {
+		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err == errNoService {
+			return serverError(fmt.Sprintf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.ID))
+		} else if err != nil {
 			return err
 		}
 	}
@@ -75,8 +77,11 @@ func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
 	if err := q.must(skerry.ResourceNode, node, skerry.AccessWrite); err != nil {
 		return err
 	}
-	return serverError("Missing service registration")
+	return errNoService
 }
+
+// errNoService is the answer to a check of a service that is not there.
+var errNoService = serverError("Missing service registration")
 
 // mustStoredCheck is mustCheck for the check that has this ID now, if there is
 // one: what a write says of its service does not make it that service's.

@@ -31,6 +31,7 @@ type Lot struct {
 	// waiting are the parked by the change that they wait for.
 	waiting map[<-chan struct{}]map[*parking]struct{}
 	end     chan struct{}
+	guarded bool // see guard
 }
 
 // parking is one parked request.
@@ -94,6 +95,7 @@ func (l *Lot) enter(p *parking) bool {
 		l.parked = map[*parking]struct{}{}
 	}
 	l.parked[p] = struct{}{}
+	l.guard(p.q.t)
 	return true
 }
 
@@ -214,6 +216,8 @@ func (p *parking) awaitUnread(end time.Time) bool {
 		select {
 		case <-changed:
 			continue
+		case <-p.q.t.tokensChanged():
+			continue
 		case <-timer.C:
 		}
 		break
@@ -232,8 +236,8 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	}
 	if l.waiting == nil {
 		l.waiting = map[<-chan struct{}]map[*parking]struct{}{}
-		l.end = make(chan struct{})
 	}
+	l.begin()
 	group := l.waiting[changed]
 	if group == nil {
 		group = map[*parking]struct{}{}
@@ -242,6 +246,13 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	}
 	group[p] = struct{}{}
 	p.group = changed
+}
+
+// begin makes the channel that ends the lot's goroutines. Called with mu held.
+func (l *Lot) begin() {
+	if l.end == nil {
+		l.end = make(chan struct{})
+	}
 }
 
 func (l *Lot) poke(changed <-chan struct{}) {
