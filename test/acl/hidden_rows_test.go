@@ -37,10 +37,10 @@ var (
 	}
 	hiddenService = ghost{
 		name: "a service",
-		make: []ask{by(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"ghost","Port":80,"Tags":["pale"]},"Check":{"CheckID":"ghostly","Name":"ghostly","Status":"passing","ServiceID":"ghost"}}`)},
+		make: []ask{by(put, "/v1/catalog/register", `{"Node":"far","SkipNodeUpdate":true,"Service":{"Service":"ghost","Port":80,"Tags":["pale"]},"Check":{"CheckID":"ghostly","Name":"ghostly","Status":"passing","ServiceID":"ghost"}}`)},
 		change: []ask{
-			by(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"ghost","Port":81}}`),
-			by(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Check":{"CheckID":"ghostly","Name":"ghostly","Status":"critical","ServiceID":"ghost"}}`),
+			by(put, "/v1/catalog/register", `{"Node":"far","SkipNodeUpdate":true,"Service":{"Service":"ghost","Port":81}}`),
+			by(put, "/v1/catalog/register", `{"Node":"far","SkipNodeUpdate":true,"Check":{"CheckID":"ghostly","Name":"ghostly","Status":"critical","ServiceID":"ghost"}}`),
 		},
 		undo:    []ask{by(put, "/v1/catalog/deregister", `{"Node":"far","ServiceID":"ghost"}`)},
 		remains: "/v1/catalog/service/ghost",
