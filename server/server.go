@@ -376,7 +376,7 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.log)
+	web := newHTTPServer(noteDoor(limitRate(&s.tongue, s.cfg.Limits.withDefaults()), s.backend.Audit), s.cfg.Limits.withDefaults(), s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

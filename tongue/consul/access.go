@@ -1,25 +1,15 @@
 package consul
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/skerryhq/skerry"
 )
 
 // Access control: a request has an identity (none where access is not
 // controlled), endpoints ask it, and lists leave out what it may not read.
-
-// AuditLog notes who did what.
-type AuditLog interface {
-	// Wants reports whether a request with this method and answer is noted.
-	Wants(method string, status int) bool
-	Note(skerry.Act)
-}
 
 // unasked endpoints do not look at the token at all.
 var unasked = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/login", "/v1/acl/logout", "/v1/acl/bootstrap", "/v1/acl/token/self"}
@@ -294,61 +284,4 @@ func (q *request) entries(v *skerry.View) []*skerry.Entry {
 		return v.Entries
 	}
 	return visible(q, v.Entries, q.allowed().Keep)
-}
-
-// audited answers a request, and notes it where an audit log is kept.
-func (q *request) audited(answer func()) {
-	log := q.t.b.Audit
-	if log == nil {
-		answer()
-		return
-	}
-	w := &statusWriter{ResponseWriter: q.w}
-	q.w = w
-	answer()
-	if w.taken || !log.Wants(q.r.Method, w.status) {
-		return
-	}
-	act := skerry.Act{Time: time.Now().UTC(), From: q.r.RemoteAddr, Method: q.r.Method, Path: q.r.URL.Path, Status: w.status, Reason: w.reason}
-	if q.who != nil {
-		act.Accessor = q.who.Accessor()
-	}
-	log.Note(act)
-}
-
-// statusWriter remembers how a request was answered.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-	reason string
-	taken  bool // its connection was taken over: it is answered and noted elsewhere
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	if w.status == http.StatusForbidden && w.reason == "" {
-		w.reason = string(b)
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Flush implements [http.Flusher].
-func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
-
-// Hijack implements [http.Hijacker].
-func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.taken = err == nil
-	return conn, rw, err
 }
