@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 	defer cancel()
 	who, err := verifier.Verify(asking, m, bearer)
 	if err != nil {
+		s.tellLogin(m.Name, err)
 		return nil, err
 	}
 	t := skerry.Token{Method: m.Name, Local: m.Locality != "global", Description: "token created via login"}
@@ -46,6 +48,25 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 	}
 	return s.create(ctx, t)
 }
+
+// tellLogin logs why nobody could tell whether a credential is good. Its address is
+// for the log alone; it is told once in a while for each method.
+func (s *Store) tellLogin(method string, err error) {
+	cause := errors.Unwrap(err)
+	if skerry.KindOf(err) != skerry.Unavailable || cause == nil {
+		return
+	}
+	now := time.Now()
+	was, told := s.loginFaults.Load(method)
+	if told && now.Sub(was.(time.Time)) < tellLoginEvery {
+		return
+	}
+	s.loginFaults.Store(method, now)
+	s.log.Warn("a login cannot be verified: the system that vouches for it fails", "method", method, "error", cause)
+}
+
+// tellLoginEvery is how often the log is told of one method's failures.
+const tellLoginEvery = 10 * time.Second
 
 // bind gives a token what the method's binding rules grant to who was verified.
 // Roles and policies that are not there grant nothing; a name that cannot be one

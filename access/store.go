@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,7 @@ type Store struct {
 	gates caches
 
 	denials, unknown atomic.Uint64 // see Describe
+	loginFaults      sync.Map      // method → when the log was told of a failure last
 }
 
 // New returns a store. Init must have returned before a token can be found.
