@@ -11,7 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/outside"
 )
 
 // keyCache holds the keys that were fetched, or why they were not, by method and its
@@ -93,7 +93,7 @@ func (k *keyCache) fetch(f *fetching, c *Config, method string) {
 	defer cancel()
 	keys, err := c.fetch(ctx)
 	if err != nil {
-		err = access.Because(err, "error fetching the keys of auth method %q", method)
+		err = outside.Because(err, "error fetching the keys of auth method %q", method)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -148,5 +148,5 @@ func ask(ctx context.Context, url, ca string, into any) error {
 	if err != nil {
 		return skerry.Errorf(skerry.Unavailable, "its address is none")
 	}
-	return access.Outside{CA: ca, Proxy: true, Redirects: 3}.Ask(req, into)
+	return outside.Way{CA: ca, Proxy: true, Redirects: 3}.Ask(req, into)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/outside"
 )
 
 // Config is a method's Config, with Consul's names.
@@ -115,7 +116,7 @@ func (v *Verifier) Verify(ctx context.Context, m *skerry.AuthMethod, bearer stri
 	asked := review{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview", Spec: reviewSpec{bearer}}
 	var told review
 	if err := c.ask(ctx, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews", asked, &told); err != nil {
-		return access.Verified{}, access.Because(err, "the API server of auth method %q cannot review the token", m.Name)
+		return access.Verified{}, outside.Because(err, "the API server of auth method %q cannot review the token", m.Name)
 	}
 	if told.Status.Error != "" || !told.Status.Authenticated {
 		return access.Verified{}, skerry.Errorf(skerry.Denied, "Permission denied: lookup failed: service account jwt not valid")
@@ -133,7 +134,7 @@ func (v *Verifier) Verify(ctx context.Context, m *skerry.AuthMethod, bearer stri
 	}
 	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/serviceaccounts/" + url.PathEscape(name)
 	if err := c.ask(ctx, http.MethodGet, path, nil, &described); err != nil {
-		return access.Verified{}, access.Because(err, "annotation lookup failed")
+		return access.Verified{}, outside.Because(err, "annotation lookup failed")
 	}
 	if as := described.Metadata.Annotations[nameAnnotation]; as != "" {
 		a.Name = as
@@ -182,5 +183,5 @@ func (c *Config) ask(ctx context.Context, method, path string, body, into any) e
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	// A redirect would take both tokens elsewhere: none is followed.
-	return access.Outside{CA: c.CACert}.Ask(req, into)
+	return outside.Way{CA: c.CACert}.Ask(req, into)
 }

@@ -1,4 +1,7 @@
-package access
+// Package outside asks other systems that vouch for those who log in: identity
+// providers and API servers. They may be hostile: what they send is bounded, and whoever
+// logs in is told no address.
+package outside
 
 import (
 	"context"
@@ -16,13 +19,12 @@ import (
 
 // The bounds of what another system may answer.
 const (
-	maxOutsideBody   = 1 << 20
-	maxOutsideHeader = 64 << 10
+	maxBody   = 1 << 20
+	maxHeader = 64 << 10
 )
 
-// Outside is how another system is asked that vouches for bearers. It may be hostile:
-// what it sends is bounded, and its time is the request's.
-type Outside struct {
+// Way is how a system is asked. The time that it takes is bounded by the request.
+type Way struct {
 	CA        string // PEM of its authority; empty: those of this machine
 	Proxy     bool   // by the proxy that the environment names
 	Redirects int    // how many are followed, never from https to http
@@ -31,9 +33,9 @@ type Outside struct {
 // Ask sends the request and decodes the answer's JSON. Its error is of kind
 // Unavailable; the message is for whoever logs in and names no address. The cause is
 // for the log.
-func (o Outside) Ask(req *http.Request, into any) error {
+func (o Way) Ask(req *http.Request, into any) error {
 	t := &http.Transport{
-		DisableKeepAlives: true, MaxResponseHeaderBytes: maxOutsideHeader,
+		DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if o.Proxy {
@@ -45,24 +47,24 @@ func (o Outside) Ask(req *http.Request, into any) error {
 	}
 	resp, err := (&http.Client{Transport: t, CheckRedirect: o.follows}).Do(req)
 	if err != nil {
-		return outsideError(err)
+		return fault(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
-		return outsideError(&answeredError{req.URL.Redacted(), resp.StatusCode})
+		return fault(&answeredError{req.URL.Redacted(), resp.StatusCode})
 	}
-	body := &io.LimitedReader{R: resp.Body, N: maxOutsideBody + 1}
+	body := &io.LimitedReader{R: resp.Body, N: maxBody + 1}
 	err = json.NewDecoder(body).Decode(into)
 	if body.N <= 0 {
-		err = fmt.Errorf("%s answers with more than %d bytes", req.URL.Redacted(), maxOutsideBody)
+		err = fmt.Errorf("%s answers with more than %d bytes", req.URL.Redacted(), maxBody)
 	}
 	if err != nil {
-		return outsideError(fmt.Errorf("decode the answer of %s: %w", req.URL.Redacted(), err))
+		return fault(fmt.Errorf("decode the answer of %s: %w", req.URL.Redacted(), err))
 	}
 	return nil
 }
 
-func (o Outside) follows(req *http.Request, via []*http.Request) error {
+func (o Way) follows(req *http.Request, via []*http.Request) error {
 	if len(via) > o.Redirects || via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return http.ErrUseLastResponse
 	}
@@ -79,8 +81,8 @@ func (e *answeredError) Error() string {
 	return fmt.Sprintf("%s answers %d %s", e.url, e.status, http.StatusText(e.status))
 }
 
-// outsideError words a failure without an address.
-func outsideError(cause error) error {
+// fault words a failure without an address.
+func fault(cause error) error {
 	text := "it cannot be reached"
 	var (
 		answered *answeredError
