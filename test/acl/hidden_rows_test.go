@@ -199,6 +199,8 @@ var hiddenRows = []hiddenRow{
 	{hiddenSession, by(put, "/v1/kv/app/a?release=$id", "x"), ask{}, false, noSuch},
 	{hiddenSession, by(put, "/v1/txn", `[{"KV":{"Verb":"lock","Key":"app/lock","Session":"$id"}}]`), ask{}, false, noSuch},
 
+	{hiddenSession, by(post, "/v1/query", `{"Name":"find-none","Session":"$id","Service":{"Service":"web"}}`), ask{}, false, noSuch},
+
 	{hiddenQuery, by(get, "/v1/query", ""), stirQuery, false, leftOut},
 	{hiddenQuery, by(get, "/v1/query/$id", ""), ask{}, false, noSuch},
 	{hiddenQuery, by(get, "/v1/query/$id?index=1&wait=1s", ""), ask{}, false, noSuch},

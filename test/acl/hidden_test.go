@@ -321,3 +321,27 @@ prepared queries among them. ` + "`HEX.addr`" + ` is the address that it spells,
   who has ` + "`operator:read`" + ` is told by ` + "`skerry/explain`" + ` what is left out; ` + "`agent:read`" + ` shows logs and counts.
 - **Time.** Answers are not made to take the same time.
 `
+
+// An identifier that something hidden has is taken: that cannot be helped, but the
+// refusal does not say by what.
+func TestTakenIdentifiersNameNothing(t *testing.T) {
+	c := start(t, hiding)
+	token := c.scenery()
+	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"ID":"x1","Service":"ghost"},"Check":{"CheckID":"y1","Name":"y","Status":"passing","ServiceID":"x1"}}`, "")
+	c.make(put, "/v1/agent/service/register", `{"ID":"x1","Name":"ghost","Check":{"CheckID":"y1","TTL":"1h"}}`, "")
+	for _, one := range []ask{
+		by(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"ID":"x1","Service":"mine"}}`),
+		by(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"ID":"mine","Service":"mine"},"Check":{"CheckID":"y1","Name":"y","Status":"passing","ServiceID":"mine"}}`),
+		by(put, "/v1/txn", `[{"Service":{"Verb":"set","Node":"far","Service":{"ID":"x1","Service":"mine"}}}]`),
+		by(put, "/v1/txn", `[{"Service":{"Verb":"delete","Node":"far","Service":{"ID":"x1"}}}]`),
+		by(put, "/v1/txn", `[{"Check":{"Verb":"delete","Check":{"Node":"far","CheckID":"y1"}}}]`),
+		by(put, "/v1/agent/service/register", `{"ID":"x1","Name":"mine"}`),
+		by(put, "/v1/agent/service/register", `{"Name":"mine","Check":{"CheckID":"y1","TTL":"1h"}}`),
+		by(put, "/v1/skerry/set", `{"Services":[{"Name":"mine"}]}`),
+	} {
+		a := c.ask(one.method, one.path, one.body, token)
+		if a.status != http.StatusForbidden && a.status != http.StatusConflict || strings.Contains(string(a.body), "ghost") {
+			t.Errorf("%s %s: %d %s", one.path, one.body, a.status, a.body)
+		}
+	}
+}

@@ -25,7 +25,14 @@ func (q *request) healthService() error {
 	if q.p.cached {
 		q.cached()
 	}
+	var shown *skerry.View
+	if q.hides() {
+		shown = q.view(q.rest) // its index must not be newer than the entries
+	}
 	v := q.t.b.Catalog.Service(q.rest)
+	if shown == nil {
+		shown = v
+	}
 	key := q.memoKey()
 	if q.who != nil {
 		if scope, ok := q.scope(v); ok && key != "" {
@@ -56,11 +63,8 @@ func (q *request) healthService() error {
 		packed = v.Memo(key+"/gzip", func() []byte { return compress(body) })
 	}
 	kept := len(body) - len("[]")
-	if q.hides() {
-		v = q.view(q.rest)
-	}
-	q.meta(v.Index)
-	q.cause(v, kept)
+	q.meta(shown.Index)
+	q.cause(shown, kept)
 	q.send(200, body, packed)
 	return nil
 }

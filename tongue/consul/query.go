@@ -215,6 +215,9 @@ func (q *request) queryCreate() error {
 	if err := q.mustQuery(&query); err != nil {
 		return q.bare(err)
 	}
+	if q.hiddenSession(query.Session) {
+		return q.bare(serverError(invalidSession(query.Session)))
+	}
 	id, err := q.t.b.Queries.CreateQuery(q.r.Context(), query)
 	if err != nil {
 		return q.bare(queryError(err))
@@ -233,6 +236,9 @@ func (q *request) queryUpdate() error {
 	}
 	if err := q.mustQuery(&query); err != nil {
 		return err
+	}
+	if q.hiddenSession(query.Session) {
+		return serverError(invalidSession(query.Session))
 	}
 	if err := q.t.b.Queries.UpdateQuery(q.r.Context(), query); err != nil {
 		return queryError(err)

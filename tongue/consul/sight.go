@@ -294,12 +294,13 @@ func (s *sight) checks(v *skerry.NodeView, e eyes) {
 
 // view is a service as the asker sees it: the catalog's own view where that is all.
 func (q *request) view(name string) *skerry.View {
-	v := q.t.b.Catalog.Service(name)
 	sc := q.narrowed(skerry.Topic{Kind: skerry.TopicService, Name: name})
 	if sc == nil {
-		return v
+		return q.t.b.Catalog.Service(name)
 	}
+	// The index is read first, so the entries are at least as new.
 	left := &skerry.View{Service: name, Index: q.indexOf(sc)}
+	v := q.t.b.Catalog.Service(name)
 	e := eyes{q.who}
 	for _, x := range v.Entries {
 		if e.entry(x) {
