@@ -130,7 +130,7 @@ type Act struct {
 	Method   string    `json:"method"`
 	Path     string    `json:"path"` // without the query: it may hold a secret
 	// PathBytes is the length of a path of which only the beginning is noted.
-	PathBytes int `json:"path_bytes,omitempty"`
-	Status   int       `json:"status"`
-	Reason   string    `json:"reason,omitempty"` // why it was refused
+	PathBytes int    `json:"path_bytes,omitempty"`
+	Status    int    `json:"status"`
+	Reason    string `json:"reason,omitempty"` // why it was refused
 }
