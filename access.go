@@ -1,5 +1,7 @@
 package skerry
 
+import "time"
+
 // Resource is a kind of thing that access is granted to. The words are those of
 // Consul's rules.
 type Resource string
@@ -56,6 +58,8 @@ type Identity interface {
 type Ruled interface {
 	Identity
 	RulesKey() string
+	// Expires is when the token ends; zero: never.
+	Expires() time.Time
 }
 
 // Gate tells who stands behind a token.
@@ -65,6 +69,13 @@ type Gate interface {
 	Enabled() bool
 	// Default is the access of who has no rule that speaks of a thing: none or write.
 	Default() Access
+	// Hides reports whether what the asker may not see is answered for as if it were
+	// not there: in indexes, wake-ups, refusals and lists. Without it, answers tell of
+	// such things as Consul's do.
+	Hides() bool
+	// Changed returns a channel that is closed at the next change of a token, policy
+	// or role. Nil: there is none.
+	Changed() <-chan struct{}
 	// Identify returns the holder of the secret; an empty one is the anonymous
 	// token. An error of kind [Denied] says that the secret is not known or has expired.
 	Identify(secret string) (Identity, error)

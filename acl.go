@@ -129,6 +129,8 @@ type Act struct {
 	From     string    `json:"from"`               // the caller's address
 	Method   string    `json:"method"`
 	Path     string    `json:"path"` // without the query: it may hold a secret
-	Status   int       `json:"status"`
-	Reason   string    `json:"reason,omitempty"` // why it was refused
+	// PathBytes is the length of a path of which only the beginning is noted.
+	PathBytes int    `json:"path_bytes,omitempty"`
+	Status    int    `json:"status"`
+	Reason    string `json:"reason,omitempty"` // why it was refused
 }

@@ -97,6 +97,9 @@ type Snapshot interface {
 	All(r Range, from string) iter.Seq[*Record]
 	// Changed is the index of the last change in the range: a removal counts.
 	Changed(r Range) uint64
+	// ChangedAmong is Changed as it would be if there were only those keys that sees
+	// accepts.
+	ChangedAmong(r Range, sees func(key string) bool) uint64
 }
 
 // Tx is a change in the making. It sees what it has done itself: such records

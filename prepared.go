@@ -77,6 +77,9 @@ type QueryAsk struct {
 	Source  netip.Addr // where the asker is
 	Limit   int        // the most instances; 0: all
 	Connect bool       // only of the mesh
+	// Knows says which nodes the asker may know of; nil: all. No distance is told
+	// from others.
+	Knows func(node string) bool
 }
 
 // QueryResult is a query's answer.

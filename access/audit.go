@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
@@ -18,9 +19,20 @@ type AuditConfig struct {
 	Path     string
 	MaxBytes int           // of a file; 0: 100 MiB. The unit of the library is 1 MiB.
 	MaxAge   time.Duration // of a file before a new one is begun; 0: no limit
-	MaxFiles int           // old files that are kept; 0: all
+	MaxFiles int           // old files that are kept; 0: 10
 	Reads    bool          // allowed GETs are noted too
 }
+
+// defaultFiles is how many old files are kept: with MaxBytes it bounds what the log
+// takes of the disk, since anybody can make lines.
+const defaultFiles = 10
+
+// maxNoted is the most bytes that a line holds of a path, of a reason, and of the
+// other words of a request. The length of a longer path is told.
+const (
+	maxNoted = 1024
+	maxWord  = 128
+)
 
 // Audit notes who did what, from where, and with what result: one JSON object a line.
 // Refusals and writes are always noted.
@@ -41,6 +53,9 @@ func OpenAudit(c AuditConfig, log *slog.Logger) (*Audit, error) {
 		return nil, skerry.Errorf(skerry.Unavailable, "acl.audit.path: %w", err)
 	}
 	f := &lumberjack.Logger{Filename: c.Path, MaxBackups: c.MaxFiles}
+	if f.MaxBackups == 0 {
+		f.MaxBackups = defaultFiles
+	}
 	if c.MaxBytes > 0 {
 		f.MaxSize = max(c.MaxBytes>>20, 1)
 	}
@@ -59,6 +74,10 @@ func (a *Audit) Wants(method string, status int) bool {
 
 // Note writes one line. What cannot be written is told in the log, once.
 func (a *Audit) Note(act skerry.Act) {
+	if n := len(act.Path); n > maxNoted {
+		act.Path, act.PathBytes = cut(act.Path, maxNoted), n
+	}
+	act.Reason, act.Method, act.From = cut(act.Reason, maxNoted), cut(act.Method, maxWord), cut(act.From, maxWord)
 	line, err := json.Marshal(act)
 	if err != nil {
 		a.log.Error("an audit line cannot be made", "error", err)
@@ -75,6 +94,17 @@ func (a *Audit) Note(act skerry.Act) {
 		a.log.Error("the audit log cannot be written", "error", err)
 	}
 	a.failing = err != nil
+}
+
+// cut returns the beginning of s that fits most bytes, without a broken rune.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 // Close closes the file.

@@ -44,6 +44,12 @@ func (d *DryRun) Enabled() bool { return d.gate.Enabled() }
 // Default implements [skerry.Gate]: nothing is refused.
 func (d *DryRun) Default() skerry.Access { return skerry.AccessWrite }
 
+// Hides implements [skerry.Gate]: nothing is hidden.
+func (d *DryRun) Hides() bool { return false }
+
+// Changed implements [skerry.Gate].
+func (d *DryRun) Changed() <-chan struct{} { return d.gate.Changed() }
+
 // Refused is how many decisions would have been refusals.
 func (d *DryRun) Refused() uint64 { return d.refused.Load() }
 

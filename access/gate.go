@@ -86,6 +86,9 @@ func (i *identity) AllowsBelow(r skerry.Resource, prefix string, a skerry.Access
 func (i *identity) Accessor() string { return i.accessor }
 func (i *identity) Anonymous() bool  { return i.anonymous }
 
+// Expires implements [skerry.Ruled].
+func (i *identity) Expires() time.Time { return i.expires }
+
 // RulesKey names what the holder may do: holders with the same may do the same.
 func (i *identity) RulesKey() string { return i.key }
 
@@ -259,6 +262,12 @@ func (g *Gate) Default() skerry.Access {
 	return g.s.o.Defaults[skerry.ResourceKey]
 }
 
+// Hides implements [skerry.Gate].
+func (g *Gate) Hides() bool { return g.s.o.Hide }
+
+// Changed implements [skerry.Gate].
+func (g *Gate) Changed() <-chan struct{} { return g.s.cache().changed }
+
 // recoveryAccessor is shown where the holder of the recovery token is named.
 const recoveryAccessor = "agent-recovery"
 
@@ -301,6 +310,12 @@ func (Off) Enabled() bool { return false }
 
 // Default implements [skerry.Gate].
 func (Off) Default() skerry.Access { return skerry.AccessWrite }
+
+// Hides implements [skerry.Gate].
+func (Off) Hides() bool { return false }
+
+// Changed implements [skerry.Gate].
+func (Off) Changed() <-chan struct{} { return nil }
 
 // Identify implements [skerry.Gate].
 func (Off) Identify(string) (skerry.Identity, error) { return Everybody, nil }

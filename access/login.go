@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -19,6 +20,9 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 	}
 	m := s.Method(method)
 	if m == nil {
+		if s.o.Hide {
+			return nil, errRefusedLogin
+		}
 		return nil, skerry.Errorf(skerry.Denied, "ACL not found: auth method %q not found", method)
 	}
 	verifier := s.o.Verifiers[m.Type]
@@ -29,6 +33,11 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 	defer cancel()
 	who, err := verifier.Verify(asking, m, bearer)
 	if err != nil {
+		s.tellLogin(m.Name, err)
+		if s.o.Hide && skerry.KindOf(err) == skerry.Denied {
+			s.log.Info("a login is refused", "method", m.Name, "error", err)
+			return nil, errRefusedLogin
+		}
 		return nil, err
 	}
 	t := skerry.Token{Method: m.Name, Local: m.Locality != "global", Description: "token created via login"}
@@ -44,10 +53,33 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 		return nil, err
 	}
 	if len(t.Policies)+len(t.Roles)+len(t.Services)+len(t.Nodes)+len(t.Templates) == 0 {
-		return nil, skerry.Errorf(skerry.Denied, "Permission denied")
+		return nil, errRefusedLogin
 	}
 	return s.create(ctx, t)
 }
+
+// errRefusedLogin is the answer to a login that grants nothing. Where things are hidden
+// it is all that is told, since who logs in is nobody yet: the log has the reason.
+var errRefusedLogin = skerry.Errorf(skerry.Denied, "Permission denied")
+
+// tellLogin logs why nobody could tell whether a credential is good. Its address is
+// for the log alone; it is told once in a while for each method.
+func (s *Store) tellLogin(method string, err error) {
+	cause := errors.Unwrap(err)
+	if skerry.KindOf(err) != skerry.Unavailable || cause == nil {
+		return
+	}
+	now := time.Now()
+	was, told := s.loginFaults.Load(method)
+	if told && now.Sub(was.(time.Time)) < tellLoginEvery {
+		return
+	}
+	s.loginFaults.Store(method, now)
+	s.log.Warn("a login cannot be verified: the system that vouches for it fails", "method", method, "error", cause)
+}
+
+// tellLoginEvery is how often the log is told of one method's failures.
+const tellLoginEvery = 10 * time.Second
 
 // bind gives a token what the method's binding rules grant to who was verified.
 // Roles and policies that are not there grant nothing; a name that cannot be one

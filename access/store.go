@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,9 @@ type Options struct {
 	MinTTL time.Duration
 	// Defaults is the access to what no rule speaks of: one of the presets.
 	Defaults rules.Defaults
+	// Hide makes what may not be seen look like what is not there: see
+	// [skerry.Gate.Hides].
+	Hide bool
 	// Verifiers are the kinds of auth methods by their type.
 	Verifiers map[string]Verifier
 	Log       *slog.Logger
@@ -56,6 +60,7 @@ type Store struct {
 	gates caches
 
 	denials, unknown atomic.Uint64 // see Describe
+	loginFaults      sync.Map      // method → when the log was told of a failure last
 }
 
 // New returns a store. Init must have returned before a token can be found.

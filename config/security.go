@@ -77,7 +77,7 @@ type Audit struct {
 	RotateBytes int `config:"rotate_bytes,S"`
 	// RotateDuration is how long one file is written, from the start of the process or the last new file on; default without limit.
 	RotateDuration time.Duration `config:"rotate_duration,S"`
-	// RotateMaxFiles is how many old files are kept; default all.
+	// RotateMaxFiles is how many old files are kept; default 10.
 	RotateMaxFiles int `config:"rotate_max_files,S"`
 }
 

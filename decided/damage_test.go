@@ -48,9 +48,9 @@ func TestADamagedEntryIsNeitherReadNorAbsent(t *testing.T) {
 	}
 	for _, action := range []skerry.KeyAction{skerry.KeyGet, skerry.KeyGetOrEmpty, skerry.KeyGetAll, skerry.KeyCheckAbsent, skerry.KeyCheckIndex, skerry.KeyCheckSession} {
 		op := []skerry.TxnOp{{Key: &skerry.KeyOp{Action: action, KeyValue: skerry.KeyValue{Key: "b"}}}}
-		_, _, _, err := s.Read(op)
+		_, _, _, err := s.Read(op, nil)
 		wantsDamage(t, "reading by "+string(action), err, "kv/b")
-		_, _, err = s.Txn(t.Context(), op)
+		_, _, err = s.Txn(t.Context(), op, nil)
 		wantsDamage(t, "a transaction with "+string(action), err, "kv/b")
 	}
 	var out bytes.Buffer
@@ -68,7 +68,7 @@ func TestADamagedEntryIsNeitherReadNorAbsent(t *testing.T) {
 			s.Write(t.Context(), skerry.KeyOp{Action: skerry.KeyDeleteAll, KeyValue: skerry.KeyValue{Key: "b"}})
 		},
 		"txn": func() {
-			s.Txn(t.Context(), []skerry.TxnOp{{Key: &skerry.KeyOp{Action: skerry.KeyPut, KeyValue: skerry.KeyValue{Key: "b", Value: []byte("b")}}}})
+			s.Txn(t.Context(), []skerry.TxnOp{{Key: &skerry.KeyOp{Action: skerry.KeyPut, KeyValue: skerry.KeyValue{Key: "b", Value: []byte("b")}}}}, nil)
 		},
 	} {
 		kv.Damage("kv/b")

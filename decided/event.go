@@ -199,16 +199,16 @@ func (e *Events) concerns(ev *skerry.Event) bool {
 	return false
 }
 
-// List returns the kept events of this name (all when it is empty), oldest first,
-// an index made from the last one's ID (0 without any), and a channel that is
-// closed at the next.
-func (e *Events) List(name string) ([]skerry.Event, uint64, <-chan struct{}) {
+// List returns the kept events of this name (all when it is empty) whose names hears
+// accepts (nil: all), oldest first, an index made from the last one's ID (0 without
+// any), and a channel that is closed at the next.
+func (e *Events) List(name string, hears func(name string) bool) ([]skerry.Event, uint64, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.look()
 	out := []skerry.Event{}
 	for _, ev := range e.kept {
-		if name == "" || ev.Name == name {
+		if (name == "" || ev.Name == name) && (hears == nil || hears(ev.Name)) {
 			out = append(out, ev)
 		}
 	}

@@ -25,7 +25,7 @@ func newEvents(kv skerry.KV) *decided.Events {
 }
 
 func names(e *decided.Events, of string) (out []string) {
-	all, _, _ := e.List(of)
+	all, _, _ := e.List(of, nil)
 	for _, ev := range all {
 		out = append(out, ev.Name)
 	}
@@ -57,7 +57,7 @@ func TestEventsAreForSomeNodes(t *testing.T) {
 func TestEventsSpreadAndLast(t *testing.T) {
 	kv := keyspace.NewMemory()
 	here, there := newEvents(kv), newEvents(kv)
-	_, none, changed := there.List("")
+	_, none, changed := there.List("", nil)
 	if none != 0 {
 		t.Errorf("the index without an event is %d", none)
 	}
@@ -72,7 +72,7 @@ func TestEventsSpreadAndLast(t *testing.T) {
 		here.Fire(t.Context(), skerry.Event{Name: fmt.Sprint("e", i)})
 	}
 	for name, e := range map[string]*decided.Events{"here": here, "there": there, "later": newEvents(kv)} {
-		all, index, _ := e.List("")
+		all, index, _ := e.List("", nil)
 		if len(all) != 256 || all[255].Name != "e299" || all[0].Name != "e44" || index == 0 {
 			t.Errorf("%s: %d events, from %s to %s", name, len(all), all[0].Name, all[len(all)-1].Name)
 		}
@@ -102,7 +102,7 @@ func TestEventsWithoutAQuorum(t *testing.T) {
 	kv := keyspace.NewMemory()
 	before := newEvents(kv).Fire(t.Context(), skerry.Event{Name: "before"})
 	e := newEvents(silent{kv})
-	_, _, changed := e.List("")
+	_, _, changed := e.List("", nil)
 	alone := e.Fire(t.Context(), skerry.Event{Name: "alone"})
 	<-changed
 	if got := names(e, ""); !slices.Equal(got, []string{"before", "alone"}) || alone.LTime <= before.LTime {

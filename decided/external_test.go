@@ -232,7 +232,7 @@ func TestExternalTransactions(t *testing.T) {
 	put(t, x, record("n1", "s1", checkOn("c1", "s1", skerry.Passing)))
 	txn := func(ops ...skerry.TxnOp) (string, []skerry.TxnResult) {
 		t.Helper()
-		results, refused, err := store.Txn(t.Context(), ops)
+		results, refused, err := store.Txn(t.Context(), ops, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestExternalTransactionsReadTheCatalog(t *testing.T) {
 	owned := table.Owned("own")
 	results, refused, _, _ := store.Read([]skerry.TxnOp{
 		node(skerry.CatalogGet, "OWN"), service(skerry.CatalogGet, "own", "web-own"), check("own", owned.Checks[0].ID), check("own", "esm"),
-	})
+	}, nil)
 	if len(refused) > 0 {
 		t.Fatalf("refused: %v", refused)
 	}
@@ -329,7 +329,7 @@ func TestExternalTransactionsReadTheCatalog(t *testing.T) {
 		{[]skerry.TxnOp{node(skerry.CatalogDelete, "ext"), node(skerry.CatalogGet, "ext")}, `node "ext" doesn't exist`},
 		{[]skerry.TxnOp{node(skerry.CatalogDelete, "ext"), service(skerry.CatalogSet, "ext", "s2")}, "Missing node registration"},
 	} {
-		_, refused, err := store.Txn(t.Context(), c.ops)
+		_, refused, err := store.Txn(t.Context(), c.ops, nil)
 		if err != nil || len(refused) != 1 || refused[0] != (skerry.TxnError{Op: 1, What: c.want}) {
 			t.Errorf("%v, %v, want %q", refused, err, c.want)
 		}

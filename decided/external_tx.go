@@ -27,7 +27,7 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 			return v.Node, nil
 		}
 		if was == nil {
-			return nil, fmt.Errorf("node %q doesn't exist", name)
+			return nil, noNode(name)
 		}
 		return decodeExternal[skerry.Node](was)
 	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:
@@ -60,7 +60,7 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 			return owned, nil
 		}
 		if was == nil {
-			return nil, fmt.Errorf("service %q on node %q doesn't exist", i.ID, op.Node)
+			return nil, noService(i.ID, op.Node)
 		}
 		return decodeExternal[skerry.Instance](was)
 	}
@@ -106,7 +106,7 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 			return owned, nil
 		}
 		if was == nil {
-			return nil, fmt.Errorf("check %q on node %q doesn't exist", c.ID, op.Node)
+			return nil, noCheck(c.ID, op.Node)
 		}
 		return decodeExternal[skerry.Check](was)
 	case skerry.CatalogDelete, skerry.CatalogDeleteCAS:

@@ -91,6 +91,30 @@ func (s *Store) Unwatch(changed <-chan struct{}) { s.KV.Unwatch(changed) }
 // Changed is Watch's index alone.
 func (s *Store) Changed(key string, below bool) uint64 { return s.KV.Changed(KeyRange(key, below)) }
 
+// Newest returns the index of the last change to a key below prefix that sees
+// accepts, as Watch would if there were no others. It is asked for again and again by
+// who waits: was is what it returned when the last change to any key below the prefix
+// was at, 0 at first, so that only what changed since is looked at.
+func (s *Store) Newest(prefix string, at, was uint64, sees func(key string) bool) uint64 {
+	r := KeyRange(prefix, true)
+	among := func(key string) bool { return sees(key[len(keyPrefix):]) }
+	feed, ok := s.KV.(skerry.Feed)
+	if at == 0 || !ok {
+		return s.KV.Snapshot().ChangedAmong(r, among)
+	}
+	changed, ok := feed.Changes(r.Key, at)
+	snapshot := s.KV.Snapshot()
+	if !ok {
+		return snapshot.ChangedAmong(r, among)
+	}
+	for _, key := range changed {
+		if among(key) {
+			was = max(was, snapshot.Changed(skerry.Only(key)))
+		}
+	}
+	return was
+}
+
 // Sync waits until reads see all that was acknowledged before.
 func (s *Store) Sync(ctx context.Context) error { return s.KV.Sync(ctx) }
 

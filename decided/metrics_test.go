@@ -98,7 +98,7 @@ func (w *world) decider(d *Decider) (stop func()) {
 func (w *world) transact(key, session string) {
 	w.t.Helper()
 	op := skerry.KeyOp{Action: skerry.KeyAcquire, KeyValue: skerry.KeyValue{Key: key, Session: session}}
-	if _, _, err := w.store.Txn(w.t.Context(), []skerry.TxnOp{{Key: &op}}); err != nil {
+	if _, _, err := w.store.Txn(w.t.Context(), []skerry.TxnOp{{Key: &op}}, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

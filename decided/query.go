@@ -225,6 +225,9 @@ func (q *Queries) Queries() ([]*skerry.PreparedQuery, uint64, error) {
 	return all.list, all.index, all.damage()
 }
 
+// ChangedQueries is WatchQueries's index alone.
+func (q *Queries) ChangedQueries() uint64 { return q.KV.Changed(skerry.Below(queryPrefix)) }
+
 // WatchQueries returns the index of the last change to any query, and a channel
 // that is closed at the next.
 func (q *Queries) WatchQueries() (uint64, <-chan struct{}) {

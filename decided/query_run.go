@@ -63,7 +63,7 @@ func (q *Queries) order(r *skerry.QueryResult, ask skerry.QueryAsk) {
 	case skerry.NearSource:
 		near = q.nodeAt(ask.Source)
 	}
-	if near == "" || q.Catalog.Node(near) == nil {
+	if near == "" || q.Catalog.Node(near) == nil || ask.Knows != nil && !ask.Knows(near) {
 		return
 	}
 	r.Nearest = true

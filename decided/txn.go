@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/skerryhq/skerry"
 )
@@ -22,9 +23,11 @@ var errRolledBack = errors.New("rolled back")
 
 // Txn does all operations in their order as one change, or none of them when one
 // fails: then refused names those that did.
-func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, err error) {
+//
+// What sees does not accept is answered to reads as if it were not there; nil accepts all.
+func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, err error) {
 	index, err := s.KV.Update(ctx, func(tx skerry.Tx) error {
-		results, refused = s.run(tx, ops)
+		results, refused = s.run(tx, ops, sees)
 		if len(refused) > 0 {
 			return errRolledBack
 		}
@@ -46,9 +49,9 @@ func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp) (results []skerry.T
 
 // Read is Txn for operations that change nothing, on the table as this server
 // has it. It also returns the table's index.
-func (s *Store) Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error) {
+func (s *Store) Read(ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error) {
 	snapshot := &reader{Snapshot: s.KV.Snapshot()}
-	results, refused = s.run(snapshot, ops)
+	results, refused = s.run(snapshot, ops, sees)
 	if snapshot.damage != nil {
 		return nil, nil, 0, snapshot.damage
 	}
@@ -128,9 +131,12 @@ var nothing = []byte{}
 
 func isNothing(e *skerry.KeyValue) bool { return e.Value != nil && len(e.Value) == 0 }
 
-func (s *Store) run(tx skerry.Tx, ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError) {
+func (s *Store) run(tx skerry.Tx, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError) {
 	for i, op := range ops {
 		got, err := s.runOne(tx, op)
+		if err == nil && sees != nil {
+			got, err = seen(&op, got, sees)
+		}
 		if err != nil {
 			refused = append(refused, skerry.TxnError{Op: i, What: err.Error()})
 			continue
@@ -139,6 +145,37 @@ func (s *Store) run(tx skerry.Tx, ops []skerry.TxnOp) (results []skerry.TxnResul
 	}
 	return results, refused
 }
+
+// seen is what an operation gave without what may not be seen: for that a read answers
+// what it answers when nothing is there.
+func seen(op *skerry.TxnOp, got []skerry.TxnResult, sees func(*skerry.TxnResult) bool) ([]skerry.TxnResult, error) {
+	all := len(got)
+	got = slices.DeleteFunc(got, func(r skerry.TxnResult) bool { return !sees(&r) })
+	if len(got) == all {
+		return got, nil
+	}
+	switch {
+	case op.Key != nil && op.Key.Action == skerry.KeyGet:
+		return nil, noKey(op.Key.Key)
+	case op.Key != nil && op.Key.Action == skerry.KeyGetOrEmpty:
+		return []skerry.TxnResult{{Key: &skerry.KeyValue{Key: op.Key.Key, Value: nothing}}}, nil
+	case op.Node != nil && op.Node.Action == skerry.CatalogGet:
+		return nil, noNode(op.Node.Node.Name)
+	case op.Service != nil && op.Service.Action == skerry.CatalogGet:
+		return nil, noService(op.Service.Instance.ID, op.Service.Node)
+	case op.Check != nil && op.Check.Action == skerry.CatalogGet:
+		return nil, noCheck(op.Check.Check.ID, op.Check.Node)
+	}
+	return got, nil
+}
+
+// The words for what a read does not find.
+func noKey(key string) error   { return fmt.Errorf("key %q doesn't exist", key) }
+func noNode(name string) error { return fmt.Errorf("node %q doesn't exist", name) }
+func noService(id, node string) error {
+	return fmt.Errorf("service %q on node %q doesn't exist", id, node)
+}
+func noCheck(id, node string) error { return fmt.Errorf("check %q on node %q doesn't exist", id, node) }
 
 func (s *Store) runOne(tx skerry.Tx, op skerry.TxnOp) ([]skerry.TxnResult, error) {
 	switch {
@@ -229,7 +266,7 @@ func readKey(tx skerry.Tx, op *skerry.KeyOp) ([]skerry.TxnResult, error) {
 	switch op.Action {
 	case skerry.KeyGet:
 		if e == nil {
-			return nil, fmt.Errorf("key %q doesn't exist", op.Key)
+			return nil, noKey(op.Key)
 		}
 		return []skerry.TxnResult{{Key: e}}, nil
 	case skerry.KeyGetOrEmpty:

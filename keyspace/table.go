@@ -276,20 +276,29 @@ func (s *Snapshot) All(r skerry.Range, from string) iter.Seq[*skerry.Record] {
 
 // Changed implements [skerry.Snapshot].
 func (s *Snapshot) Changed(r skerry.Range) uint64 {
+	return s.ChangedAmong(r, func(string) bool { return true })
+}
+
+// ChangedAmong implements [skerry.Snapshot].
+func (s *Snapshot) ChangedAmong(r skerry.Range, sees func(key string) bool) uint64 {
 	if !r.Below {
-		if one := s.Get(r.Key); one != nil {
+		if one := s.Get(r.Key); one != nil && sees(r.Key) {
 			return one.Modified
 		}
 	}
 	last := s.floor
 	for one := range s.All(r, "") {
-		last = max(last, one.Modified)
+		if one.Modified > last && sees(one.Key) {
+			last = one.Modified
+		}
 	}
 	s.graves.AscendGreaterOrEqual(grave{key: r.Key}, func(g grave) bool {
 		if g.key != r.Key && !(r.Below && strings.HasPrefix(g.key, r.Key)) {
 			return false
 		}
-		last = max(last, g.index)
+		if g.index > last && sees(g.key) {
+			last = g.index
+		}
 		return true
 	})
 	return last

@@ -16,13 +16,16 @@ import (
 	"github.com/skerryhq/skerry/access/jwt"
 	"github.com/skerryhq/skerry/access/kubernetes"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/tongue/dns"
 )
 
 // ACL is access control. The zero value is none.
 type ACL struct {
 	Enabled           bool
 	Defaults          rules.Defaults // of what no rule names
+	Hide              bool           // what may not be seen looks like what is not there
 	InitialManagement string
 	Tokens            map[string]string // that the agent acts with, by kind
 	PersistTokens     bool              // those set over the API
@@ -55,7 +58,7 @@ func (s *Server) newControl() (*control, error) {
 	}
 	o := access.Options{
 		KV: s.kv, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL,
-		Defaults: cfg.Defaults, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
+		Defaults: cfg.Defaults, Hide: cfg.Hide, Log: s.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
 	}
 	keep := ""
 	if dir := s.cfg.DataDir; dir != "" {
@@ -156,6 +159,33 @@ func (c *control) seen(catalog skerry.Catalog) skerry.Catalog {
 		return catalog
 	}
 	return access.NewCatalog(catalog, access.For(c.gate, c.tokens.DNSSecret))
+}
+
+// knownQueries are the prepared queries as those see them who cannot bring a token:
+// where things are hidden, queries that they may not read are not there.
+func (c *control) knownQueries(all *decided.Queries) dns.Queries {
+	if !c.gate.Hides() {
+		return all
+	}
+	return knownQueries{all, access.For(c.gate, c.tokens.DNSSecret)}
+}
+
+type knownQueries struct {
+	*decided.Queries
+	who func() skerry.Identity
+}
+
+// ExecuteQuery implements [dns.Queries].
+func (k knownQueries) ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error) {
+	one, err := k.ResolveQuery(nameOrID)
+	if err != nil {
+		return nil, err
+	}
+	named := one.Name != "" || one.Template.Type != ""
+	if named && !k.who().Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead) {
+		return nil, skerry.Errorf(skerry.NotFound, "Query not found")
+	}
+	return k.Queries.ExecuteQuery(nameOrID, ask)
 }
 
 // reload takes the agent's tokens of a new configuration; the rest of access

@@ -305,7 +305,7 @@ func (s *Server) frontEnds() error {
 	d.MaxRecursions = s.intake.shares.recursions
 	seen := s.control.seen(s.table)
 	if s.control != nil {
-		d.Queries = &decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log, Sealer: s.queries.Sealer}
+		d.Queries = s.control.knownQueries(&decided.Queries{KV: s.kv, Catalog: seen, From: s.coords.From, Log: s.log, Sealer: s.queries.Sealer})
 	}
 	s.dns = dns.New(seen, d)
 	return nil
@@ -406,7 +406,8 @@ func (s *Server) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
-	web := newHTTPServer(limitRate(s.budget, s.cfg.Limits.withDefaults()), s.cfg.Limits.withDefaults(), s.intake, s.log)
+	limits := s.cfg.Limits.withDefaults()
+	web := newHTTPServer(noteDoor(limitRate(s.budget, limits), s.backend.Audit), limits, s.intake, s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

@@ -48,6 +48,9 @@ func (t TLS) config() (*tls.Config, error) {
 		conf.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	if t.VerifyIncoming {
+		if conf.ClientCAs == nil { // else everybody's whom this machine trusts would do
+			return nil, fmt.Errorf("tls.https.verify_incoming: needs ca_file or ca_path, to know whose certificates to take")
+		}
 		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return conf, nil

@@ -2,11 +2,7 @@ package jwt
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,24 +11,37 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access/outside"
 )
 
-// keyCache holds the keys that were fetched, by method and its version.
+// keyCache holds the keys that were fetched, or why they were not, by method and its
+// version. However many log in at once, a provider is asked once.
 type keyCache struct {
 	mu      sync.Mutex
 	fetched map[string]fetchedKeys
+	under   map[string]*fetching
 }
 
 type fetchedKeys struct {
 	modified uint64
-	at       time.Time
+	at       time.Time // when they came
+	tried    time.Time // when they were asked for last
 	keys     []any
+	err      error
+}
+
+// fetching is a fetch under way.
+type fetching struct {
+	modified uint64
+	done     chan struct{}
+	fetchedKeys
 }
 
 const (
-	keysLive   = 5 * time.Minute  // then they are fetched again
-	againAfter = 10 * time.Second // at the earliest, so that bad tokens cannot make us ask all the time
-	maxAnswer  = 1 << 20
+	keysLive    = 5 * time.Minute  // then they are fetched again
+	againAfter  = 10 * time.Second // at the earliest, so that bad tokens cannot make us ask all the time
+	failedLives = 5 * time.Second  // how long a failure is answered without asking again
+	fetchWithin = 8 * time.Second  // of all requests of a fetch; less than a login waits
 )
 
 // of returns the keys of a method, and whether asking again may bring others.
@@ -49,22 +58,57 @@ func (k *keyCache) of(ctx context.Context, c *Config, m *skerry.AuthMethod, agai
 	}
 	k.mu.Lock()
 	have, ok := k.fetched[m.Name]
-	k.mu.Unlock()
 	age := time.Since(have.at)
-	if ok && have.modified == m.Modified && (age < againAfter || !again && age < keysLive) {
-		return have.keys, !again && age >= againAfter, nil
+	if ok && have.modified == m.Modified {
+		switch {
+		case have.err != nil && age < failedLives:
+			k.mu.Unlock()
+			return nil, false, have.err
+		case have.err == nil && (time.Since(have.tried) < againAfter || !again && age < keysLive):
+			k.mu.Unlock()
+			return have.keys, !again && time.Since(have.tried) >= againAfter, nil
+		}
 	}
-	keys, err = c.fetch(ctx)
+	f := k.under[m.Name]
+	if f == nil || f.modified != m.Modified {
+		f = &fetching{modified: m.Modified, done: make(chan struct{})}
+		if k.under == nil {
+			k.under, k.fetched = map[string]*fetching{}, map[string]fetchedKeys{}
+		}
+		k.under[m.Name] = f
+		go k.fetch(f, c, m.Name)
+	}
+	k.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.keys, false, f.err
+	case <-ctx.Done():
+		return nil, false, skerry.Errorf(skerry.Unavailable, "error fetching the keys of auth method %q: it did not answer in time", m.Name)
+	}
+}
+
+// fetch asks the provider on behalf of all who wait for f. None of them ends it.
+func (k *keyCache) fetch(f *fetching, c *Config, method string) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchWithin)
+	defer cancel()
+	keys, err := c.fetch(ctx)
 	if err != nil {
-		return nil, false, skerry.Errorf(skerry.Unavailable, "error fetching the keys of auth method %q: %w", m.Name, err)
+		err = outside.Because(err, "error fetching the keys of auth method %q", method)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.fetched == nil {
-		k.fetched = map[string]fetchedKeys{}
+	now := time.Now()
+	f.fetchedKeys = fetchedKeys{f.modified, now, now, keys, err}
+	if k.under[method] == f {
+		delete(k.under, method)
+		kept := f.fetchedKeys
+		if have, ok := k.fetched[method]; err != nil && ok && have.modified == f.modified && have.err == nil && now.Sub(have.at) < keysLive {
+			kept = have // what is asked for again because of a bad token takes nobody's keys
+			kept.tried = now
+		}
+		k.fetched[method] = kept
 	}
-	k.fetched[m.Name] = fetchedKeys{m.Modified, time.Now(), keys}
-	return keys, false, nil
+	close(f.done)
 }
 
 // fetch asks the provider for its keys.
@@ -80,7 +124,8 @@ func (c *Config) fetch(ctx context.Context) ([]any, error) {
 			return nil, err
 		}
 		if strings.TrimSuffix(found.Issuer, "/") != strings.TrimSuffix(c.OIDCDiscoveryURL, "/") {
-			return nil, fmt.Errorf("the provider says that its issuer is %q, not %q", found.Issuer, c.OIDCDiscoveryURL)
+			cause := fmt.Errorf("the provider says that its issuer is %q, not %q", found.Issuer, c.OIDCDiscoveryURL)
+			return nil, &skerry.Error{Kind: skerry.Unavailable, Message: "it names another issuer", Err: cause}
 		}
 		url = found.Keys
 	}
@@ -99,23 +144,9 @@ func (c *Config) fetch(ctx context.Context) ([]any, error) {
 }
 
 func ask(ctx context.Context, url, ca string, into any) error {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
-	if ca != "" {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM([]byte(ca))
-		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return skerry.Errorf(skerry.Unavailable, "its address is none")
 	}
-	resp, err := (&http.Client{Transport: t}).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, resp.Status)
-	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into)
+	return outside.Way{CA: ca, Proxy: true, Redirects: 3}.Ask(req, into)
 }

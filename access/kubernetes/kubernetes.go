@@ -5,17 +5,17 @@ package kubernetes
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/outside"
 )
 
 // Config is a method's Config, with Consul's names.
@@ -29,7 +29,10 @@ type Config struct {
 const nameAnnotation = "consul.hashicorp.com/service-name"
 
 // Verifier implements [access.Verifier].
-type Verifier struct{}
+type Verifier struct {
+	mu    sync.Mutex
+	turns map[string]chan struct{} // by method
+}
 
 // New returns the verifier.
 func New() *Verifier { return &Verifier{} }
@@ -105,10 +108,15 @@ func (v *Verifier) Verify(ctx context.Context, m *skerry.AuthMethod, bearer stri
 	if err != nil {
 		return access.Verified{}, err
 	}
+	done, err := v.turn(ctx, m.Name)
+	if err != nil {
+		return access.Verified{}, err
+	}
+	defer done()
 	asked := review{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview", Spec: reviewSpec{bearer}}
 	var told review
 	if err := c.ask(ctx, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews", asked, &told); err != nil {
-		return access.Verified{}, skerry.Errorf(skerry.Unavailable, "the API server of auth method %q cannot review the token: %w", m.Name, err)
+		return access.Verified{}, outside.Because(err, "the API server of auth method %q cannot review the token", m.Name)
 	}
 	if told.Status.Error != "" || !told.Status.Authenticated {
 		return access.Verified{}, skerry.Errorf(skerry.Denied, "Permission denied: lookup failed: service account jwt not valid")
@@ -126,7 +134,7 @@ func (v *Verifier) Verify(ctx context.Context, m *skerry.AuthMethod, bearer stri
 	}
 	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/serviceaccounts/" + url.PathEscape(name)
 	if err := c.ask(ctx, http.MethodGet, path, nil, &described); err != nil {
-		return access.Verified{}, skerry.Errorf(skerry.Unavailable, "annotation lookup failed: %w", err)
+		return access.Verified{}, outside.Because(err, "annotation lookup failed")
 	}
 	if as := described.Metadata.Annotations[nameAnnotation]; as != "" {
 		a.Name = as
@@ -134,7 +142,29 @@ func (v *Verifier) Verify(ctx context.Context, m *skerry.AuthMethod, bearer stri
 	return a.verified(), nil
 }
 
-const maxAnswer = 1 << 20
+// maxReviews is how many logins of one method are reviewed at once: an API server
+// that hangs must not hold everything of ours. The others wait their turn.
+const maxReviews = 32
+
+// turn waits for one of a method's turns; done gives it back.
+func (v *Verifier) turn(ctx context.Context, method string) (done func(), err error) {
+	v.mu.Lock()
+	turns := v.turns[method]
+	if turns == nil {
+		turns = make(chan struct{}, maxReviews)
+		if v.turns == nil {
+			v.turns = map[string]chan struct{}{}
+		}
+		v.turns[method] = turns
+	}
+	v.mu.Unlock()
+	select {
+	case turns <- struct{}{}:
+		return func() { <-turns }, nil
+	case <-ctx.Done():
+		return nil, skerry.Errorf(skerry.Unavailable, "the API server of auth method %q cannot review the token: it did not answer in time", method)
+	}
+}
 
 func (c *Config) ask(ctx context.Context, method, path string, body, into any) error {
 	var send io.Reader
@@ -147,21 +177,11 @@ func (c *Config) ask(ctx context.Context, method, path string, body, into any) e
 	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Host, "/")+path, send)
 	if err != nil {
-		return err
+		return skerry.Errorf(skerry.Unavailable, "its address is none")
 	}
 	req.Header.Set("Authorization", "Bearer "+c.ServiceAccountJWT)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(c.CACert))
-	t := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	resp, err := (&http.Client{Transport: t}).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
-		return fmt.Errorf("%s", resp.Status)
-	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into)
+	// A redirect would take both tokens elsewhere: none is followed.
+	return outside.Way{CA: c.CACert}.Ask(req, into)
 }

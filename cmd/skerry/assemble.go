@@ -148,7 +148,7 @@ func accessControl(c *config.ACL) server.ACL {
 	}
 	t := c.Tokens
 	return server.ACL{
-		Enabled: c.Enabled, Defaults: defaults, InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun,
+		Enabled: c.Enabled, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun,
 		Tokens: map[string]string{
 			access.DefaultToken: t.Default, access.AgentToken: t.Agent, access.RecoveryToken: t.AgentRecovery,
 			access.ReplicationToken: t.Replication, access.FileToken: t.ConfigFileRegistration, access.DNSToken: t.DNS,

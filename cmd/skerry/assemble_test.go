@@ -69,3 +69,12 @@ http_config { use_cache = false, discovery_max_stale = "1s" }`)
 		t.Errorf("without configuration: %+v", got.Shown)
 	}
 }
+
+// Hiding is the preset's alone: a policy that denies answers as Consul's does.
+func TestStrictHides(t *testing.T) {
+	for preset, hides := range map[string]bool{"": false, "open": false, "read-open": false, "strict": true} {
+		if got := accessControl(&config.ACL{Enabled: true, DefaultPolicy: "deny", Preset: preset}); got.Hide != hides {
+			t.Errorf("preset %q hides: %v", preset, got.Hide)
+		}
+	}
+}

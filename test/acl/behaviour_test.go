@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -270,6 +271,96 @@ func TestExplain(t *testing.T) {
 		}
 		if d := v.Dropped[0]; d.Stage != "acl" || d.Reason != tc.rule || d.Node != tc.node {
 			t.Errorf("explained as %+v, want %+v", d, tc)
+		}
+	}
+}
+
+// A request that waits is refused as soon as its token is removed or ends, however it
+// waits, and though nothing that it waits for changes. Others go on waiting.
+func TestWaitingEndsWithTheToken(t *testing.T) {
+	for name, parkAfter := range map[string]time.Duration{"parked": time.Microsecond, "not parked": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, func(cfg *server.Config) { cfg.Consul.ParkAfter = parkAfter })
+			c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
+			c.make(put, "/v1/acl/policy", `{"Name":"reader","Rules":"service \"web\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }"}`, "")
+			removed := c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"reader"}]}`, "SecretID")
+			stays := c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"reader"}]}`, "SecretID")
+			accessor := c.asTokenOf(removed)
+			path := "/v1/health/service/web?wait=60s&index=" + c.index("/v1/health/service/web", root)
+			ends := c.make(put, "/v1/acl/token", `{"ExpirationTTL":"1s","Policies":[{"Name":"reader"}]}`, "SecretID")
+			wait := func(token string) <-chan answer {
+				answered := make(chan answer, 1)
+				go func() { answered <- c.ask(get, path, "", token) }()
+				return answered
+			}
+			gone, expired, other := wait(removed), wait(ends), wait(stays)
+			within := func(what string, a <-chan answer) {
+				select {
+				case got := <-a:
+					if got.status != http.StatusForbidden || string(got.body) != "ACL not found" {
+						t.Errorf("%s: answered %d %s", what, got.status, got.body)
+					}
+				case <-time.After(10 * time.Second):
+					t.Errorf("%s: the request goes on waiting", what)
+				}
+			}
+			within("an expired token", expired)
+			c.make(remove, "/v1/acl/token/"+accessor, "", "")
+			within("a removed token", gone)
+			c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":2}`, "")
+			if got := <-other; got.status != http.StatusOK || !strings.Contains(string(got.body), `"Port":2`) {
+				t.Errorf("one whose token is still there: %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
+// The audit log has each refusal and each write: also what never came to an endpoint,
+// and what its client gave up.
+func TestAuditIsWhole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.json")
+	c := start(t, func(cfg *server.Config) {
+		cfg.ACL.Audit = access.AuditConfig{Path: file}
+		cfg.Consul.Blocked = []string{"/v1/operator/"}
+		cfg.Consul.EnableDebug = true
+	})
+	long := "/v1/kv/" + strings.Repeat("k", 5000)
+	for _, one := range []ask{
+		by(put, "/v1/no/such/endpoint", ""), by(get, "/metrics", ""), by(get, "/debug/pprof/heap", ""), by(get, "/v1/operator/usage", ""),
+		by(post, "/v1/kv/x", ""), by(put, "/v1//kv/x", ""), by(put, "/v1/kv/a%01b", ""), by(get, long, ""),
+	} {
+		c.ask(one.method, one.path, one.body, "")
+	}
+	// A body that stays half sent until its client is gone.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "PUT /v1/kv/given-up HTTP/1.1\r\nHost: x\r\nX-Consul-Token: %s\r\nContent-Length: 100\r\n\r\nhalf", root)
+	conn.(*net.TCPConn).CloseWrite()
+	conn.Close()
+	want := []string{
+		"PUT /v1/no/such/endpoint 404", "GET /metrics 403", "GET /debug/pprof/heap 403", "GET /v1/operator/usage 403",
+		"POST /v1/kv/x 405", "PUT /v1//kv/x 307", "PUT /v1/kv/a\x01b 400", "GET " + long[:1024] + " 403", "PUT /v1/kv/given-up ",
+	}
+	have := ""
+	for deadline := time.Now().Add(10 * time.Second); len(want) > 0; {
+		have = ""
+		for _, act := range acts(t, file) {
+			line := fmt.Sprintf("%s %s %d", act.Method, act.Path, act.Status)
+			have += line + "\n"
+			want = slices.DeleteFunc(want, func(w string) bool { return strings.HasPrefix(line, w) })
+			if len(act.Path) == 1024 && act.PathBytes != len(long) {
+				t.Errorf("the length of a path that is cut is noted as %d", act.PathBytes)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not noted: %q, but\n%s", want, have)
+		}
+	}
+	for _, act := range acts(t, file) {
+		if act.Path == "/v1/kv/given-up" && act.Status < 400 {
+			t.Errorf("what was given up is noted as done: %+v", act)
 		}
 	}
 }

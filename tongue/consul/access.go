@@ -1,25 +1,15 @@
 package consul
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/skerryhq/skerry"
 )
 
 // Access control: a request has an identity (none where access is not
 // controlled), endpoints ask it, and lists leave out what it may not read.
-
-// AuditLog notes who did what.
-type AuditLog interface {
-	// Wants reports whether a request with this method and answer is noted.
-	Wants(method string, status int) bool
-	Note(skerry.Act)
-}
 
 // unasked endpoints do not look at the token at all.
 var unasked = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/login", "/v1/acl/logout", "/v1/acl/bootstrap", "/v1/acl/token/self"}
@@ -170,6 +160,22 @@ func (q *request) must(r skerry.Resource, name string, a skerry.Access) error {
 	return skerry.DeniedTo(q.who, r, name, a)
 }
 
+// unseen reports whether the asker is not to know of a thing: it is answered for as if
+// it were not there.
+func (q *request) unseen(r skerry.Resource, name string) bool {
+	return q.hides() && !q.who.Allows(r, name, skerry.AccessRead)
+}
+
+// mustStill is must for a thing that is there already and that the request did not
+// name: one that the asker is not to know of is not named by the refusal.
+func (q *request) mustStill(r skerry.Resource, name string, a skerry.Access) error {
+	err := q.must(r, name, a)
+	if err != nil && q.unseen(r, name) {
+		return skerry.Errorf(skerry.Denied, "Permission denied")
+	}
+	return err
+}
+
 // mustBelow asks for everything below a prefix.
 func (q *request) mustBelow(r skerry.Resource, prefix string, a skerry.Access) error {
 	if q.who == nil || q.who.AllowsBelow(r, prefix, a) {
@@ -213,9 +219,10 @@ func visible[T any](q *request, list []T, sees func(T) bool) []T {
 }
 
 // leftOut says that the answer is not all there is, to who came with a token.
-// Others are not told: for them the things do not exist.
+// Others are not told: for them the things do not exist. Where such things are
+// hidden nobody is told.
 func (q *request) leftOut() {
-	if q.who != nil && !q.who.Anonymous() {
+	if q.who != nil && !q.t.hides && !q.who.Anonymous() {
 		q.w.Header()["X-Consul-Results-Filtered-By-Acls"] = isTrue
 	}
 }
@@ -276,61 +283,4 @@ func (q *request) entries(v *skerry.View) []*skerry.Entry {
 		return v.Entries
 	}
 	return visible(q, v.Entries, q.allowed().Keep)
-}
-
-// audited answers a request, and notes it where an audit log is kept.
-func (q *request) audited(answer func()) {
-	log := q.t.b.Audit
-	if log == nil {
-		answer()
-		return
-	}
-	w := &statusWriter{ResponseWriter: q.w}
-	q.w = w
-	answer()
-	if w.taken || !log.Wants(q.r.Method, w.status) {
-		return
-	}
-	act := skerry.Act{Time: time.Now().UTC(), From: q.r.RemoteAddr, Method: q.r.Method, Path: q.r.URL.Path, Status: w.status, Reason: w.reason}
-	if q.who != nil {
-		act.Accessor = q.who.Accessor()
-	}
-	log.Note(act)
-}
-
-// statusWriter remembers how a request was answered.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-	reason string
-	taken  bool // its connection was taken over: it is answered and noted elsewhere
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	if w.status == http.StatusForbidden && w.reason == "" {
-		w.reason = string(b)
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Flush implements [http.Flusher].
-func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
-
-// Hijack implements [http.Hijacker].
-func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.taken = err == nil
-	return conn, rw, err
 }

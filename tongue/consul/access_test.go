@@ -21,6 +21,12 @@ const managementSecret = "aaaaaaaa-0000-4000-8000-00000000000a"
 // crowd is a front-end over a service of 100 instances, with access control or without.
 func crowd(t testing.TB, controlled bool) *consul.Tongue {
 	t.Helper()
+	return crowdOf(t, controlled, false, func(c skerry.Catalog) skerry.Catalog { return c })
+}
+
+// crowdOf is crowd with a catalog of another kind, where hide hides what may not be seen.
+func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) skerry.Catalog) *consul.Tongue {
+	t.Helper()
 	table := catalog.New(catalog.Config{FirstIndex: 1})
 	for i := range 100 {
 		node := fmt.Sprintf("n%d", i)
@@ -35,9 +41,9 @@ func crowd(t testing.TB, controlled bool) *consul.Tongue {
 			t.Fatal(err)
 		}
 	}
-	b := consul.Backend{Catalog: table}
+	b := consul.Backend{Catalog: shown(table)}
 	if controlled {
-		s, err := access.New(access.Options{KV: keyspace.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict})
+		s, err := access.New(access.Options{KV: keyspace.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict, Hide: hide})
 		if err != nil || s.Init(t.Context()) != nil {
 			t.Fatal(err)
 		}
@@ -98,6 +104,44 @@ func TestAccessCostsLittle(t *testing.T) {
 		t.Logf("%s: %v allocations, %v without access control", name, got, base)
 		if got > base+6 { // keys of what is shared, and the header of those who see less
 			t.Errorf("%s: %v allocations, %v without access control", name, got, base)
+		}
+	}
+}
+
+// Who sees all pays nothing for what is hidden from others.
+func TestHidingCostsWhoSeesAllNothing(t *testing.T) {
+	same := func(c skerry.Catalog) skerry.Catalog { return c }
+	told, hiding := crowdOf(t, true, false, same), crowdOf(t, true, true, same)
+	base := testing.AllocsPerRun(200, func() { askHealth(told, managementSecret) })
+	if got := testing.AllocsPerRun(200, func() { askHealth(hiding, managementSecret) }); got > base {
+		t.Errorf("%v allocations, %v where nothing is hidden", got, base)
+	}
+	some := testing.AllocsPerRun(200, func() { askHealth(told, halfSecret) })
+	if got := testing.AllocsPerRun(200, func() { askHealth(hiding, halfSecret) }); got > some+15 {
+		t.Errorf("who sees some: %v allocations, %v where nothing is hidden", got, some)
+	}
+}
+
+// held is a catalog whose guard holds every instance.
+type held struct{ skerry.Catalog }
+
+func (h held) Service(name string) *skerry.View {
+	v := h.Catalog.Service(name)
+	out := &skerry.View{Service: name, Index: v.Index, Cause: skerry.CauseGuarded, Guarded: len(v.Entries)}
+	for _, e := range v.Entries {
+		guarded := *e
+		guarded.Guarded = true
+		out.Entries = append(out.Entries, &guarded)
+	}
+	return out
+}
+
+// What the guard holds is counted as it is seen, where the rest is hidden.
+func TestGuardedIsCountedAsSeen(t *testing.T) {
+	for hide, want := range map[bool]string{false: "100", true: "11"} { // n1 and n10 to n19
+		front := crowdOf(t, true, hide, func(c skerry.Catalog) skerry.Catalog { return held{c} })
+		if got := askHealth(front, halfSecret).header.Get("X-Skerry-Guarded"); got != want {
+			t.Errorf("hiding %v: %s are guarded, want %s", hide, got, want)
 		}
 	}
 }

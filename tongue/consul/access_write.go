@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -16,7 +17,7 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 		return nil
 	}
 	v := q.t.b.Catalog.Node(r.Node.Name)
-	if v == nil || !r.KeepNode && changes(v.Node, r.Node) {
+	if v == nil || q.unseen(skerry.ResourceNode, v.Node.Name) || !r.KeepNode && changes(v.Node, r.Node) {
 		if err := q.must(skerry.ResourceNode, r.Node.Name, skerry.AccessWrite); err != nil {
 			return err
 		}
@@ -26,7 +27,7 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 			return err
 		}
 		if was := instanceOf(v, r.Instance.ID); was != nil && was.Service != r.Instance.Service {
-			if err := q.must(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
+			if err := q.mustStill(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
 				return err
 			}
 		}
@@ -38,7 +39,9 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 		if r.Instance != nil && c.ServiceID == r.Instance.ID {
 			continue
 		}
-		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err != nil {
+		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err == errNoService {
+			return serverError(fmt.Sprintf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.ID))
+		} else if err != nil {
 			return err
 		}
 	}
@@ -64,11 +67,21 @@ func instanceOf(v *skerry.NodeView, id string) *skerry.Instance {
 
 // mustCheck asks for what a check is of: the service with this ID, else the node.
 func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
-	if i := instanceOf(v, serviceID); serviceID != "" && i != nil {
+	i := instanceOf(v, serviceID)
+	if serviceID == "" || i == nil {
+		return q.must(skerry.ResourceNode, node, skerry.AccessWrite)
+	}
+	if !q.unseen(skerry.ResourceService, i.Service) {
 		return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 	}
-	return q.must(skerry.ResourceNode, node, skerry.AccessWrite)
+	if err := q.must(skerry.ResourceNode, node, skerry.AccessWrite); err != nil {
+		return err
+	}
+	return errNoService
 }
+
+// errNoService is the answer to a check of a service that is not there.
+var errNoService = serverError("Missing service registration")
 
 // mustStoredCheck is mustCheck for the check that has this ID now, if there is
 // one: what a write says of its service does not make it that service's.
@@ -77,9 +90,13 @@ func (q *request) mustStoredCheck(v *skerry.NodeView, node, id string) error {
 		return nil
 	}
 	for _, c := range v.Checks {
-		if c.ID == id {
-			return q.mustCheck(v, node, c.ServiceID)
+		if c.ID != id {
+			continue
 		}
+		if q.unseen(skerry.ResourceService, c.ServiceName) && c.ServiceName != "" {
+			return skerry.Errorf(skerry.Denied, "Permission denied")
+		}
+		return q.mustCheck(v, node, c.ServiceID)
 	}
 	return nil
 }
@@ -93,10 +110,12 @@ func (q *request) mustDeregister(b *deregisterBody) error {
 	v := q.t.b.Catalog.Node(b.Node)
 	switch {
 	case b.ServiceID != "":
-		if i := instanceOf(v, b.ServiceID); i != nil {
+		if i := instanceOf(v, b.ServiceID); i != nil && !q.unseen(skerry.ResourceService, i.Service) {
 			return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 		}
-	case b.CheckID != "" && v != nil && slices.ContainsFunc(v.Checks, func(c *skerry.Check) bool { return c.ID == b.CheckID }):
+	case b.CheckID != "" && v != nil && slices.ContainsFunc(v.Checks, func(c *skerry.Check) bool {
+		return c.ID == b.CheckID && !(c.ServiceName != "" && q.unseen(skerry.ResourceService, c.ServiceName))
+	}):
 		return q.mustStoredCheck(v, b.Node, b.CheckID)
 	}
 	return q.must(skerry.ResourceNode, b.Node, skerry.AccessWrite)
@@ -113,7 +132,7 @@ func (q *request) mustDrop(rs []skerry.Registration) error {
 	}
 	for _, i := range q.t.b.Local.Instances() {
 		if !stay[i.ID] && i.Service != ownService {
-			if err := q.must(skerry.ResourceService, i.Service, skerry.AccessWrite); err != nil {
+			if err := q.mustStill(skerry.ResourceService, i.Service, skerry.AccessWrite); err != nil {
 				return err
 			}
 		}
@@ -141,11 +160,26 @@ func (q *request) refused(ops []skerry.TxnOp) (out []skerry.TxnError) {
 		return nil
 	}
 	for i, op := range ops {
-		if err := q.mustOp(&op); err != nil {
+		err := q.mustOp(&op)
+		if err == nil && op.Key != nil && q.hiddenSession(op.Key.Session) {
+			err = noSession(op.Key)
+		}
+		if err != nil {
 			out = append(out, skerry.TxnError{Op: i, What: err.Error()})
 		}
 	}
 	return out
+}
+
+// noSession is what an operation with a session that is not there answers.
+func noSession(op *skerry.KeyOp) error {
+	switch op.Action {
+	case skerry.KeyAcquire:
+		return fmt.Errorf("invalid session %q", op.Session)
+	case skerry.KeyRelease:
+		return fmt.Errorf("failed to unlock key %q, lock isn't held, or is held by another session", op.Key)
+	}
+	return nil
 }
 
 func (q *request) mustOp(op *skerry.TxnOp) error {
@@ -164,7 +198,7 @@ func (q *request) mustOp(op *skerry.TxnOp) error {
 	case op.Service != nil && op.Service.Action != skerry.CatalogGet:
 		v := q.t.b.Catalog.Node(op.Service.Node)
 		if was := instanceOf(v, op.Service.Instance.ID); was != nil {
-			if err := q.must(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
+			if err := q.mustStill(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
 				return err
 			}
 		}
@@ -199,7 +233,7 @@ func (q *request) reads(r *skerry.TxnResult) bool {
 	case r.Node != nil:
 		return q.seesNode(r.Node.Name)
 	case r.Service != nil:
-		return q.seesService(r.Service.Service)
+		return q.seesService(r.Service.Service) && !q.unseen(skerry.ResourceNode, r.NodeName)
 	case r.Check != nil:
 		return q.seesCheck(r.NodeName, r.Check)
 	}

@@ -52,7 +52,7 @@ func (q *request) agentCheckRegister() error {
 	if err := q.mustOwnCheck(&skerry.Check{ID: d.ID, ServiceID: d.ServiceID}); err != nil {
 		return err
 	}
-	if err := q.mustHeldCheck(first(d.ID, d.Name)); err != nil {
+	if err := q.mustReplace(first(d.ID, d.Name)); err != nil {
 		return err
 	}
 	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
@@ -74,20 +74,56 @@ func (q *request) mustOwnCheck(c *skerry.Check) error {
 	if i == nil {
 		return nil // what is done with it fails by itself
 	}
+	if q.unseen(skerry.ResourceService, i.Service) {
+		return &skerry.Error{Kind: skerry.NotFound, Subject: "check's service", ID: c.ServiceID}
+	}
 	return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 }
 
 // mustHeldCheck is mustOwnCheck for the check that has this ID now, if there is one.
 func (q *request) mustHeldCheck(id string) error {
+	c := q.heldCheck(id)
+	if c == nil {
+		return nil
+	}
+	if q.unseenCheck(c) {
+		return &skerry.Error{Kind: skerry.NotFound, Subject: "check", ID: id}
+	}
+	return q.mustOwnCheck(c)
+}
+
+// mustReplace is mustHeldCheck for a write that makes a check of this ID.
+func (q *request) mustReplace(id string) error {
+	c := q.heldCheck(id)
+	if c == nil {
+		return nil
+	}
+	if q.unseenCheck(c) {
+		return skerry.Errorf(skerry.Denied, "Permission denied")
+	}
+	return q.mustOwnCheck(c)
+}
+
+// heldCheck is the check that has this ID now, where access is controlled.
+func (q *request) heldCheck(id string) *skerry.Check {
 	if q.who == nil {
 		return nil
 	}
 	for _, c := range q.t.b.Local.Checks() {
 		if c.ID == id {
-			return q.mustOwnCheck(c)
+			return c
 		}
 	}
 	return nil
+}
+
+// unseenCheck reports whether the asker is not to know of one of this agent's checks.
+func (q *request) unseenCheck(c *skerry.Check) bool {
+	if c.ServiceID == "" {
+		return q.unseen(skerry.ResourceNode, q.t.cfg.NodeName)
+	}
+	i, _, _ := q.t.b.Local.Instance(c.ServiceID)
+	return i != nil && q.unseen(skerry.ResourceService, i.Service)
 }
 
 func (q *request) agentCheckDeregister() error {

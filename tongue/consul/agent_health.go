@@ -59,7 +59,7 @@ func (q *request) agentHealthByID() error {
 		return badRequest("Missing serviceID")
 	}
 	i, own, node := q.t.b.Local.Instance(q.rest)
-	if i == nil {
+	if i == nil || q.unseen(skerry.ResourceService, i.Service) {
 		return q.unknownHealth("ServiceId " + q.rest + " not found")
 	}
 	if err := q.must(skerry.ResourceService, i.Service, skerry.AccessRead); err != nil {
@@ -110,6 +110,9 @@ func (q *request) health(i *skerry.Instance, own, node []*skerry.Check) (jsonAge
 	inMaintenance := false
 	for _, cs := range [][]*skerry.Check{own, node} {
 		for _, c := range cs {
+			if c.ServiceID == "" && q.unseen(skerry.ResourceNode, q.t.cfg.NodeName) {
+				continue
+			}
 			h.Checks = append(h.Checks, jsonHealthCheck{
 				Node: q.t.cfg.NodeName, CheckID: c.ID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
 				ServiceID: c.ServiceID, ServiceName: c.ServiceName, Definition: noDefinition,

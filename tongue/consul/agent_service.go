@@ -66,7 +66,7 @@ func (q *request) agentService() error {
 	var hash string
 	read := func() (found bool) {
 		i, _, _ := q.t.b.Local.Instance(q.rest)
-		if i == nil {
+		if i == nil || q.unseen(skerry.ResourceService, i.Service) {
 			return false
 		}
 		s = q.localService(i)
@@ -140,7 +140,7 @@ func (q *request) mustOwnRegistration(r *skerry.Registration) error {
 		return err
 	}
 	for n := range r.Checks {
-		if err := q.mustHeldCheck(r.CheckID(n)); err != nil {
+		if err := q.mustReplace(r.CheckID(n)); err != nil {
 			return err
 		}
 	}
@@ -157,10 +157,14 @@ func (q *request) mustOwn(id, service string) error {
 			return err
 		}
 	}
-	if i, _, _ := q.t.b.Local.Instance(id); i != nil && i.Service != service {
-		return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
+	i, _, _ := q.t.b.Local.Instance(id)
+	if i == nil || i.Service == service {
+		return nil
 	}
-	return nil
+	if service == "" && q.unseen(skerry.ResourceService, i.Service) {
+		return &skerry.Error{Kind: skerry.NotFound, Subject: "service", ID: id}
+	}
+	return q.mustStill(skerry.ResourceService, i.Service, skerry.AccessWrite)
 }
 
 func (q *request) agentServiceDeregister() error {

@@ -32,6 +32,9 @@ func (q *request) block(topic skerry.Topic) error {
 	if q.p.index == 0 {
 		return nil
 	}
+	if sc := q.narrowed(topic); sc != nil {
+		return q.blockOn(sc)
+	}
 	// A parked request outlives q: the closure must not hold it.
 	catalog, have := q.t.b.Catalog, q.p.index
 	return q.await(func() (bool, <-chan struct{}) {
@@ -82,13 +85,17 @@ func (q *request) await(ready func() (bool, <-chan struct{})) (err error) {
 	}
 	q.t.m.blocking.Inc()
 	defer q.t.m.blocking.Dec()
-	wait := q.waitTime()
+	ready = q.whileKnown(ready)
+	wait := q.boundedByToken(q.waitTime())
 	part := min(wait, q.t.cfg.ParkAfter)
 	timer := time.NewTimer(part)
 	defer timer.Stop()
+	tokens := q.t.tokensChanged()
 	for {
 		select {
 		case <-changed:
+		case <-tokens:
+			tokens = q.t.tokensChanged()
 		case <-timer.C:
 			if wait -= part; wait <= 0 {
 				return q.identify()
@@ -161,8 +168,46 @@ func (w *watch) end() {
 	w.held = nil
 }
 
-// index returns a topic's present index.
+// whileKnown makes a wait end as soon as nobody stands behind the token any more. A
+// parked request outlives q: what is returned must not hold it.
+func (q *request) whileKnown(ready func() (bool, <-chan struct{})) func() (bool, <-chan struct{}) {
+	if q.who == nil {
+		return ready
+	}
+	gate, token := q.t.b.Gate, q.p.token
+	return func() (bool, <-chan struct{}) {
+		done, changed := ready()
+		if !done {
+			_, err := gate.Identify(token)
+			done = err != nil
+		}
+		return done, changed
+	}
+}
+
+// boundedByToken cuts a waiting time at the end of the token's life.
+func (q *request) boundedByToken(wait time.Duration) time.Duration {
+	r, ok := q.who.(skerry.Ruled)
+	if !ok || r.Expires().IsZero() {
+		return wait
+	}
+	return max(min(wait, time.Until(r.Expires())), 0)
+}
+
+// tokensChanged is closed at the next change of a token, policy or role; nil, never,
+// where access is not controlled.
+func (t *Tongue) tokensChanged() <-chan struct{} {
+	if t.b.Gate == nil || !t.b.Gate.Enabled() {
+		return nil
+	}
+	return t.b.Gate.Changed()
+}
+
+// index returns a topic's present index for who asks.
 func (q *request) index(topic skerry.Topic) uint64 {
+	if sc := q.narrowed(topic); sc != nil {
+		return q.indexOf(sc)
+	}
 	index, _ := q.t.b.Catalog.Watch(topic)
 	return index
 }

@@ -62,7 +62,7 @@ func (q *request) catalogServices() error {
 		var tags []string
 		kept := false
 		for _, e := range q.t.b.Catalog.Service(name).Entries {
-			if !keep(e) {
+			if !keep(e) || q.hides() && !q.seesNode(e.Node.Name) {
 				continue
 			}
 			kept = true
@@ -110,7 +110,7 @@ func (q *request) catalogService() error {
 	if q.p.cached {
 		q.cached()
 	}
-	v := q.t.b.Catalog.Service(q.rest)
+	v := q.view(q.rest)
 	var (
 		pipeline skerry.Pipeline
 		sieve    *sieve

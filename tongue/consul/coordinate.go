@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -60,7 +61,12 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 	if err := q.local(); err != nil {
 		return nil, 0, err
 	}
-	if q.p.index > 0 {
+	sc := q.narrowedCoordinates()
+	if sc != nil {
+		if err := q.blockOn(sc); err != nil {
+			return nil, 0, err
+		}
+	} else if q.p.index > 0 {
 		err := q.await(func() (bool, <-chan struct{}) {
 			index, changed := q.t.b.Coords.Changed()
 			return index != q.p.index, changed
@@ -69,7 +75,14 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 			return nil, 0, err
 		}
 	}
+	known := uint64(0)
+	if sc != nil {
+		known = q.indexOf(sc)
+	}
 	all, index := q.t.b.Coords.All()
+	if sc != nil {
+		index = known
+	}
 	list := []jsonCoordinate{}
 	for _, node := range slices.Sorted(maps.Keys(all)) {
 		v := q.t.b.Catalog.Node(node)
@@ -80,6 +93,27 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 	list = visible(q, list, func(c jsonCoordinate) bool { return q.seesNode(c.Node) })
 	list, err := filtered(q, list)
 	return list, index, err
+}
+
+// narrowedCoordinates is narrowed for the coordinates of all nodes.
+func (q *request) narrowedCoordinates() *scene {
+	if !q.hides() || q.who.AllowsBelow(skerry.ResourceNode, "", skerry.AccessRead) {
+		return nil
+	}
+	coords, catalog := q.t.b.Coords, q.t.b.Catalog
+	return &scene{
+		name:  "coordinates",
+		watch: coords.Changed,
+		look: func(who skerry.Identity, s *sight) {
+			all, _ := coords.All()
+			for _, node := range slices.Sorted(maps.Keys(all)) {
+				v := catalog.Node(node)
+				if v != nil && who.Allows(skerry.ResourceNode, v.Node.Name, skerry.AccessRead) {
+					s.add(0, node, fmt.Sprint(*all[node]))
+				}
+			}
+		},
+	}
 }
 
 func (q *request) coordinateUpdate() error {
@@ -129,7 +163,7 @@ func sortNear[T any](q *request, list []T, node func(T) string) []T {
 	if from == skerry.NearAgent {
 		from = q.t.cfg.NodeName
 	}
-	if from == "" || q.t.b.Catalog.Node(from) == nil { // a coordinate may be kept for a node that is gone
+	if from == "" || q.t.b.Catalog.Node(from) == nil || q.unseen(skerry.ResourceNode, from) { // a coordinate may be kept for a node that is gone
 		return list
 	}
 	distance := q.t.b.Coords.From(from)

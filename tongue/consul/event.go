@@ -13,9 +13,10 @@ import (
 type Events interface {
 	// Fire spreads an event. It fills in ID, Version and LTime.
 	Fire(ctx context.Context, e skerry.Event) skerry.Event
-	// List returns the kept events that reached this node, oldest first, an index
-	// made from the last one's ID (0 without any), and a channel that is closed at the next.
-	List(name string) (events []skerry.Event, index uint64, changed <-chan struct{})
+	// List returns the kept events that reached this node and that hears accepts (nil:
+	// all), oldest first, an index made from the last one's ID (0 without any), and a
+	// channel that is closed at the next.
+	List(name string, hears func(name string) bool) (events []skerry.Event, index uint64, changed <-chan struct{})
 }
 
 const maxPayload = 300 // bytes, as in Consul: larger ones would not fit its gossip
@@ -80,6 +81,15 @@ func jsonEvent(e skerry.Event, received bool) eventJSON {
 	return out
 }
 
+// hears says which events the asker is to know of; nil: all.
+func (q *request) hears() func(name string) bool {
+	if !q.hides() {
+		return nil
+	}
+	who := q.who
+	return func(name string) bool { return who.Allows(skerry.ResourceEvent, name, skerry.AccessRead) }
+}
+
 func (q *request) eventList() error {
 	if err := q.p.query(); err != nil {
 		return err
@@ -89,7 +99,7 @@ func (q *request) eventList() error {
 	var index uint64
 	err := q.await(func() (bool, <-chan struct{}) {
 		var changed <-chan struct{}
-		events, index, changed = q.t.b.Events.List(name)
+		events, index, changed = q.t.b.Events.List(name, q.hears())
 		index = max(index, 1)
 		return q.p.index == 0 || index != q.p.index, changed
 	})

@@ -24,7 +24,14 @@ func (q *request) healthService() error {
 	if q.p.cached {
 		q.cached()
 	}
+	var shown *skerry.View
+	if q.hides() {
+		shown = q.view(q.rest) // its index must not be newer than the entries
+	}
 	v := q.t.b.Catalog.Service(q.rest)
+	if shown == nil {
+		shown = v
+	}
 	key, shared := q.sharedAnswer(v)
 	var failed error
 	render := func() []byte {
@@ -52,8 +59,8 @@ func (q *request) healthService() error {
 		packed = key.memo(v, true, func() []byte { return compress(body) })
 	}
 	kept := len(body) - len("[]")
-	q.meta(v.Index)
-	q.cause(v, kept)
+	q.meta(shown.Index)
+	q.cause(shown, kept)
 	q.send(200, body, packed)
 	return nil
 }

@@ -40,6 +40,9 @@ func (q *request) uiServices() error {
 		for _, e := range q.entries(q.t.b.Catalog.Service(name)) {
 			s.count(e)
 		}
+		if s.InstanceCount == 0 && q.hides() {
+			continue // none that may be seen
+		}
 		slices.Sort(s.Tags)
 		list = append(list, s)
 	}

@@ -30,12 +30,16 @@ type Keys interface {
 	Unwatch(changed <-chan struct{})
 	// Changed is Watch's index alone.
 	Changed(key string, below bool) uint64
+	// Newest is the index of Watch for who sees some of the keys below a prefix: was is
+	// what it returned when Watch's own index was at; 0 at first.
+	Newest(prefix string, at, was uint64, sees func(key string) bool) uint64
 	// Write reports whether the operation's condition held.
 	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
-	// Txn does all operations, or none when some are refused.
-	Txn(ctx context.Context, ops []skerry.TxnOp) ([]skerry.TxnResult, []skerry.TxnError, error)
+	// Txn does all operations, or none when some are refused. To reads, what sees does
+	// not accept is not there; nil accepts all.
+	Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) ([]skerry.TxnResult, []skerry.TxnError, error)
 	// Read is Txn for operations that only read; index is the table's.
-	Read(ops []skerry.TxnOp) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error)
+	Read(ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error)
 }
 
 func (q *request) kv() error {
@@ -82,6 +86,17 @@ func (q *request) kvReady(below bool) error {
 		return err
 	}
 	keys, key := q.t.b.Keys, q.rest
+	if below && q.narrowedKeys(key) {
+		gate, token, seen := q.t.b.Gate, q.p.token, &q.t.seenKV // a parked request outlives q
+		return q.beyond(func() (uint64, <-chan struct{}) {
+			at, changed := keys.Watch(key, true)
+			who, err := gate.Identify(token)
+			if err != nil {
+				return at, changed // its end is judged elsewhere
+			}
+			return seen.keysBelow(keys, who, key, at), changed
+		})
+	}
 	return q.beyond(func() (uint64, <-chan struct{}) { return keys.Watch(key, below) })
 }
 
@@ -118,52 +133,6 @@ func (q *request) kvRaw(e *skerry.KeyValue) error {
 	return nil
 }
 
-func (q *request) kvList() error {
-	get := q.t.lists.get
-	if q.who != nil && !q.who.AllowsBelow(skerry.ResourceKey, q.rest, skerry.AccessRead) {
-		get = unshared
-	}
-	body, index, err := get(q, func() ([]byte, uint64, error) {
-		entries, index, err := q.t.b.Keys.List(q.rest)
-		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.may(skerry.ResourceKey, e.Key, skerry.AccessRead) })
-		if err != nil || len(entries) == 0 {
-			return nil, index, err
-		}
-		body := []byte{'['}
-		for i := range entries {
-			if i > 0 {
-				body = append(body, ',')
-			}
-			body = appendEntry(body, &entries[i])
-		}
-		return append(body, ']'), index, nil
-	})
-	if err != nil {
-		return q.unnamed(err)
-	}
-	q.meta(index)
-	if body == nil {
-		q.w.WriteHeader(http.StatusNotFound)
-		return nil
-	}
-	q.send(http.StatusOK, body, nil)
-	return nil
-}
-
-func (q *request) kvKeys() error {
-	keys, index, err := q.t.b.Keys.Keys(q.rest, q.p.get("separator"))
-	if err != nil {
-		return q.unnamed(err)
-	}
-	keys = visible(q, keys, func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) })
-	q.meta(index)
-	if len(keys) == 0 && q.rest != "" {
-		q.w.WriteHeader(http.StatusNotFound)
-		return nil
-	}
-	return q.json(keys)
-}
-
 // kvReadable asks for what is to be read. Of lists what may not be read is left
 // out, unless listing is a permission of its own.
 func (q *request) kvReadable(list bool) error {
@@ -183,11 +152,6 @@ func (q *request) unnamed(err error) error {
 		return serverError("a record below this prefix is damaged in the store; the server's log names it")
 	}
 	return err
-}
-
-// unshared renders an answer for one asker alone.
-func unshared(_ *request, render func() ([]byte, uint64, error)) ([]byte, uint64, error) {
-	return render()
 }
 
 // appendEntry appends an entry as JSON, in Consul's order of the fields.
@@ -313,6 +277,12 @@ func (q *request) body(limit int64, key string) ([]byte, error) {
 }
 
 func (q *request) kvWrite(op skerry.KeyOp) error {
+	if q.hiddenSession(op.Session) {
+		if op.Action == skerry.KeyAcquire {
+			return serverError(invalidSession(op.Session))
+		}
+		return q.json(false)
+	}
 	done, err := q.t.b.Keys.Write(q.r.Context(), op)
 	var e *skerry.Error
 	if errors.As(err, &e) && e.Subject == "session" {
@@ -322,6 +292,11 @@ func (q *request) kvWrite(op skerry.KeyOp) error {
 		return err
 	}
 	return q.json(done)
+}
+
+// invalidSession is the store's word for a session that is not there.
+func invalidSession(id string) string {
+	return fmt.Sprintf("raft apply failed: invalid session %q", id)
 }
 
 func (q *request) kvDelete() error {

@@ -188,10 +188,18 @@ func (q *request) skerryExplain() error {
 	if err != nil {
 		return err
 	}
-	if q.who != nil {
+	v := q.t.b.Catalog.Service(q.rest)
+	refused := []jsonDropped{}
+	switch {
+	case q.hides() && !q.may(skerry.ResourceOperator, "", skerry.AccessRead):
+		v = q.view(q.rest)
+		if !q.seesService(q.rest) {
+			// The rule is the asker's own, and named whether the service is there or not.
+			refused = append(refused, jsonDropped{Stage: "acl", Reason: q.who.Rule(skerry.ResourceService, q.rest)})
+		}
+	case q.who != nil:
 		pipeline = append(skerry.Pipeline{q.allowed()}, pipeline...)
 	}
-	v := q.t.b.Catalog.Service(q.rest)
 	kept, dropped := pipeline.Explain(v.Entries)
 	if err := sieve.failed(); err != nil {
 		return err
@@ -202,7 +210,7 @@ func (q *request) skerryExplain() error {
 		Cause   skerry.Cause
 		Kept    []jsonKept
 		Dropped []jsonDropped
-	}{q.rest, v.Index, v.Cause, []jsonKept{}, []jsonDropped{}}
+	}{q.rest, v.Index, v.Cause, []jsonKept{}, refused}
 	if len(kept) == 0 && len(v.Entries) > 0 {
 		out.Cause = skerry.CauseFiltered
 	}

@@ -31,6 +31,7 @@ type Lot struct {
 	// waiting are the parked by the change that they wait for.
 	waiting map[<-chan struct{}]*group
 	end     chan struct{}
+	guarded bool // see guard
 }
 
 // group is those who wait for the same change.
@@ -104,6 +105,7 @@ func (l *Lot) enter(p *parking) bool {
 		l.parked = map[*parking]struct{}{}
 	}
 	l.parked[p] = struct{}{}
+	l.guard(p.q.t)
 	return true
 }
 
@@ -256,6 +258,7 @@ func (p *parking) awaitUnread(end time.Time) {
 		}
 		select {
 		case <-changed:
+		case <-p.q.t.tokensChanged():
 		case <-timer.C:
 			return
 		case <-p.lot.ended():
@@ -276,9 +279,7 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	if l.waiting == nil {
 		l.waiting = map[<-chan struct{}]*group{}
 	}
-	if l.end == nil {
-		l.end = make(chan struct{})
-	}
+	l.begin()
 	if p.group != changed {
 		l.quit(p)
 	}
@@ -290,6 +291,13 @@ func (l *Lot) pokeOn(changed <-chan struct{}, p *parking) {
 	}
 	g.members[p] = struct{}{}
 	p.group = changed
+}
+
+// begin makes the channel that ends the lot's goroutines. Called with mu held.
+func (l *Lot) begin() {
+	if l.end == nil {
+		l.end = make(chan struct{})
+	}
 }
 
 func (l *Lot) poke(changed <-chan struct{}, g *group) {

@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/skerryhq/skerry"
@@ -26,6 +22,8 @@ type Queries interface {
 	// Queries returns all, with the index of the last change to any.
 	Queries() ([]*skerry.PreparedQuery, uint64, error)
 	WatchQueries() (uint64, <-chan struct{})
+	// ChangedQueries is WatchQueries's index alone.
+	ChangedQueries() uint64
 	// ResolveQuery and ExecuteQuery take an ID or a name; their error is of kind
 	// NotFound when nothing answers for it.
 	ResolveQuery(nameOrID string) (*skerry.PreparedQuery, error)
@@ -122,9 +120,16 @@ func (q *request) queryAll() error {
 	if err := q.queryReady(""); err != nil {
 		return err
 	}
+	known := uint64(0)
+	if sc := q.narrowedQueries(); sc != nil {
+		known = q.indexOf(sc)
+	}
 	all, index, err := q.t.b.Queries.Queries()
 	if err != nil {
 		return err
+	}
+	if known != 0 {
+		index = known
 	}
 	all = visible(q, all, q.seesQuery)
 	out := make([]storedQuery, len(all))
@@ -215,6 +220,9 @@ func (q *request) queryCreate() error {
 	if err := q.mustQuery(&query); err != nil {
 		return q.bare(err)
 	}
+	if q.hiddenSession(query.Session) {
+		return q.bare(serverError(invalidSession(query.Session)))
+	}
 	id, err := q.t.b.Queries.CreateQuery(q.r.Context(), query)
 	if err != nil {
 		return q.bare(queryError(err))
@@ -233,6 +241,9 @@ func (q *request) queryUpdate() error {
 	}
 	if err := q.mustQuery(&query); err != nil {
 		return err
+	}
+	if q.hiddenSession(query.Session) {
+		return serverError(invalidSession(query.Session))
 	}
 	if err := q.t.b.Queries.UpdateQuery(q.r.Context(), query); err != nil {
 		return queryError(err)
@@ -266,7 +277,7 @@ func (q *request) queryGet() error {
 	if err != nil {
 		return err
 	}
-	if query == nil {
+	if query == nil || q.hides() && !q.seesQuery(query) {
 		return notFoundError("Query not found")
 	}
 	if !q.seesQuery(query) {
@@ -312,10 +323,13 @@ func (q *request) mustStored(id string) error {
 	if err != nil { // it may have had any name
 		return q.mustBelow(skerry.ResourceQuery, "", skerry.AccessWrite)
 	}
-	if was != nil {
-		return q.mustQuery(was)
+	if was == nil {
+		return nil
 	}
-	return nil
+	if q.hides() && !q.seesQuery(was) {
+		return serverError("Cannot modify non-existent prepared query: '" + id + "'")
+	}
+	return q.mustQuery(was)
 }
 
 // queryReady waits until the answer about a query, or about all, is due and may be given.
@@ -335,6 +349,12 @@ func (q *request) queryReady(id string) error {
 	if have == 0 {
 		return nil
 	}
+	if sc := q.narrowedQueries(); sc != nil && id == "" {
+		return q.blockOn(sc)
+	}
+	if was, _, err := queries.Query(id); err == nil && was != nil && q.hides() && !q.seesQuery(was) {
+		return nil // as for one that is not there
+	}
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := queries.WatchQueries()
 		if id != "" {
@@ -343,113 +363,4 @@ func (q *request) queryReady(id string) error {
 		}
 		return index > have, changed
 	})
-}
-
-// readMeta sets the headers too. The verbs do not block: their index says nothing.
-func (q *request) readMeta() readMeta {
-	q.meta(1)
-	m := readMeta{Index: 1, KnownLeader: true, ConsistencyLevel: "leader"}
-	switch {
-	case q.p.stale:
-		m.ConsistencyLevel = "stale"
-	case q.p.consistent:
-		m.ConsistencyLevel = "consistent"
-	}
-	return m
-}
-
-func (q *request) queryExecute(name string) error {
-	ask := skerry.QueryAsk{Near: q.p.near, Agent: q.t.cfg.NodeName, Source: q.source()}
-	if err := q.p.query(); err != nil {
-		return q.bare(err)
-	}
-	if limit := q.p.get("limit"); limit != "" {
-		var err error
-		if ask.Limit, err = strconv.Atoi(limit); err != nil {
-			return q.bare(serverError("Bad limit: " + err.Error()))
-		}
-	}
-	if text := q.p.get("connect"); text != "" {
-		var err error
-		if ask.Connect, err = strconv.ParseBool(text); err != nil {
-			return q.bare(badRequest(fmt.Sprintf("Invalid value for ?connect: %q is neither true nor false", text)))
-		}
-	}
-	if err := q.local(); err != nil {
-		return err
-	}
-	r, err := q.t.b.Queries.ExecuteQuery(name, ask)
-	if err != nil {
-		return err
-	}
-	if err := q.executeAs(r); err != nil {
-		return err
-	}
-	out := struct {
-		Service    string
-		Nodes      []jsonEntry
-		DNS        queryDNS
-		Datacenter string
-		PeerName   string
-		Failovers  int
-		readMeta
-	}{
-		r.Query.Service.Service, make([]jsonEntry, len(r.Entries)), queryDNS{r.Query.TTL},
-		first(r.Datacenter, q.t.cfg.Datacenter), "", r.Failovers, q.readMeta(),
-	}
-	for i, e := range r.Entries {
-		out.Nodes[i] = entryJSON(e)
-	}
-	if q.p.cached {
-		q.cached()
-	}
-	q.cause(r.View, len(r.Entries))
-	return q.json(out)
-}
-
-// executeAs leaves out what may not be seen by the query's own token, or by the
-// asker where the query has none.
-func (q *request) executeAs(r *skerry.QueryResult) error {
-	if q.who == nil {
-		return nil
-	}
-	if r.Query.Token != "" {
-		who, err := q.t.b.Gate.Identify(r.Query.Token)
-		if err != nil {
-			return err
-		}
-		q.who = who
-	}
-	r.Entries = visible(q, r.Entries, q.allowed().Keep)
-	return nil
-}
-
-func (q *request) queryExplain(name string) error {
-	if err := q.p.query(); err != nil {
-		return q.bare(err)
-	}
-	if err := q.local(); err != nil {
-		return err
-	}
-	query, err := q.t.b.Queries.ResolveQuery(name)
-	if err != nil {
-		return err
-	}
-	if !q.seesQuery(query) {
-		return &statusError{http.StatusForbidden, "Permission denied"}
-	}
-	return q.json(struct {
-		Query storedQuery
-		readMeta
-	}{q.shownQuery(query), q.readMeta()})
-}
-
-// source is the address of who asks: the first that a proxy names, else the peer's.
-func (q *request) source() netip.Addr {
-	host, _, _ := strings.Cut(q.r.Header.Get("X-Forwarded-For"), ",")
-	if host = strings.TrimSpace(host); host == "" {
-		host, _, _ = net.SplitHostPort(q.r.RemoteAddr)
-	}
-	ip, _ := netip.ParseAddr(host)
-	return ip
 }

@@ -141,6 +141,9 @@ func (q *request) sessionDestroy() error {
 	if err := q.sessionNamed(); err != nil {
 		return err
 	}
+	if q.hiddenSession(q.rest) {
+		return q.json(true) // as for one that is not there
+	}
 	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
 		return err
 	}
@@ -150,6 +153,9 @@ func (q *request) sessionDestroy() error {
 func (q *request) sessionRenew() error {
 	if err := q.sessionNamed(); err != nil {
 		return err
+	}
+	if q.hiddenSession(q.rest) {
+		return notFoundError("Session id '" + q.rest + "' not found")
 	}
 	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
 	if err != nil {
@@ -164,10 +170,19 @@ func (q *request) mustHold(id string) error {
 		return nil
 	}
 	s, err := q.t.b.Sessions.Session(id)
-	if s == nil || err != nil {
+	if s == nil || err != nil || q.unseen(skerry.ResourceSession, s.Node) {
 		return err
 	}
 	return q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite)
+}
+
+// hiddenSession reports whether there is a session that the asker is not to know of.
+func (q *request) hiddenSession(id string) bool {
+	if !q.hides() || id == "" {
+		return false
+	}
+	s, err := q.t.b.Sessions.Session(id)
+	return err == nil && s != nil && q.unseen(skerry.ResourceSession, s.Node)
 }
 
 func (q *request) sessionInfo() error {
@@ -177,6 +192,7 @@ func (q *request) sessionInfo() error {
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
 	}
+	index := q.sessionIndex(q.rest)
 	s, err := q.t.b.Sessions.Session(q.rest)
 	if err != nil {
 		return err
@@ -189,7 +205,6 @@ func (q *request) sessionInfo() error {
 	if s != nil {
 		out = append(out, jsonSession(s))
 	}
-	index := q.t.b.Sessions.ChangedSession(q.rest)
 	q.meta(index)
 	return q.json(out)
 }
@@ -207,7 +222,7 @@ func (q *request) sessionsOf(node string) error {
 	if err := q.sessionReady(""); err != nil {
 		return err
 	}
-	index := q.t.b.Sessions.ChangedSession("")
+	index := q.sessionIndex("")
 	all, err := q.t.b.Sessions.Sessions(node)
 	if err != nil {
 		return err
@@ -234,8 +249,40 @@ func (q *request) sessionReady(id string) error {
 	if err := q.synced(); err != nil {
 		return err
 	}
+	if sc := q.narrowedSessions(id); sc != nil {
+		return q.blockOn(sc)
+	}
 	sessions := q.t.b.Sessions
 	return q.beyond(func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) })
+}
+
+// sessionIndex is the index of a session, or of all when id is empty, for who asks.
+func (q *request) sessionIndex(id string) uint64 {
+	if sc := q.narrowedSessions(id); sc != nil {
+		return q.indexOf(sc)
+	}
+	return q.t.b.Sessions.ChangedSession(id)
+}
+
+// narrowedSessions is narrowed for a session, or for all when id is empty.
+func (q *request) narrowedSessions(id string) *scene {
+	if !q.hides() || q.who.AllowsBelow(skerry.ResourceSession, "", skerry.AccessRead) {
+		return nil
+	}
+	sessions := q.t.b.Sessions
+	return &scene{
+		name:  "session:" + id,
+		at:    func() uint64 { return sessions.ChangedSession(id) },
+		watch: func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) },
+		look: func(who skerry.Identity, s *sight) {
+			all, _ := sessions.Sessions("") // a damaged one is an error where it is answered
+			for _, one := range all {
+				if (id == "" || id == one.ID) && who.Allows(skerry.ResourceSession, one.Node, skerry.AccessRead) {
+					s.add(one.Modified, one.ID)
+				}
+			}
+		},
+	}
 }
 
 type sessionJSON struct {

@@ -136,6 +136,9 @@ type Tongue struct {
 	asked   asked
 	policy  []string // of access control, for what no rule names
 	lists   lists
+	hides   bool   // what may not be seen looks as if it were not there
+	seen    sights // of those who do not see all
+	seenKV  sights
 	started time.Time
 }
 
@@ -146,6 +149,7 @@ func New(cfg Config, b Backend, reg prometheus.Registerer) (*Tongue, error) {
 	if t.writes, err = newWriteGate(cfg.WriteFrom); err != nil {
 		return nil, err
 	}
+	t.hides = b.Gate != nil && b.Gate.Enabled() && b.Gate.Hides()
 	t.policy = aclAllow
 	if b.Gate != nil && b.Gate.Enabled() && b.Gate.Default() == skerry.AccessNone {
 		t.policy = aclDeny

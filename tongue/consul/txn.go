@@ -83,7 +83,7 @@ func (q *request) txn() error {
 	if refused := q.refused(ops); len(refused) > 0 {
 		return q.txnSend(txnAnswer{Errors: jsonErrors(refused)}, refused)
 	}
-	results, refused, err := q.t.b.Keys.Txn(q.r.Context(), ops)
+	results, refused, err := q.t.b.Keys.Txn(q.r.Context(), ops, q.txnSees())
 	if err != nil {
 		return err
 	}
@@ -192,8 +192,11 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 		}
 		var results []skerry.TxnResult
 		var err error
-		if results, refused, answer.Index, err = q.t.b.Keys.Read(ops); err != nil {
+		if results, refused, answer.Index, err = q.t.b.Keys.Read(ops, q.txnSees()); err != nil {
 			return q.unnamed(err)
+		}
+		if q.hides() {
+			answer.Index = newestOf(results) // the table's own tells of all that is in it
 		}
 		all := len(results)
 		results = q.readable(results)
@@ -207,6 +210,32 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 		h["X-Consul-Knownleader"] = isFalse
 	}
 	return q.txnSend(answer, refused)
+}
+
+// txnSees says what is there for the asker's reads; nil: all.
+func (q *request) txnSees() func(*skerry.TxnResult) bool {
+	if !q.hides() {
+		return nil
+	}
+	return q.reads
+}
+
+// newestOf is the index of the last change to any of the results.
+func newestOf(results []skerry.TxnResult) uint64 {
+	index := uint64(blank)
+	for _, r := range results {
+		switch {
+		case r.Key != nil:
+			index = max(index, r.Key.Modified)
+		case r.Node != nil:
+			index = max(index, r.Node.Modified)
+		case r.Service != nil:
+			index = max(index, r.Service.Modified)
+		case r.Check != nil:
+			index = max(index, r.Check.Modified)
+		}
+	}
+	return index
 }
 
 // txnSend answers 409 to a transaction that was not made.
