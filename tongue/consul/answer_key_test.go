@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -77,6 +78,7 @@ type ruled struct {
 
 func (r ruled) RulesKey() string { return r.rules }
 func (r ruled) Anonymous() bool  { return r.anonymous }
+func (ruled) Expires() time.Time { return time.Time{} }
 
 // Requests of different askers, encodings or targets do not share an answer.
 func TestQuestionsDiffer(t *testing.T) {

@@ -35,6 +35,7 @@ type allKeys = consul.Keys
 type failing struct{ allKeys }
 
 func (failing) Sync(context.Context) error                       { return nil }
+func (failing) Changed(string, bool) uint64                      { return 1 }
 func (failing) Watch(string, bool) (uint64, <-chan struct{})     { return 1, nil }
 func (failing) RestoreSnapshot(context.Context, io.Reader) error { panic("a fault of ours") }
 func (failing) SaveSnapshot(w io.Writer, _ bool) (index uint64, err error) {

@@ -66,10 +66,10 @@ func (q *request) synced() error {
 }
 
 // await waits until ready, asking again whenever its channel closes. It returns
-// errParked when the request goes on waiting elsewhere. Who asks is found out anew
+// errParked when the request goes on waiting elsewhere, errAnswered when it may not wait. Who asks is found out anew
 // after a wait, since a token may have ended meanwhile.
 func (q *request) await(ready func() (bool, <-chan struct{})) (err error) {
-	watch := &watch{ready: ready, keys: q.t.b.Keys}
+	watch := &watch{ready: q.whileKnown(ready), keys: q.t.b.Keys}
 	ready = watch.look
 	defer func() {
 		if err != errParked {
@@ -85,7 +85,6 @@ func (q *request) await(ready func() (bool, <-chan struct{})) (err error) {
 	}
 	q.t.m.blocking.Inc()
 	defer q.t.m.blocking.Dec()
-	ready = q.whileKnown(ready)
 	wait := q.boundedByToken(q.waitTime())
 	part := min(wait, q.t.cfg.ParkAfter)
 	timer := time.NewTimer(part)
@@ -136,8 +135,10 @@ func (q *request) drained() error {
 	if err == io.EOF {
 		return nil
 	}
+	// The late body has ended the request's context, as a client that is gone does.
 	q.w.Header()["Connection"] = []string{"close"}
-	return badRequest("Invalid request body: a query that waits takes a body of at most 64 KiB, sent within 2 s; send none")
+	q.text(http.StatusBadRequest, "Invalid request body: a query that waits takes a body of at most 64 KiB, sent within 2 s; send none")
+	return errAnswered
 }
 
 // watch is one request's place among those who wait for a change. It holds one

@@ -102,7 +102,11 @@ func (q *request) narrowedCoordinates() *scene {
 	}
 	coords, catalog := q.t.b.Coords, q.t.b.Catalog
 	return &scene{
-		name:  "coordinates",
+		name: "coordinates",
+		at: func() uint64 {
+			index, _ := coords.Changed()
+			return index
+		},
 		watch: coords.Changed,
 		look: func(who skerry.Identity, s *sight) {
 			all, _ := coords.All()

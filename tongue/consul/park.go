@@ -17,8 +17,12 @@ import (
 // (to see the client go) until the answer is due. Then the endpoint runs anew and
 // the connection goes back to the server.
 
-// errParked unwinds an endpoint whose request was parked.
-var errParked = errors.New("parked")
+var (
+	// errParked unwinds an endpoint whose request was parked.
+	errParked = errors.New("parked")
+	// errAnswered unwinds an endpoint whose request was answered already.
+	errAnswered = errors.New("answered")
+)
 
 // Lot is where requests are parked. The zero value is ready to use.
 type Lot struct {

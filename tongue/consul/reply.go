@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -62,8 +61,7 @@ var statuses = map[skerry.Kind]int{
 
 // fail sends an error with Consul's status and wording.
 func (q *request) fail(err error) {
-	var told *statusError
-	if q.r.Context().Err() != nil && !errors.As(err, &told) {
+	if q.r.Context().Err() != nil {
 		return // nobody listens
 	}
 	if q.route.metaOnError && q.r.Method == http.MethodGet {

@@ -54,7 +54,7 @@ func (q *request) serve() {
 		return
 	}
 	q.mode()
-	if err := q.run(); err != nil && err != errParked {
+	if err := q.run(); err != nil && err != errParked && err != errAnswered {
 		q.fail(err)
 	}
 }
