@@ -320,6 +320,8 @@ prepared queries among them. ` + "`HEX.addr`" + ` is the address that it spells,
 - **Permissions that need sight.** Who may write sessions of a node learns from ` + "`session/create`" + ` whether it and the checks that it names are there;
   who has ` + "`operator:read`" + ` is told by ` + "`skerry/explain`" + ` what is left out; ` + "`agent:read`" + ` shows logs and counts.
 - **Time.** Answers are not made to take the same time.
+- **Providers.** A login at a method whose provider is away is answered with 500, one at an unknown method with 403.
+- **Many removals.** When the store forgets old removals (after 65,536), a prefix's index may rise once although nothing seen has changed.
 `
 
 // An identifier that something hidden has is taken: that cannot be helped, but the
