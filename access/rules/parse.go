@@ -27,15 +27,15 @@ func Parse(text string) (out []Rule, err error) {
 	if len(text) > maxText {
 		return nil, skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: %d bytes are too many, at most %d are taken", len(text), maxText)
 	}
-	if tooDeep(text) {
-		return nil, skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: brackets are nested more than %d deep", maxDepth)
-	}
-	// The library panics on some malformed input.
+	// The library's parsers and scanners panic on some malformed input.
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = nil, skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: %v", p)
 		}
 	}()
+	if tooDeep(text) {
+		return nil, skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: brackets are nested more than %d deep", maxDepth)
+	}
 	file, err := hcl.Parse(text)
 	if err != nil {
 		return nil, skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: %w", err)
