@@ -36,7 +36,10 @@ func running(t *testing.T, cfg Config, reload func() (Config, error)) *Server {
 func completed(cfg Config) Config {
 	cfg.Stream = NewLogStream(slog.DiscardHandler)
 	cfg.Log = slog.New(cfg.Stream.Handler())
-	cfg.Advertise, cfg.ServerPort, cfg.Limits = "127.0.0.1", 8300, Limits{ConnsPerClient: -1}
+	cfg.Advertise, cfg.ServerPort = "127.0.0.1", 8300
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits.ConnsPerClient = -1
+	}
 	c := &cfg.Consul
 	c.Datacenter, c.NodeName, c.NodeID, c.Server = "dc1", "n1", "11111111-2222-3333-4444-555555555555", true
 	c.BindAddr, c.ServerAddr = "127.0.0.1", "127.0.0.1:8300"

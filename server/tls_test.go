@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -205,5 +206,56 @@ func TestTLSMistakes(t *testing.T) {
 	}
 	if _, err := good.config(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The requests of one address over HTTP/2 are bounded, however few connections they
+// come over.
+func TestHTTP2StreamsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	ca, _ := issued(t, dir, "server")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	s := running(t, Config{HTTPS: []string{"127.0.0.1:0"}, Limits: Limits{ConnsPerClient: 2}, TLS: TLS{
+		CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key"),
+	}}, nil)
+	url, c := "https://"+s.Addrs.HTTPS[0]+"/v1/health/service/web", client(t, &tls.Config{RootCAs: pool})
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 {
+		t.Fatalf("the protocol is %s", resp.Proto)
+	}
+	const streams = 2 * streamsPerConn
+	next := url + "?wait=1m&index=" + resp.Header.Get("X-Consul-Index")
+	statuses := make(chan int, streams+3)
+	ctx, stop := context.WithCancel(t.Context())
+	for range streams + 3 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, next, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			resp, err := c.Do(req)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			resp.Body.Close()
+			statuses <- resp.StatusCode
+		}()
+	}
+	for range 3 {
+		if got := <-statuses; got != http.StatusTooManyRequests {
+			t.Errorf("status %d beyond %d requests", got, streams)
+		}
+	}
+	stop()
+	for range streams {
+		if got := <-statuses; got != 0 {
+			t.Errorf("status %d of a request that was to wait", got)
+		}
 	}
 }
