@@ -7,7 +7,7 @@ const (
 	MaxTags        = 1 << 10  // tags of an instance
 	MaxPairs       = 64       // metadata, tagged addresses
 	MaxText        = 64 << 10 // bytes of a check's notes, URL, body and the like, together
-	MaxKey         = 4 << 10  // bytes of a key
+	MaxKey         = 64 << 10 // bytes of a key; Consul documents none and takes as much
 	MaxCheckOutput = 1 << 20  // bytes of a check's output that an external program writes
 )
 

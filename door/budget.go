@@ -16,7 +16,7 @@ import (
 // before anything is parsed, kept or logged.
 const (
 	MaxHeader     = 128 << 10 // request line and headers; http_config.max_header_bytes
-	MaxPath       = 4 << 10   // decoded
+	MaxPath       = 64 << 10  // decoded; Consul takes keys as long
 	MaxQuery      = 128 << 10
 	MaxParameter  = 4 << 10 // one parameter as it was sent, filter apart
 	MaxParameters = 512     // their number
