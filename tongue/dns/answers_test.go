@@ -221,7 +221,9 @@ func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
 
 func TestCutIsStablePerClient(t *testing.T) {
 	c := manyCatalog()
-	s := New(c, DefaultConfig())
+	cfg := DefaultConfig()
+	cfg.RateLimit.PerSecond = -1
+	s := New(c, cfg)
 	uses := map[string]int{}
 	before := map[string][]string{}
 	orders := map[string]bool{}
