@@ -313,3 +313,46 @@ func TestUDPMax(t *testing.T) {
 		}
 	}
 }
+
+// What is no question is answered within the rate too, and then not at all.
+func TestMalformedIsLimited(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.RateLimit.PerSecond = 2
+	s := New(basicCatalog(), cfg)
+	for _, client := range []string{"192.0.2.1", "127.0.0.1"} {
+		w := &packetWriter{sink: sink{client: udp(client)}}
+		for range 5 {
+			if n, err := (errorWriter{w, s}).Write(make([]byte, headerSize)); n != headerSize || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		want := 2 * headerSize
+		if client == "127.0.0.1" {
+			want = 5 * headerSize
+		}
+		if w.bytes != want {
+			t.Errorf("%d bytes to %s, want %d", w.bytes, client, want)
+		}
+	}
+}
+
+// packetWriter is what the library writes its own errors to.
+type packetWriter struct{ sink }
+
+// BenchmarkStranger is BenchmarkServe for a client that is limited, within its rate
+// and over it.
+func BenchmarkStranger(b *testing.B) {
+	for name, rate := range map[string]int{"within": maxRate, "over": 1} {
+		b.Run(name, func(b *testing.B) {
+			cfg := DefaultConfig()
+			cfg.RateLimit.PerSecond = rate
+			h := handler{New(tenCatalog(), cfg), context.Background()}
+			q := benchQuestion(dns.TypeA)
+			w := &sink{client: udp("192.0.2.1")}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.ServeDNS(w, q)
+			}
+		})
+	}
+}
