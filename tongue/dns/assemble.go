@@ -95,6 +95,19 @@ func (a *assembler) message(st *state, q *dns.Msg, s set, env *envelope) (msg []
 	return a.buf, true
 }
 
+// again returns an answer to q without a record, that has TC.
+func (a *assembler) again(q *question) (msg []byte, ok bool) {
+	if !a.question(q.msg) {
+		return nil, false
+	}
+	extra := b2i(q.env.opt != nil && a.appendOPT(&q.env))
+	a.head(q.st, q.msg, 0, extra, true)
+	if q.zone == nil || q.foreign {
+		a.buf[2] &^= 1 << 2 // no AA: the name is not ours
+	}
+	return a.buf, true
+}
+
 // b2i is 1 for true.
 func b2i(b bool) int {
 	if b {

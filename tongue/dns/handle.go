@@ -73,12 +73,14 @@ func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg, now time.Time) (typ u
 
 	ans := h.answer(q)
 	if q.verdict == unjudged {
-		q.verdict = h.judge(q, ans.kind())
+		h.admit(q, ans.kind())
 	}
-	switch q.verdict {
-	case dropped:
+	switch {
+	case q.verdict == dropped:
 		return q.typ, rcodeDropped
-	case truncated:
+	case q.verdict == truncated && q.short():
+		return h.askAgain(w, q)
+	case q.verdict == truncated:
 		ans = q.again()
 	}
 	if ans.set == nil {
@@ -97,6 +99,19 @@ func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg, now time.Time) (typ u
 	if packed[2]&2 != 0 {
 		h.metrics.truncated.Inc()
 	}
+	h.write(w, packed)
+	return q.typ, dns.RcodeSuccess
+}
+
+// askAgain answers with the question and TC alone.
+func (h handler) askAgain(w dns.ResponseWriter, q *question) (typ uint16, rcode int) {
+	a := assemblers.Get().(*assembler)
+	defer assemblers.Put(a)
+	packed, ok := a.again(q)
+	if !ok {
+		return q.typ, dns.RcodeFormatError // as above
+	}
+	h.metrics.truncated.Inc()
 	h.write(w, packed)
 	return q.typ, dns.RcodeSuccess
 }

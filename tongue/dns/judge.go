@@ -23,6 +23,15 @@ func peerOf(a net.Addr) netip.Addr {
 // TCP, it is on this host, or it has brought back a cookie of ours.
 func (q *question) trusted() bool { return q.tcp || q.cookieValid || q.peer.IsLoopback() }
 
+// admit reports whether the answer is sent in full. It is asked before work that costs
+// others something, such as asking recursors, and at the latest when the kind is known.
+func (s *Server) admit(q *question, kind answerKind) bool {
+	if q.verdict == unjudged {
+		q.verdict = s.judge(q, kind)
+	}
+	return q.verdict == passed
+}
+
 // judge says what becomes of an answer of this kind.
 func (s *Server) judge(q *question, kind answerKind) verdict {
 	return s.count(q, kind, q.st.RateLimit.Slip)
@@ -74,11 +83,17 @@ func (a answer) kind() answerKind {
 	return kindFailed
 }
 
+// short reports whether the answer that makes a client ask again is its question with
+// TC, which needs no [dns.Msg].
+func (q *question) short() bool {
+	return q.env.cookie == "" && len(q.msg.Question) == 1 && q.msg.Opcode == dns.OpcodeQuery
+}
+
 // again is the answer that makes a real client ask again: with the cookie that it
 // gets here, or by TCP. It is hardly longer than the question.
 func (q *question) again() answer {
 	m := q.message()
-	m.Authoritative = q.zone != nil
+	m.Authoritative = q.zone != nil && !q.foreign
 	if q.env.cookie != "" {
 		m.Authoritative = false
 		m.Rcode = dns.RcodeBadCookie

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,6 +173,9 @@ func TestEveryAnswerIsLimited(t *testing.T) {
 					none++
 				case m.Truncated && len(m.Answer)+len(m.Ns)+len(m.Extra) == 0:
 					cut++
+					if foreign := strings.HasPrefix(c.name, "svc.") || strings.HasPrefix(c.name, "9.9.9."); m.Authoritative && foreign {
+						t.Errorf("%s: AA is %v", c.name, m.Authoritative)
+					}
 				default:
 					full++
 				}
@@ -181,6 +185,27 @@ func TestEveryAnswerIsLimited(t *testing.T) {
 			}
 			if m := put(t, s, tcp(client), asked(c.name, c.qtype), now); m == nil || m.Truncated {
 				t.Errorf("%s from %s over TCP: %v", c.name, client, m)
+			}
+		}
+	}
+}
+
+// What is over the limit costs recursors nothing.
+func TestLimitedIsNotRecursed(t *testing.T) {
+	for _, name := range []string{"svc.example.com.", "named.service.consul.", "n6.node.consul."} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+			up := startUpstream(t, &upstream{zone: exampleZone})
+			cfg := withRecursors(up.addr)
+			cfg.RateLimit = RateLimit{PerSecond: 1, Slip: 2}
+			s := New(basicCatalog(), cfg)
+			at := time.Now()
+			put(t, s, udp("192.0.2.1"), asked(name, qtype), at)
+			before := up.asked.Load()
+			for range 5 {
+				put(t, s, udp("192.0.2.1"), asked(name, qtype), at)
+			}
+			if more := up.asked.Load() - before; more != 0 {
+				t.Errorf("%s %s: the recursor was asked %d times", name, dns.TypeToString[qtype], more)
 			}
 		}
 	}

@@ -30,7 +30,7 @@ type recursion struct {
 // forward passes a foreign question on as it is, over the client's transport.
 func (s *Server) forward(q *question) answer {
 	q.foreign = true
-	if q.verdict = s.judge(q, kindForeign); q.verdict != passed {
+	if !s.admit(q, kindForeign) {
 		return answer{}
 	}
 	network := "udp"
