@@ -141,6 +141,12 @@ type limitedReader struct {
 // ReadTCP implements [dns.Reader].
 func (r *limitedReader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
 	q := &questionConn{Conn: conn, ctx: r.ctx}
+	if c, ok := conn.(*limitedConn); ok {
+		q.idler, _ = c.Conn.(idler)
+	}
+	if q.idler != nil {
+		q.idler.SetIdle(true)
+	}
 	b, err := r.Reader.ReadTCP(q, timeout)
 	switch {
 	case err == nil:
@@ -162,7 +168,11 @@ type questionConn struct {
 	length [2]byte // that the question begins with
 	read   int     // bytes of length
 	long   bool
+	idler  idler // nil: nobody wants to know
 }
+
+// idler is a connection that may be closed, to make room, while it is idle.
+type idler interface{ SetIdle(idle bool) }
 
 // Read implements [io.Reader].
 func (c *questionConn) Read(b []byte) (int, error) {
@@ -176,6 +186,9 @@ func (c *questionConn) Read(b []byte) (int, error) {
 		}
 	}
 	if first && n > 0 && err == nil {
+		if c.idler != nil {
+			c.idler.SetIdle(false)
+		}
 		err = c.SetReadDeadline(time.Now().Add(questionTimeout))
 		if c.ctx.Err() != nil {
 			return n, c.ctx.Err() // the end of serving has set a deadline that must hold

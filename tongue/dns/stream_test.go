@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
+	idle  atomic.Bool // the connection that said so last
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
@@ -40,14 +42,17 @@ func (p *pipes) Addr() net.Addr { return tcp("192.0.2.53") }
 
 func (p *pipes) dial(from string) net.Conn {
 	client, server := net.Pipe()
-	p.conns <- pipeFrom{server, tcp(from)}
+	p.conns <- pipeFrom{server, tcp(from), &p.idle}
 	return client
 }
 
 type pipeFrom struct {
 	net.Conn
 	from net.Addr
+	idle *atomic.Bool
 }
+
+func (p pipeFrom) SetIdle(idle bool) { p.idle.Store(idle) }
 
 func (p pipeFrom) RemoteAddr() net.Addr { return p.from }
 
@@ -159,6 +164,35 @@ func TestUnreadAnswerEndsTheConnection(t *testing.T) {
 		time.Sleep(writeTimeout + time.Second)
 		if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("after part of an answer: %d bytes, %v", n, err)
+		}
+	})
+}
+
+// A connection is idle while it waits for a question's first byte, and only then.
+func TestIdleIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stop := serveStreams(t, New(basicCatalog(), DefaultConfig()))
+		defer stop()
+		c := p.dial("192.0.2.1")
+		defer c.Close()
+		told := func(when string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if p.idle.Load() != want {
+				t.Errorf("%s: idle is %v", when, !want)
+			}
+		}
+		question := framed(t, asked("web.service.consul.", dns.TypeA))
+		for range 2 {
+			told("before a question", true)
+			c.Write(question[:1])
+			told("within a question", false)
+			c.Write(question[1:])
+			told("before its answer is read", false)
+			length := make([]byte, 2)
+			io.ReadFull(c, length)
+			told("within its answer", false)
+			io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(length)))
 		}
 	})
 }
