@@ -68,7 +68,7 @@ func (s *Server) tellLimited(q *question) {
 	if q.now-time.Duration(last) < time.Minute && last != 0 || !s.toldLimited.CompareAndSwap(last, int64(q.now)) {
 		return
 	}
-	s.log.Warn("answers over UDP to a network are limited: it asks more than dns_config.rate_limit.responses_per_second, or someone asks in its name",
+	s.log.Warn("answers over UDP to a network are limited: it asks more than dns_config.rate_limit.responses_per_second, or someone asks in its name; if it is a forwarder of yours, name it in dns_config.rate_limit.exempt",
 		"client", q.peer, "responses_per_second", q.st.RateLimit.PerSecond)
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -99,16 +98,12 @@ func (l *limitedListener) pause() bool {
 type limitedConn struct {
 	net.Conn
 	metrics *metrics
-	broken  atomic.Bool // a part of an answer may be missing
 	leave   func()
 }
 
 // Write gives up on a client that does not read, and on its connection: after a part
 // of an answer nothing can follow.
 func (c *limitedConn) Write(b []byte) (int, error) {
-	if c.broken.Load() {
-		return 0, net.ErrClosed
-	}
 	err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n := 0
 	if err == nil {
@@ -118,7 +113,6 @@ func (c *limitedConn) Write(b []byte) (int, error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.metrics.closedUnread.Inc()
 		}
-		c.broken.Store(true)
 		c.Conn.Close()
 	}
 	return n, err
