@@ -37,6 +37,8 @@ func Default() *Config {
 			RecursorStrategy:            "sequential",
 			RecursorTimeout:             2 * time.Second,
 			SOA:                         SOA{Refresh: 3600, Retry: 600, Expire: 86400},
+			UDPMax:                      1232,
+			RateLimit:                   DNSRateLimit{ResponsesPerSecond: 500, Slip: 1},
 		},
 		HTTP: HTTP{UseCache: true},
 		Limits: Limits{

@@ -80,6 +80,22 @@ type DNS struct {
 	CacheMaxAge time.Duration `config:"cache_max_age,C"`
 	// SOA holds the timers of the SOA record.
 	SOA SOA `config:"soa,C"`
+	// UDPMax is the most bytes of a UDP answer to a client beyond loopback without a valid cookie, from 512 to 65535; more is cut and has the TC flag.
+	UDPMax int `config:"udp_max,S"`
+	// RateLimit bounds the UDP answers to one network.
+	RateLimit DNSRateLimit `config:"rate_limit,S"`
+}
+
+// DNSRateLimit bounds the answers over UDP to one network (a /24, or a /56 of IPv6),
+// which a forger of addresses could flood through the agent. Loopback, TCP and clients
+// with a valid cookie are not limited.
+type DNSRateLimit struct {
+	// ResponsesPerSecond is the most answers of each kind (records, nothing found, errors, those of recursors) to a network; -1 means no limit.
+	ResponsesPerSecond int `config:"responses_per_second,S"`
+	// Slip is every how many-th answer over the limit is sent truncated, so that a real client asks again by TCP; the others are dropped. -1 means all are dropped.
+	Slip int `config:"slip,S"`
+	// Exempt are CIDR ranges of clients that are not limited.
+	Exempt []string `config:"exempt,S"`
 }
 
 // SOA holds the timers of the zone's SOA record, in seconds.

@@ -212,8 +212,11 @@ func (v *validator) dns() {
 		if h, _, err := net.SplitHostPort(r); err == nil {
 			host = h
 		}
-		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
+		switch ip, err := netip.ParseAddr(strings.Trim(host, "[]")); {
+		case err != nil:
 			v.bad("recursors[%d]: %q is not an IP address with or without a port", i, r)
+		case ip.Unmap().IsUnspecified():
+			v.bad("recursors[%d]: %q is this host, not a server: want the address that a server listens on", i, r)
 		}
 	}
 	v.oneOf("dns_config.recursor_strategy", c.DNS.RecursorStrategy, "sequential", "random")
@@ -229,6 +232,26 @@ func (v *validator) dns() {
 	v.notNegative("dns_config.node_ttl", c.DNS.NodeTTL)
 	v.notNegative("dns_config.max_stale", c.DNS.MaxStale)
 	v.notNegative("dns_config.recursor_timeout", c.DNS.RecursorTimeout)
+	v.dnsLimits()
+}
+
+// dnsLimits checks what bounds answers over UDP.
+func (v *validator) dnsLimits() {
+	d := v.c.DNS
+	if d.UDPMax < 512 || d.UDPMax > 65535 {
+		v.bad("dns_config.udp_max: %d: want 512 to 65535 bytes", d.UDPMax)
+	}
+	if n := d.RateLimit.ResponsesPerSecond; n != -1 && (n < 1 || n > 1_000_000) {
+		v.bad("dns_config.rate_limit.responses_per_second: %d: want 1 to 1000000, or -1 for no limit", n)
+	}
+	if n := d.RateLimit.Slip; n != -1 && (n < 1 || n > 100) {
+		v.bad("dns_config.rate_limit.slip: %d: want 1 to 100, or -1 to drop all answers over the limit", n)
+	}
+	for i, s := range d.RateLimit.Exempt {
+		if _, err := netip.ParsePrefix(s); err != nil {
+			v.bad("dns_config.rate_limit.exempt[%d]: %q is not a CIDR range, such as 10.0.0.0/8", i, s)
+		}
+	}
 }
 
 func (v *validator) notNegative(key string, d time.Duration) {

@@ -48,8 +48,8 @@ type intake struct {
 
 	mu     sync.Mutex
 	open   map[*clientConn]struct{}
-	dns    int // of open
-	looked time.Time
+	dns    int          // of open
+	looked [2]time.Time // when no connection was idle: of all, and of those of DNS
 	warned time.Time
 }
 
@@ -76,12 +76,13 @@ func (d *intake) enter(c *clientConn) bool {
 	if !c.local {
 		most -= most / 8
 	}
-	full := c.dns && d.dns >= d.shares.clients/4
-	if !full && len(d.open) >= most {
-		d.closeIdle()
-		full = len(d.open) >= most
+	shareFull := func() bool { return c.dns && d.dns >= max(d.shares.clients/4, 1) }
+	if shareFull() {
+		d.closeIdle(true)
+	} else if len(d.open) >= most {
+		d.closeIdle(false)
 	}
-	if full {
+	if shareFull() || len(d.open) >= most {
 		d.closed.WithLabelValues("refused").Inc()
 		d.warn("connections of clients are refused: none is idle, and the open-file limit leaves room for no more")
 		return false
@@ -93,10 +94,15 @@ func (d *intake) enter(c *clientConn) bool {
 	return true
 }
 
-// closeIdle makes room by closing some of those that are idle, the longest first.
-func (d *intake) closeIdle() {
+// closeIdle makes room by closing some of those that are idle, the longest first; of
+// those of DNS alone when it is their share that is used up.
+func (d *intake) closeIdle(dns bool) {
 	now := time.Now()
-	if now.Sub(d.looked) < lookAgain {
+	looked := &d.looked[0]
+	if dns {
+		looked = &d.looked[1]
+	}
+	if now.Sub(*looked) < lookAgain {
 		return
 	}
 	type idler struct {
@@ -105,12 +111,15 @@ func (d *intake) closeIdle() {
 	}
 	var idle []idler
 	for c := range d.open {
+		if dns && !c.dns {
+			continue
+		}
 		if since := c.idle.Load(); since != 0 && now.UnixNano()-since >= int64(idleLeast) {
 			idle = append(idle, idler{c, since})
 		}
 	}
 	if len(idle) == 0 {
-		d.looked = now
+		*looked = now
 		return
 	}
 	slices.SortFunc(idle, func(a, b idler) int { return int(min(max(a.since-b.since, -1), 1)) })

@@ -47,6 +47,25 @@ func TestStrangersLeaveRoomForThisHost(t *testing.T) {
 	}
 }
 
+// When DNS has used up its share, idle connections of its own go, and no others.
+func TestIdleDNSGoesForDNS(t *testing.T) {
+	d := newIntake(fileShares{limit: 1000, clients: 80}, slog.New(slog.DiscardHandler))
+	old := time.Now().Add(-time.Hour).UnixNano()
+	web := entered(d, 10, func(c *clientConn) { c.idle.Store(old) })
+	first := entered(d, 20, func(c *clientConn) { c.dns = true; c.idle.Store(old + 1) })
+	first[7].SetIdle(false)
+	first[9].SetIdle(true) // only now
+	asks := func(c *clientConn) { c.dns = true }
+	if more := entered(d, 30, asks); len(first) != 20 || len(more) != 18 || d.dns != 20 {
+		t.Errorf("%d and %d were let in, %d are open; want 18 for the idle ones", len(first), len(more), d.dns)
+	}
+	for _, c := range append(web, first[7], first[9]) {
+		if _, open := d.open[c]; !open {
+			t.Error("a connection of HTTP, or a busy one, was closed")
+		}
+	}
+}
+
 func TestTheLongestIdleGoes(t *testing.T) {
 	d := newIntake(fileShares{limit: 1000, clients: 16}, slog.New(slog.DiscardHandler))
 	old := time.Now().Add(-time.Hour)

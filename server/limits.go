@@ -143,6 +143,16 @@ func (c *clientConn) Close() error {
 	return c.Conn.Close()
 }
 
+// SetIdle notes whether the connection waits for a question of DNS. One that does may
+// be closed for another client's.
+func (c *clientConn) SetIdle(idle bool) {
+	if !idle {
+		c.idle.Store(0)
+		return
+	}
+	c.idle.Store(time.Now().UnixNano())
+}
+
 // SyscallConn implements [syscall.Conn] where the connection does.
 func (c *clientConn) SyscallConn() (syscall.RawConn, error) {
 	if inner, ok := c.Conn.(syscall.Conn); ok {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -172,11 +173,17 @@ func metricPrefix(c *config.Config) string {
 
 func dnsConfig(c *config.Config, log *slog.Logger) dns.Config {
 	d := c.DNS
+	limit := dns.RateLimit{PerSecond: d.RateLimit.ResponsesPerSecond, Slip: d.RateLimit.Slip}
+	for _, s := range d.RateLimit.Exempt {
+		if p, err := netip.ParsePrefix(s); err == nil { // config has checked them
+			limit.Exempt = append(limit.Exempt, p)
+		}
+	}
 	return dns.Config{
 		Domain: c.Domain, AltDomain: c.AltDomain, Datacenter: c.Datacenter, NodeName: c.NodeName,
 		NodeTTL: d.NodeTTL, ServiceTTL: d.ServiceTTL, OnlyPassing: d.OnlyPassing, EnableTruncate: d.EnableTruncate,
 		DisableCompression: d.DisableCompression, AdditionalNodeMetaTXT: d.EnableAdditionalNodeMetaTXT,
-		ARecordLimit: d.ARecordLimit, UDPAnswerLimit: d.UDPAnswerLimit,
+		ARecordLimit: d.ARecordLimit, UDPAnswerLimit: d.UDPAnswerLimit, UDPMax: d.UDPMax, RateLimit: limit,
 		SOA: dns.SOA{
 			Refresh: uint32(d.SOA.Refresh), Retry: uint32(d.SOA.Retry), Expire: uint32(d.SOA.Expire), MinTTL: uint32(d.SOA.MinTTL),
 		},

@@ -36,6 +36,12 @@ dns_config {
   }
   only_passing = true
   soa { min_ttl = 30 }
+  udp_max = 4096
+  rate_limit {
+    responses_per_second = -1
+    slip                 = 2
+    exempt               = ["10.0.0.0/8", "fd00::/8"]
+  }
 }
 
 service {

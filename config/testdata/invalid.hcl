@@ -16,8 +16,8 @@ log_rotate_bytes = -1
 log_rotate_max_files = -2
 log_rotate_duration = "0s"
 domain = "a..b"
-recursors = ["ns.example"]
-dns_config { recursor_strategy = "best", udp_answer_limit = -1, node_ttl = "-1s", service_ttl { a = "-1s" }, soa { refresh = -1 } }
+recursors = ["ns.example", "0.0.0.0", "[::]:8600", "::ffff:0.0.0.0"]
+dns_config { recursor_strategy = "best", udp_answer_limit = -1, node_ttl = "-1s", service_ttl { a = "-1s" }, soa { refresh = -1 }, udp_max = 511, rate_limit { responses_per_second = 0, slip = 101, exempt = ["10.0.0.0"] } }
 telemetry { prefix_filter = ["consul"] }
 http_config { allow_write_http_from = ["10.0.0.0"], block_endpoints = ["v1"], max_header_bytes = -1 }
 limits { kv_max_value_size = 0, request_limits { mode = "x" } }

@@ -221,7 +221,9 @@ func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
 
 func TestCutIsStablePerClient(t *testing.T) {
 	c := manyCatalog()
-	s := New(c, DefaultConfig())
+	cfg := DefaultConfig()
+	cfg.RateLimit.PerSecond = -1
+	s := New(c, cfg)
 	uses := map[string]int{}
 	before := map[string][]string{}
 	orders := map[string]bool{}
@@ -374,6 +376,8 @@ func TestValidate(t *testing.T) {
 		"a_record_limit":    {ARecordLimit: -1},
 		"node_ttl":          {NodeTTL: -1},
 		"service_ttl":       {ServiceTTL: map[string]time.Duration{"x": -1}},
+		"udp_max":           {UDPMax: 511},
+		"rate_limit":        {RateLimit: RateLimit{PerSecond: -2}},
 	} {
 		err := c.Validate()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -21,6 +21,22 @@ type envelope struct {
 	limit  int      // the most bytes that the client takes
 	count  int      // the most answers that this way of asking allows
 	policy int      // the most answers that any way of asking gets; no want of room
+	// bounded: limit is ours and not the client's, so that a cut answer has TC
+	bounded  bool
+	cookie   string // what the answer's COOKIE option has, in hex; empty without one
+	reserved []byte // the packed OPT record that the cookie is in, outside of limit
+}
+
+// reserve packs the OPT record of an answer with a cookie: it is never left out.
+func (e *envelope) reserve() {
+	reply := replyOPT(e)
+	buf := make([]byte, dns.Len(reply))
+	n, err := dns.PackRR(reply, buf, 0, nil, false)
+	if err != nil {
+		return // not reached: all of it came in packed
+	}
+	e.reserved = buf[:n]
+	e.limit -= n
 }
 
 // assembler puts a message together from a prepared set. It is reused.
@@ -68,11 +84,27 @@ func (a *assembler) message(st *state, q *dns.Msg, s set, env *envelope) (msg []
 		extra += a.additional(s, env, st.DisableCompression, set.texts)
 	}
 	// Consul leaves the OPT record out of an answer that was cut, and so do we.
-	if env.opt != nil && !cut && a.appendOPT(env) {
+	if env.reserved != nil {
+		a.buf = append(a.buf, env.reserved...)
+		extra++
+	} else if env.opt != nil && !cut && a.appendOPT(env) {
 		extra++
 	}
-	truncated := cut && (st.EnableTruncate || len(a.order) == 0)
+	truncated := cut && (st.EnableTruncate || env.bounded || len(a.order) == 0)
 	a.head(st, q, len(a.order), extra, truncated)
+	return a.buf, true
+}
+
+// again returns an answer to q without a record, that has TC.
+func (a *assembler) again(q *question) (msg []byte, ok bool) {
+	if !a.question(q.msg) {
+		return nil, false
+	}
+	extra := b2i(q.env.opt != nil && a.appendOPT(&q.env))
+	a.head(q.st, q.msg, 0, extra, true)
+	if q.zone == nil || q.foreign {
+		a.buf[2] &^= 1 << 2 // no AA: the name is not ours
+	}
 	return a.buf, true
 }
 
@@ -200,7 +232,7 @@ func (a *assembler) additional(s set, env *envelope, fullNames bool, records fun
 // appendOPT answers the question's OPT record, if there is room.
 func (a *assembler) appendOPT(env *envelope) bool {
 	if len(env.opt.Option) > 0 {
-		reply := replyOPT(env.opt)
+		reply := replyOPT(env)
 		buf := make([]byte, dns.Len(reply))
 		n, err := dns.PackRR(reply, buf, 0, nil, false)
 		if err != nil || len(a.buf)+n > env.limit {
@@ -221,9 +253,10 @@ func (a *assembler) appendOPT(env *envelope) bool {
 	return true
 }
 
-// replyOPT makes the OPT record that answers opt: its size and DO flag, and the
-// client subnet with scope 0, since answers do not depend on it.
-func replyOPT(opt *dns.OPT) *dns.OPT {
+// replyOPT makes the OPT record that answers the question's: its size and DO flag, the
+// client subnet with scope 0, since answers do not depend on it, and the cookie.
+func replyOPT(env *envelope) *dns.OPT {
+	opt := env.opt
 	out := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 	out.SetUDPSize(opt.UDPSize())
 	if opt.Do() {
@@ -236,6 +269,9 @@ func replyOPT(opt *dns.OPT) *dns.OPT {
 			out.Option = append(out.Option, &echo)
 			break
 		}
+	}
+	if env.cookie != "" {
+		out.Option = append(out.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: env.cookie})
 	}
 	return out
 }

@@ -13,6 +13,9 @@ const maxChased = 16
 
 // chase answers with a set that leads to host names and says where these lead to.
 func (s *Server) chase(q *question, set set) answer {
+	if !s.admit(q, kindAnswered) {
+		return answer{}
+	}
 	m := q.message()
 	if q.typ != dns.TypeSRV {
 		// A name has one CNAME at most.

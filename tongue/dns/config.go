@@ -22,6 +22,15 @@ type SOA struct {
 	MinTTL  uint32 // how long a resolver may remember that a name is not there; default 0
 }
 
+// RateLimit bounds the answers over UDP to one network, a /24 or a /56, so that a
+// forger of addresses cannot flood it through us. Loopback, TCP and clients with a
+// valid cookie are never limited.
+type RateLimit struct {
+	PerSecond int            // answers of each kind; default 500, -1: no limit
+	Slip      int            // every how many-th answer over the limit is sent, truncated; default 1, -1: none
+	Exempt    []netip.Prefix // networks that are not limited
+}
+
 // The orders in which recursors are asked.
 const (
 	Sequential = "sequential" // always from the first on
@@ -59,7 +68,12 @@ type Config struct {
 	// UDPAnswerLimit is the most records in an answer over UDP to a client that
 	// takes no more than 512 bytes; default 3.
 	UDPAnswerLimit int
-	SOA            SOA
+	// UDPMax is the most bytes of an answer over UDP to a client beyond loopback that
+	// has not brought back a cookie; more is cut and has the TC flag. Default 1232,
+	// which every path takes in one packet.
+	UDPMax    int
+	RateLimit RateLimit
+	SOA       SOA
 
 	// Recursors are asked what is not ours: "host" or "host:port", port 53 by
 	// default. Without any, foreign names are refused.
@@ -72,6 +86,12 @@ type Config struct {
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported
 }
+
+// The greatest values of a [RateLimit].
+const (
+	maxRate = 1_000_000
+	maxSlip = 100
+)
 
 // DefaultConfig returns what [New] and [Server.Reload] fill in for zero fields,
 // and AdditionalNodeMetaTXT on, which they cannot tell from off.
@@ -86,6 +106,14 @@ func (c Config) withDefaults() Config {
 	}
 	c.Datacenter = strings.ToLower(cmp.Or(c.Datacenter, "dc1"))
 	c.UDPAnswerLimit = cmp.Or(c.UDPAnswerLimit, 3)
+	c.UDPMax = cmp.Or(c.UDPMax, 1232)
+	c.RateLimit.PerSecond = cmp.Or(c.RateLimit.PerSecond, 500)
+	c.RateLimit.Slip = cmp.Or(c.RateLimit.Slip, 1)
+	exempt := make([]netip.Prefix, 0, len(c.RateLimit.Exempt))
+	for _, p := range c.RateLimit.Exempt {
+		exempt = append(exempt, unmapped(p))
+	}
+	c.RateLimit.Exempt = exempt
 	c.SOA.Refresh = cmp.Or(c.SOA.Refresh, 3600)
 	c.SOA.Retry = cmp.Or(c.SOA.Retry, 600)
 	c.SOA.Expire = cmp.Or(c.SOA.Expire, 86400)
@@ -117,6 +145,12 @@ func (c Config) Validate() error {
 	}
 	if c.ARecordLimit < 0 || c.UDPAnswerLimit < 0 {
 		return fmt.Errorf("dns_config: a_record_limit and udp_answer_limit must not be negative")
+	}
+	if c.UDPMax < dns.MinMsgSize || c.UDPMax > dns.MaxMsgSize {
+		return fmt.Errorf("dns_config.udp_max: %d is not from %d to %d bytes", c.UDPMax, dns.MinMsgSize, dns.MaxMsgSize)
+	}
+	if r := c.RateLimit; r.PerSecond < -1 || r.PerSecond > maxRate || r.Slip < -1 || r.Slip > maxSlip {
+		return fmt.Errorf("dns_config.rate_limit: responses_per_second is from 1 to %d and slip from 1 to %d, or -1", maxRate, maxSlip)
 	}
 	if c.NodeTTL < 0 {
 		return fmt.Errorf("dns_config.node_ttl: %v is negative", c.NodeTTL)

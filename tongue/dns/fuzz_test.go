@@ -28,6 +28,11 @@ func FuzzMessage(f *testing.F) {
 				f.Fatal(err)
 			}
 			f.Add(packed, qtype%2 == 0, uint8(qtype))
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: someCookie})
+			if packed, err = m.Pack(); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(packed, false, uint8(qtype)|8)
 		}
 	}
 	catalog := manyCatalog()
@@ -48,6 +53,10 @@ func FuzzMessage(f *testing.F) {
 		limit := dns.MinMsgSize
 		if opt := q.IsEdns0(); opt != nil {
 			limit = max(limit, int(opt.UDPSize()))
+		}
+		stranger := settings&8 != 0
+		if stranger {
+			w.client, limit = udp("2001:db8::1"), min(limit, 1232)
 		}
 		if tcp {
 			w.client, limit = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, dns.MaxMsgSize

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -25,6 +26,12 @@ type question struct {
 	depth int // how many CNAMEs led here
 	// foreign: the answer is a recursor's, whose word on truncation is passed on
 	foreign bool
+
+	peer        netip.Addr    // the client
+	now         time.Duration // since the server was made
+	verdict     verdict
+	cookieValid bool // the client has brought back a cookie of ours
+	badCookie   bool // it has brought one of a wrong length
 }
 
 // answer is a prepared set or a message, whichever is set.
@@ -42,26 +49,49 @@ type handler struct {
 // ServeDNS implements [dns.Handler].
 func (h handler) ServeDNS(w dns.ResponseWriter, msg *dns.Msg) {
 	start := time.Now()
-	typ, rcode := h.serve(w, msg)
+	typ, rcode := h.serve(w, msg, start)
 	h.metrics.observe(typ, rcode, time.Since(start))
 }
 
 // serve answers one message and says what the metrics count it as.
-func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg) (typ uint16, rcode int) {
-	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg}
-	_, q.tcp = w.RemoteAddr().(*net.TCPAddr)
+func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg, now time.Time) (typ uint16, rcode int) {
+	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg, now: now.Sub(h.epoch)}
+	client := w.RemoteAddr()
+	_, q.tcp = client.(*net.TCPAddr)
+	q.peer = peerOf(client)
 	if len(msg.Question) == 1 {
 		q.name, q.typ = msg.Question[0].Name, msg.Question[0].Qtype
 	}
-	q.env = q.st.envelope(w.RemoteAddr(), msg.IsEdns0(), q.typ, q.tcp)
+	opt := msg.IsEdns0()
+	q.env = q.st.envelope(client, opt, q.typ, q.tcp)
+	if opt != nil && len(opt.Option) > 0 {
+		h.takeCookie(q, opt, now)
+	}
+	if !q.trusted() {
+		q.env.bound(q.st.UDPMax)
+	}
 
 	ans := h.answer(q)
+	if q.verdict == unjudged {
+		h.admit(q, ans.kind())
+	}
+	switch {
+	case q.verdict == dropped:
+		return q.typ, rcodeDropped
+	case q.verdict == truncated && q.short():
+		return h.askAgain(w, q)
+	case q.verdict == truncated:
+		ans = q.again()
+	}
 	if ans.set == nil {
 		h.reply(w, q, ans.msg)
 		return q.typ, ans.msg.Rcode
 	}
 	a := assemblers.Get().(*assembler)
 	defer assemblers.Put(a)
+	if q.env.cookie != "" {
+		q.env.reserve()
+	}
 	packed, ok := a.message(q.st, msg, ans.set, &q.env)
 	if !ok {
 		return q.typ, dns.RcodeFormatError // a name that came in packed can be packed
@@ -73,12 +103,27 @@ func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg) (typ uint16, rcode in
 	return q.typ, dns.RcodeSuccess
 }
 
+// askAgain answers with the question and TC alone.
+func (h handler) askAgain(w dns.ResponseWriter, q *question) (typ uint16, rcode int) {
+	a := assemblers.Get().(*assembler)
+	defer assemblers.Put(a)
+	packed, ok := a.again(q)
+	if !ok {
+		return q.typ, dns.RcodeFormatError // as above
+	}
+	h.metrics.truncated.Inc()
+	h.write(w, packed)
+	return q.typ, dns.RcodeSuccess
+}
+
 // answer finds the answer to a question.
 func (s *Server) answer(q *question) answer {
 	switch {
 	case q.msg.Opcode != dns.OpcodeQuery:
 		return q.refuse(dns.RcodeNotImplemented)
-	case len(q.msg.Question) != 1:
+	case len(q.msg.Question) == 0 && q.env.cookie != "":
+		return q.refuse(dns.RcodeSuccess) // it asks for a cookie alone (RFC 7873, 5.4)
+	case len(q.msg.Question) != 1, q.badCookie:
 		return q.refuse(dns.RcodeFormatError)
 	}
 	if opt := q.msg.IsEdns0(); opt != nil && opt.Version() != 0 {
@@ -95,6 +140,9 @@ func (s *Server) answer(q *question) answer {
 	if ip, ok := reverseName(lower); ok {
 		q.zone = q.st.primary
 		return s.reverse(q, ip)
+	}
+	if s.returned(lower) {
+		return q.refuse(dns.RcodeNameError)
 	}
 	if len(q.st.recursors) == 0 {
 		return q.refuse(dns.RcodeRefused)

@@ -7,35 +7,58 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
-// What a client may ask of us.
+// What a client may ask of us. Of the questions of a TCP connection one is under way
+// at a time: those behind it wait in the client's own window.
 const (
 	maxQuery          = 4096             // bytes of a question, with its options
 	maxConnsPerClient = 128              // TCP connections from one IP address
 	maxQueriesPerConn = 1024             // then the connection is closed
-	firstQueryTimeout = 4 * time.Second  // from connecting to the end of the first question
-	idleTimeout       = 10 * time.Second // from an answer to the end of the next question
+	firstQueryTimeout = 4 * time.Second  // from connecting to the first byte
+	idleTimeout       = 10 * time.Second // from an answer to the next question's first byte
+	questionTimeout   = 2 * time.Second  // from a question's first byte to its last
 	writeTimeout      = 5 * time.Second  // for a client to take an answer
 )
 
-// limitedListener closes connections over the limit of one client at once.
-type limitedListener struct {
-	net.Listener
-	ctx      context.Context
-	rejected prometheus.Counter
-
+// clients counts the TCP connections of each address, over all listeners.
+type clients struct {
 	mu    sync.Mutex
 	conns map[netip.Addr]int
 }
 
-func newLimitedListener(ctx context.Context, l net.Listener, rejected prometheus.Counter) *limitedListener {
-	return &limitedListener{Listener: l, ctx: ctx, rejected: rejected, conns: map[netip.Addr]int{}}
+func (c *clients) enter(ip netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns[ip] >= maxConnsPerClient {
+		return false
+	}
+	if c.conns == nil {
+		c.conns = map[netip.Addr]int{}
+	}
+	c.conns[ip]++
+	return true
+}
+
+func (c *clients) leave(ip netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns[ip]--; c.conns[ip] == 0 {
+		delete(c.conns, ip)
+	}
+}
+
+// limitedListener closes connections over the limit of one client at once.
+type limitedListener struct {
+	net.Listener
+	ctx     context.Context
+	clients *clients
+	metrics *metrics
 }
 
 // Accept returns the next connection within the limit. A passing failure, such
@@ -49,11 +72,15 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			}
 			return nil, err
 		}
-		ip := addressOf(c)
-		if l.enter(ip) {
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(ip) })}, nil
+		ip := peerOf(c.RemoteAddr())
+		if l.clients.enter(ip) {
+			l.metrics.connections.Inc()
+			return &limitedConn{Conn: c, metrics: l.metrics, leave: sync.OnceFunc(func() {
+				l.clients.leave(ip)
+				l.metrics.connections.Dec()
+			})}, nil
 		}
-		l.rejected.Inc()
+		l.metrics.rejected.Inc()
 		c.Close()
 	}
 }
@@ -68,42 +95,27 @@ func (l *limitedListener) pause() bool {
 	}
 }
 
-func addressOf(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
-}
-
-func (l *limitedListener) enter(ip netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conns[ip] >= maxConnsPerClient {
-		return false
-	}
-	l.conns[ip]++
-	return true
-}
-
-func (l *limitedListener) leave(ip netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conns[ip]--; l.conns[ip] == 0 {
-		delete(l.conns, ip)
-	}
-}
-
 type limitedConn struct {
 	net.Conn
-	leave func()
+	metrics *metrics
+	leave   func()
 }
 
-// Write gives up on a client that does not read.
+// Write gives up on a client that does not read, and on its connection: after a part
+// of an answer nothing can follow.
 func (c *limitedConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
+	err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n := 0
+	if err == nil {
+		n, err = c.Conn.Write(b)
 	}
-	return c.Conn.Write(b)
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.metrics.closedUnread.Inc()
+		}
+		c.Conn.Close()
+	}
+	return n, err
 }
 
 func (c *limitedConn) Close() error {
@@ -111,27 +123,96 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// limitedReader refuses long questions before there is memory for them.
-type limitedReader struct{ dns.Reader }
-
-func (r limitedReader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
-	return r.Reader.ReadTCP(&lengthConn{Conn: conn}, timeout)
+// limitedReader bounds a question's length, before there is memory for it, and the
+// time that it takes. It is of one connection.
+type limitedReader struct {
+	dns.Reader
+	ctx       context.Context
+	metrics   *metrics
+	questions int
 }
 
-// lengthConn looks at the two bytes of length that a question begins with.
-type lengthConn struct {
+// ReadTCP implements [dns.Reader].
+func (r *limitedReader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
+	q := &questionConn{Conn: conn, ctx: r.ctx}
+	if c, ok := conn.(*limitedConn); ok {
+		q.idler, _ = c.Conn.(idler)
+	}
+	if q.idler != nil {
+		q.idler.SetIdle(true)
+	}
+	b, err := r.Reader.ReadTCP(q, timeout)
+	switch {
+	case err == nil:
+		if r.questions++; r.questions == maxQueriesPerConn {
+			r.metrics.closedMany.Inc()
+		}
+	case q.long:
+		r.metrics.closedLong.Inc()
+	case q.read > 0 && errors.Is(err, os.ErrDeadlineExceeded) && r.ctx.Err() == nil:
+		r.metrics.closedSlow.Inc()
+	}
+	return b, err
+}
+
+// questionConn is a connection from which one question is read.
+type questionConn struct {
 	net.Conn
-	length [2]byte
-	read   int
+	ctx    context.Context
+	length [2]byte // that the question begins with
+	read   int     // bytes of length
+	long   bool
+	idler  idler // nil: nobody wants to know
 }
 
-func (c *lengthConn) Read(b []byte) (int, error) {
+// idler is a connection that may be closed, to make room, while it is idle.
+type idler interface{ SetIdle(idle bool) }
+
+// Read implements [io.Reader].
+func (c *questionConn) Read(b []byte) (int, error) {
+	first := c.read == 0
 	n, err := c.Conn.Read(b)
-	if c.read < 2 {
+	if c.read < len(c.length) {
 		c.read += copy(c.length[c.read:], b[:n])
-		if size := binary.BigEndian.Uint16(c.length[:]); c.read == 2 && size > maxQuery {
+		if size := binary.BigEndian.Uint16(c.length[:]); c.read == len(c.length) && size > maxQuery {
+			c.long = true
 			return 0, fmt.Errorf("a question of %d bytes", size)
 		}
 	}
+	if first && n > 0 && err == nil {
+		if c.idler != nil {
+			c.idler.SetIdle(false)
+		}
+		err = c.SetReadDeadline(time.Now().Add(questionTimeout))
+		if c.ctx.Err() != nil {
+			return n, c.ctx.Err() // the end of serving has set a deadline that must hold
+		}
+	}
 	return n, err
+}
+
+// accept lets in what may be a question; one without a name may ask for a cookie.
+func accept(h dns.Header) dns.MsgAcceptAction {
+	if h.Qdcount == 0 && h.Ancount == 0 && h.Nscount == 0 && h.Arcount == 1 {
+		h.Qdcount = 1
+	}
+	return dns.DefaultMsgAcceptFunc(h)
+}
+
+// errorWriter limits the errors that the library answers by itself to what is no
+// question; it is of one packet.
+type errorWriter struct {
+	dns.Writer
+	s *Server
+}
+
+// Write implements [dns.Writer].
+func (w errorWriter) Write(b []byte) (int, error) {
+	if peer, ok := w.Writer.(dns.ResponseWriter); ok {
+		q := &question{st: w.s.state.Load(), peer: peerOf(peer.RemoteAddr()), now: time.Since(w.s.epoch)}
+		if w.s.count(q, kindFailed, 0) != passed {
+			return len(b), nil
+		}
+	}
+	return w.Writer.Write(b)
 }

@@ -12,8 +12,11 @@ import (
 // Types and rcodes that are counted by name; all others are "other".
 var (
 	countedTypes  = [...]uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.TypeTXT, dns.TypeANY, dns.TypeSOA, dns.TypeNS, dns.TypeCNAME}
-	countedRcodes = [...]int{dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeRefused, dns.RcodeServerFailure, dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers}
+	countedRcodes = [...]int{dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeRefused, dns.RcodeServerFailure, dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers, dns.RcodeBadCookie, rcodeDropped}
 )
+
+// rcodeDropped stands for a question that was not answered because of its client's rate.
+const rcodeDropped = -1
 
 // metrics holds the counters, those by label in arrays: looking a label up costs
 // more than counting.
@@ -24,8 +27,17 @@ type metrics struct {
 	truncated        prometheus.Counter
 	malformed        prometheus.Counter
 	rejected         prometheus.Counter
+	limited          *prometheus.CounterVec
+	cookies          *prometheus.CounterVec
+	closed           *prometheus.CounterVec
+	connections      prometheus.Gauge
+	loops            prometheus.Gauge
 	recursorFailures *prometheus.CounterVec
 	recursorOverload prometheus.Counter
+
+	limitedDropped, limitedTruncated, limitedCookie        prometheus.Counter
+	cookieValid, cookieNew, cookieInvalid, cookieMalformed prometheus.Counter
+	closedSlow, closedLong, closedUnread, closedMany       prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -46,6 +58,21 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		rejected: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "skerry_dns_rejected_connections_total", Help: "TCP connections over the limit of one client.",
 		}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_dns_limited_total", Help: "Answers over UDP that were dropped, truncated or replaced by BADCOOKIE because of the rate of the client's network.",
+		}, []string{"action"}),
+		cookies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_dns_cookies_total", Help: "Questions with a DNS cookie: valid, new (the client has none of ours yet), invalid or malformed.",
+		}, []string{"state"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_dns_closed_connections_total", Help: "TCP connections that were closed: the question came too slowly or was too long, the answer was not read, or there were too many questions.",
+		}, []string{"reason"}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "skerry_dns_connections", Help: "TCP connections of clients.",
+		}),
+		loops: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "skerry_dns_recursors_left_out", Help: "Recursors that are not asked because they lead back to this server.",
+		}),
 		recursorFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "skerry_dns_recursor_failures_total", Help: "Questions that a recursor did not answer, or answered with a failure.",
 		}, []string{"recursor"}),
@@ -53,11 +80,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "skerry_dns_recursor_overload_total", Help: "Questions refused because too many wait for recursors.",
 		}),
 	}
+	m.limitedDropped, m.limitedTruncated, m.limitedCookie = m.limited.WithLabelValues("dropped"), m.limited.WithLabelValues("truncated"), m.limited.WithLabelValues("badcookie")
+	m.cookieValid, m.cookieNew = m.cookies.WithLabelValues("valid"), m.cookies.WithLabelValues("new")
+	m.cookieInvalid, m.cookieMalformed = m.cookies.WithLabelValues("invalid"), m.cookies.WithLabelValues("malformed")
+	m.closedSlow, m.closedLong = m.closed.WithLabelValues("slow"), m.closed.WithLabelValues("long")
+	m.closedUnread, m.closedMany = m.closed.WithLabelValues("unread"), m.closed.WithLabelValues("many")
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.queries, m.duration, m.truncated, m.malformed, m.rejected, m.recursorFailures, m.recursorOverload} {
+	for _, c := range []prometheus.Collector{m.queries, m.duration, m.truncated, m.malformed, m.rejected, m.recursorFailures, m.recursorOverload, m.limited, m.cookies, m.closed, m.connections, m.loops} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -88,6 +120,9 @@ func (m *metrics) counter(t, r int) *prometheus.Counter {
 	}
 	if r < len(countedRcodes) {
 		rcode = dns.RcodeToString[countedRcodes[r]]
+	}
+	if r < len(countedRcodes) && countedRcodes[r] == rcodeDropped {
+		rcode = "dropped"
 	}
 	c := m.queries.WithLabelValues(typ, rcode)
 	return &c

@@ -22,6 +22,9 @@ func (s *Server) node(q *question, name string) answer {
 			m.Answer = addressRecords(q.name, q.typ, a, ttl)
 			break
 		}
+		if !s.admit(q, kindAnswered) {
+			return answer{}
+		}
 		m.Answer = []dns.RR{&dns.CNAME{Hdr: header(q.name, dns.TypeCNAME, ttl), Target: a.host}}
 		m.Answer = append(m.Answer, s.follow(q, a.host)...)
 	}

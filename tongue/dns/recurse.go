@@ -30,11 +30,14 @@ type recursion struct {
 // forward passes a foreign question on as it is, over the client's transport.
 func (s *Server) forward(q *question) answer {
 	q.foreign = true
+	if !s.admit(q, kindForeign) {
+		return answer{}
+	}
 	network := "udp"
 	if q.tcp {
 		network = "tcp"
 	}
-	r, err := s.ask(q.ctx, q.st, q.msg, network)
+	r, err := s.ask(q.ctx, q.st, onward(q.msg), network)
 	if err != nil {
 		return q.refuse(dns.RcodeServerFailure)
 	}
@@ -77,9 +80,12 @@ func (s *Server) ask(ctx context.Context, st *state, msg *dns.Msg, network strin
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	}
 	var last *dns.Msg
-	err := errors.New("no recursor")
+	err := errors.New("no recursor that does not lead back to us")
 	for _, i := range order {
 		address := st.recursors[i]
+		if s.paths.loops(address) {
+			continue
+		}
 		r, askErr := exchange(ctx, st, msg, network, address)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

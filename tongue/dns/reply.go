@@ -15,8 +15,13 @@ const maxDatagram = 65507
 func (s *Server) reply(w dns.ResponseWriter, q *question, m *dns.Msg) {
 	m.Compress = !q.st.DisableCompression
 	refused := m.Rcode == dns.RcodeRefused // Consul refuses without an OPT record
-	if q.env.opt != nil && m.IsEdns0() == nil && !refused {
-		m.Extra = append(m.Extra, replyOPT(q.env.opt))
+	if opt := m.IsEdns0(); opt != nil {
+		opt.Option = withoutCookies(opt.Option) // a recursor's is none of ours
+		if q.env.cookie != "" {
+			opt.Option = append(opt.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: q.env.cookie})
+		}
+	} else if q.env.opt != nil && (!refused || q.env.cookie != "") {
+		m.Extra = append(m.Extra, replyOPT(&q.env))
 	}
 	q.fit(m)
 	if m.Truncated {
@@ -56,10 +61,12 @@ func (q *question) fit(m *dns.Msg) {
 	all := len(m.Answer)
 	if !fits(all, extras) {
 		extras = 0
-		opt = nil
+		if q.env.cookie == "" {
+			opt = nil
+		}
 		all = sort.Search(all, func(i int) bool { return !fits(i+1, 0) })
 	}
-	if all < len(m.Answer) && (q.st.EnableTruncate || all == 0 || q.foreign) {
+	if all < len(m.Answer) && (q.st.EnableTruncate || q.env.bounded || all == 0 || q.foreign) {
 		m.Truncated = true
 	}
 	m.Answer, m.Extra = m.Answer[:all], append(extra[:extras:extras], opt...)

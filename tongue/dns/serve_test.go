@@ -304,7 +304,7 @@ func values(t *testing.T, g prometheus.Gatherer, name string) string {
 			for _, l := range m.GetLabel() {
 				line = append(line, l.GetValue())
 			}
-			n := m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			n := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			out = append(out, strings.Join(append(line, strconv.FormatFloat(n, 'f', -1, 64)), " "))
 		}
 	}

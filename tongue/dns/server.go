@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,15 +31,28 @@ type Server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	recursion recursion
-	state     atomic.Pointer[state]
-	spelled   atomic.Pointer[spellingTable]
+	paths     paths
+	cookies   cookies
+	rates     atomic.Pointer[rates] // made for the first client that can be limited
+	epoch     time.Time             // what a question's time is counted from
+	clients   clients               // over TCP
+
+	toldLimited atomic.Int64 // when limits were last logged, since epoch
+
+	mu      sync.Mutex // held to change what the state is made of
+	given   Config
+	state   atomic.Pointer[state]
+	spelled atomic.Pointer[spellingTable]
 }
 
 // New returns a server with the configuration cfg, completed as [DefaultConfig]
 // says. Check cfg with [Config.Validate] first: a recursor that is no address is
 // logged and left out.
 func New(c skerry.Catalog, cfg Config) *Server {
-	s := &Server{catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, recursions(cfg))}}
+	s := &Server{
+		catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
+		epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
+	}
 	st := newState(cfg)
 	s.state.Store(st)
 	s.log = st.Log
@@ -54,7 +68,14 @@ func New(c skerry.Catalog, cfg Config) *Server {
 // and Queries stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
-	s.state.Store(newState(cfg))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given = cfg
+	s.renew()
+	select {
+	case s.paths.again <- struct{}{}:
+	default:
+	}
 }
 
 // Serve answers on both sockets, or on the one that is not nil, until ctx ends.
@@ -62,6 +83,8 @@ func (s *Server) Reload(cfg Config) {
 // returns nil; or an error as soon as a socket fails.
 func (s *Server) Serve(ctx context.Context, packet net.PacketConn, stream net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
+	s.listensOn(packet, stream)
+	group.Go(func() error { s.probe(ctx); return nil })
 	h := handler{Server: s, ctx: ctx}
 	base := func() *dns.Server {
 		return &dns.Server{
@@ -70,18 +93,20 @@ func (s *Server) Serve(ctx context.Context, packet net.PacketConn, stream net.Li
 			ReadTimeout:    firstQueryTimeout,
 			IdleTimeout:    func() time.Duration { return idleTimeout },
 			MaxTCPQueries:  maxQueriesPerConn,
+			MsgAcceptFunc:  accept,
 			MsgInvalidFunc: func([]byte, error) { s.metrics.malformed.Inc() },
 		}
 	}
 	if packet != nil {
 		srv := base()
 		srv.PacketConn = packet
+		srv.DecorateWriter = func(w dns.Writer) dns.Writer { return errorWriter{w, s} }
 		group.Go(func() error { return run(ctx, srv) })
 	}
 	if stream != nil {
 		srv := base()
-		srv.Listener = newLimitedListener(ctx, stream, s.metrics.rejected)
-		srv.DecorateReader = func(r dns.Reader) dns.Reader { return limitedReader{r} }
+		srv.Listener = &limitedListener{Listener: stream, ctx: ctx, clients: &s.clients, metrics: s.metrics}
+		srv.DecorateReader = func(r dns.Reader) dns.Reader { return &limitedReader{Reader: r, ctx: ctx, metrics: s.metrics} }
 		group.Go(func() error { return run(ctx, srv) })
 	}
 	return group.Wait()

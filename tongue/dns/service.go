@@ -73,6 +73,13 @@ func (st *state) envelope(client net.Addr, opt *dns.OPT, qtype uint16, tcp bool)
 	return env
 }
 
+// bound keeps the answer below udp_max, whatever the client takes.
+func (e *envelope) bound(most int) {
+	if e.limit > most {
+		e.limit, e.bounded = most, true
+	}
+}
+
 // hasTag asks the view's list of all tags, so that made-up tags cost no rendering.
 func hasTag(v *skerry.View, key, tag string) bool {
 	all := v.Memo(key, func() []byte { return tagList(v) })
