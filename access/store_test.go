@@ -430,3 +430,28 @@ func BenchmarkIdentify(b *testing.B) {
 		g.Identify(rootSecret)
 	}
 }
+
+// A selector of a binding rule is bounded like every filter.
+func TestHostileSelectors(t *testing.T) {
+	m := &skerry.AuthMethod{Name: "m", Type: "shape"}
+	s := &Store{o: Options{Verifiers: map[string]Verifier{"shape": shapely{}}}}
+	for name, selector := range map[string]string{
+		"parentheses": strings.Repeat("(", 300_000), "nots": strings.Repeat("not ", 255_000) + "value.a == b", "pairs": strings.Repeat("(", 65) + "value.a == b" + strings.Repeat(")", 65),
+	} {
+		err := s.checkBinding(&skerry.BindingRule{Method: "m", BindType: "service", BindName: "web", Selector: selector}, m)
+		if skerry.KindOf(err) != skerry.Invalid || len(err.Error()) > 300 {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+	if selects(strings.Repeat("(", 300_000), shapely{}.Shape(m).Fields) {
+		t.Error("a selector that an older version kept holds")
+	}
+}
+
+type shapely struct{ Verifier }
+
+func (shapely) Shape(*skerry.AuthMethod) Verified {
+	return Verified{Fields: struct {
+		Value map[string]string `bexpr:"value"`
+	}{map[string]string{"a": "b"}}}
+}

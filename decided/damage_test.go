@@ -27,10 +27,17 @@ func TestADamagedEntryIsNeitherReadNorAbsent(t *testing.T) {
 	kv.Damage("kv/b")
 	_, err := s.Get("b")
 	wantsDamage(t, "reading", err, "kv/b")
-	_, _, err = s.List("")
+	_, _, err = s.List("", nil)
 	wantsDamage(t, "a list", err, "kv/b")
-	_, _, err = s.Keys("", "/")
+	_, _, err = s.Keys("", "/", nil)
 	wantsDamage(t, "the keys", err, "kv/b")
+	blind := func(key string) bool { return key != "b" }
+	if all, _, err := s.List("", blind); err != nil || len(all) != 2 {
+		t.Errorf("a list for one who may not know of the damaged key: %v, %v", all, err)
+	}
+	if keys, _, err := s.Keys("", "", blind); err != nil || len(keys) != 2 {
+		t.Errorf("the keys for one who may not know of the damaged one: %v, %v", keys, err)
+	}
 	if e, err := s.Get("a"); err != nil || string(e.Value) != "a" {
 		t.Errorf("another key: %v, %v", e, err)
 	}

@@ -49,7 +49,7 @@ func TestKeysAreCutAtTheSeparator(t *testing.T) {
 		{"a/2", "2", []string{"a/2/x", "a/2/y", "a/2\xff"}},
 		{"none", "/", []string{}},
 	} {
-		got, _, _ := s.Keys(c.prefix, c.separator)
+		got, _, _ := s.Keys(c.prefix, c.separator, nil)
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("keys of %q at %q: %q, want %q", c.prefix, c.separator, got, c.want)
@@ -69,11 +69,11 @@ func TestADamagedSnapshotChangesNothing(t *testing.T) {
 			t.Errorf("damage at byte %d of %d was not seen", at, len(saved))
 		}
 	}
-	if got, _, _ := s.Keys("", ""); !slices.Equal(got, []string{"a", "b", "c"}) {
+	if got, _, _ := s.Keys("", "", nil); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("keys after refused restores: %q", got)
 	}
 	restore(t, s, saved)
-	if got, _, _ := s.Keys("", ""); !slices.Equal(got, []string{"a", "b"}) {
+	if got, _, _ := s.Keys("", "", nil); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("keys after the restore: %q", got)
 	}
 	if e, _ := s.Get("a"); e == nil || string(e.Value) != "a" || e.Flags != 1<<63 {

@@ -132,12 +132,16 @@ func (s *Store) Get(key string) (*skerry.KeyValue, error) {
 }
 
 // List returns the entries below a prefix in the order of their keys, and the
-// index of the last change to any.
-func (s *Store) List(prefix string) ([]skerry.KeyValue, uint64, error) {
+// index of the last change to any. Keys that sees does not accept are not looked at,
+// damaged or not; nil accepts all.
+func (s *Store) List(prefix string, sees func(key string) bool) ([]skerry.KeyValue, uint64, error) {
 	snapshot := s.KV.Snapshot()
 	r := KeyRange(prefix, true)
 	var out []skerry.KeyValue
 	for record := range snapshot.All(r, "") {
+		if sees != nil && !sees(record.Key[len(keyPrefix):]) {
+			continue
+		}
 		e, err := decodeEntry(record)
 		if err != nil {
 			return nil, 0, err
@@ -148,8 +152,9 @@ func (s *Store) List(prefix string) ([]skerry.KeyValue, uint64, error) {
 }
 
 // Keys returns the keys below a prefix, cut after the first separator behind the
-// prefix when there is one, each once; and the index of the last change to any.
-func (s *Store) Keys(prefix, separator string) ([]string, uint64, error) {
+// prefix when there is one, each once; and the index of the last change to any. sees
+// is as for List.
+func (s *Store) Keys(prefix, separator string, sees func(key string) bool) ([]string, uint64, error) {
 	snapshot := s.KV.Snapshot()
 	r := KeyRange(prefix, true)
 	out := []string{}
@@ -157,10 +162,13 @@ func (s *Store) Keys(prefix, separator string) ([]string, uint64, error) {
 	for {
 		skip := ""
 		for record := range snapshot.All(r, from) {
+			key := record.Key[len(keyPrefix):]
+			if sees != nil && !sees(key) {
+				continue
+			}
 			if record.Damage != nil {
 				return nil, 0, record.Damage // its key may be damaged too
 			}
-			key := record.Key[len(keyPrefix):]
 			if separator != "" {
 				if at := strings.Index(key[len(prefix):], separator); at >= 0 {
 					key = key[:len(prefix)+at+len(separator)]

@@ -21,9 +21,10 @@ type Keys interface {
 	Sync(ctx context.Context) error
 	Get(key string) (*skerry.KeyValue, error)
 	// List returns the entries below a prefix, and the index of the last change to any.
-	List(prefix string) ([]skerry.KeyValue, uint64, error)
+	// What sees does not accept is not looked at; nil accepts all.
+	List(prefix string, sees func(key string) bool) ([]skerry.KeyValue, uint64, error)
 	// Keys returns the keys below a prefix, cut after the first separator behind it.
-	Keys(prefix, separator string) ([]string, uint64, error)
+	Keys(prefix, separator string, sees func(key string) bool) ([]string, uint64, error)
 	Watch(key string, below bool) (uint64, <-chan struct{})
 	// Unwatch says that a request that had this channel, of keys or others, waits for it
 	// no more.

@@ -15,7 +15,7 @@ func (q *request) kvList() error {
 		get = unshared
 	}
 	body, index, err := get(q, func() ([]byte, uint64, error) {
-		entries, index, err := q.t.b.Keys.List(q.rest)
+		entries, index, err := q.t.b.Keys.List(q.rest, q.seesKeys())
 		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.may(skerry.ResourceKey, e.Key, skerry.AccessRead) })
 		if err != nil || len(entries) == 0 {
 			return nil, index, err
@@ -61,7 +61,7 @@ func (q *request) kvKeys() error {
 	if known != 0 {
 		cutAt = "" // a folder is there for who sees a key in it
 	}
-	keys, index, err := q.t.b.Keys.Keys(q.rest, cutAt)
+	keys, index, err := q.t.b.Keys.Keys(q.rest, cutAt, q.seesKeys())
 	if err != nil {
 		return q.unnamed(err)
 	}
@@ -75,6 +75,15 @@ func (q *request) kvKeys() error {
 		return nil
 	}
 	return q.json(keys)
+}
+
+// seesKeys accepts the keys that the asker may see where others are hidden: a damaged
+// one among those is as absent as a sound one. Elsewhere it is nil.
+func (q *request) seesKeys() func(key string) bool {
+	if !q.narrowedKeys(q.rest) {
+		return nil
+	}
+	return func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) }
 }
 
 // foldersOf cuts sorted keys after the first separator behind the prefix, each once.
