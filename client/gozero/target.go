@@ -98,6 +98,9 @@ func fields(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
+// spaceless leaves out all white space.
+func spaceless(s string) string { return strings.Join(strings.Fields(s), "") }
+
 // longestName is what a file's name bears, with room for escapes and an ending.
 const longestName = 150
 
@@ -105,7 +108,7 @@ const longestName = 150
 // kept on disk.
 func direct(addresses []string) (sourceURL, service string, err error) {
 	// Commas within are as good as those between, and spaces as good as none.
-	list := fields(strings.ReplaceAll(strings.Join(addresses, ","), " ", ""))
+	list := fields(spaceless(strings.Join(addresses, ",")))
 	if len(list) == 0 {
 		return "", "", errors.New("client/gozero: Endpoints are all empty")
 	}
