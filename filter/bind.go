@@ -38,26 +38,29 @@ func (b *binder) bindList(list []node, t reflect.Type) error {
 	return nil
 }
 
+// fault is an error in go-bexpr's words, which begin with a capital letter.
+func fault(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 func (b *binder) comparison(c *comparison, t reflect.Type) error {
 	at := pointed(t)
 	c.fields = make([]int, len(c.selector))
 	for i, name := range c.selector {
 		next, index, ok := step(at, name)
 		if !ok {
-			return fmt.Errorf("Selector %q is not valid", strings.Join(c.selector[:i+1], "."))
+			return fault("Selector %q is not valid", strings.Join(c.selector[:i+1], "."))
 		}
 		at, c.fields[i] = next, index
 	}
 	coerce := supports(at, c.op)
 	if coerce == nil {
-		return fmt.Errorf("Invalid match operator %q for selector %q", c.op, c.name())
+		return fault("Invalid match operator %q for selector %q", c.op, c.name())
 	}
 	if !c.hasValue {
 		return nil
 	}
 	var err error
 	if c.want, err = coerce(c.value); err != nil {
-		return fmt.Errorf("Failed to coerce value %q for selector %q: %v", c.value, c.name(), err)
+		return fault("Failed to coerce value %q for selector %q: %v", c.value, c.name(), err)
 	}
 	if op, _ := c.op.positive(); op == opMatches {
 		if c.regexp, err = compile(c.value, &b.budget); err != nil {
@@ -65,7 +68,7 @@ func (b *binder) comparison(c *comparison, t reflect.Type) error {
 			if errors.As(err, &l) {
 				return err
 			}
-			return fmt.Errorf("Failed to compile regular expression %q: %v", c.value, err)
+			return fault("Failed to compile regular expression %q: %v", c.value, err)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
@@ -48,7 +47,7 @@ func (c *comparison) below(v reflect.Value, depth int) (bool, error) {
 	case reflect.Map:
 		return c.below(v.MapIndex(reflect.ValueOf(c.selector[depth]).Convert(v.Type().Key())), depth+1)
 	}
-	return false, fmt.Errorf("Value at selector %q with type %s does not support nested field selection", strings.Join(c.selector[:depth], "."), v.Kind())
+	return false, fault("Value at selector %q with type %s does not support nested field selection", strings.Join(c.selector[:depth], "."), v.Kind())
 }
 
 // missing is the outcome for what is not there. As in go-bexpr it matches every
