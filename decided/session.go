@@ -20,6 +20,17 @@ const (
 	longestTTL         = 24 * time.Hour
 )
 
+// grace is how many TTLs pass between a session's last renewal and its end. It is two,
+// as in Consul: clients written for it are still at work one TTL after a renewal that
+// failed, and hand over what the lock guards before the second has passed.
+const grace = 2
+
+// lease starts the time after which a session ends that nobody renews.
+func (s *Store) lease(ctx context.Context, session *skerry.Session) (err error) {
+	session.Lease, err = s.KV.Grant(ctx, grace*session.TTL)
+	return err
+}
+
 func decodeSession(r *skerry.Record) (*skerry.Session, error) {
 	if r.Damage != nil {
 		return nil, r.Damage
@@ -56,11 +67,9 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 	}
 	session.ID = uuid.NewString()
 	if session.TTL > 0 {
-		lease, err := s.KV.Grant(ctx, session.TTL)
-		if err != nil {
+		if err := s.lease(ctx, &session); err != nil {
 			return "", err
 		}
-		session.Lease = lease
 	}
 	value, err := json.Marshal(session)
 	if err != nil {
@@ -151,7 +160,7 @@ func checkOf(node *skerry.NodeView, id string) *skerry.Check {
 	return nil
 }
 
-// RenewSession starts the session's TTL anew. The error is of kind NotFound when
+// RenewSession starts the time to the session's end anew. The error is of kind NotFound when
 // there is no such session.
 func (s *Store) RenewSession(ctx context.Context, id string) (*skerry.Session, error) {
 	if err := s.KV.Sync(ctx); err != nil {
