@@ -43,14 +43,19 @@ func decodeSession(r *skerry.Record) (*skerry.Session, error) {
 	return s, nil
 }
 
-// liveSession returns a session that may hold locks, or nil.
-func liveSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+// sessionIn returns a session as a transaction sees it, or nil.
+func sessionIn(tx skerry.Tx, id string) (*skerry.Session, error) {
 	r := tx.Get(sessionPrefix + id)
 	if r == nil || id == "" {
 		return nil, nil
 	}
-	s, err := decodeSession(r)
-	if err != nil || s.TTL == 0 {
+	return decodeSession(r)
+}
+
+// liveSession returns a session that may hold locks, or nil.
+func liveSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+	s, err := sessionIn(tx, id)
+	if err != nil || s == nil || s.TTL == 0 {
 		return s, err
 	}
 	if tx.Get(alivePrefix+id) == nil {
@@ -76,7 +81,11 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 		return "", err
 	}
 	_, err = s.KV.Update(ctx, func(tx skerry.Tx) error {
+		if err := s.recordsHold(tx, &session); err != nil {
+			return err
+		}
 		tx.Put(sessionPrefix+session.ID, value, 0)
+		tx.Put(boundKey(&session), nil, 0)
 		if session.TTL > 0 {
 			tx.Put(alivePrefix+session.ID, nil, session.Lease)
 		}
@@ -280,6 +289,9 @@ func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
 		return nil, err
 	}
 	tx.Delete(sessionPrefix + id)
+	if session.Node != "" {
+		tx.Delete(boundKey(session))
+	}
 	if session.TTL > 0 {
 		tx.Delete(alivePrefix + id)
 	}

@@ -14,6 +14,8 @@ need prometheus prometheus
 need curl curl
 need python3 python3
 [ -n "${ZOOKEEPER_HOME:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || missing="$missing zookeeper"
+need patroni "patroni python3-consul"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 [ -n "$missing" ] || exit 0
 
 sudo=

@@ -175,7 +175,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	}
 	s.openKV()
 	s.decided, s.decider = newDecided(s.kv, s.table, &s.cfg)
-	s.records = &decided.Externals{KV: s.kv, Catalog: s.table, Announcer: s.table, Log: s.log}
+	s.records = &decided.Externals{KV: s.kv, Catalog: s.table, Announcer: s.table, Store: s.decided, Log: s.log}
 	s.decided.External = s.records
 	if s.control, err = s.newControl(); err != nil {
 		return nil, errors.Join(err, s.closeKV(), s.ledger.Close())
