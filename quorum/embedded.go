@@ -66,6 +66,9 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
 	}
+	if err := begin(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("the store's folder: %w", err)
+	}
 	m := &member{dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir}
 	conf := etcdConfig(cfg, m.dead)
 
@@ -88,8 +91,10 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	var err error
 	select {
 	case <-m.etcd.Server.ReadyNotify():
-		m.client = v3client.New(m.etcd.Server)
-		return m, nil
+		if err = begun(cfg.Dir); err == nil {
+			m.client = v3client.New(m.etcd.Server)
+			return m, nil
+		}
 	case err = <-m.etcd.Err():
 	case <-m.dead.happened:
 		err = m.dead.reason()

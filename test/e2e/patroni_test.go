@@ -382,7 +382,9 @@ func (p *patroni) judge(changes int) {
 		if i == 0 || p.writes[i-1].node == w.node {
 			continue
 		}
-		got++
+		if got++; got > 2*changes {
+			continue // enough is told
+		}
 		last := p.writes[i-1]
 		p.t.Logf("%s accepted its last write %v before %s began its first", last.node, (w.begun - last.end).Round(time.Millisecond), w.node)
 		if w.begun < last.end {
