@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -69,6 +68,11 @@ type Config struct {
 	LocalChecks check.Policy
 
 	CheckOutputMaxSize int
+	// CheckUpdateInterval is how long a change of a check's output alone may wait until
+	// the catalog shows it; default 250 ms.
+	CheckUpdateInterval time.Duration
+	// HTTPSHandshake is the longest that a TLS handshake may take; 0: 10 s, as a request's head.
+	HTTPSHandshake     time.Duration
 	DiscardCheckOutput bool
 	Services           []skerry.Registration
 	NodeChecks         []skerry.CheckDefinition
@@ -167,6 +171,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	s.table = catalog.New(catalog.Config{
 		FirstIndex: catalog.FirstIndex(time.Now(), serverTag(cfg.Consul.NodeID), s.index.last()),
 		TickEvery:  tickEvery, Recover: s.leases.longest(), Guard: cfg.Guard, Log: cfg.Log,
+		OutputEvery: cfg.CheckUpdateInterval,
 	})
 	relay.Table = s.table
 	if err := s.restore(); err != nil {
@@ -349,7 +354,7 @@ func (s *Server) Listen() (err error) {
 		if err != nil {
 			return err
 		}
-		s.lists.http = append(s.lists.http, tls.NewListener(l, conf))
+		s.lists.http = append(s.lists.http, listenTLS(l, conf, s.cfg.HTTPSHandshake))
 		s.cert = certificateNames(conf)
 		s.site.Set(s.hosts(&s.cfg))
 		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))
