@@ -85,6 +85,13 @@ func (t *Table) Reset(index uint64, records iter.Seq[*skerry.Record]) {
 	t.passed(index)
 }
 
+// WakeAll wakes all who watch: what they watched is elsewhere now.
+func (t *Table) WakeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.topics.wakeAll()
+}
+
 // Apply takes in what happened up to index, in order. A change that the table
 // has already does nothing.
 func (t *Table) Apply(index uint64, changes []Change) {

@@ -83,6 +83,7 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := <-started; err != nil {
 		if reason := m.dead.reason(); reason != nil {
 			err = reason
+			_ = release(cfg.Dir) // or the next attempt finds the files locked
 		}
 		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
 	}
@@ -178,6 +179,7 @@ type death struct {
 	once     sync.Once
 	happened chan struct{}
 	err      error
+	ofSpace  bool // the disk was full
 }
 
 func newDeath() *death { return &death{happened: make(chan struct{})} }
@@ -191,9 +193,12 @@ func (s *Store) died() <-chan struct{} {
 }
 
 // of notes the reason and ends the calling goroutine, which is etcd's.
-func (d *death) of(reason string) {
+func (d *death) of(reason error) {
 	d.once.Do(func() {
-		d.err = fmt.Errorf("the store stopped: %s; mend the cause and restart this server", reason)
+		d.err = fmt.Errorf("the store stopped: %w; mend the cause and restart this server", reason)
+		if d.ofSpace = noRoom(reason); d.ofSpace {
+			d.err = fmt.Errorf("the store stopped: %w; make room on the disk: it is started again by itself when %d MiB are free", reason, startRoom>>20)
+		}
 		close(d.happened)
 	})
 	runtime.Goexit()
