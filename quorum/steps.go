@@ -74,6 +74,27 @@ func divisible(c *keyspace.Commit) bool {
 	return len(c.Puts)+len(c.Deletes)+len(c.Cleared) > 1
 }
 
+// roomFor reports whether a commit may be staged and made: where the room ends in the
+// middle, nobody could delete anything to make some.
+func (s *Store) roomFor(c *keyspace.Commit) error {
+	if s.member == nil {
+		return nil // what another's etcd has is not known
+	}
+	size := int64(0)
+	for _, p := range c.Puts {
+		size += int64(len(p.Key) + len(p.Value))
+	}
+	size = size*3 + int64(len(c.Deletes))*256 // staged in base64, and made
+	_, used := s.member.sizes()
+	if used+size > s.member.quota() {
+		return wrap(rpctypes.ErrNoSpace)
+	}
+	if free, ok := freeSpace(s.member.dir); ok && free-2*size < s.member.spare {
+		return wrap(&lowDisk{free: free, need: s.member.spare + 2*size, dir: s.member.dir})
+	}
+	return nil
+}
+
 // thawed returns when no commit in steps is under way.
 func (s *Store) thawed(ctx context.Context) error {
 	for s.generation.Load().Steps != "" {
@@ -94,6 +115,9 @@ func (s *Store) inSteps(ctx context.Context, c *keyspace.Commit) outcome {
 	defer cancel()
 	s.stepping.Lock()
 	defer s.stepping.Unlock()
+	if err := s.roomFor(c); err != nil {
+		return outcome{err: err}
+	}
 	if err := s.thawed(ctx); err != nil {
 		return outcome{err: err}
 	}

@@ -230,3 +230,22 @@ func dialSmall(t *testing.T) *Store {
 	}
 	return s
 }
+
+// Without room for all of it, a large change is refused before anybody is kept waiting.
+func TestALargeChangeNeedsRoom(t *testing.T) {
+	s := open(t, Embedded{Dir: t.TempDir(), Forget: true, Quota: 24 << 20})
+	defer s.Close()
+	value := []byte(strings.Repeat("v", 700))
+	_, err := s.Update(t.Context(), func(tx skerry.Tx) error {
+		for i := range many {
+			tx.Put(fmt.Sprintf("a/%06d", i), value, 0)
+		}
+		return nil
+	})
+	if skerry.KindOf(err) != skerry.Exhausted {
+		t.Errorf("it was answered %v", err)
+	}
+	if err := put(t, s, "x", nil); err != nil || count(s.Snapshot(), "a/") != 0 {
+		t.Errorf("afterwards: %v", err)
+	}
+}
