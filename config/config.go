@@ -114,8 +114,8 @@ type Config struct {
 	DiscardCheckOutput bool `config:"discard_check_output,C"`
 	// CheckOutputMaxSize is the most output that is kept of a check, in bytes.
 	CheckOutputMaxSize int `config:"check_output_max_size,U"`
-	// CheckUpdateInterval is how long a change of a check's output alone may wait.
-	CheckUpdateInterval time.Duration `config:"check_update_interval,C,later"`
+	// CheckUpdateInterval is how long a change of a check's output alone may wait until the catalog shows it; in Consul the default is 5m.
+	CheckUpdateInterval time.Duration `config:"check_update_interval,C"`
 
 	// LogLevel is the least level that is logged: trace, debug, info, warn or error.
 	LogLevel string `config:"log_level,C,reload"`

@@ -23,7 +23,7 @@ func Default() *Config {
 		RetryInterval:       30 * time.Second,
 		RetryIntervalWAN:    30 * time.Second,
 		CheckOutputMaxSize:  4096,
-		CheckUpdateInterval: 5 * time.Minute,
+		CheckUpdateInterval: 250 * time.Millisecond,
 		DisableRemoteExec:   true,
 		Ports: Ports{
 			DNS: 8600, HTTP: 8500, HTTPS: -1, GRPC: -1, GRPCTLS: -1,

@@ -133,7 +133,7 @@ type Limits struct {
 	// HTTPMaxConnsPerClient is the most connections of one IP; 0 means no limit.
 	HTTPMaxConnsPerClient int `config:"http_max_conns_per_client,C"`
 	// HTTPSHandshakeTimeout is the longest a TLS handshake may take.
-	HTTPSHandshakeTimeout time.Duration `config:"https_handshake_timeout,U,later"`
+	HTTPSHandshakeTimeout time.Duration `config:"https_handshake_timeout,U"`
 	// RPCRate is how many requests this agent sends to servers.
 	RPCRate float64 `config:"rpc_rate,C,later"`
 	// RPCMaxBurst is how many of these may come at once.

@@ -179,27 +179,27 @@ func TestDamagedExternalRecordsAreMended(t *testing.T) {
 	kv := keyspace.NewMemory()
 	x := &Externals{KV: kv, Catalog: nothingOwned{}, Log: slog.New(slog.DiscardHandler)}
 	node := &skerry.Node{ID: "aaaaaaaa-0000-4000-8000-000000000001", Name: "n", Address: "1.2.3.4"}
-	change := func(f func(tx skerry.Tx) error) {
+	do := func(f func(tx *Change) error) {
 		t.Helper()
-		if _, err := kv.Update(t.Context(), f); err != nil {
+		if _, err := x.update(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all := func(tx skerry.Tx) error {
+	all := func(tx *Change) error {
 		if _, err := x.putNode(tx, node, false); err != nil {
 			return err
 		}
 		if _, err := putRecord(tx, extService+"n/web", &skerry.Instance{ID: "web", Service: "web"}); err != nil {
 			return err
 		}
-		_, err := putCheck(tx, "n", &skerry.Check{ID: "c", ServiceID: "web"})
+		_, err := x.putCheck(tx, "n", &skerry.Check{ID: "c", ServiceID: "web"})
 		return err
 	}
 	keys := []string{extNode + "n", extService + "n/web", extCheck + "n/c"}
-	change(all)
+	do(all)
 	for _, key := range keys {
 		kv.Damage(key)
-		_, err := kv.Update(t.Context(), func(tx skerry.Tx) error {
+		_, err := x.update(t.Context(), func(tx *Change) error {
 			_, err := x.ApplyNode(tx, &skerry.NodeOp{Action: skerry.CatalogGet, Node: node})
 			if err == nil {
 				_, err = x.ApplyService(tx, &skerry.ServiceOp{Action: skerry.CatalogGet, Node: "n", Instance: &skerry.Instance{ID: "web"}})
@@ -210,24 +210,24 @@ func TestDamagedExternalRecordsAreMended(t *testing.T) {
 			return err
 		})
 		wantsDamage(t, "reading "+key, err, key)
-		change(all)
+		do(all)
 		if r := kv.Snapshot().Get(key); r.Damage != nil {
 			t.Errorf("%s was written anew and is damaged", key)
 		}
 		kv.Damage(key)
-		change(func(tx skerry.Tx) error {
-			if err := dropCheck(tx, "n", "c"); err != nil {
+		do(func(tx *Change) error {
+			if err := x.dropCheck(tx, "n", "c"); err != nil {
 				return err
 			}
-			if err := dropService(tx, "n", "web"); err != nil {
+			if err := x.dropService(tx, "n", "web"); err != nil {
 				return err
 			}
-			return dropNode(tx, "n")
+			return x.dropNode(tx, "n")
 		})
 		for r := range kv.Snapshot().All(skerry.Below("ext/"), "") {
 			t.Errorf("after %s was damaged, and all was removed: %s is left", key, r.Key)
 		}
-		change(all)
+		do(all)
 	}
 }
 

@@ -239,7 +239,7 @@ func (t *term) decide(ctx context.Context) (time.Duration, error) {
 			continue // somebody destroyed it meanwhile
 		}
 		t.d.Store.counts.ended[why].Add(1)
-		t.d.Log.Info("a session ended", "session", s.ID, "name", s.Name, "node", s.Node, "reason", told)
+		tellEnd(t.d.Log, s, told)
 	}
 	return next, failed
 }

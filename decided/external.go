@@ -53,7 +53,9 @@ type Externals struct {
 	KV        skerry.KV
 	Catalog   Owned
 	Announcer skerry.Announcer
-	Log       *slog.Logger
+	// Store counts the sessions that end with a record; nil: nobody does.
+	Store *Store
+	Log   *slog.Logger
 
 	mu      sync.Mutex
 	shown   uint64 // the store's index that the catalog shows
@@ -63,7 +65,7 @@ type Externals struct {
 
 // PutExternal implements [skerry.External].
 func (x *Externals) PutExternal(ctx context.Context, r skerry.ExternalRecord) error {
-	index, err := x.KV.Update(ctx, func(tx skerry.Tx) error {
+	index, err := x.update(ctx, func(tx *Change) error {
 		if _, err := x.putNode(tx, r.Node, r.KeepNode); err != nil {
 			return err
 		}
@@ -80,7 +82,7 @@ func (x *Externals) PutExternal(ctx context.Context, r skerry.ExternalRecord) er
 			if !x.nameService(tx, r.Node.Name, c) {
 				return skerry.Errorf(skerry.Invalid, "Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.ID)
 			}
-			if _, err := putCheck(tx, key, c); err != nil {
+			if _, err := x.putCheck(tx, key, c); err != nil {
 				return err
 			}
 		}
@@ -94,15 +96,15 @@ func (x *Externals) PutExternal(ctx context.Context, r skerry.ExternalRecord) er
 
 // DeleteExternal implements [skerry.External].
 func (x *Externals) DeleteExternal(ctx context.Context, node, serviceID, checkID string) error {
-	index, err := x.KV.Update(ctx, func(tx skerry.Tx) error {
+	index, err := x.update(ctx, func(tx *Change) error {
 		key := nodeKeyOf(node)
 		switch {
 		case serviceID != "":
-			return dropService(tx, key, serviceID)
+			return x.dropService(tx, key, serviceID)
 		case checkID != "":
-			return dropCheck(tx, key, checkID)
+			return x.dropCheck(tx, key, checkID)
 		}
-		return dropNode(tx, key)
+		return x.dropNode(tx, key)
 	})
 	if err != nil {
 		return err
@@ -154,7 +156,7 @@ func decodeExternal[T any, P interface {
 
 // putNode writes a node, or with keep leaves one of that name as it is: also one
 // that an owner announces. It returns the node as it is then.
-func (x *Externals) putNode(tx skerry.Tx, n *skerry.Node, keep bool) (*skerry.Node, error) {
+func (x *Externals) putNode(tx *Change, n *skerry.Node, keep bool) (*skerry.Node, error) {
 	key := nodeKeyOf(n.Name)
 	was := tx.Get(extNode + key)
 	if keep {
@@ -172,7 +174,7 @@ func (x *Externals) putNode(tx skerry.Tx, n *skerry.Node, keep bool) (*skerry.No
 	if id != "" {
 		holder := tx.Get(extID + id)
 		if holder != nil && string(holder.Value) != key {
-			if err := dropNode(tx, string(holder.Value)); err != nil {
+			if err := x.dropNode(tx, string(holder.Value)); err != nil {
 				return nil, err
 			}
 		}
@@ -200,7 +202,7 @@ func (x *Externals) putNode(tx skerry.Tx, n *skerry.Node, keep bool) (*skerry.No
 
 // nameService fills in the service that a check belongs to. It may be another
 // owner's, on the same node. It reports whether there is one.
-func (x *Externals) nameService(tx skerry.Tx, node string, c *skerry.Check) bool {
+func (x *Externals) nameService(tx *Change, node string, c *skerry.Check) bool {
 	if c.ServiceID == "" {
 		return true
 	}
@@ -234,12 +236,18 @@ func (x *Externals) ownedCheck(node, id string) *skerry.Check {
 	return nil
 }
 
-func putCheck(tx skerry.Tx, node string, c *skerry.Check) (skerry.Stamp, error) {
+// putCheck writes a check. One that is critical ends the sessions bound to it.
+func (x *Externals) putCheck(tx *Change, node string, c *skerry.Check) (skerry.Stamp, error) {
 	key := extCheck + node + "/" + c.ID
 	was := tx.Get(key)
 	stamp, err := putRecord(tx, key, c)
 	if err != nil || stamp.Modified != 0 {
 		return stamp, err
+	}
+	if c.Status == skerry.Critical {
+		if err := x.endWith(tx, node, c.ID, "critical"); err != nil {
+			return stamp, err
+		}
 	}
 	if was != nil && was.Damage != nil {
 		was = nil // which service it belonged to is not known: a judge of it may stay
@@ -257,9 +265,9 @@ func putCheck(tx skerry.Tx, node string, c *skerry.Check) (skerry.Stamp, error) 
 	return stamp, nil
 }
 
-// dropNode removes a node with all that is on it. The unknown is no error, here
-// and below.
-func dropNode(tx skerry.Tx, key string) error {
+// dropNode removes a node with all that is on it, and ends the sessions bound to
+// that. The unknown is no error, here and below.
+func (x *Externals) dropNode(tx *Change, key string) error {
 	r := tx.Get(extNode + key)
 	if r != nil && r.Damage != nil {
 		dropIDs(tx, key)
@@ -267,6 +275,9 @@ func dropNode(tx skerry.Tx, key string) error {
 	}
 	n, err := decodeExternal[skerry.Node](r)
 	if err != nil || n == nil {
+		return err
+	}
+	if err := x.endWithNode(tx, key); err != nil {
 		return err
 	}
 	if n.ID != "" {
@@ -289,20 +300,29 @@ func dropIDs(tx skerry.Tx, node string) {
 }
 
 // dropService removes a service and its checks.
-func dropService(tx skerry.Tx, node, id string) error {
+func (x *Externals) dropService(tx *Change, node, id string) error {
 	if key := extService + node + "/" + id; tx.Get(key) != nil {
 		tx.Delete(key)
 	}
 	prefix := judgeKey(node, id, "")
 	for _, r := range tx.All(prefix) {
+		check := r.Key[len(prefix):]
+		if err := x.endWith(tx, node, check, "gone"); err != nil {
+			return err
+		}
 		tx.Delete(r.Key)
-		tx.Delete(extCheck + node + "/" + r.Key[len(prefix):])
+		tx.Delete(extCheck + node + "/" + check)
 	}
 	return nil
 }
 
-func dropCheck(tx skerry.Tx, node, id string) error {
+func (x *Externals) dropCheck(tx *Change, node, id string) error {
 	r := tx.Get(extCheck + node + "/" + id)
+	if r != nil {
+		if err := x.endWith(tx, node, id, "gone"); err != nil {
+			return err
+		}
+	}
 	if r != nil && r.Damage != nil {
 		for _, judge := range tx.All(extJudge + node + "/") {
 			if strings.HasSuffix(judge.Key, "/"+id) {
@@ -331,9 +351,9 @@ const adoptAtOnce = 50
 // is seen, and adopting it again goes on where it stopped.
 func (x *Externals) Adopt(ctx context.Context, set *skerry.Set) error {
 	key := nodeKeyOf(set.Node.Name)
-	var puts []func(skerry.Tx) error
+	var puts []func(*Change) error
 	for _, i := range set.Instances {
-		puts = append(puts, func(tx skerry.Tx) error {
+		puts = append(puts, func(tx *Change) error {
 			if tx.Get(extService+key+"/"+i.ID) != nil {
 				return nil
 			}
@@ -342,15 +362,15 @@ func (x *Externals) Adopt(ctx context.Context, set *skerry.Set) error {
 		})
 	}
 	for _, c := range set.Checks {
-		puts = append(puts, func(tx skerry.Tx) error {
+		puts = append(puts, func(tx *Change) error {
 			if tx.Get(extCheck+key+"/"+c.ID) != nil {
 				return nil
 			}
-			_, err := putCheck(tx, key, c)
+			_, err := x.putCheck(tx, key, c)
 			return err
 		})
 	}
-	puts = append(puts, func(tx skerry.Tx) error {
+	puts = append(puts, func(tx *Change) error {
 		if tx.Get(extNode+key) != nil {
 			return nil
 		}
@@ -360,7 +380,7 @@ func (x *Externals) Adopt(ctx context.Context, set *skerry.Set) error {
 	for len(puts) > 0 {
 		some := puts[:min(len(puts), adoptAtOnce)]
 		puts = puts[len(some):]
-		_, err := x.KV.Update(ctx, func(tx skerry.Tx) error {
+		_, err := x.update(ctx, func(tx *Change) error {
 			for _, put := range some {
 				if err := put(tx); err != nil {
 					return err

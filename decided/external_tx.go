@@ -12,7 +12,7 @@ import (
 // can be compared and set.
 
 // ApplyNode implements [CatalogTx].
-func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, error) {
+func (x *Externals) ApplyNode(tx *Change, op *skerry.NodeOp) (*skerry.Node, error) {
 	name, key := op.Node.Name, nodeKeyOf(op.Node.Name)
 	if !op.Action.Known() {
 		return nil, fmt.Errorf("unknown node operation: %s", op.Action)
@@ -34,7 +34,7 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != op.Node.Modified) {
 			return nil, fmt.Errorf("failed to delete node %q, index is stale", name)
 		}
-		return nil, dropNode(tx, key)
+		return nil, x.dropNode(tx, key)
 	}
 	if op.Action == skerry.CatalogCAS && !current(was, op.Node.Modified) {
 		return nil, fmt.Errorf("failed to set node %q, index is stale", name)
@@ -46,7 +46,7 @@ func (x *Externals) ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, er
 }
 
 // ApplyService implements [CatalogTx].
-func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.Instance, error) {
+func (x *Externals) ApplyService(tx *Change, op *skerry.ServiceOp) (*skerry.Instance, error) {
 	i, node := op.Instance, nodeKeyOf(op.Node)
 	if !op.Action.Known() {
 		return nil, fmt.Errorf("unknown service operation: %s", op.Action)
@@ -75,7 +75,7 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != i.Modified) {
 			return nil, fmt.Errorf("failed to delete service %q on node %q, index is stale", i.ID, op.Node)
 		}
-		return nil, dropService(tx, node, i.ID)
+		return nil, x.dropService(tx, node, i.ID)
 	case skerry.CatalogCAS:
 		if !current(was, i.Modified) {
 			return nil, fmt.Errorf("failed to set service %q on node %q, index is stale", i.ID, op.Node)
@@ -91,7 +91,7 @@ func (x *Externals) ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.In
 }
 
 // ApplyCheck implements [CatalogTx].
-func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check, error) {
+func (x *Externals) ApplyCheck(tx *Change, op *skerry.CheckOp) (*skerry.Check, error) {
 	c, node := op.Check, nodeKeyOf(op.Node)
 	if !op.Action.Known() {
 		return nil, fmt.Errorf("unknown check operation: %s", op.Action)
@@ -113,7 +113,7 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 		if op.Action == skerry.CatalogDeleteCAS && (was == nil || was.Modified != c.Modified) {
 			return nil, fmt.Errorf("failed to delete check %q on node %q, index is stale", c.ID, op.Node)
 		}
-		return nil, dropCheck(tx, node, c.ID)
+		return nil, x.dropCheck(tx, node, c.ID)
 	case skerry.CatalogCAS:
 		if !current(was, c.Modified) {
 			return nil, fmt.Errorf("failed to set check %q on node %q, index is stale", c.ID, op.Node)
@@ -129,14 +129,14 @@ func (x *Externals) ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check,
 	if !x.nameService(tx, op.Node, &now) {
 		return nil, skerry.Errorf(skerry.Invalid, "Missing service registration")
 	}
-	stamp, err := putCheck(tx, node, &now)
+	stamp, err := x.putCheck(tx, node, &now)
 	now.Stamp = stamp
 	return &now, err
 }
 
 // needNode makes sure that there is a node to write on: an external one, or one
 // that an owner announces, which then is kept as it is.
-func (x *Externals) needNode(tx skerry.Tx, name string) error {
+func (x *Externals) needNode(tx *Change, name string) error {
 	if tx.Get(extNode+nodeKeyOf(name)) != nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ const (
 	alivePrefix   = "alive/" // of sessions with a TTL: bound to their lease
 	heldPrefix    = "held/"  // held/<session>/<key>: the locks of a session
 	delayPrefix   = "delay/" // delay/<key>: nobody may lock the key now
+	boundPrefix   = "bound/" // bound/<node>/<session>: the sessions of a node
 	leaderKey     = "leader"
 )
 
@@ -32,8 +34,16 @@ type Store struct {
 	ShortestTTL time.Duration
 	// MaxSnapshot is how many bytes a snapshot that is restored may unpack to; 0: any.
 	MaxSnapshot int64
+	Log         *slog.Logger // default: discard
 
 	counts counts
+}
+
+func (s *Store) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
 }
 
 // The value of a record: a version, the entry's fields, the user's bytes.

@@ -20,6 +20,17 @@ const (
 	longestTTL         = 24 * time.Hour
 )
 
+// grace is how many TTLs pass between a session's last renewal and its end. It is two,
+// as in Consul: clients written for it are still at work one TTL after a renewal that
+// failed, and hand over what the lock guards before the second has passed.
+const grace = 2
+
+// lease starts the time after which a session ends that nobody renews.
+func (s *Store) lease(ctx context.Context, session *skerry.Session) (err error) {
+	session.Lease, err = s.KV.Grant(ctx, grace*session.TTL)
+	return err
+}
+
 func decodeSession(r *skerry.Record) (*skerry.Session, error) {
 	if r.Damage != nil {
 		return nil, r.Damage
@@ -32,14 +43,19 @@ func decodeSession(r *skerry.Record) (*skerry.Session, error) {
 	return s, nil
 }
 
-// liveSession returns a session that may hold locks, or nil.
-func liveSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+// sessionIn returns a session as a transaction sees it, or nil.
+func sessionIn(tx skerry.Tx, id string) (*skerry.Session, error) {
 	r := tx.Get(sessionPrefix + id)
 	if r == nil || id == "" {
 		return nil, nil
 	}
-	s, err := decodeSession(r)
-	if err != nil || s.TTL == 0 {
+	return decodeSession(r)
+}
+
+// liveSession returns a session that may hold locks, or nil.
+func liveSession(tx skerry.Tx, id string) (*skerry.Session, error) {
+	s, err := sessionIn(tx, id)
+	if err != nil || s == nil || s.TTL == 0 {
 		return s, err
 	}
 	if tx.Get(alivePrefix+id) == nil {
@@ -56,18 +72,20 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 	}
 	session.ID = uuid.NewString()
 	if session.TTL > 0 {
-		lease, err := s.KV.Grant(ctx, session.TTL)
-		if err != nil {
+		if err := s.lease(ctx, &session); err != nil {
 			return "", err
 		}
-		session.Lease = lease
 	}
 	value, err := json.Marshal(session)
 	if err != nil {
 		return "", err
 	}
 	_, err = s.KV.Update(ctx, func(tx skerry.Tx) error {
+		if err := s.recordsHold(tx, &session); err != nil {
+			return err
+		}
 		tx.Put(sessionPrefix+session.ID, value, 0)
+		tx.Put(boundKey(&session), nil, 0)
 		if session.TTL > 0 {
 			tx.Put(alivePrefix+session.ID, nil, session.Lease)
 		}
@@ -151,7 +169,7 @@ func checkOf(node *skerry.NodeView, id string) *skerry.Check {
 	return nil
 }
 
-// RenewSession starts the session's TTL anew. The error is of kind NotFound when
+// RenewSession starts the time to the session's end anew. The error is of kind NotFound when
 // there is no such session.
 func (s *Store) RenewSession(ctx context.Context, id string) (*skerry.Session, error) {
 	if err := s.KV.Sync(ctx); err != nil {
@@ -271,6 +289,9 @@ func endSession(tx skerry.Tx, id string) (*skerry.Session, error) {
 		return nil, err
 	}
 	tx.Delete(sessionPrefix + id)
+	if session.Node != "" {
+		tx.Delete(boundKey(session))
+	}
 	if session.TTL > 0 {
 		tx.Delete(alivePrefix + id)
 	}

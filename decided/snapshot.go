@@ -194,7 +194,7 @@ func (s *Store) renewLease(ctx context.Context, r *skerry.Record) (alive *skerry
 	if err != nil || session.TTL == 0 {
 		return nil, err
 	}
-	if session.Lease, err = s.KV.Grant(ctx, session.TTL); err != nil {
+	if err := s.lease(ctx, session); err != nil {
 		return nil, err
 	}
 	if r.Value, err = json.Marshal(session); err != nil {

@@ -13,9 +13,9 @@ import (
 // returns the record as it is then (nil for a deletion); an error refuses the
 // transaction, and its text is Consul's.
 type CatalogTx interface {
-	ApplyNode(tx skerry.Tx, op *skerry.NodeOp) (*skerry.Node, error)
-	ApplyService(tx skerry.Tx, op *skerry.ServiceOp) (*skerry.Instance, error)
-	ApplyCheck(tx skerry.Tx, op *skerry.CheckOp) (*skerry.Check, error)
+	ApplyNode(tx *Change, op *skerry.NodeOp) (*skerry.Node, error)
+	ApplyService(tx *Change, op *skerry.ServiceOp) (*skerry.Instance, error)
+	ApplyCheck(tx *Change, op *skerry.CheckOp) (*skerry.Check, error)
 }
 
 // errRolledBack undoes a transaction some of whose operations failed.
@@ -26,7 +26,7 @@ var errRolledBack = errors.New("rolled back")
 //
 // What sees does not accept is answered to reads as if it were not there; nil accepts all.
 func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, err error) {
-	index, err := s.KV.Update(ctx, func(tx skerry.Tx) error {
+	index, err := change(ctx, s, s.KV, s.log(), func(tx *Change) error {
 		results, refused = s.run(tx, ops, sees)
 		if len(refused) > 0 {
 			return errRolledBack
@@ -51,7 +51,7 @@ func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.T
 // has it. It also returns the table's index.
 func (s *Store) Read(ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error) {
 	snapshot := &reader{Snapshot: s.KV.Snapshot()}
-	results, refused = s.run(snapshot, ops, sees)
+	results, refused = s.run(&Change{Tx: snapshot}, ops, sees)
 	if snapshot.damage != nil {
 		return nil, nil, 0, snapshot.damage
 	}
@@ -131,7 +131,7 @@ var nothing = []byte{}
 
 func isNothing(e *skerry.KeyValue) bool { return e.Value != nil && len(e.Value) == 0 }
 
-func (s *Store) run(tx skerry.Tx, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError) {
+func (s *Store) run(tx *Change, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError) {
 	for i, op := range ops {
 		got, err := s.runOne(tx, op)
 		if err == nil && sees != nil {
@@ -177,7 +177,7 @@ func noService(id, node string) error {
 }
 func noCheck(id, node string) error { return fmt.Errorf("check %q on node %q doesn't exist", id, node) }
 
-func (s *Store) runOne(tx skerry.Tx, op skerry.TxnOp) ([]skerry.TxnResult, error) {
+func (s *Store) runOne(tx *Change, op skerry.TxnOp) ([]skerry.TxnResult, error) {
 	switch {
 	case op.Key != nil:
 		return runKey(tx, op.Key)

@@ -37,7 +37,7 @@ func (m *Memory) Damage(key string) {
 	if was := now.Get(key); was != nil {
 		r.Created, r.Lease = was.Created, was.Lease
 	}
-	m.Apply(index, []Change{{key, r}})
+	m.Apply(index, []Change{{Key: key, Record: r}})
 }
 
 // Sync implements [skerry.KV].
@@ -85,7 +85,7 @@ func (m *Memory) Commit(_ context.Context, c *Commit) (uint64, bool, error) {
 		if was := now.Get(p.Key); was != nil {
 			r.Created = was.Created
 		}
-		changes = append(changes, Change{p.Key, r})
+		changes = append(changes, Change{Key: p.Key, Record: r})
 	}
 	m.Apply(index, changes)
 	return index, false, nil

@@ -19,6 +19,14 @@ import (
 type Change struct {
 	Key    string
 	Record *skerry.Record // nil: removed
+	At     uint64         // its own index, where that is below the one it is applied with; else 0
+}
+
+func (c *Change) at(index uint64) uint64 {
+	if c.At != 0 {
+		return c.At
+	}
+	return index
 }
 
 // grave remembers that a key was removed, and when.
@@ -85,6 +93,13 @@ func (t *Table) Reset(index uint64, records iter.Seq[*skerry.Record]) {
 	t.passed(index)
 }
 
+// WakeAll wakes all who watch: what they watched is elsewhere now.
+func (t *Table) WakeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.topics.wakeAll()
+}
+
 // Apply takes in what happened up to index, in order. A change that the table
 // has already does nothing.
 func (t *Table) Apply(index uint64, changes []Change) {
@@ -95,22 +110,23 @@ func (t *Table) Apply(index uint64, changes []Change) {
 	}
 	t.now.Store(nil)
 	for _, c := range changes {
+		at := c.at(index)
 		if c.Record != nil {
 			t.records.ReplaceOrInsert(c.Record)
 			t.graves.Delete(grave{key: c.Key})
 		} else if _, there := t.records.Delete(&skerry.Record{Key: c.Key}); there {
-			t.graves.ReplaceOrInsert(grave{key: c.Key, index: index})
+			t.graves.ReplaceOrInsert(grave{key: c.Key, index: at})
 		} else {
 			continue
 		}
-		t.recent.add(c.Key, index)
+		t.recent.add(c.Key, at)
 	}
 	t.index = index
 	if t.graves.Len() > maxGraves {
 		t.forget()
 	}
 	for _, c := range changes {
-		t.topics.wake(c.Key, index)
+		t.topics.wake(c.Key, c.at(index))
 	}
 	t.passed(index)
 }

@@ -59,9 +59,15 @@ func (b *batcher) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool,
 			return 0, false, wrap(err)
 		}
 	}
+	if err := b.store.thawed(ctx); err != nil {
+		return 0, false, err
+	}
 	p := &pending{commit: c, done: make(chan outcome, 1)}
 	if !p.small() {
 		o := b.alone(ctx, c)
+		if tooLarge(o.err) && divisible(c) {
+			o = b.store.inSteps(ctx, c)
+		}
 		return o.index, o.conflict, o.err
 	}
 	b.mu.Lock()
@@ -178,6 +184,9 @@ func touches(c *keyspace.Commit, written, read map[string]bool) bool {
 func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
 	s := b.store
 	g := s.generation.Load()
+	if g.Steps != "" {
+		return outcome{index: s.Index(), conflict: true}
+	}
 	s.metrics.batch.Observe(1)
 	r, err := s.client.Txn(ctx).If(append(compares(g, c), s.counts(g))...).Then(ops(g, c)...).Commit()
 	if err != nil {
@@ -193,6 +202,12 @@ func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
 func (b *batcher) together(ctx context.Context, batch []*pending) {
 	s := b.store
 	g := s.generation.Load()
+	if g.Steps != "" {
+		for _, p := range batch {
+			p.done <- outcome{index: s.Index(), conflict: true}
+		}
+		return
+	}
 	s.metrics.batch.Observe(float64(len(batch)))
 	all := make([]clientv3.Op, len(batch))
 	for i, p := range batch {

@@ -66,6 +66,9 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
 	}
+	if err := begin(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("the store's folder: %w", err)
+	}
 	m := &member{dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir}
 	conf := etcdConfig(cfg, m.dead)
 
@@ -80,6 +83,7 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := <-started; err != nil {
 		if reason := m.dead.reason(); reason != nil {
 			err = reason
+			_ = release(cfg.Dir) // or the next attempt finds the files locked
 		}
 		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
 	}
@@ -88,8 +92,10 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	var err error
 	select {
 	case <-m.etcd.Server.ReadyNotify():
-		m.client = v3client.New(m.etcd.Server)
-		return m, nil
+		if err = begun(cfg.Dir); err == nil {
+			m.client = v3client.New(m.etcd.Server)
+			return m, nil
+		}
 	case err = <-m.etcd.Err():
 	case <-m.dead.happened:
 		err = m.dead.reason()
@@ -173,6 +179,7 @@ type death struct {
 	once     sync.Once
 	happened chan struct{}
 	err      error
+	ofSpace  bool // the disk was full
 }
 
 func newDeath() *death { return &death{happened: make(chan struct{})} }
@@ -186,9 +193,12 @@ func (s *Store) died() <-chan struct{} {
 }
 
 // of notes the reason and ends the calling goroutine, which is etcd's.
-func (d *death) of(reason string) {
+func (d *death) of(reason error) {
 	d.once.Do(func() {
-		d.err = fmt.Errorf("the store stopped: %s; mend the cause and restart this server", reason)
+		d.err = fmt.Errorf("the store stopped: %w; mend the cause and restart this server", reason)
+		if d.ofSpace = noRoom(reason); d.ofSpace {
+			d.err = fmt.Errorf("the store stopped: %w; make room on the disk: it is started again by itself when %d MiB are free", reason, startRoom>>20)
+		}
 		close(d.happened)
 	})
 	runtime.Goexit()

@@ -48,19 +48,43 @@ func Never(reason string) *Eventual {
 	}
 }
 
+// run keeps a store open until ctx ends. One that died of a full disk is opened anew
+// when there is room; until then its table is shown as it was.
 func (e *Eventual) run(ctx context.Context) {
 	for {
 		started := time.Now()
-		s, err := e.open(ctx)
-		if err == nil {
-			e.store.Store(s)
-			close(e.ready)
-			e.empty.Reset(2, iter.Seq[*skerry.Record](func(func(*skerry.Record) bool) {})) // whoever watches it looks again
-			e.log.Info("the store of decided things is open", "after", time.Since(started).Round(time.Millisecond))
+		s := e.opened(ctx)
+		if s == nil {
 			return
 		}
-		if ctx.Err() != nil {
+		if old := e.store.Swap(s); old != nil {
+			old.WakeAll() // whoever watches it looks again, here and below
+		} else {
+			close(e.ready)
+			e.empty.WakeAll()
+		}
+		e.log.Info("the store of decided things is open", "after", time.Since(started).Round(time.Millisecond))
+		select {
+		case <-s.died():
+		case <-ctx.Done():
 			return
+		}
+		if !s.awaitRoom(ctx, e.log) {
+			return
+		}
+		s.abandon()
+	}
+}
+
+// opened tries until a store is open, and returns nil when ctx ends before.
+func (e *Eventual) opened(ctx context.Context) *Store {
+	for {
+		s, err := e.open(ctx)
+		if err == nil {
+			return s
+		}
+		if ctx.Err() != nil {
+			return nil
 		}
 		e.mu.Lock()
 		news := e.failed == nil || e.failed.Error() != wrap(err).Error()
@@ -71,7 +95,7 @@ func (e *Eventual) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(reopenEvery):
 		}
 	}
@@ -126,14 +150,20 @@ func (e *Eventual) Snapshot() skerry.Snapshot {
 
 // Watch implements [skerry.KV].
 func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
-	if s := e.store.Load(); s != nil {
-		return s.Watch(r)
+	for {
+		s := e.store.Load()
+		index, changed := e.tableOf(s).Watch(r)
+		if e.store.Load() == s { // else it may never change again
+			return index, changed
+		}
 	}
-	index, changed := e.empty.Watch(r)
-	if s := e.store.Load(); s != nil { // opened meanwhile: the empty one may never change again
-		return s.Watch(r)
+}
+
+func (e *Eventual) tableOf(s *Store) *keyspace.Table {
+	if s == nil {
+		return e.empty
 	}
-	return index, changed
+	return s.Table
 }
 
 // Unwatch implements [skerry.KV].

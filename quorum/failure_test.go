@@ -160,3 +160,67 @@ func TestADiskThatIsFullEndsTheStoreAndNotTheProcess(t *testing.T) {
 	}
 	s.Close()
 }
+
+// With room again it is started anew in the same process: all that was acknowledged is
+// there, writes are taken, and who watched the store that stopped looks at the new one.
+// That holds again and again.
+func TestAStoreThatDiedOfAFullDiskComesBack(t *testing.T) {
+	disk := program.SmallDisk(t, "600m")
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	e := Eventually(func(ctx context.Context) (*Store, error) {
+		return Open(ctx, Embedded{Dir: filepath.Join(disk, "q"), Spare: 1, Log: log})
+	}, log)
+	defer e.Close()
+	if err := e.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ballast := filepath.Join(disk, "ballast")
+	known := 0
+	for round := range 2 {
+		_, changed := e.Watch(skerry.Only("after"))
+		free, _ := freeSpace(disk)
+		if err := os.WriteFile(ballast, make([]byte, free-10<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first := e.store.Load()
+		write := func(key string, size int) error {
+			_, err := e.Update(t.Context(), func(tx skerry.Tx) error { tx.Put(key, bytes.Repeat([]byte("x"), size), 0); return nil })
+			return err
+		}
+		var err error
+		for ; err == nil; known++ {
+			err = write(fmt.Sprintf("k/%05d", known), 100_000)
+		}
+		known--
+		select {
+		case <-first.died():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the store did not stop: the test shows nothing; the last error is %v", err)
+		}
+		if err := write("x", 1); skerry.KindOf(err) != skerry.Unavailable || !strings.Contains(err.Error(), "room") {
+			t.Errorf("while it is stopped: %v", err)
+		}
+		if e.Snapshot().Get("k/00000") == nil {
+			t.Error("reads do not go on")
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-changed:
+		case <-time.After(30 * time.Second):
+			t.Fatal("it did not come back")
+		}
+		if e.store.Load() == first {
+			t.Fatal("who watched was woken by the store that stopped")
+		}
+		if err := write("after", round); err != nil {
+			t.Fatalf("with room again: %v", err)
+		}
+		readable(t, e.store.Load(), known)
+		if s := e.state(); s != stateOpen {
+			t.Errorf("its state is %s", s)
+		}
+	}
+	t.Logf("%d writes were acknowledged", known)
+}

@@ -26,6 +26,10 @@ type generation struct {
 	// Base is added to etcd's revisions to make indexes, so that they go on
 	// growing when the data of a longer history is restored into a young etcd.
 	Base uint64 `json:"base"`
+	// Steps names the commit in steps that is under way, and Decided says that it will
+	// be made: see steps.go.
+	Steps   string `json:"steps,omitempty"`
+	Decided bool   `json:"decided,omitempty"`
 
 	prefix   string
 	pointer  int64 // revision of the pointer key
@@ -62,6 +66,9 @@ const pageSize = 10_000
 
 // load fills the table and returns the revision that it holds.
 func (s *Store) load(ctx context.Context) (int64, error) {
+	if err := s.settle(ctx); err != nil {
+		return 0, err
+	}
 	r, err := s.client.Get(ctx, s.prefix+pointerKey)
 	if err != nil {
 		return 0, err
@@ -129,6 +136,7 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 		return failed
 	}
 	s.generation.Store(g)
+	s.held = nil
 	s.damage.reset(all)
 	if s.Table == nil {
 		s.Table = keyspace.NewTable(g.index(revision))
@@ -225,6 +233,19 @@ func (s *Store) watch(ctx context.Context, revision int64) (int64, error) {
 	return revision, fmt.Errorf("etcd ended the watch")
 }
 
+// stepped takes in a move of the pointer by a commit in steps. What came since the first
+// is shown with the last, at once.
+func (s *Store) stepped(was, next *generation, revision int64) {
+	switch {
+	case next.Steps == "":
+		s.Apply(next.index(revision), s.held)
+		s.held = nil
+	case was.Steps == "":
+		s.Advance(next.index(revision))
+	}
+	s.generation.Store(next)
+}
+
 // apply takes in events. They come in the order of their revisions, and all of
 // one revision in one response.
 func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
@@ -237,11 +258,21 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 				c.Record = s.record(g, key, e.Kv)
 			}
 			s.damage.note(key, c.Record)
-			changes = append(changes, c)
+			if g.Steps != "" {
+				c.At = g.index(e.Kv.ModRevision)
+				s.held = append(s.held, c)
+			} else {
+				changes = append(changes, c)
+			}
 		} else if string(e.Kv.Key) == s.prefix+pointerKey && e.Type == mvccpb.PUT && e.Kv.ModRevision > g.pointer {
 			next, err := s.parseGeneration(e.Kv)
 			if err != nil {
 				return err
+			}
+			if next.Name == g.Name {
+				s.stepped(g, next, e.Kv.ModRevision)
+				g, changes = next, nil
+				continue
 			}
 			s.log.Info("the store was restored from a snapshot", "generation", next.Name)
 			if err := s.take(ctx, next, e.Kv.ModRevision); err != nil {
@@ -249,13 +280,16 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 			}
 			g, changes = next, nil
 		}
+		if g.Steps != "" {
+			continue
+		}
 		if i+1 == len(r.Events) || r.Events[i+1].Kv.ModRevision != e.Kv.ModRevision {
 			s.Apply(g.index(e.Kv.ModRevision), changes)
 			changes = nil
 		}
 	}
 	// A progress note says that nothing of ours came up to there.
-	if r.IsProgressNotify() {
+	if r.IsProgressNotify() && g.Steps == "" {
 		s.Advance(g.index(r.Header.Revision))
 	}
 	return nil

@@ -2,6 +2,8 @@ package quorum
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -76,11 +78,11 @@ type onDeath struct{ dead *death }
 
 // OnWrite implements [zapcore.CheckWriteHook].
 func (d onDeath) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
-	reason := e.Message
+	reason := errors.New(e.Message)
 	for _, f := range fields {
 		if f.Key == "error" {
 			if err, ok := f.Interface.(error); ok {
-				reason += ": " + err.Error()
+				reason = fmt.Errorf("%w: %w", reason, err)
 			}
 		}
 	}

@@ -118,7 +118,7 @@ func TestMetricsTellHowTheStoreIs(t *testing.T) {
 	defer opening.Close()
 	stopped := opened(t, Embedded{Dir: t.TempDir()})
 	var ended sync.WaitGroup
-	ended.Go(func() { stopped.store.Load().member.dead.of("the test says so") })
+	ended.Go(func() { stopped.store.Load().member.dead.of(errors.New("the test says so")) })
 	ended.Wait()
 	for want, e := range map[state]*Eventual{
 		stateFull: full, stateFailed: failed, stateOpening: opening, stateStopped: stopped, stateNone: Never("none is configured"),

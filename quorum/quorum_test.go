@@ -40,14 +40,16 @@ func TestExternalKeepsThePromises(t *testing.T) {
 }
 
 // cluster is an etcd that others may use too, reached over the network.
-func cluster(t *testing.T) string {
+func cluster(t *testing.T) string { return clusterOf(t, 4096) }
+
+func clusterOf(t *testing.T, ops uint) string {
 	conf := embed.NewConfig()
 	conf.Dir = t.TempDir()
 	any := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	conf.ListenPeerUrls, conf.ListenClientUrls = []url.URL{any}, []url.URL{any}
 	conf.AdvertisePeerUrls, conf.AdvertiseClientUrls = []url.URL{any}, []url.URL{any}
 	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
-	conf.MaxTxnOps = 4096
+	conf.MaxTxnOps = ops
 	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	e, err := embed.StartEtcd(conf)
 	if err != nil {

@@ -36,12 +36,15 @@ type Store struct {
 	// generation is the one whose keys count, as the pointer key says.
 	generation atomic.Pointer[generation]
 	damage     damage
+	held       []keyspace.Change // steps of a commit that are not shown yet
+	stepping   sync.Mutex        // one commit in steps at a time
 	batch      *batcher
 	syncs      *rounds
 	metrics    *metrics
 	born       time.Time
 	asked      atomic.Int64 // when progress was asked for last, in nanoseconds since born
 
+	life   context.Context // ends with the store
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -66,7 +69,7 @@ func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix st
 	s.batch = &batcher{store: s}
 	s.syncs = &rounds{round: s.metrics.rounds(s.readIndex)}
 	inner, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
+	s.life, s.cancel = inner, cancel
 	revision, err := s.load(ctx)
 	if err != nil {
 		cancel()

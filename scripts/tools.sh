@@ -14,6 +14,8 @@ need prometheus prometheus
 need curl curl
 need python3 python3
 [ -n "${ZOOKEEPER_HOME:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || missing="$missing zookeeper"
+need patroni "patroni python3-consul"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 [ -n "$missing" ] || exit 0
 
 sudo=
@@ -28,6 +30,12 @@ if ! command -v apt-get >/dev/null 2>&1; then
 	echo "no apt-get here; please install:$missing" >&2
 	exit 0
 fi
+case $missing in
+*postgresql*) # the tests make databases of their own: none is to be started here
+	$sudo mkdir -p /etc/postgresql-common/createcluster.d
+	echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
+	;;
+esac
 $sudo apt-get -o DPkg::Lock::Timeout=300 -qq update
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive $sudo apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing

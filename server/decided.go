@@ -135,7 +135,7 @@ func (s snapshots) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 
 // newDecided gives the store its meaning.
 func newDecided(kv skerry.KV, catalog skerry.Catalog, cfg *Config) (*decided.Store, *decided.Decider) {
-	store := &decided.Store{KV: kv, Catalog: catalog, ShortestTTL: cfg.SessionTTLMin, MaxSnapshot: maxSnapshot(cfg.Quorum.Quota)}
+	store := &decided.Store{KV: kv, Catalog: catalog, ShortestTTL: cfg.SessionTTLMin, MaxSnapshot: maxSnapshot(cfg.Quorum.Quota), Log: cfg.Log}
 	return store, &decided.Decider{Store: store, Self: cfg.Consul.NodeID, Log: cfg.Log}
 }
 

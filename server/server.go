@@ -67,6 +67,11 @@ type Config struct {
 	LocalChecks check.Policy
 
 	CheckOutputMaxSize int
+	// CheckUpdateInterval is how long a change of a check's output alone may wait until
+	// the catalog shows it; default 250 ms.
+	CheckUpdateInterval time.Duration
+	// HTTPSHandshake is the longest that a TLS handshake may take; 0: 10 s, as a request's head.
+	HTTPSHandshake     time.Duration
 	DiscardCheckOutput bool
 	Services           []skerry.Registration
 	NodeChecks         []skerry.CheckDefinition
@@ -159,6 +164,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	s.table = catalog.New(catalog.Config{
 		FirstIndex: catalog.FirstIndex(time.Now(), serverTag(cfg.Consul.NodeID), s.index.last()),
 		TickEvery:  tickEvery, Recover: s.leases.longest(), Guard: cfg.Guard, Log: cfg.Log,
+		OutputEvery: cfg.CheckUpdateInterval,
 	})
 	relay.Table = s.table
 	if err := s.restore(); err != nil {
@@ -167,7 +173,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	}
 	s.openKV()
 	s.decided, s.decider = newDecided(s.kv, s.table, &s.cfg)
-	s.records = &decided.Externals{KV: s.kv, Catalog: s.table, Announcer: s.table, Log: s.log}
+	s.records = &decided.Externals{KV: s.kv, Catalog: s.table, Announcer: s.table, Store: s.decided, Log: s.log}
 	s.decided.External = s.records
 	if s.control, err = s.newControl(); err != nil {
 		return nil, errors.Join(err, s.closeKV(), s.ledger.Close())

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 )
@@ -44,7 +43,7 @@ func (s *Server) Listen() (err error) {
 		if err != nil {
 			return err
 		}
-		s.lists.http = append(s.lists.http, tls.NewListener(l, conf))
+		s.lists.http = append(s.lists.http, listenTLS(l, conf, s.cfg.HTTPSHandshake))
 		s.cert = certificateNames(conf)
 		s.site.Set(s.hosts(&s.cfg))
 		s.Addrs.HTTPS = append(s.Addrs.HTTPS, shown(a, l))

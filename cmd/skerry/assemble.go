@@ -58,6 +58,7 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		Shown:         server.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
 		Checks:        check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
 		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
+		CheckUpdateInterval: max(c.CheckUpdateInterval, 1), HTTPSHandshake: c.Limits.HTTPSHandshakeTimeout,
 		Services: c.Services, NodeChecks: c.Checks,
 		WatchDir: c.WatchDir, ParseFile: config.ParseServiceFile,
 		Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,

@@ -78,3 +78,17 @@ func TestStrictHides(t *testing.T) {
 		}
 	}
 }
+
+func TestHandshakeAndOutputs(t *testing.T) {
+	if got := assembled(t, ``); got.HTTPSHandshake != 5*time.Second || got.CheckUpdateInterval != 250*time.Millisecond {
+		t.Errorf("by default %v, %v", got.HTTPSHandshake, got.CheckUpdateInterval)
+	}
+	got := assembled(t, `limits { https_handshake_timeout = "3s" }
+check_update_interval = "5m"`)
+	if got.HTTPSHandshake != 3*time.Second || got.CheckUpdateInterval != 5*time.Minute {
+		t.Errorf("%v, %v", got.HTTPSHandshake, got.CheckUpdateInterval)
+	}
+	if got := assembled(t, `check_update_interval = "0s"`); got.CheckUpdateInterval != 1 {
+		t.Errorf("at once is %v", got.CheckUpdateInterval)
+	}
+}

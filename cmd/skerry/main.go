@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := unknownCommand(root, args[1:])
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
 	var code exitCode
 	var usage usageError
 	switch {
@@ -117,10 +121,43 @@ func newRoot(program string) *cobra.Command {
 func askForSubcommands(cmd *cobra.Command) {
 	if cmd.HasSubCommands() && !cmd.Runnable() {
 		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, subcommandNeeded
+		if cmd.Annotations == nil {
+			cmd.Annotations = map[string]string{}
+		}
+		cmd.Annotations[holdsOthers] = "yes"
 	}
 	for _, c := range cmd.Commands() {
 		askForSubcommands(c)
 	}
+}
+
+// holdsOthers is the annotation of commands that only hold others.
+const holdsOthers = "holds_others"
+
+// unknownCommand reports a command that does not exist, and the one that should hold it: cobra
+// does so too, but not when help or the version is asked for beside.
+func unknownCommand(root *cobra.Command, args []string) (*cobra.Command, error) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	cmd := root
+	for _, arg := range args {
+		switch {
+		case cmd.Annotations[holdsOthers] == "":
+			return nil, nil
+		case slices.Contains([]string{"help", "h", "version", "v"}, strings.TrimLeft(arg, "-")) && strings.HasPrefix(arg, "-"):
+			continue
+		case strings.HasPrefix(arg, "-"), cmd == root && strings.HasPrefix(arg, "__"): // flags, and what shells ask for completion
+			return nil, nil
+		case cmd == root && arg == "help":
+			continue
+		}
+		next, _, err := cmd.Find([]string{arg})
+		if err != nil || next == cmd {
+			return cmd, subcommandNeeded(cmd, []string{arg})
+		}
+		cmd = next
+	}
+	return nil, nil
 }
 
 // group returns a command that only holds others.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,13 +37,20 @@ type agent struct {
 	args      []string
 	cmd       *exec.Cmd
 	log       *os.File
-	http, dns string // host:port
-	files     int    // its open-file limit; 0: this process's own
+	http, dns string   // host:port
+	files     int      // its open-file limit; 0: this process's own
+	within    []string // the beginning of its command line; for a network namespace
 }
 
 // start runs the binary with a server's configuration and what extra adds, and
 // returns when it listens.
 func start(t testing.TB, extra map[string]any, args ...string) *agent {
+	t.Helper()
+	return startIn(t, nil, extra, args...)
+}
+
+// startIn is start with a beginning of the command line.
+func startIn(t testing.TB, within []string, extra map[string]any, args ...string) *agent {
 	t.Helper()
 	dir := t.TempDir()
 	ports := map[string]any{
@@ -61,7 +69,7 @@ func start(t testing.TB, extra map[string]any, args ...string) *agent {
 		config[k] = v
 	}
 	a := &agent{
-		t: t, config: filepath.Join(dir, "agent.json"), args: args,
+		t: t, config: filepath.Join(dir, "agent.json"), args: args, within: within,
 		http: local(ports["http"].(int)), dns: local(ports["dns"].(int)),
 	}
 	a.write(config)
@@ -98,7 +106,8 @@ func (a *agent) write(config map[string]any) {
 // which it does last.
 func (a *agent) run() {
 	a.t.Helper()
-	line := append([]string{program.Skerry(a.t), "agent", "-config-file", a.config}, a.args...)
+	line := append(slices.Clone(a.within), program.Skerry(a.t), "agent", "-config-file", a.config)
+	line = append(line, a.args...)
 	if a.files > 0 {
 		line = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, a.files)}, line...)
 	}
@@ -239,6 +248,12 @@ func (a *agent) instances(service string) []string {
 
 // await polls until is answers nil; what other programs do gives no event.
 func await(t testing.TB, what string, is func() error) {
+	t.Helper()
+	awaitFor(t, patience, what, is)
+}
+
+// awaitFor is await with a patience of its own.
+func awaitFor(t testing.TB, patience time.Duration, what string, is func() error) {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()

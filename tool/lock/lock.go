@@ -46,8 +46,8 @@ var (
 )
 
 const (
-	// sessionTTL is after which silence of ours the servers give the lock to
-	// another. Consul allows no less than 10 s.
+	// sessionTTL is the TTL of our session. The servers give the lock to another after
+	// twice as long a silence; we count it as lost within once. No less than 10 s is allowed.
 	sessionTTL = 15 * time.Second
 	// killAfter is how long a program may take to end that was told to.
 	killAfter = 5 * time.Second

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// listenTLS accepts connections whose handshake must end in time; 0: when net/http says.
+func listenTLS(l net.Listener, conf *tls.Config, within time.Duration) net.Listener {
+	if within == 0 {
+		return tls.NewListener(l, conf)
+	}
+	return tls.NewListener(hasty{l, within}, conf)
+}
+
+type hasty struct {
+	net.Listener
+	within time.Duration
+}
+
+// Accept implements [net.Listener].
+func (l hasty) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &shaking{Conn: c, end: time.Now().Add(l.within)}, nil
+}
+
+// shaking is a connection whose handshake is under way. An http.Server sets a deadline
+// of its own for the handshake, takes it back when that is done, and has no setting for it.
+type shaking struct {
+	net.Conn
+	end  time.Time
+	done atomic.Bool
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *shaking) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.deadline(t)) }
+
+// SetWriteDeadline implements [net.Conn].
+func (c *shaking) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.deadline(t)) }
+
+func (c *shaking) deadline(t time.Time) time.Time {
+	if c.done.Load() {
+		return t
+	}
+	if t.IsZero() {
+		c.done.Store(true)
+		return t
+	}
+	return c.end
+}
