@@ -37,6 +37,9 @@ type shaking struct {
 	done atomic.Bool
 }
 
+// NetConn returns the connection itself: the bound on all connections looks for it.
+func (c *shaking) NetConn() net.Conn { return c.Conn }
+
 // SetReadDeadline implements [net.Conn].
 func (c *shaking) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.deadline(t)) }
 

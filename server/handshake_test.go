@@ -61,3 +61,11 @@ func TestAHandshakeHasToEndInTime(t *testing.T) {
 		}
 	})
 }
+
+// A connection whose handshake is bounded is found by the bound on all connections.
+func TestShakingConnectionsAreCounted(t *testing.T) {
+	c := &clientConn{}
+	if unwrapped(tls.Server(&shaking{Conn: c}, &tls.Config{})) != c {
+		t.Error("the client's connection is not found beneath TLS")
+	}
+}
