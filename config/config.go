@@ -101,7 +101,7 @@ type Config struct {
 	Services []skerry.Registration `config:"services,C,reload"`
 	// Checks are checks of this node, or of a service by its service_id.
 	Checks []skerry.CheckDefinition `config:"checks,C,reload"`
-	// Watches are queries of the agent's own HTTP API whose changes run a program (args, if local script checks are allowed) or call a URL (http_handler_config).
+	// Watches are queries of the agent's own HTTP API whose changes run a program (args) or call a URL (http_handler_config).
 	Watches []Watch `config:"watches,C,reload"`
 
 	// EnableScriptChecks allows checks that run programs, also from the API.

@@ -26,8 +26,12 @@ type Family struct {
 // NewMark returns an environment variable, "NAME=1", that nobody else has.
 func NewMark() string { return "SKERRY_RUN_" + rand.Text() + "=1" }
 
-// Marked adds a mark to an environment; nil stands for this process's own.
+// Marked adds a mark, unless it is empty, to an environment; nil stands for this
+// process's own.
 func Marked(env []string, mark string) []string {
+	if mark == "" {
+		return env
+	}
 	if env == nil {
 		env = os.Environ()
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/catalog"
@@ -58,7 +59,9 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		Checks:        check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
 		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
 		Services: c.Services, NodeChecks: c.Checks,
-		WatchDir: c.WatchDir, ParseFile: config.ParseServiceFile,
+		WatchDir: c.WatchDir, ParseFile: func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
+			return config.ParseServiceFile(name, data, c.LegacyAPI)
+		},
 		Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
 	}
 	if c.Dev {

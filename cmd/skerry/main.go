@@ -103,7 +103,7 @@ func newRoot(program string) *cobra.Command {
 		Version:       versionString(),
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SetVersionTemplate(name + " {{.Version}}\n")
+	root.SetVersionTemplate(versionText(name))
 	root.SetHelpFunc(help)
 	for _, command := range commands {
 		root.AddCommand(command())

@@ -112,7 +112,7 @@ func definitions(cmd *cobra.Command, s serviceFlags, files []string) ([]skerry.R
 		if err != nil {
 			return nil, nil, err
 		}
-		ss, cs, err := config.ParseServiceFile(name, data)
+		ss, cs, err := config.ParseServiceFile(name, data, false)
 		if err != nil {
 			return nil, nil, err
 		}

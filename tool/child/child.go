@@ -44,6 +44,9 @@ type Spec struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Rest           Rest
+	// Unmarked adds nothing to Env. Who has left the program's group and its parent is
+	// not known then, and goes on.
+	Unmarked bool
 	// KillAfter is how long the program, or what it has left, may take to end that was
 	// told to; default 30 s.
 	KillAfter time.Duration
@@ -77,7 +80,10 @@ func Start(s Spec) (*Process, error) {
 	cmd := exec.Command(s.Command[0], s.Command[1:]...)
 	cmd.Stdin, cmd.Env = s.Stdin, s.Env
 	cmd.WaitDelay = linger // for a standard input that nobody reads
-	mark := process.NewMark()
+	mark := ""
+	if !s.Unmarked {
+		mark = process.NewMark()
+	}
 	process.Group(cmd, mark)
 	out, err := outputTo(cmd, s.Stdout, s.Stderr)
 	if err != nil {

@@ -60,7 +60,7 @@ func Run(ctx context.Context, kv Lister, o Options) (int, error) {
 		o.Child.Env = os.Environ()
 	}
 	if o.Pristine {
-		o.Child.Env = []string{}
+		o.Child.Env, o.Child.Unmarked = []string{}, true
 	}
 	r := &runner{
 		Options: o, inherited: o.Child.Env, read: make([]map[string]string, len(o.Prefixes)), told: make(chan change),

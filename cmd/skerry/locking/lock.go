@@ -37,9 +37,9 @@ func NewLock() *cobra.Command {
 		Use:   "lock [flags] PREFIX PROGRAM [ARGUMENT...]",
 		Short: "Run a program while a lock is held",
 		Long: `Wait for the lock at the key PREFIX/.lock, run a program while it is held, and
-free it when the program has ended and all that it started. A signal to stop goes to
-all of them; who lives on after -kill-timeout is killed. With -n greater than 1 up to that many hold it at
-once. When the lock is lost the program is sent SIGTERM, and killed 5 s later. It
+free it when the program has ended and all that it started. A signal to stop goes
+to all of them; who lives on after -kill-timeout is killed. With -n greater than 1
+up to that many hold it at once. When the lock is lost the program is sent SIGTERM, and killed 5 s later. It
 counts as lost when its session has ended, when the servers refuse to confirm it
 more often than -monitor-retry says, and 12 s after they were last heard of:
 before they can give it to another.
