@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/accepted"
 	"github.com/skerryhq/skerry/cmd/skerry/acl"
 	"github.com/skerryhq/skerry/cmd/skerry/certify"
 	"github.com/skerryhq/skerry/cmd/skerry/following"
@@ -69,7 +70,10 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot(filepath.Base(args[0]))
 	understood := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		understood = true
+		accepted.Warn(cmd, stderr)
+	}
 	root.SetArgs(singledash.Rewrite(root, args[1:]))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -109,6 +113,7 @@ func newRoot(program string) *cobra.Command {
 		root.AddCommand(command())
 	}
 	askForSubcommands(root)
+	accepted.Add(root)
 	return root
 }
 

@@ -39,10 +39,10 @@ func NewLock() *cobra.Command {
 		Long: `Wait for the lock at the key PREFIX/.lock, run a program while it is held, and
 free it when the program has ended and all that it started. A signal to stop goes
 to all of them; who lives on after -kill-timeout is killed. With -n greater than 1
-up to that many hold it at once. When the lock is lost the program is sent SIGTERM, and killed 5 s later. It
-counts as lost when its session has ended, when the servers refuse to confirm it
-more often than -monitor-retry says, and 12 s after they were last heard of:
-before they can give it to another.
+up to that many hold it at once. When the lock is lost the program is sent
+SIGTERM, and killed 5 s later. It counts as lost when its session has ended, when
+the servers refuse to confirm it more often than -monitor-retry says, and 12 s
+after they were last heard of: before they can give it to another.
 
 The program has SKERRY_LOCK_HELD=true in its environment. The exit code is 0 when
 it ran, whatever its own was; see -child-exit-code.`,
