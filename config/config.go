@@ -142,7 +142,7 @@ type Config struct {
 	SessionTTLMin time.Duration `config:"session_ttl_min,C"`
 	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
 	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
-	// LegacyAPI opens endpoints and answers that Consul has removed.
+	// LegacyAPI allows what Consul has removed: GET where something changes (check/pass, warn, fail and deregister, service/deregister, join, force-leave), and script of checks, in the API and in files.
 	LegacyAPI bool `config:"legacy_api,S,reload"`
 	// EnableDebug opens the profiling endpoints.
 	EnableDebug bool `config:"enable_debug,C"`
