@@ -195,7 +195,11 @@ func TestLegacyAPI(t *testing.T) {
 		a := start(t, map[string]any{"enable_script_checks": true, "legacy_api": true})
 		a.register(ttl, script)
 		a.ok("GET", "/v1/agent/check/pass/beat", "")
-		a.ok("GET", "/v1/agent/force-leave/gone", "")
+		for _, path := range []string{"/v1/agent/force-leave/gone", "/v1/agent/join/127.0.0.1"} {
+			if r := a.request("GET", path, ""); r.status == http.StatusMethodNotAllowed {
+				t.Errorf("GET %s: %d %q", path, r.status, r.body)
+			}
+		}
 		a.awaitInstances("web", "web passing")
 		a.awaitInstances("old", "old passing")
 		a.ok("GET", "/v1/agent/service/deregister/web", "")
