@@ -101,7 +101,7 @@ type Config struct {
 	Services []skerry.Registration `config:"services,C,reload"`
 	// Checks are checks of this node, or of a service by its service_id.
 	Checks []skerry.CheckDefinition `config:"checks,C,reload"`
-	// Watches are queries of the agent's own HTTP API whose changes run a program (args, if local script checks are allowed) or call a URL (http_handler_config).
+	// Watches are queries of the agent's own HTTP API whose changes run a program (args) or call a URL (http_handler_config).
 	Watches []Watch `config:"watches,C,reload"`
 
 	// EnableScriptChecks allows checks that run programs, also from the API.
@@ -142,7 +142,7 @@ type Config struct {
 	SessionTTLMin time.Duration `config:"session_ttl_min,C"`
 	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
 	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
-	// LegacyAPI opens endpoints and answers that Consul has removed.
+	// LegacyAPI allows what Consul has removed: GET where something changes (check/pass, warn, fail and deregister, service/deregister, join, force-leave), and script of checks, in the API and in files.
 	LegacyAPI bool `config:"legacy_api,S,reload"`
 	// EnableDebug opens the profiling endpoints.
 	EnableDebug bool `config:"enable_debug,C"`

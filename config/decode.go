@@ -22,6 +22,7 @@ type decoder struct {
 	errs     []error
 	warned   map[string]bool
 	later    int  // how many of the sections around are without effect yet
+	legacy   bool // old Consul's script stands for args
 	loose    bool // flags: texts may stand for numbers and booleans
 }
 
@@ -111,6 +112,10 @@ func (d *decoder) structure(dst reflect.Value, v *value, path string) {
 		if to, ok := synonyms[dst.Type()][key]; ok {
 			key = plainKey(to)
 		}
+		if key == "script" && dst.Type() == checkType {
+			d.script(dst, m, join(path, "args"))
+			continue
+		}
 		i := slices.IndexFunc(known, func(f field) bool { return plainKey(f.key) == key })
 		if i < 0 {
 			d.unknown(m, path, dst.Type(), known)
@@ -176,6 +181,7 @@ var (
 	checksType       = reflect.TypeFor[[]skerry.CheckDefinition]()
 	watchesType      = reflect.TypeFor[[]Watch]()
 	rawType          = reflect.TypeFor[rawJSON]()
+	checkType        = reflect.TypeFor[skerry.CheckDefinition]()
 	healthType       = reflect.TypeFor[skerry.Health]()
 )
 
@@ -219,6 +225,20 @@ func (d *decoder) value(dst reflect.Value, v *value, path string) {
 		d.mapping(dst, v, path)
 	default:
 		d.scalar(dst, v, path)
+	}
+}
+
+// script takes old Consul's line for the shell, where that is allowed. It is refused
+// in the words of the HTTP API.
+func (d *decoder) script(check reflect.Value, m member, args string) {
+	switch {
+	case !d.legacy:
+		d.errorf(m.line, "unknown key %s (old Consul's form; set legacy_api = true to allow it, or use args)", strings.TrimSuffix(args, "args")+m.key)
+	case m.value.kind != text:
+		d.wrongType(m.value, strings.TrimSuffix(args, "args")+m.key, "a string")
+	case m.value.text != "":
+		d.set[args] = true
+		check.Addr().Interface().(*skerry.CheckDefinition).Args = []string{"/bin/sh", "-c", m.value.text}
 	}
 }
 
@@ -275,17 +295,25 @@ func (d *decoder) whole(v *value) (int64, bool) {
 	return int64(f), true
 }
 
-// duration takes "30s", or a number of nanoseconds as the HTTP API does.
+// duration takes "30s". A number is refused, as by Consul: the HTTP API takes it for
+// nanoseconds, whoever writes it in a file means seconds.
 func (d *decoder) duration(v *value, path string) (time.Duration, bool) {
 	switch v.kind {
 	case text:
 		if x, err := time.ParseDuration(v.text); err == nil {
 			return x, true
 		}
-	case number:
-		if n, ok := d.whole(v); ok {
-			return time.Duration(n), true
+		if _, err := strconv.ParseFloat(v.text, 64); err == nil {
+			d.wrongType(v, path, fmt.Sprintf(`a duration with its unit, such as %q`, v.text+"s"))
+			return 0, false
 		}
+	case number:
+		fix := shortened(v.text) + "s"
+		if n, ok := d.whole(v); ok && n >= int64(time.Millisecond) {
+			fix = time.Duration(n).String() // whoever wrote so many meant nanoseconds
+		}
+		d.wrongType(v, path, fmt.Sprintf("a duration with its unit, in quotes, such as %q", fix))
+		return 0, false
 	}
 	d.wrongType(v, path, `a duration such as "30s" or "5m"`)
 	return 0, false

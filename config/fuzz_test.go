@@ -31,7 +31,7 @@ func decoded(t *testing.T, name string, data []byte) {
 	if (root == nil) == (err == nil) {
 		t.Fatalf("got %v and %v", root, err)
 	}
-	services, checks, err := ParseServiceFile(name, data)
+	services, checks, err := ParseServiceFile(name, data, true)
 	if (len(services)+len(checks) == 0) == (err == nil) {
 		t.Fatalf("got %v, %v and %v", services, checks, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -72,24 +71,7 @@ func TestReadmeHasEveryKey(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", k.Path, k.Type, def, reload, k.Class, strings.ReplaceAll(meaning, "|", `\|`))
 	}
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(readme), "<!-- keys -->\n")
-	table, tail, ok2 := strings.Cut(rest, "<!-- /keys -->")
-	if !ok || !ok2 {
-		t.Fatal("README.md has no place for the table")
-	}
-	if *update {
-		if err := os.WriteFile("README.md", []byte(head+"<!-- keys -->\n"+b.String()+"<!-- /keys -->"+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if table != b.String() {
-		t.Error("the table of README.md is not that of the code; -update writes it anew")
-	}
+	table(t, "keys", b.String())
 }
 
 func TestEveryKeyHasAClass(t *testing.T) {

@@ -38,6 +38,7 @@ var moved = map[string]string{
 	"ui":                        "ui_config.enabled",
 	"ui_content_path":           "ui_config.content_path",
 	"http_api_response_headers": "http_config.response_headers",
+	"discovery_max_stale":       "http_config.discovery_max_stale",
 
 	"acl_datacenter":             "primary_datacenter",
 	"acl_default_policy":         "acl.default_policy",
@@ -69,6 +70,8 @@ const (
 	engine     = "tunes an engine that Skerry does not have, and has no effect"
 	gone       = "was removed from Consul and has no effect"
 	unused     = "has no effect"
+	gossip     = "has no effect: nothing listens for gossip here"
+	reloads    = "has no effect: files are read again on SIGHUP and by \"skerry reload\""
 	// tuning keys set the pace of parts that are not here, or are what an agent
 	// writes down of itself: nobody misses anything, and nobody is warned.
 	tuning = ""
@@ -91,13 +94,15 @@ var ignored = map[reflect.Type][][2]string{
 		{"readreplica", enterprise}, {"namespace", enterprise},
 		{"autoconfig", engine}, {"autoencrypt", engine}, {"gossip*", tuning}, {"raft*", tuning}, {"cache", tuning}, {"rpc", tuning},
 		{"encryptverify*", tuning}, {"disablekeyringfile", tuning}, {"disablecoordinates", tuning}, {"protocol", tuning},
-		{"serfallowedcidrslan", engine}, {"serfallowedcidrswan", engine}, {"syncchange*", tuning}, {"synccoordinate*", tuning},
-		{"reconnecttimeoutwan", tuning}, {"serfbindaddr*", engine}, {"usestreamingbackend", tuning},
+		{"serflan", gossip}, {"serfwan", gossip}, {"serflanallowedcidrs", gossip}, {"serfwanallowedcidrs", gossip}, {"syncchange*", tuning}, {"synccoordinate*", tuning},
+		{"reconnecttimeoutwan", tuning}, {"usestreamingbackend", tuning},
 		{"primarygateways*", mesh}, {"serverrejoinagemax", tuning}, {"experiments", engine}, {"aeinterval", tuning},
 		{"disableanonymoussignature", tuning}, {"disablehostnodeid", tuning}, {"version*", tuning}, {"revision", tuning},
 		{"builddate", tuning}, {"enableagenttlsforchecks", unused}, {"nodelocalserviceid", unused},
 		{"enablecentralserviceconfig", mesh}, {"checkreapinterval", tuning}, {"checkderegisterinterval*", tuning}, {"uidir", unused},
-		{"consul", unused}, {"httpsproxy", unused}, {"acl?*", gone},
+		{"consul", unused}, {"httpsproxy", unused}, {"acl?*", gone}, {"autoreloadconfig", reloads},
+		{"advertisereconnecttimeout", tuning}, {"enablexdsloadbalancing", mesh}, {"tlspreferserverciphersuites", gone},
+		{"disablehttpunprintablecharfilter", unused}, {"disablekvkeyvalidation", unused},
 	},
 	reflect.TypeFor[Ports](): {
 		{"sidecarminport", mesh}, {"sidecarmaxport", mesh}, {"exposeminport", mesh}, {"exposemaxport", mesh}, {"proxyminport", mesh},
@@ -119,7 +124,7 @@ var ignored = map[reflect.Type][][2]string{
 		{"mspdisablebootstrap", enterprise}, {"tokenttlmin", unused},
 	},
 	reflect.TypeFor[Tokens]():      {{"managedserviceprovider", enterprise}},
-	reflect.TypeFor[Performance](): {{"raftmultiplier", tuning}, {"rpcholdtimeout", tuning}, {"grpckeepalive*", tuning}},
+	reflect.TypeFor[Performance](): {{"raftmultiplier", tuning}, {"rpcholdtimeout", tuning}, {"grpckeepalive*", tuning}, {"enablexdsloadbalancing", mesh}},
 	reflect.TypeFor[Autopilot](): {
 		{"disableupgrademigration", enterprise}, {"redundancyzonetag", enterprise}, {"upgradeversiontag", enterprise},
 	},

@@ -66,16 +66,14 @@ func Load(src Source) (*Config, []Warning, error) {
 	}
 	var warnings []Warning
 	var errs []error
+	var sources []source
 	take := func(name string, data []byte) {
 		root, err := parse(name, data)
 		if err != nil {
 			errs = append(errs, skerry.Errorf(skerry.Invalid, "%w", err))
 			return
 		}
-		d := &decoder{file: name, set: c.set}
-		d.structure(reflect.ValueOf(c).Elem(), d.modernised(root), "")
-		warnings = append(warnings, d.warnings...)
-		errs = append(errs, d.errs...)
+		sources = append(sources, source{name, root})
 	}
 	names, err := listed(src)
 	errs = append(errs, err...)
@@ -93,6 +91,13 @@ func Load(src Source) (*Config, []Warning, error) {
 	for i, fragment := range src.HCL {
 		take(fmt.Sprintf("hcl fragment %d", i+1), []byte(fragment))
 	}
+	legacy := legacyOf(sources, src.Flags)
+	for _, s := range sources {
+		d := &decoder{file: s.name, set: c.set, legacy: legacy}
+		d.structure(reflect.ValueOf(c).Elem(), d.modernised(s.root), "")
+		warnings = append(warnings, d.warnings...)
+		errs = append(errs, d.errs...)
+	}
 	flagWarnings, flagErrs := c.flags(src.Flags)
 	warnings = append(warnings, flagWarnings...)
 	errs = append(errs, flagErrs...)
@@ -105,6 +110,28 @@ func Load(src Source) (*Config, []Warning, error) {
 	}
 	warnings = slices.DeleteFunc(warnings, func(w Warning) bool { return w.later && c.asksNothing(w.Key) })
 	return c, warnings, nil
+}
+
+// source is one file or fragment.
+type source struct {
+	name string
+	root *value
+}
+
+// legacyOf returns legacy_api ahead of all else: it says how files are understood,
+// also those before the one that sets it.
+func legacyOf(sources []source, flags map[string]any) (legacy bool) {
+	for _, s := range sources {
+		for _, m := range s.root.members {
+			if plainKey(m.key) == plainKey("legacy_api") {
+				legacy = m.value.kind == boolean && m.value.text == "true"
+			}
+		}
+	}
+	if set, ok := flags["legacy_api"].(bool); ok {
+		return set
+	}
+	return legacy
 }
 
 // maxFiles is how many files a configuration may consist of.

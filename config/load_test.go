@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,8 +233,90 @@ func TestRestart(t *testing.T) {
 }
 
 func TestDurations(t *testing.T) {
-	c := load(t, Source{HCL: []string{`max_query_time = 60000000000 default_query_time = "1m"`, `{"dns_config": {"node_ttl": 2e9}}`}})
+	c := load(t, Source{HCL: []string{`max_query_time = "60s" default_query_time = "1m"`, `{"dns_config": {"node_ttl": "2s"}}`}})
 	if c.MaxQueryTime != time.Minute || c.DefaultQueryTime != time.Minute || c.DNS.NodeTTL != 2*time.Second {
 		t.Errorf("got %v %v %v", c.MaxQueryTime, c.DefaultQueryTime, c.DNS.NodeTTL)
+	}
+}
+
+// A number is no duration, wherever it stands: it would be nanoseconds, and whoever
+// wrote it meant seconds. Consul refuses it too.
+func TestNumbersAreNoDurations(t *testing.T) {
+	const web = `{"service": {"name": "a", "check": {"tcp": "x:1", %s}}}`
+	for fragment, want := range map[string]string{
+		fmt.Sprintf(web, `"interval": 10`):                                                   `services[0].checks[0].interval: want a duration with its unit, in quotes, such as "10s", found the number 10`,
+		fmt.Sprintf(web, `"interval": "10"`):                                                 `interval: want a duration with its unit, such as "10s", found the string "10"`,
+		fmt.Sprintf(web, `"interval": "5s", "timeout": 1.5`):                                 `timeout: want a duration with its unit, in quotes, such as "1.5s"`,
+		fmt.Sprintf(web, `"interval": "5s", "ttl": 0`):                                       `ttl: want a duration with its unit, in quotes, such as "0s"`,
+		`service { name = "a" check { ttl = 30 } }`:                                          `ttl: want a duration with its unit, in quotes, such as "30s"`,
+		`checks = [{ name = "a" http = "x" interval = 10 }]`:                                 `checks[0].interval: want`,
+		`service { name = "a" check { ttl = "5s" deregister_critical_service_after = 90 } }`: `deregister_critical_service_after: want`,
+		`session_ttl_min = 120000000000`:                                                     `session_ttl_min: want a duration with its unit, in quotes, such as "2m0s"`,
+		`max_query_time = 60`:                                                                `max_query_time: want a duration with its unit, in quotes, such as "60s"`,
+		`dns_config { service_ttl { "*" = 5 } node_ttl = 10 }`:                               `dns_config.service_ttl.*: want`,
+		`lease { max_ttl = 10 }`:                                                             `lease.max_ttl: want`,
+		`watches = [{ type = "services" handler_type = "http" http_handler_config { path = "http://x" timeout = 10 } }]`: `watches[0].http_handler_config.timeout: want`,
+	} {
+		_, _, err := Load(Source{HCL: []string{fragment}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", fragment, err, want)
+		}
+	}
+	for _, k := range Keys() {
+		if k.Type != "duration" {
+			continue
+		}
+		v := "10"
+		for _, part := range slices.Backward(strings.Split(k.Path, ".")) {
+			v = fmt.Sprintf("{%q: %s}", part, v)
+		}
+		if _, _, err := Load(Source{HCL: []string{v}}); err == nil || !strings.Contains(err.Error(), k.Path+`: want a duration with its unit, in quotes, such as "10s"`) {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+	_, _, err := ParseServiceFile("web.json", []byte(`{"Name": "web", "Port": 80, "Check": {"HTTP": "http://x", "Interval": 10}}`), false)
+	if err == nil || !strings.Contains(err.Error(), `such as "10s"`) {
+		t.Errorf("a service file: %v", err)
+	}
+}
+
+// Old Consul's script is refused in the words of the API, and taken where the API
+// takes it, also by files that stand before the one that allows it.
+func TestLegacyScript(t *testing.T) {
+	const check = `check { name = "a" script = "exit 1" interval = "5s" }`
+	const refusal = `script (old Consul's form; set legacy_api = true to allow it, or use args)`
+	if _, _, err := Load(Source{HCL: []string{check}}); err == nil || !strings.Contains(err.Error(), "unknown key checks[0]."+refusal) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := ParseServiceFile("x.hcl", []byte(`service { name = "a" `+check+` }`), false); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("a service file: %v", err)
+	}
+	want := []string{"/bin/sh", "-c", "exit 1"}
+	for name, src := range map[string]Source{
+		"before": {HCL: []string{"legacy_api = true", check}}, "after": {HCL: []string{check, "LegacyAPI = true"}},
+		"by a flag": {HCL: []string{check}, Flags: map[string]any{"legacy_api": true}},
+	} {
+		if c := load(t, src); !slices.Equal(c.Checks[0].Args, want) {
+			t.Errorf("%s: %q", name, c.Checks[0].Args)
+		}
+	}
+	if _, checks, err := ParseServiceFile("x.hcl", []byte(check), true); err != nil || !slices.Equal(checks[0].Args, want) {
+		t.Errorf("a service file: %v", err)
+	}
+	if _, _, err := Load(Source{HCL: []string{check, "legacy_api = true"}, Flags: map[string]any{"legacy_api": false}}); err == nil {
+		t.Error("the flag does not win")
+	}
+}
+
+// A check with both says which to keep.
+func TestIntervalAndTTL(t *testing.T) {
+	for check, want := range map[string]string{
+		`ttl = "5s" interval = "5s"`:              "keep ttl where the service itself reports, or interval and something to run",
+		`ttl = "5s" interval = "5s" http = "x:1"`: "keep interval, by which the agent runs http, or keep ttl alone",
+		`ttl = "5s" tcp = "x:1"`:                  "keep ttl alone if the service itself reports, or tcp with an interval",
+	} {
+		if _, _, err := Load(Source{HCL: []string{"service { name = \"a\" check { " + check + " } }"}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", check, err)
+		}
 	}
 }

@@ -123,8 +123,12 @@ func (d *decoder) judge(c *skerry.CheckDefinition, line int, at string) {
 	switch {
 	case c.TTL < 0 || c.Interval < 0 || c.Timeout < 0 || c.DeregisterCriticalServiceAfter < 0:
 		d.errorf(line, "%s: ttl, interval, timeout and deregister_critical_service_after must not be negative", at)
+	case c.TTL > 0 && c.Interval > 0 && len(runs) == 0:
+		d.errorf(line, "%s: has interval and ttl; keep ttl where the service itself reports, or interval and something to run, such as http or tcp", at)
+	case c.TTL > 0 && c.Interval > 0:
+		d.errorf(line, "%s: has interval and ttl; keep interval, by which the agent runs %s, or keep ttl alone if the service itself reports", at, runs[0])
 	case len(runs) > 0 && c.TTL > 0:
-		d.errorf(line, "%s: has ttl and %s; take one of them", at, runs[0])
+		d.errorf(line, "%s: has ttl and %s; keep ttl alone if the service itself reports, or %s with an interval", at, runs[0], runs[0])
 	case len(runs) > 0 && c.Interval <= 0:
 		d.errorf(line, `%s.interval: a check with %s needs one, such as "10s"`, at, runs[0])
 	case len(runs) == 0 && c.TTL <= 0 && c.AliasNode == "" && c.AliasService == "":
@@ -145,9 +149,25 @@ func (d *decoder) watches(dst *[]Watch, v *value, path string) {
 		case w["handler"] == nil && w["args"] == nil && w["http_handler_config"] == nil:
 			d.errorf(item.line, "%s: a watch needs args or http_handler_config, to be told of changes", at)
 		default:
+			d.watchTimeout(item, at)
 			*dst = append(*dst, w)
 		}
 	})
+}
+
+// watchTimeout judges the one duration of a watch, which its library would take for
+// nanoseconds.
+func (d *decoder) watchTimeout(item *value, at string) {
+	for _, m := range item.members {
+		if plainKey(m.key) != "httphandlerconfig" {
+			continue
+		}
+		for _, x := range m.value.members {
+			if plainKey(x.key) == "timeout" && x.value.kind != null {
+				d.duration(x.value, at+".http_handler_config.timeout")
+			}
+		}
+	}
 }
 
 // serviceFile is a file with nothing but services and checks.
@@ -159,13 +179,14 @@ type serviceFile struct {
 // ParseServiceFile reads one service definition file: blocks or lists named
 // service(s) and check(s), or the bare JSON of one service as the agent API
 // takes it. The name tells HCL from JSON and stands in errors, of which all are
-// reported at once, joined. A file that defines nothing is an error.
-func ParseServiceFile(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
+// reported at once, joined. A file that defines nothing is an error. legacy allows
+// what legacy_api does.
+func ParseServiceFile(name string, data []byte, legacy bool) ([]skerry.Registration, []skerry.CheckDefinition, error) {
 	root, err := parse(name, data)
 	if err != nil {
 		return nil, nil, skerry.Errorf(skerry.Invalid, "%w", err)
 	}
-	d := &decoder{file: name, set: map[string]bool{}}
+	d := &decoder{file: name, set: map[string]bool{}, legacy: legacy}
 	var f serviceFile
 	if bare(root) {
 		d.services(&f.Services, root, "service")

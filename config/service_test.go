@@ -27,7 +27,7 @@ func TestParseServiceFile(t *testing.T) {
 		"a list":             {"a.hcl", `services = [{ name = "web" port = 80 }]`, []skerry.Registration{web()}, nil},
 		"an object":          {"a.json", `{"service": {"name": "web", "port": 80}}`, []skerry.Registration{web()}, nil},
 		"a bare service":     {"a.json", `{"Name": "web", "Port": 80, "Check": {"TTL": "10s"}}`, []skerry.Registration{web(ttl)}, nil},
-		"a bare service, ID": {"a.json", `{"ID": "web", "Name": "web", "Port": 80, "Checks": [{"TTL": 10000000000}]}`, []skerry.Registration{web(ttl)}, nil},
+		"a bare service, ID": {"a.json", `{"ID": "web", "Name": "web", "Port": 80, "Checks": [{"TTL": "10s"}]}`, []skerry.Registration{web(ttl)}, nil},
 		"no ending":          {"a", `{"Name": "web", "Port": 80}`, []skerry.Registration{web()}, nil},
 		"check and checks":   {"a.hcl", `service { name = "web" port = 80 check { ttl = "10s" } checks = [{ ttl = "10s" }] }`, []skerry.Registration{web(ttl, ttl)}, nil},
 		"a check alone": {"a.json", `{"check": {"name": "disk", "ttl": "10s", "notes": "n", "service_id": "web"}}`, nil,
@@ -38,7 +38,7 @@ func TestParseServiceFile(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			services, checks, err := ParseServiceFile(tt.name, []byte(tt.data))
+			services, checks, err := ParseServiceFile(tt.name, []byte(tt.data), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestServiceExtras(t *testing.T) {
 	services, _, err := ParseServiceFile("a.json", []byte(`{"service": {
 		"name": "web", "service_id": "w1", "replace_existing_checks": true, "ports": [{"name": "admin", "port": 9, "default": true}],
 		"kind": "connect-proxy", "proxy": {"destination_service_name": "db", "config": {"a_b": [1, 2.5, true, null, "x"]}},
-		"weights": {"passing": 3, "warning": 0}}}`))
+		"weights": {"passing": 3, "warning": 0}}}`), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestParseServiceFileErrors(t *testing.T) {
 		`check { name = "a" ttl = "-1s" }`:                              {"must not be negative"},
 	}
 	for data, want := range tests {
-		services, checks, err := ParseServiceFile("x.hcl", []byte(data))
+		services, checks, err := ParseServiceFile("x.hcl", []byte(data), false)
 		if err == nil {
 			t.Errorf("%s: no error", data)
 			continue

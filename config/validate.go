@@ -289,11 +289,6 @@ func (v *validator) definitions() {
 
 func (v *validator) watches() {
 	c := v.c
-	for i, w := range c.Watches {
-		if w["handler_type"] != "http" && !c.EnableLocalScriptChecks {
-			v.bad("watches[%d]: script checks are off; set enable_local_script_checks = true to let a watch run a program, or use handler_type = \"http\"", i)
-		}
-	}
 	if len(c.Watches) > 0 && c.Ports.HTTP <= 0 && c.Addresses.HTTP == "" {
 		v.bad("watches: ask the agent's own HTTP API, which is off; set ports.http")
 	}

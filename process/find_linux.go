@@ -50,7 +50,7 @@ func (f Family) find() (found []Member) {
 	}
 	for pid := range ours {
 		if pid != f.Leader {
-			found = append(found, Member{pid, all[pid].name})
+			found = append(found, Member{pid, all[pid].name, all[pid].group})
 		}
 	}
 	return found

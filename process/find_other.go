@@ -2,5 +2,11 @@
 
 package process
 
-// find finds nobody where there is no /proc: the process group is killed alone.
-func (f Family) find() []Member { return nil }
+// find finds the group as a whole where there is no /proc: who has left it is not
+// known.
+func (f Family) find() []Member {
+	if f.Leader > 0 && groupLives(f.Leader) {
+		return []Member{{PID: f.Leader, Name: "process group", group: f.Leader}}
+	}
+	return nil
+}

@@ -3,17 +3,31 @@
 package process
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
 
-func ownSession(cmd *exec.Cmd) {
+func attributes(cmd *exec.Cmd) *syscall.SysProcAttr {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setsid = true
+	return cmd.SysProcAttr
 }
 
-func kill(pid int) { syscall.Kill(pid, syscall.SIGKILL) } // who is left is told
+func ownSession(cmd *exec.Cmd) { attributes(cmd).Setsid = true }
 
-func killGroup(leader int) { syscall.Kill(-leader, syscall.SIGKILL) }
+func ownGroup(cmd *exec.Cmd) { attributes(cmd).Setpgid = true }
+
+// kill sends a signal. Whoever is left is told of by the caller.
+func kill(pid int, sig os.Signal) {
+	if number, ok := sig.(syscall.Signal); ok {
+		syscall.Kill(pid, number)
+	}
+}
+
+func killGroup(leader int, sig os.Signal) { kill(-leader, sig) }
+
+// groupLives reports whether a process group has a process, be it one that has ended
+// and was not waited for yet.
+func groupLives(leader int) bool { return syscall.Kill(-leader, 0) != syscall.ESRCH }

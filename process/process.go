@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,8 +26,12 @@ type Family struct {
 // NewMark returns an environment variable, "NAME=1", that nobody else has.
 func NewMark() string { return "SKERRY_RUN_" + rand.Text() + "=1" }
 
-// Marked adds a mark to an environment; nil stands for this process's own.
+// Marked adds a mark, unless it is empty, to an environment; nil stands for this
+// process's own.
 func Marked(env []string, mark string) []string {
+	if mark == "" {
+		return env
+	}
 	if env == nil {
 		env = os.Environ()
 	}
@@ -44,10 +49,18 @@ func Lead(cmd *exec.Cmd, mark string) {
 	}
 }
 
+// Group gives the program a process group of its own, and a mark. It stays in the
+// session, and so at the terminal, of whoever starts it.
+func Group(cmd *exec.Cmd, mark string) {
+	cmd.Env = Marked(cmd.Env, mark)
+	ownGroup(cmd)
+}
+
 // Member is a process of a family.
 type Member struct {
-	PID  int
-	Name string
+	PID   int
+	Name  string
+	group int
 }
 
 // String returns "name (pid)".
@@ -56,12 +69,33 @@ func (m Member) String() string { return m.Name + " (" + strconv.Itoa(m.PID) + "
 // Kill kills the family once and returns who was killed, the leader apart. Where the
 // system does not tell who is whose, only the process group is killed.
 func (f Family) Kill() []Member {
+	return f.Signal(os.Kill)
+}
+
+// Signal sends a signal to the family, once to each of it, and returns who got it,
+// the leader apart.
+func (f Family) Signal(sig os.Signal) []Member {
 	found := f.find()
 	for _, m := range found {
-		kill(m.PID)
+		if f.Leader == 0 || m.group != f.Leader {
+			kill(m.PID, sig)
+		}
 	}
 	if f.Leader > 0 {
-		killGroup(f.Leader)
+		killGroup(f.Leader, sig)
+	}
+	return found
+}
+
+// Left returns who of the family lives, the leader apart; with inGroup only those
+// that are still in the program's process group.
+func (f Family) Left(inGroup bool) []Member {
+	if inGroup && !groupLives(f.Leader) {
+		return nil
+	}
+	found := f.find()
+	if inGroup {
+		found = slices.DeleteFunc(found, func(m Member) bool { return m.group != f.Leader })
 	}
 	return found
 }

@@ -66,7 +66,7 @@ func TestDescendantsAreFoundWithoutAMark(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if got := Names([]Member{{1, "init"}, {2, "a b"}}); got != "init (1), a b (2)" {
+	if got := Names([]Member{{PID: 1, Name: "init"}, {PID: 2, Name: "a b"}}); got != "init (1), a b (2)" {
 		t.Error(got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/process"
 )
 
 // Kind returns the row of the table. systemctl is the program to ask; "" looks for
@@ -43,6 +44,7 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	cmd := exec.CommandContext(ctx, p.systemctl, "is-active", "--", p.unit)
 	cmd.Stdout, cmd.Stderr = &limited{&said}, &limited{&complaint}
 	cmd.WaitDelay = time.Second
+	process.Lead(cmd, process.NewMark())
 	err := cmd.Run()
 	if cmd.ProcessState == nil && check.FaultOf(err) != "" && ctx.Err() == nil {
 		return check.Failed(err)

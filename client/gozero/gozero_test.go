@@ -135,6 +135,10 @@ func TestParseTarget(t *testing.T) {
 		"k8s://prod/orders:":                             {"k8s:///", "prod/orders"},
 		"k8s:///orders:8080":                             {"k8s:///", "default/orders:8080"},
 		"k8s:///orders?server=http://127.0.0.1:1&x=y":    {"k8s:///?server=http%3A%2F%2F127.0.0.1%3A1", "default/orders"},
+		"consul://h1:8500,h2:8500/orders":                {"consul://h1:8500,h2:8500/", "orders"},
+		"consul://h/orders.rpc?tag=a&tag=b&dc=x&token=t&wait=14s&near=n&healthy=false":         {"consul://h/?dc=x&passing=false&tag=a&tag=b&token=t", "orders.rpc"},
+		"consul://h/orders?insecure=true":                                                      {"consul://h/?skip-verify=true&tls=true", "orders"},
+		"nacos://u:p@h1:8848,h2:8848/orders?timeout=5s&namespaceid=n&groupName=g&clusters=a,b": {"nacos://u:p@h1:8848,h2:8848/?cluster=a%2Cb&group=g&namespace=n", "orders"},
 	} {
 		source, service, err := ParseTarget(target)
 		if err != nil || [2]string{source, service} != want {
@@ -144,7 +148,11 @@ func TestParseTarget(t *testing.T) {
 	for target, want := range map[string]string{
 		"":                                    "no scheme",
 		"orders.rpc":                          "no scheme",
-		"consul://h/orders":                   "want one of",
+		"consul://h/":                         "names no service",
+		"consul:///orders":                    "names no host",
+		"consul://u:secret@h/orders":          "take a token",
+		"nacos://u:secret@/orders":            "names no host",
+		"nacos://u:secret@h/a/b":              "names no service",
 		"direct:///":                          "names no address",
 		"direct://10.0.0.1:80":                "names no address",
 		"etcd:///h1:2379":                     "names no key",

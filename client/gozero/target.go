@@ -18,6 +18,8 @@ import (
 //	etcd:///10.0.0.1:2379,10.0.0.2:2379?key=orders.rpc
 //	etcd://10.0.0.1:2379/orders.rpc                     as go-zero wrote it until 1.9; discov:// too
 //	k8s://namespace/service:port
+//	consul://10.0.0.1:8500/orders?tag=v2&dc=dc1&token=…    healthy=false for the unhealthy too
+//	nacos://user:password@10.0.0.1:8848/orders?namespaceid=ID&groupName=G&clusters=C
 //
 // Several hosts are taken in both forms of etcd's. In Kubernetes, no namespace means
 // "default", a port is a number or a name, and none, or 0, the first; the parameters
@@ -26,7 +28,7 @@ import (
 func ParseTarget(raw string) (sourceURL, service string, err error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
-		return "", "", errors.New("client/gozero: the target has no scheme: want etcd:///HOST,…?key=KEY, direct:///HOST:PORT,… or k8s://NAMESPACE/SERVICE:PORT")
+		return "", "", errors.New("client/gozero: the target has no scheme: want etcd:///HOST,…?key=KEY, direct:///HOST:PORT,…, k8s://NAMESPACE/SERVICE:PORT, consul://HOST:PORT/SERVICE or nacos://HOST:PORT/SERVICE")
 	}
 	fail := func(why string) (string, string, error) {
 		return "", "", fmt.Errorf("client/gozero: the %.20q target: %s", strings.ToLower(scheme), why)
@@ -65,8 +67,10 @@ func ParseTarget(raw string) (sourceURL, service string, err error) {
 		return sourceURL, e.Key, nil
 	case "k8s", "kubernetes":
 		return kubernetes(authority, path, query, fail)
+	case "consul", "nacos":
+		return registry(strings.ToLower(scheme), authority, path, query, fail)
 	}
-	return fail("want one of etcd, discov, direct, k8s")
+	return fail("want one of etcd, discov, direct, k8s, consul, nacos")
 }
 
 func kubernetes(namespace, path string, query url.Values, fail func(string) (string, string, error)) (string, string, error) {

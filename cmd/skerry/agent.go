@@ -54,6 +54,37 @@ var agentFlags = []struct{ flag, key, kind, help string }{
 	{"max-query-time", "max_query_time", "string", "the longest `time` that a blocking query waits; default 600s"},
 	{"pid-file", "pid_file", "string", "`file` for the process id"},
 	{"retry-join", "retry_join", "list", "`address` to join; repeatable"},
+	{"advertise-wan", "advertise_addr_wan", "string", "`address` that other datacenters are told"},
+	{"allow-write-http-from", "http_config.allow_write_http_from", "list", "`CIDR` from where the API may be written to; repeatable; default everywhere"},
+	{"check_output_max_size", "check_output_max_size", "string", "the most `bytes` of output that are kept of a check"},
+	{"log-rotate-bytes", "log_rotate_bytes", "string", "the most `bytes` of one log file"},
+	{"log-rotate-duration", "log_rotate_duration", "string", "the longest `time` that one log file is written to; default 24h"},
+	{"log-rotate-max-files", "log_rotate_max_files", "string", "`number` of old log files that are kept"},
+	{"syslog", "enable_syslog", "bool", "log to syslog as well"},
+	{"join", "retry_join", "list", "`address` to join; repeatable"},
+	{"join-wan", "retry_join_wan", "list", "`address` of a server in another datacenter; repeatable"},
+	{"retry-join-wan", "retry_join_wan", "list", "`address` of a server in another datacenter; repeatable"},
+	{"retry-interval", "retry_interval", "string", "`time` between tries to join"},
+	{"retry-interval-wan", "retry_interval_wan", "string", "`time` between tries to join other datacenters"},
+	{"retry-max", "retry_max", "string", "`number` of tries to join"},
+	{"retry-max-wan", "retry_max_wan", "string", "`number` of tries to join other datacenters"},
+	{"rejoin", "rejoin_after_leave", "bool", "accepted for Consul's sake"},
+	{"grpc-tls-port", "ports.grpc_tls", "string", "accepted for Consul's sake"},
+	{"auto-reload-config", "auto_reload_config", "bool", "accepted for Consul's sake: SIGHUP reads the files again"},
+	{"disable-host-node-id", "disable_host_node_id", "bool", "accepted for Consul's sake: the node's ID never comes from the host"},
+	{"disable-keyring-file", "disable_keyring_file", "bool", "accepted for Consul's sake"},
+	{"non-voting-server", "non_voting_server", "bool", "accepted for Consul's sake"},
+	{"read-replica", "read_replica", "bool", "accepted for Consul's sake"},
+	{"primary-gateway", "primary_gateways", "list", "accepted for Consul's sake"},
+	{"protocol", "protocol", "string", "accepted for Consul's sake"},
+	{"raft-protocol", "raft_protocol", "string", "accepted for Consul's sake"},
+	{"segment", "segment", "string", "accepted for Consul's sake"},
+	{"serf-lan-bind", "serf_lan", "string", "accepted for Consul's sake"},
+	{"serf-wan-bind", "serf_wan", "string", "accepted for Consul's sake"},
+	{"serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", "list", "accepted for Consul's sake"},
+	{"serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs", "list", "accepted for Consul's sake"},
+	{"ui-content-path", "ui_config.content_path", "string", "accepted for Consul's sake"},
+	{"ui-dir", "ui_dir", "string", "accepted for Consul's sake"},
 	{"encrypt", "encrypt", "string", "accepted for Consul's sake"},
 	{"ui", "ui_config.enabled", "bool", "accepted for Consul's sake"},
 }
@@ -122,7 +153,8 @@ func takeFlag(cmd *cobra.Command, flag, key, kind string, into map[string]any) e
 		return err
 	case "list":
 		v, err := f.GetStringArray(flag)
-		into[key] = v
+		before, _ := into[key].([]string) // -join and -retry-join are one
+		into[key] = append(before, v...)
 		return err
 	case "map":
 		pairs, err := f.GetStringArray(flag)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/catalog"
@@ -60,7 +61,9 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
 		CheckUpdateInterval: max(c.CheckUpdateInterval, 1), HTTPSHandshake: c.Limits.HTTPSHandshakeTimeout,
 		Services: c.Services, NodeChecks: c.Checks,
-		WatchDir: c.WatchDir, ParseFile: config.ParseServiceFile,
+		WatchDir: c.WatchDir, ParseFile: func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
+			return config.ParseServiceFile(name, data, c.LegacyAPI)
+		},
 		Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
 	}
 	if c.Dev {

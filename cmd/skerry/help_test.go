@@ -35,7 +35,7 @@ func checkHelp(t *testing.T, cmd *cobra.Command) {
 		t.Errorf("%s: in a list it is %q; want a line without a full stop", cmd.CommandPath(), cmd.Short)
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if f.Usage == "" || f.Name != "help" && !strings.Contains(stdout, "  -"+f.Name+" ") && !strings.Contains(stdout, "  -"+f.Name+"\n") {
+		if f.Usage == "" || f.Name != "help" && !f.Hidden && !strings.Contains(stdout, "  -"+f.Name+" ") && !strings.Contains(stdout, "  -"+f.Name+"\n") {
 			t.Errorf("%s: -%s is not explained", cmd.CommandPath(), f.Name)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/accepted"
 	"github.com/skerryhq/skerry/cmd/skerry/acl"
 	"github.com/skerryhq/skerry/cmd/skerry/certify"
 	"github.com/skerryhq/skerry/cmd/skerry/following"
@@ -70,7 +71,10 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot(filepath.Base(args[0]))
 	understood := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		understood = true
+		accepted.Warn(cmd, stderr)
+	}
 	root.SetArgs(singledash.Rewrite(root, args[1:]))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -107,12 +111,13 @@ func newRoot(program string) *cobra.Command {
 		Version:       versionString(),
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SetVersionTemplate(name + " {{.Version}}\n")
+	root.SetVersionTemplate(versionText(name))
 	root.SetHelpFunc(help)
 	for _, command := range commands {
 		root.AddCommand(command())
 	}
 	askForSubcommands(root)
+	accepted.Add(root)
 	return root
 }
 

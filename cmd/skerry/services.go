@@ -58,8 +58,50 @@ func (s *serviceFlags) instance() (*skerry.Instance, error) {
 	}, nil
 }
 
+// extraFlags are what services register has besides.
+type extraFlags struct {
+	kind, socket string
+	tagged       []string
+}
+
+func (x *extraFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&x.kind, "kind", "", "`kind` of the service; one of the mesh has no effect")
+	f.StringVar(&x.socket, "socket", "", "`path` of a unix socket, in place of address and port")
+	f.StringArrayVar(&x.tagged, "tagged-address", nil, "`tag=address:port`, as in wan=192.0.2.1:80; repeatable")
+}
+
+func (x *extraFlags) fill(i *skerry.Instance) error {
+	if x.kind != "" || x.socket != "" {
+		i.Extra = &skerry.Extra{Kind: x.kind, SocketPath: x.socket}
+	}
+	if x.socket != "" && (i.Address != "" || i.Port != 0) {
+		return usageError("-socket is in place of -address and -port")
+	}
+	for _, given := range x.tagged {
+		tag, where, ok := strings.Cut(given, "=")
+		e := skerry.Endpoint{Address: where}
+		if host, port, err := net.SplitHostPort(where); err == nil {
+			n, err := strconv.ParseUint(port, 10, 16)
+			if err != nil {
+				return usageError(fmt.Sprintf("-tagged-address: %q: want a port from 0 to 65535", given))
+			}
+			e = skerry.Endpoint{Address: host, Port: int(n)}
+		}
+		if !ok || tag == "" || e.Address == "" {
+			return usageError(fmt.Sprintf("-tagged-address: %q: want tag=address or tag=address:port", given))
+		}
+		if i.TaggedAddresses == nil {
+			i.TaggedAddresses = map[string]skerry.Endpoint{}
+		}
+		i.TaggedAddresses[tag] = e
+	}
+	return nil
+}
+
 func newServicesRegisterCommand() *cobra.Command {
 	var s serviceFlags
+	var x extraFlags
 	var replace bool
 	cmd := &cobra.Command{
 		Use:   "register [FILE...]",
@@ -70,9 +112,13 @@ JSON; "-" is standard input. Registering what is there already changes nothing.`
   skerry services register web.hcl`,
 	}
 	s.flags(cmd)
+	x.flags(cmd)
 	cmd.Flags().BoolVar(&replace, "replace-existing-checks", false, "withdraw the checks of these services that are not named")
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
 		services, checks, err := definitions(cmd, s, args)
+		if err == nil && len(args) == 0 {
+			err = x.fill(services[0].Instance)
+		}
 		if err != nil {
 			return err
 		}
@@ -112,7 +158,7 @@ func definitions(cmd *cobra.Command, s serviceFlags, files []string) ([]skerry.R
 		if err != nil {
 			return nil, nil, err
 		}
-		ss, cs, err := config.ParseServiceFile(name, data)
+		ss, cs, err := config.ParseServiceFile(name, data, false)
 		if err != nil {
 			return nil, nil, err
 		}

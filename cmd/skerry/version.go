@@ -11,15 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/show"
+	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // version is set by the release build: -ldflags "-X main.version=1.2.3". Empty,
 // it comes from the build information.
 var version string
-
-// consulVersion is the version whose API is spoken, for programs that look at
-// what "consul version" says.
-const consulVersion = "1.22.0"
 
 // versionString returns Skerry's version without a leading v; "0.0.0-dev" for a
 // build that has none.
@@ -64,27 +61,43 @@ func newVersionCommand() *cobra.Command {
 	return cmd
 }
 
-func printVersion(cmd *cobra.Command, format string) error {
-	shown, skerry := versionString(), versionString()
-	if cmd.Root().Name() == "consul" {
-		shown = consulVersion
+// asConsul reports whether the program was called by that name.
+func asConsul(cmd *cobra.Command) bool { return cmd.Root().Name() == "consul" }
+
+// versionText returns what the version command prints, and the flag too. Called as
+// consul, it has the lines that "consul version" has, of which tools read the first.
+func versionText(name string) string {
+	var b strings.Builder
+	if name != "consul" {
+		fmt.Fprintf(&b, "Skerry v%s\nSpeaks the API of Consul v%s\n", versionString(), consul.SpokenVersion)
+		if r := revision(); r != "" {
+			fmt.Fprintf(&b, "Revision %s\n", r)
+		}
+		return b.String()
 	}
-	w := cmd.OutOrStdout()
-	if format == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]string{
-			"Version": shown, "SkerryVersion": skerry, "ConsulVersion": consulVersion,
-			"Revision": revision(), "BuildDate": buildDate(), "GoVersion": runtime.Version(),
-		})
-	}
-	if cmd.Root().Name() == "consul" {
-		fmt.Fprintf(w, "Consul v%s\nAnswered by Skerry v%s\n", shown, skerry)
-	} else {
-		fmt.Fprintf(w, "Skerry v%s\nSpeaks the API of Consul v%s\n", shown, consulVersion)
-	}
+	fmt.Fprintf(&b, "Consul v%s\n", consul.SpokenVersion)
 	if r := revision(); r != "" {
-		fmt.Fprintf(w, "Revision %s\n", r)
+		fmt.Fprintf(&b, "Revision %s\n", r)
 	}
-	return nil
+	fmt.Fprintf(&b, "Build Date %s\nAnswered by Skerry v%s\n", buildDate(), versionString())
+	return b.String()
+}
+
+func printVersion(cmd *cobra.Command, format string) error {
+	w := cmd.OutOrStdout()
+	if format != "json" {
+		_, err := fmt.Fprint(w, versionText(cmd.Root().Name()))
+		return err
+	}
+	shown := map[string]any{
+		"Version": versionString(), "SkerryVersion": versionString(), "ConsulVersion": consul.SpokenVersion,
+		"Revision": revision(), "BuildDate": buildDate(), "GoVersion": runtime.Version(),
+	}
+	if asConsul(cmd) {
+		shown["Version"], shown["Prerelease"] = consul.SpokenVersion, ""
+		shown["RPC"] = map[string]int{"Default": 2, "Min": 2, "Max": 3} // as Consul says; nothing here speaks it
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(shown)
 }

@@ -32,7 +32,7 @@ dns_config {
   node_ttl    = "5s"
   service_ttl {
     "web"   = "10s"
-    "api-*" = 15000000000
+    "api-*" = "15s"
   }
   only_passing = true
   soa { min_ttl = 30 }

@@ -5,7 +5,10 @@
 //
 // Its YAML, its dial options and its calls stay as they are. What changes is what
 // zrpc's clients find and choose by: the resolvers of Etcd and of targets etcd://,
-// discov://, direct:// and k8s://, and the balancer p2c_ewma.
+// discov://, direct://, k8s:// and consul://, and the balancer p2c_ewma. Where a program
+// imports a contributed resolver of Consul too, the one that is made last wins. Targets
+// of Nacos stay that resolver's; client/gozero reads them for programs that open
+// client/nacos, which is a module of its own.
 //
 //   - A list that is known is never lost to a failure. While etcd is dead, or back
 //     without its data, the last good list stays; a program that starts meanwhile takes
@@ -55,6 +58,7 @@ import (
 	_ "github.com/zeromicro/go-zero/zrpc"
 
 	"github.com/skerryhq/skerry/client"
+	_ "github.com/skerryhq/skerry/client/consul"
 	_ "github.com/skerryhq/skerry/client/etcd"
 	gozeroconf "github.com/skerryhq/skerry/client/gozero"
 	skerrygrpc "github.com/skerryhq/skerry/client/grpc"
@@ -76,7 +80,9 @@ func init() {
 	for _, scheme := range []string{"etcd", "discov"} {
 		resolver.Register(skerrygrpc.NewTargetBuilder(scheme, skerrygrpc.WithSplit(splitEtcd), skerrygrpc.WithClient(logs), shown))
 	}
-	resolver.Register(skerrygrpc.NewTargetBuilder("k8s", skerrygrpc.WithSplit(gozeroconf.ParseTarget), skerrygrpc.WithClient(logs), shown))
+	for _, scheme := range []string{"k8s", "consul"} {
+		resolver.Register(skerrygrpc.NewTargetBuilder(scheme, skerrygrpc.WithSplit(gozeroconf.ParseTarget), skerrygrpc.WithClient(logs), shown))
+	}
 	// What the program says itself need not be kept.
 	resolver.Register(skerrygrpc.NewTargetBuilder("direct", skerrygrpc.WithSplit(gozeroconf.ParseTarget),
 		skerrygrpc.WithClient(logs, client.WithCacheDir("")), shown))

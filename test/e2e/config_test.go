@@ -177,8 +177,11 @@ func TestLegacyAPI(t *testing.T) {
 	t.Run("off", func(t *testing.T) {
 		a := start(t, map[string]any{"enable_script_checks": true})
 		a.register(ttl)
-		for _, path := range []string{"/v1/agent/check/pass/beat", "/v1/agent/service/deregister/web"} {
+		for _, path := range []string{"/v1/agent/check/pass/beat", "/v1/agent/service/deregister/web", "/v1/agent/join/127.0.0.1", "/v1/agent/force-leave/gone"} {
 			r := a.request("GET", path, "")
+			if !strings.Contains(r.body, "legacy_api") {
+				t.Errorf("GET %s: the body %q has no hint", path, r.body)
+			}
 			if r.status != http.StatusMethodNotAllowed || !strings.Contains(r.header.Get("X-Skerry-Hint"), "legacy_api") {
 				t.Errorf("GET %s: %d, hint %q; want 405 and a hint at legacy_api", path, r.status, r.header.Get("X-Skerry-Hint"))
 			}
@@ -192,6 +195,11 @@ func TestLegacyAPI(t *testing.T) {
 		a := start(t, map[string]any{"enable_script_checks": true, "legacy_api": true})
 		a.register(ttl, script)
 		a.ok("GET", "/v1/agent/check/pass/beat", "")
+		for _, path := range []string{"/v1/agent/force-leave/gone", "/v1/agent/join/127.0.0.1"} {
+			if r := a.request("GET", path, ""); r.status == http.StatusMethodNotAllowed {
+				t.Errorf("GET %s: %d %q", path, r.status, r.body)
+			}
+		}
 		a.awaitInstances("web", "web passing")
 		a.awaitInstances("old", "old passing")
 		a.ok("GET", "/v1/agent/service/deregister/web", "")

@@ -151,7 +151,7 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 	}
 	if c.Script != "" {
 		if !legacy {
-			return skerry.CheckDefinition{}, badRequest(`Request decode failed: json: unknown field "Script" (old Consul's form; set legacy_api = true to allow it, or use Args)`)
+			return skerry.CheckDefinition{}, errScript
 		}
 		args = []string{"/bin/sh", "-c", c.Script}
 	}

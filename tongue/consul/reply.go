@@ -69,6 +69,9 @@ func (q *request) fail(err error) {
 		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		delete(q.w.Header(), "X-Consul-Effective-Consistency")
 	}
+	if err == errScript {
+		q.hintInLog("Script", "an old client's check with Script was refused; set legacy_api = true to allow it")
+	}
 	switch e := err.(type) {
 	case *statusError:
 		q.text(e.status, e.text)

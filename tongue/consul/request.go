@@ -34,7 +34,7 @@ func (q *request) serve() {
 		return
 	case !q.methodAllowed() && !rt.anyMethod:
 		q.allow()
-		q.text(http.StatusMethodNotAllowed, "method "+q.r.Method+" not allowed")
+		q.refuseMethod()
 		return
 	case !q.t.writes.allows(q.r):
 		q.text(http.StatusForbidden, "Access is restricted")
@@ -88,7 +88,7 @@ func (q *request) methodAllowed() bool {
 func (q *request) allow() {
 	q.w.Header()["Allow"] = []string{"OPTIONS," + strings.Join(q.route.methods, ",")}
 	if q.route.legacyGet && !q.t.cfg.LegacyAPI && q.r.Method == http.MethodGet {
-		q.w.Header().Set("X-Skerry-Hint", "GET changes nothing here, since a web page could send it; set legacy_api = true to allow it for old clients")
+		q.w.Header().Set("X-Skerry-Hint", getHint)
 	}
 }
 

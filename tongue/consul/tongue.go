@@ -133,6 +133,7 @@ type Tongue struct {
 	prefix  map[string]*route
 	m       *metrics
 	writes  writeGate
+	hinted  hinted
 	asked   asked
 	policy  []string // of access control, for what no rule names
 	lists   lists

@@ -1,23 +1,41 @@
-// Package child runs one program for a tool that stands above it: signals are
-// passed on, it is ended with patience and then for good, and its exit code is
+// Package child runs one program for a tool that stands above it. Signals are
+// passed on. The program is ended together with what it started, with patience and
+// then for good, and it is over only when nobody of them lives. Its exit code is
 // told the way a shell does.
 package child
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/process"
 )
+
+// Rest says what becomes of what a program has started when it ends by itself. What
+// was told to end, or is killed, ends with all that it started.
+type Rest int
+
+const (
+	// EndRest ends all of it: nobody goes on when the program is over.
+	EndRest Rest = iota
+	// EndGroup ends what is still in the program's process group; who has made itself
+	// a daemon goes on.
+	EndGroup
+	// LeaveRest leaves all of it: the program may have been there to start a service.
+	LeaveRest
+)
+
+// KillAfter is the default of Spec's.
+const KillAfter = 30 * time.Second
 
 // Spec says what is run. Command is needed.
 type Spec struct {
@@ -25,69 +43,162 @@ type Spec struct {
 	Env            []string // KEY=value; nil: this process's own
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Rest           Rest
+	// Unmarked adds nothing to Env. Who has left the program's group and its parent is
+	// not known then, and goes on.
+	Unmarked bool
+	// KillAfter is how long the program, or what it has left, may take to end that was
+	// told to; default 30 s.
+	KillAfter time.Duration
+	Log       *slog.Logger // of what cannot be killed; default: discard
 }
 
 // Process is a program that was started.
 type Process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	code int
-	err  error
+	spec   Spec
+	cmd    *exec.Cmd
+	family process.Family
+	output *output
+	told   atomic.Bool   // the family was told to end
+	hurry  chan struct{} // closed when its time is over
+	late   sync.Once
+	ended  chan struct{}
+	done   chan struct{}
+	code   int
+	err    error // of the waiting
+	exit   error // what the system says of the end
 }
 
 // Start starts a program in a process group of its own.
 func Start(s Spec) (*Process, error) {
+	if s.KillAfter == 0 {
+		s.KillAfter = KillAfter
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
 	cmd := exec.Command(s.Command[0], s.Command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = s.Stdin, s.Stdout, s.Stderr, s.Env
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
+	cmd.Stdin, cmd.Env = s.Stdin, s.Env
+	cmd.WaitDelay = linger // for a standard input that nobody reads
+	mark := ""
+	if !s.Unmarked {
+		mark = process.NewMark()
+	}
+	process.Group(cmd, mark)
+	out, err := outputTo(cmd, s.Stdout, s.Stderr)
+	if err != nil {
 		return nil, fmt.Errorf("starting the program: %w", err)
 	}
-	p := &Process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		p.code, p.err = exitCode(cmd.Wait())
-		close(p.done)
-	}()
+	if err := cmd.Start(); err != nil {
+		out.abandon()
+		return nil, fmt.Errorf("starting the program: %w", err)
+	}
+	p := &Process{
+		spec: s, cmd: cmd, output: out, family: process.Family{Leader: cmd.Process.Pid, Mark: mark},
+		hurry: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
+	}
+	go p.await()
 	return p, nil
 }
 
-// Done is closed when the program has ended.
+// await waits until the program has ended, and what it has left.
+func (p *Process) await() {
+	p.output.copy()
+	p.exit = p.cmd.Wait()
+	if errors.Is(p.exit, exec.ErrWaitDelay) {
+		p.exit = nil
+	}
+	p.code, p.err = exitCode(p.exit)
+	close(p.ended)
+	p.endRest()
+	p.output.finish()
+	close(p.done)
+}
+
+// Run runs a program until it has ended. When ctx ends first, the program is told
+// to end with SIGTERM. Other ends than success are errors.
+func Run(ctx context.Context, s Spec) error {
+	p, err := Start(s)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if _, err := p.Stop(syscall.SIGTERM, p.spec.KillAfter); err != nil {
+			return err
+		}
+	}
+	return p.exit
+}
+
+// Ended is closed when the program itself has ended; what it started may live.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Done is closed when the program is over: it has ended, and so has what it started,
+// as far as Spec.Rest says.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait returns the exit code when the program has ended; 128 and the signal's
-// number after it was killed by one.
+// Wait returns the exit code when the program is over; 128 and the signal's number
+// after it was killed by one.
 func (p *Process) Wait() (int, error) {
 	<-p.done
 	return p.code, p.err
 }
 
-// Signal passes a signal on. That the program has ended is no error.
-func (p *Process) Signal(sig os.Signal) error { return unlessDone(send(p.cmd.Process, sig)) }
+// Signal passes a signal on, to the program alone. That it has ended is no error.
+func (p *Process) Signal(sig os.Signal) error {
+	if err := p.cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// Pass passes a signal on that came from whoever runs us. One that asks for the end
+// goes to all that the program started; who of them lives on is killed after
+// Spec.KillAfter. Others are as with Signal.
+func (p *Process) Pass(sig os.Signal) error {
+	if !Ends(sig) {
+		return p.Signal(sig)
+	}
+	p.tell(sig, p.spec.KillAfter)
+	return nil
+}
 
 // Stop sends sig to the program and to what it started, kills those that are left
 // after grace, and returns what Wait does.
 func (p *Process) Stop(sig os.Signal, grace time.Duration) (int, error) {
-	if err := unlessDone(sendAll(p.cmd.Process, sig)); err != nil {
-		return 0, fmt.Errorf("stopping the program: %w", err)
-	}
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
-	select {
-	case <-p.done:
-	case <-patience.C:
-		process.Family{Leader: p.cmd.Process.Pid}.Kill() // also who has left the group
-		if err := unlessDone(sendAll(p.cmd.Process, syscall.SIGKILL)); err != nil {
-			return 0, fmt.Errorf("killing the program: %w", err)
-		}
-	}
+	p.tell(sig, grace)
 	return p.Wait()
 }
 
-func unlessDone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
+// tell asks the family to end, and sees to it that it does after a while.
+func (p *Process) tell(sig os.Signal, grace time.Duration) {
+	select {
+	case <-p.done:
+		return
+	default:
 	}
-	return err
+	p.told.Store(true)
+	p.family.Signal(sig)
+	if !leads {
+		p.cmd.Process.Kill()
+	}
+	go func() {
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-p.done:
+		case <-t.C:
+			p.late.Do(func() { close(p.hurry) })
+			select {
+			case <-p.ended: // the rest is endRest's
+			default:
+				p.family.Kill()
+				p.cmd.Process.Kill()
+			}
+		}
+	}()
 }
 
 // exitCode translates how a program ended.
@@ -103,25 +214,4 @@ func exitCode(err error) (int, error) {
 		return 128 + int(status.Signal()), nil
 	}
 	return exit.ExitCode(), nil
-}
-
-// Shell returns the words that let a shell run a command line.
-func Shell(line string) []string { return []string{"/bin/sh", "-c", line} }
-
-// Line returns the words of a command line: those that it has, so that signals
-// reach the program, or a shell's when it has more than words.
-func Line(line string) []string {
-	if strings.ContainsAny(line, "\"'`$&|;<>()*?[]#~=%!{}\\\n") {
-		return Shell(line)
-	}
-	return strings.Fields(line)
-}
-
-// ParseSignal understands a signal's name, with or without SIG, in any case.
-func ParseSignal(name string) (os.Signal, error) {
-	if sig, ok := signals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]; ok {
-		return sig, nil
-	}
-	return nil, skerry.Errorf(skerry.Invalid, "%q is not a signal: want one of %s", name,
-		strings.Join(slices.Sorted(maps.Keys(signals)), ", "))
 }

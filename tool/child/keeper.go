@@ -18,9 +18,7 @@ type Keeper struct {
 	// Splay is the longest of the random waits before that, so that not all of a
 	// fleet do it at once.
 	Splay time.Duration
-	// KillAfter is how long the program may take to end when it is stopped.
-	KillAfter time.Duration
-	Log       *slog.Logger
+	Log   *slog.Logger
 
 	program *Process
 	due     <-chan time.Time
@@ -31,11 +29,13 @@ func (k *Keeper) Started() bool { return k.program != nil }
 
 // Start starts the program.
 func (k *Keeper) Start() (err error) {
-	k.program, err = Start(k.Spec)
+	spec := k.Spec
+	spec.Log = k.Log
+	k.program, err = Start(spec)
 	return err
 }
 
-// Ended is closed when the program has ended; nil before it was started.
+// Ended is closed when the program is over; nil before it was started.
 func (k *Keeper) Ended() <-chan struct{} {
 	if k.program == nil {
 		return nil
@@ -69,13 +69,13 @@ func (k *Keeper) Drop() { k.due = nil }
 func (k *Keeper) Apply() error {
 	k.due = nil
 	select {
-	case <-k.program.Done():
+	case <-k.program.Ended():
 		return nil
 	default:
 	}
 	if k.Reload != nil {
 		k.Log.Info("telling the program of the change", "signal", k.Reload)
-		k.Signal(k.Reload)
+		k.sent(k.Reload, k.program.Signal(k.Reload))
 		return nil
 	}
 	k.Log.Info("running the program again for the change")
@@ -86,11 +86,15 @@ func (k *Keeper) Apply() error {
 }
 
 // Stop ends the program and returns what Wait does.
-func (k *Keeper) Stop() (int, error) { return k.program.Stop(syscall.SIGTERM, k.KillAfter) }
+func (k *Keeper) Stop() (int, error) {
+	return k.program.Stop(syscall.SIGTERM, k.program.spec.KillAfter)
+}
 
-// Signal passes a signal on.
-func (k *Keeper) Signal(sig os.Signal) {
-	if err := k.program.Signal(sig); err != nil {
+// Pass passes a signal on, as [Process.Pass] does.
+func (k *Keeper) Pass(sig os.Signal) { k.sent(sig, k.program.Pass(sig)) }
+
+func (k *Keeper) sent(sig os.Signal, err error) {
+	if err != nil {
 		k.Log.Warn("signal not passed on", "signal", sig, "error", err)
 	}
 }

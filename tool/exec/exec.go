@@ -44,10 +44,7 @@ type Options struct {
 	// Splay is the longest of the random waits before the program is told or run
 	// again, so that not all of a fleet do at once.
 	Splay time.Duration
-	// KillAfter is how long the program may take to end before it is run again;
-	// default 30 s.
-	KillAfter time.Duration
-	Child     child.Spec // its Env is what is inherited; nil: this process's own
+	Child child.Spec // its Env is what is inherited; nil: this process's own
 	// Signals are passed on to the program.
 	Signals <-chan os.Signal
 	Log     *slog.Logger // default: discard
@@ -59,18 +56,15 @@ func Run(ctx context.Context, kv Lister, o Options) (int, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.KillAfter == 0 {
-		o.KillAfter = 30 * time.Second
-	}
 	if o.Child.Env == nil {
 		o.Child.Env = os.Environ()
 	}
 	if o.Pristine {
-		o.Child.Env = []string{}
+		o.Child.Env, o.Child.Unmarked = []string{}, true
 	}
 	r := &runner{
 		Options: o, inherited: o.Child.Env, read: make([]map[string]string, len(o.Prefixes)), told: make(chan change),
-		keeper: child.Keeper{Spec: o.Child, Reload: o.Reload, Splay: o.Splay, KillAfter: o.KillAfter, Log: o.Log},
+		keeper: child.Keeper{Spec: o.Child, Reload: o.Reload, Splay: o.Splay, Log: o.Log},
 	}
 	following, stop := context.WithCancel(ctx)
 	r.stop = stop
@@ -127,7 +121,7 @@ func (r *runner) run(ctx context.Context) (int, error) {
 			if !r.keeper.Started() {
 				return 128 + child.Number(sig), nil
 			}
-			r.keeper.Signal(sig)
+			r.keeper.Pass(sig)
 		case c := <-r.told:
 			r.read[c.prefix] = c.vars
 			if err := r.changed(); err != nil {

@@ -5,6 +5,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ type Options struct {
 	// counts as lost.
 	MonitorRetries int
 	Child          child.Spec
-	// Signals are passed on to the program; one that comes before it runs ends the
-	// wait.
+	// Signals are passed on to the program, as [child.Process.Pass] does; one that comes
+	// before it runs ends the wait.
 	Signals <-chan os.Signal
 	Log     *slog.Logger // default: discard
 }
@@ -49,16 +50,18 @@ const (
 	// sessionTTL is the TTL of our session. The servers give the lock to another after
 	// twice as long a silence; we count it as lost within once. No less than 10 s is allowed.
 	sessionTTL = 15 * time.Second
-	// killAfter is how long a program may take to end that was told to.
+	// killAfter is how long a program may take to end whose lock was lost.
 	killAfter = 5 * time.Second
 	// farewell bounds how long servers that do not answer delay the end.
 	farewell = 5 * time.Second
 )
 
 // Run waits for the lock, runs the program and returns its exit code. The lock is
-// free again when Run returns, or, if no server answers then, after the session's
+// held until nobody lives of those that the program started, and free again when Run
+// returns, or, if no server answers then, after the session's
 // TTL. Errors are ErrNotHeld, ErrLost, that of a server, or that the program could
-// not be started. The end of ctx ends the wait, and the program like SIGTERM.
+// not be started. The end of ctx ends the
+// wait, and the program like SIGTERM.
 func Run(ctx context.Context, c *api.Client, o Options) (int, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -162,6 +165,7 @@ func runChild(ctx context.Context, o Options, lost, gone <-chan struct{}) (int, 
 	if spec.Env == nil {
 		spec.Env = os.Environ()
 	}
+	spec.Log = o.Log
 	spec.Env = append(slices.Clone(spec.Env), "SKERRY_LOCK_HELD=true", "CONSUL_LOCK_HELD=true")
 	p, err := child.Start(spec)
 	if err != nil {
@@ -180,9 +184,9 @@ func runChild(ctx context.Context, o Options, lost, gone <-chan struct{}) (int, 
 			code, err := p.Stop(syscall.SIGTERM, killAfter)
 			return code, errors.Join(ErrLost, err)
 		case <-ctx.Done():
-			return p.Stop(syscall.SIGTERM, killAfter)
+			return p.Stop(syscall.SIGTERM, cmp.Or(spec.KillAfter, child.KillAfter))
 		case sig := <-o.Signals:
-			if err := p.Signal(sig); err != nil {
+			if err := p.Pass(sig); err != nil {
 				o.Log.Warn("signal not passed on", "signal", sig, "error", err)
 			}
 		}

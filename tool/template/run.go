@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		watcher: watch.NewWatcher(&watch.NewWatcherInput{
 			Clients: o.Registry, MaxStale: o.MaxStale, BlockQueryWaitTime: time.Minute, RetryFuncConsul: retry, RetryFuncDefault: retry,
 		}),
-		keeper: child.Keeper{Spec: o.Child, Reload: o.Reload, Splay: o.Splay, KillAfter: o.KillAfter, Log: o.Log},
+		keeper: child.Keeper{Spec: o.Child, Reload: o.Reload, Splay: o.Splay, Log: o.Log},
 	}
 	if err := r.read(); err != nil {
 		return 0, err
@@ -199,7 +199,7 @@ func (r *runner) progress(ctx context.Context) (done bool, err error) {
 // signal acts on a signal, and says whether it is the end.
 func (r *runner) signal(ctx context.Context, sig os.Signal) (done bool, err error) {
 	if r.keeper.Started() {
-		r.keeper.Signal(sig)
+		r.keeper.Pass(sig)
 		return false, nil
 	}
 	switch sig {

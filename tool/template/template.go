@@ -81,11 +81,10 @@ type Options struct {
 	Cause        Cause // nil: nothing says why a list is empty
 
 	// Child runs from the first rendering on; without a Command nothing does. At a
-	// change it is sent Reload; nil: it is run again, with patience for KillAfter.
-	Child     child.Spec
-	Reload    os.Signal
-	Splay     time.Duration
-	KillAfter time.Duration
+	// change it is sent Reload; nil: it is run again.
+	Child  child.Spec
+	Reload os.Signal
+	Splay  time.Duration
 
 	// Signals are passed on to the program. Without one, those to stop end Run, and
 	// SIGHUP reads the templates again.

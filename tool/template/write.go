@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,6 +17,10 @@ import (
 // commandTimeout is how long a command of a template, or the one that validates,
 // may take.
 const commandTimeout = 30 * time.Second
+
+// commandGrace is how long it may take to end then. What a command leaves that ends
+// in time goes on: it may be a service that was started anew.
+const commandGrace = 5 * time.Second
 
 // place puts contents in the place of a file: never half of them, and not before
 // they are valid. It reports whether the file was another before.
@@ -105,11 +108,12 @@ func (r *runner) validate(ctx context.Context, file string) error {
 func (r *runner) command(ctx context.Context, line string, env ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	words := child.Shell(line)
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.WaitDelay = time.Second // for what it left behind with its output open
-	out, err := cmd.CombinedOutput()
+	var printed bytes.Buffer
+	err := child.Run(ctx, child.Spec{
+		Command: child.Shell(line), Env: append(os.Environ(), env...), Stdout: &printed, Stderr: &printed,
+		Rest: child.LeaveRest, KillAfter: commandGrace, Log: r.Log,
+	})
+	out := printed.Bytes()
 	if err == nil {
 		_, err = r.Stderr.Write(out)
 		return err

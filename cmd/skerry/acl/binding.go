@@ -142,14 +142,19 @@ func newBindingRead() *cobra.Command {
 func newBindingUpdate() *cobra.Command {
 	var format, id string
 	var b bindingFlags
+	var noMerge bool
 	cmd := &cobra.Command{Use: "update", Short: "Change a binding rule", Long: "Change a binding rule. What is not given stays.", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	idFlag(cmd, &id)
 	b.flags(cmd)
+	noMergeFlag(cmd, &noMerge)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		to, err := readBinding(ctx, c, id)
 		if err != nil {
 			return err
+		}
+		if noMerge {
+			to = &api.ACLBindingRule{ID: to.ID, AuthMethod: to.AuthMethod}
 		}
 		if err := b.fill(cmd, to); err != nil {
 			return err

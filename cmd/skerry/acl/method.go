@@ -149,14 +149,19 @@ func newMethodRead() *cobra.Command {
 func newMethodUpdate() *cobra.Command {
 	var format, name string
 	var m methodFlags
+	var noMerge bool
 	cmd := &cobra.Command{Use: "update", Short: "Change a way to log in", Long: "Change a way to log in. What is not given stays.", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	methodName(cmd, &name)
 	m.flags(cmd)
+	noMergeFlag(cmd, &noMerge)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		to, err := readMethod(ctx, c, name)
 		if err != nil {
 			return err
+		}
+		if noMerge {
+			to = &api.ACLAuthMethod{Name: to.Name, Type: to.Type}
 		}
 		if err := m.fill(cmd, to); err != nil {
 			return err

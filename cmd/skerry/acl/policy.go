@@ -111,6 +111,7 @@ func newPolicyRead() *cobra.Command {
 func newPolicyUpdate() *cobra.Command {
 	var format, id, name, description, rules string
 	var datacenters []string
+	var noMerge bool
 	cmd := &cobra.Command{
 		Use: "update", Short: "Change a policy", Args: cobra.NoArgs,
 		Long: "Change a policy. What is not given stays. With -id, -name is a new name;\nwithout it, -name says which policy.",
@@ -122,10 +123,14 @@ func newPolicyUpdate() *cobra.Command {
 	f.StringVar(&description, "description", "", "`text` for people")
 	f.StringVar(&rules, "rules", "", "`rules` in HCL or JSON, - for standard input, or @FILE")
 	f.StringArrayVar(&datacenters, "valid-datacenter", nil, "`datacenter` where it holds; repeatable")
+	noMergeFlag(cmd, &noMerge)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		p, err := readPolicy(ctx, c, which{id, name})
 		if err != nil {
 			return err
+		}
+		if noMerge {
+			p = &api.ACLPolicy{ID: p.ID, Name: p.Name}
 		}
 		if name != "" {
 			p.Name = name

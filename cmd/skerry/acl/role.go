@@ -113,6 +113,7 @@ func newRoleUpdate() *cobra.Command {
 	var format, description string
 	var w which
 	var g grants
+	var noMerge bool
 	cmd := &cobra.Command{
 		Use: "update", Short: "Change a role", Args: cobra.NoArgs,
 		Long: "Change a role. What is given replaces what the role had of that kind;\nwhat is not given stays. With -id, -name is a new name.",
@@ -121,10 +122,14 @@ func newRoleUpdate() *cobra.Command {
 	w.flags(cmd, "role")
 	cmd.Flags().StringVar(&description, "description", "", "`text` for people")
 	g.flags(cmd)
+	noMergeFlag(cmd, &noMerge)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		r, err := readRole(ctx, c, w)
 		if err != nil {
 			return err
+		}
+		if noMerge {
+			r = &api.ACLRole{ID: r.ID, Name: r.Name}
 		}
 		if w.name != "" {
 			r.Name = w.name

@@ -35,13 +35,19 @@ func showToken(out io.Writer, t *api.ACLToken, format string) error {
 }
 
 func accessorFlag(cmd *cobra.Command, accessor *string) {
-	cmd.Flags().StringVar(accessor, "accessor-id", "", "`ID` of the token, or its beginning")
+	cmd.Flags().StringVar(accessor, "accessor-id", "", "`ID` of the token, or its beginning, or anonymous")
 	cmd.Flags().StringVar(accessor, "id", "", "old name of -accessor-id: `ID`")
 }
+
+// anonymous is the accessor ID of the token of callers that bring none.
+const anonymous = "00000000-0000-0000-0000-000000000002"
 
 func tokenID(ctx context.Context, c *connect.Connection, given string) (string, error) {
 	if len(given) == 36 {
 		return given, nil
+	}
+	if given == "anonymous" {
+		return anonymous, nil
 	}
 	list, _, err := c.ACL().TokenList(c.Options(ctx))
 	if err != nil {
@@ -167,6 +173,8 @@ func newTokenUpdate() *cobra.Command {
 		g                             grants
 		r, more                       roles
 		moreIDs, moreNames            []string
+		merge                         merges
+		also                          grants // what is added
 	)
 	cmd := &cobra.Command{
 		Use: "update", Short: "Change what a token grants", Args: cobra.NoArgs,
@@ -181,6 +189,11 @@ func newTokenUpdate() *cobra.Command {
 	g.flags(cmd)
 	r.flags(cmd, "")
 	more.flags(cmd, "append-")
+	merge.flags(cmd)
+	f.StringArrayVar(&also.services, "append-service-identity", nil, "`NAME[:DATACENTERS]` to add; repeatable")
+	f.StringArrayVar(&also.nodes, "append-node-identity", nil, "`NODE:DATACENTER` to add; repeatable")
+	f.StringArrayVar(&also.templates, "append-templated-policy", nil, "`name` of a template to add; repeatable")
+	f.StringArrayVar(&g.templates, "replace-templated-policy", nil, "another name of -templated-policy: the `name` of a template")
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		t, err := readToken(ctx, c, accessor)
 		if err != nil {
@@ -193,6 +206,7 @@ func newTokenUpdate() *cobra.Command {
 		if cmd.Flags().Changed("description") {
 			t.Description = description
 		}
+		merge.into(t, &with)
 		replace(&t.Policies, with.Policies)
 		replace(&t.Roles, with.Roles)
 		replace(&t.ServiceIdentities, with.ServiceIdentities)
@@ -208,6 +222,9 @@ func newTokenUpdate() *cobra.Command {
 			return err
 		}
 		t.Roles = append(t.Roles, addedRoles...)
+		if err := also.addTo(t); err != nil {
+			return err
+		}
 		t.SecretID = "" // it does not change, and may not be known here
 		updated, _, err := c.ACL().TokenUpdate(t, c.WriteOptions(ctx))
 		if err != nil {
@@ -215,6 +232,50 @@ func newTokenUpdate() *cobra.Command {
 		}
 		return showToken(out, updated, format)
 	})
+}
+
+// addTo adds the identities and templates to what t grants.
+func (g *grants) addTo(t *api.ACLToken) error {
+	nodes, err := g.nodeIdentities()
+	if err != nil {
+		return err
+	}
+	templates, err := g.templated()
+	t.ServiceIdentities = append(t.ServiceIdentities, g.serviceIdentities()...)
+	t.NodeIdentities, t.TemplatedPolicies = append(t.NodeIdentities, nodes...), append(t.TemplatedPolicies, templates...)
+	return err
+}
+
+// merges are the flags that keep what a token has of a kind beside what is given.
+type merges struct{ policies, roles, services, nodes bool }
+
+func (m *merges) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&m.policies, "merge-policies", false, "keep the policies that it has")
+	f.BoolVar(&m.roles, "merge-roles", false, "keep the roles that it has")
+	f.BoolVar(&m.services, "merge-service-identities", false, "keep the service identities that it has")
+	f.BoolVar(&m.nodes, "merge-node-identities", false, "keep the node identities that it has")
+}
+
+// into puts what t has and shall keep before what is given.
+func (m *merges) into(t, with *api.ACLToken) {
+	if m.policies {
+		with.Policies = append(t.Policies, with.Policies...)
+	}
+	if m.roles {
+		with.Roles = append(t.Roles, with.Roles...)
+	}
+	if m.services {
+		with.ServiceIdentities = append(t.ServiceIdentities, with.ServiceIdentities...)
+	}
+	if m.nodes {
+		with.NodeIdentities = append(t.NodeIdentities, with.NodeIdentities...)
+	}
+}
+
+// noMergeFlag is the flag of a change after which nothing is left of what was not given.
+func noMergeFlag(cmd *cobra.Command, noMerge *bool) {
+	cmd.Flags().BoolVar(noMerge, "no-merge", false, "leave nothing of what is not given")
 }
 
 // replace makes list what was given, if anything was.

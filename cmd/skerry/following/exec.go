@@ -20,8 +20,9 @@ import (
 )
 
 type execOptions struct {
-	prefixes []string
-	reload   string
+	prefixes  []string
+	reload    string
+	killAfter time.Duration
 	exec.Options
 }
 
@@ -33,8 +34,8 @@ func NewExec() *cobra.Command {
 		Short: "Run a program with variables from keys",
 		Long: `Run a program with the keys below the prefixes in its environment: with -prefix
 app/config, the value of app/config/port is the variable port. When they change
-the program is ended and run again, or sent -signal. When it ends by itself its
-exit code is returned. While nobody answers, what was read before stays.
+the program is ended, with what it started, and run again, or sent -signal. When it
+ends by itself its exit code is returned. While nobody answers, what was read before stays.
 
 A prefix is a folder: app/config does not take in app/config2. PREFIX@DC reads
 that of another datacenter.`,
@@ -50,10 +51,12 @@ that of another datacenter.`,
 	f.BoolVar(&o.Once, "once", false, "do not look for changes")
 	f.StringVar(&o.reload, "signal", "", "send this `signal` at a change, in place of running the program again")
 	f.DurationVar(&o.Splay, "splay", 0, "longest `time` of the random wait before that")
-	f.DurationVar(&o.KillAfter, "kill-timeout", 30*time.Second, "`time` that the program has to end before it is killed")
+	f.DurationVar(&o.killAfter, "kill-timeout", child.KillAfter, "`time` that the program has to end before it is killed")
 	singledash.StopAtArgument(cmd)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {
-		o.Child = child.Spec{Command: args, Stdin: cmd.InOrStdin(), Stdout: out, Stderr: cmd.ErrOrStderr()}
+		o.Child = child.Spec{
+			Command: args, Stdin: cmd.InOrStdin(), Stdout: out, Stderr: cmd.ErrOrStderr(), Rest: child.EndGroup, KillAfter: o.killAfter,
+		}
 		return o.run(ctx, c)
 	})
 }
@@ -64,8 +67,8 @@ func (o *execOptions) run(ctx context.Context, c *connect.Connection) error {
 		return connect.Usagef("-prefix is needed: a folder of keys")
 	case o.Splay < 0:
 		return connect.Usagef("-splay: %v: want a time that is not negative", o.Splay)
-	case o.KillAfter <= 0:
-		return connect.Usagef("-kill-timeout: %v: want more than 0", o.KillAfter)
+	case o.killAfter <= 0:
+		return connect.Usagef("-kill-timeout: %v: want more than 0", o.killAfter)
 	}
 	if o.reload != "" {
 		var err error

@@ -24,6 +24,7 @@ import (
 type templateOptions struct {
 	files              []string
 	wait, reload, exec string
+	killAfter          time.Duration
 	template.Options
 }
 
@@ -62,10 +63,10 @@ list is held.`,
 	f.StringVar(&o.exec, "exec", "", "`command` to run from the first rendering on, again at a change; its exit code is returned; the shell runs what has more than words")
 	f.StringVar(&o.reload, "signal", "", "send the command of -exec this `signal` at a change, in place of running it again")
 	f.DurationVar(&o.Splay, "splay", 0, "longest `time` of the random wait before that")
-	f.DurationVar(&o.KillAfter, "kill-timeout", 30*time.Second, "`time` that it has to end before it is killed")
+	f.DurationVar(&o.killAfter, "kill-timeout", child.KillAfter, "`time` that it has to end before it is killed")
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		o.Stdout, o.Stderr = out, cmd.ErrOrStderr()
-		o.Child = child.Spec{Stdin: cmd.InOrStdin(), Stdout: out, Stderr: o.Stderr}
+		o.Child = child.Spec{Stdin: cmd.InOrStdin(), Stdout: out, Stderr: o.Stderr, Rest: child.EndGroup, KillAfter: o.killAfter}
 		return o.run(ctx, c)
 	})
 }
@@ -110,8 +111,8 @@ func (o *templateOptions) understand() (err error) {
 		return connect.Usagef("-grace: %v: want a time that is not negative", o.Grace)
 	case o.Splay < 0:
 		return connect.Usagef("-splay: %v: want a time that is not negative", o.Splay)
-	case o.KillAfter <= 0:
-		return connect.Usagef("-kill-timeout: %v: want more than 0", o.KillAfter)
+	case o.killAfter <= 0:
+		return connect.Usagef("-kill-timeout: %v: want more than 0", o.killAfter)
 	case o.reload != "" && o.exec == "":
 		return connect.Usagef("-signal needs -exec")
 	}

@@ -23,7 +23,7 @@ import (
 type lockOptions struct {
 	limit, retries              int
 	name                        string
-	try                         time.Duration
+	try, killAfter              time.Duration
 	passStdin, childCode, shell bool
 	verbose                     bool
 	stdin                       io.Reader
@@ -37,11 +37,12 @@ func NewLock() *cobra.Command {
 		Use:   "lock [flags] PREFIX PROGRAM [ARGUMENT...]",
 		Short: "Run a program while a lock is held",
 		Long: `Wait for the lock at the key PREFIX/.lock, run a program while it is held, and
-free it when the program ends. With -n greater than 1 up to that many hold it at
-once. When the lock is lost the program is sent SIGTERM, and killed 5 s later. It
-counts as lost when its session has ended, when the servers refuse to confirm it
-more often than -monitor-retry says, and 12 s after they were last heard of:
-before they can give it to another.
+free it when the program has ended and all that it started. A signal to stop goes
+to all of them; who lives on after -kill-timeout is killed. With -n greater than 1
+up to that many hold it at once. When the lock is lost the program is sent
+SIGTERM, and killed 5 s later. It counts as lost when its session has ended, when
+the servers refuse to confirm it more often than -monitor-retry says, and 12 s
+after they were last heard of: before they can give it to another.
 
 The program has SKERRY_LOCK_HELD=true in its environment. The exit code is 0 when
 it ran, whatever its own was; see -child-exit-code.`,
@@ -55,6 +56,7 @@ it ran, whatever its own was; see -child-exit-code.`,
 	f.DurationVar(&o.try, "try", 0, "give up after this `time` of waiting; default never")
 	f.DurationVar(&o.try, "timeout", 0, "the old word for -try: a `time`")
 	f.IntVar(&o.retries, "monitor-retry", 3, "`number` of failing answers in a row that a held lock survives, 2s apart")
+	f.DurationVar(&o.killAfter, "kill-timeout", child.KillAfter, "`time` that the program, and what it started, have to end before they are killed")
 	f.BoolVar(&o.passStdin, "pass-stdin", false, "let the program read standard input")
 	f.BoolVar(&o.childCode, "child-exit-code", false, "end with 2 when the program fails")
 	f.BoolVar(&o.shell, "shell", true, "let the shell run a program of one word")
@@ -72,6 +74,8 @@ func (o *lockOptions) run(ctx context.Context, c *connect.Connection, prefix str
 		return connect.Usagef("-n: %d: want 1 or more", o.limit)
 	case o.try < 0:
 		return connect.Usagef("-try: %v: want a time that is not negative", o.try)
+	case o.killAfter <= 0:
+		return connect.Usagef("-kill-timeout: %v: want more than 0", o.killAfter)
 	case o.retries < 0:
 		return connect.Usagef("-monitor-retry: %d: want 0 or more", o.retries)
 	case strings.Trim(prefix, "/") == "":
@@ -90,7 +94,7 @@ func (o *lockOptions) run(ctx context.Context, c *connect.Connection, prefix str
 	defer signal.Stop(signals)
 	lo := lock.Options{
 		Prefix: strings.TrimPrefix(prefix, "/"), Limit: o.limit, Name: name, Try: o.try, MonitorRetries: o.retries, Signals: signals,
-		Child: child.Spec{Command: program, Stdout: o.stdout, Stderr: o.stderr},
+		Child: child.Spec{Command: program, Stdout: o.stdout, Stderr: o.stderr, KillAfter: o.killAfter},
 		Log:   slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if o.passStdin {

@@ -24,7 +24,7 @@ func NewOperator() *cobra.Command {
 	raft := &cobra.Command{Use: "raft", Short: "The servers that decide"}
 	raft.AddCommand(newListPeers())
 	autopilot := &cobra.Command{Use: "autopilot", Short: "How the servers look after each other"}
-	autopilot.AddCommand(newGetConfig(), newState())
+	autopilot.AddCommand(newGetConfig(), newSetConfig(), newState())
 	usage := &cobra.Command{Use: "usage", Short: "How much is registered"}
 	usage.AddCommand(newInstances())
 	cmd.AddCommand(raft, autopilot, usage)

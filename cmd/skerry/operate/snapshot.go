@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -29,27 +32,64 @@ func NewSnapshot() *cobra.Command {
 }
 
 func newSave() *cobra.Command {
+	var appended string
+	var tokens bool
 	cmd := &cobra.Command{
 		Use:   "save FILE",
 		Short: "Save a snapshot",
 		Long: `Save keys, sessions, tokens, prepared queries and external services to a file, for
 its owner's eyes only: it holds secrets. The file is replaced when the snapshot
-is whole.`,
+is whole. The tokens that prepared queries run with are left out without -tokens.`,
 		Args: cobra.ExactArgs(1),
 	}
+	cmd.Flags().StringVar(&appended, "append-filename", "", "put these `words` into the file's name, separated by commas: version, dc, node, status")
+	cmd.Flags().BoolVar(&tokens, "tokens", false, "keep the sealed tokens of prepared queries too")
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, args []string, out io.Writer) error {
-		body, _, err := c.Snapshot().Save(c.Options(ctx))
+		name, err := named(c, args[0], appended)
+		if err != nil {
+			return err
+		}
+		query := url.Values{}
+		if tokens {
+			query.Set("tokens", "")
+		}
+		body, err := c.Open(ctx, http.MethodGet, "/v1/snapshot", query, nil)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		meta, err := keep(body, args[0])
+		meta, err := keep(body, name)
 		if err != nil {
-			return fmt.Errorf("saving %s: %w", args[0], err)
+			return fmt.Errorf("saving %s: %w", name, err)
 		}
 		_, err = fmt.Fprintf(out, "Saved and verified snapshot to index %d\n", meta.Index)
 		return err
 	})
+}
+
+// named puts what the agent is into a file's name: before its ending, as Consul does.
+func named(c *connect.Connection, name, words string) (string, error) {
+	if words == "" {
+		return name, nil
+	}
+	self, err := c.Agent().Self()
+	if err != nil {
+		return "", err
+	}
+	end := filepath.Ext(name)
+	stem := strings.TrimSuffix(name, end)
+	for _, word := range strings.Split(words, ",") {
+		key := map[string]string{"version": "Version", "dc": "Datacenter", "node": "NodeName"}[strings.TrimSpace(word)]
+		value, _ := self["Config"][key].(string)
+		switch {
+		case strings.TrimSpace(word) == "status":
+			value = "leader" // of one server
+		case key == "" || value == "":
+			return "", connect.Usagef("-append-filename: %q: want version, dc, node or status, separated by commas", word)
+		}
+		stem += "-" + value
+	}
+	return stem + end, nil
 }
 
 // keep writes a file that is replaced only by a whole snapshot.

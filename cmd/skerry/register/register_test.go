@@ -44,7 +44,7 @@ const every = `service {
 
 // What is sent is read again as the agent would: nothing may be lost on the way.
 func TestServiceKeepsEverything(t *testing.T) {
-	want, _, err := config.ParseServiceFile("every.hcl", []byte(every))
+	want, _, err := config.ParseServiceFile("every.hcl", []byte(every), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestServiceKeepsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := config.ParseServiceFile("sent.json", sent)
+	got, _, err := config.ParseServiceFile("sent.json", sent, false)
 	if err != nil {
 		t.Fatalf("%v in %s", err, sent)
 	}
@@ -77,7 +77,7 @@ func TestServiceKeepsEverything(t *testing.T) {
 }
 
 func TestNodeCheckKeepsItsNames(t *testing.T) {
-	_, checks, err := config.ParseServiceFile("c.hcl", []byte(`check { id = "c" name = "n" service_id = "s" ttl = "1s" }`))
+	_, checks, err := config.ParseServiceFile("c.hcl", []byte(`check { id = "c" name = "n" service_id = "s" ttl = "1s" }`), false)
 	if err != nil {
 		t.Fatal(err)
 	}

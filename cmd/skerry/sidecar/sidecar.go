@@ -58,7 +58,9 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	program, err := child.Start(child.Spec{Command: o.Command, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr})
+	program, err := child.Start(child.Spec{
+		Command: o.Command, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Rest: child.EndGroup, Log: o.Log,
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -85,11 +87,14 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 	}()
 	defer s.withdraw(background)
 
-	cancelled := ctx.Done()
+	cancelled, ended := ctx.Done(), s.program.Ended()
 	var drained <-chan time.Time
 	var pending os.Signal
 	for {
 		select {
+		case <-ended:
+			ended = nil
+			s.withdraw(background)
 		case <-s.program.Done():
 			return s.program.Wait()
 		case <-drained:
@@ -100,7 +105,7 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 			drained, pending = s.stop(background, syscall.SIGTERM)
 		case sig := <-s.Signals:
 			switch {
-			case !stops(sig):
+			case !child.Ends(sig):
 				s.signal(sig)
 			case s.withdrawn:
 				// Whoever asks twice does not want to wait.
@@ -120,12 +125,8 @@ func (s *supervisor) stop(ctx context.Context, sig os.Signal) (<-chan time.Time,
 	return time.After(s.Drain), sig
 }
 
-func stops(sig os.Signal) bool {
-	return sig == os.Interrupt || sig == syscall.SIGTERM || sig == syscall.SIGQUIT
-}
-
 func (s *supervisor) signal(sig os.Signal) {
-	if err := s.program.Signal(sig); err != nil {
+	if err := s.program.Pass(sig); err != nil {
 		s.Log.Warn("signal not passed on", "signal", sig, "error", err)
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api/watch"
+
+	"github.com/skerryhq/skerry/tool/child"
 )
 
 // Handler is told of a change: the new state, and its index, "" for states that
@@ -74,20 +74,20 @@ func URL(h watch.HttpHandlerConfig) Handler {
 
 // Program returns a handler that runs a program with the state as JSON on its
 // standard input and the index in SKERRY_INDEX. When ctx ends it is sent SIGTERM,
-// and is killed ten seconds later.
+// with all that it started, and is killed ten seconds later. What a program leaves
+// that ends by itself goes on: it may be a service that was started anew.
 func Program(args []string, stdout, stderr io.Writer) Handler {
 	return func(ctx context.Context, index string, data any) error {
 		body, err := json.Marshal(data)
 		if err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-		cmd.WaitDelay = timeout
-		cmd.Stdin = bytes.NewReader(append(body, '\n'))
-		cmd.Stdout, cmd.Stderr = stdout, stderr
-		cmd.Env = append(os.Environ(), "SKERRY_INDEX="+index, "CONSUL_INDEX="+index)
-		if err := cmd.Run(); err != nil {
+		err = child.Run(ctx, child.Spec{
+			Command: args, Stdin: bytes.NewReader(append(body, '\n')), Stdout: stdout, Stderr: stderr,
+			Env:  append(os.Environ(), "SKERRY_INDEX="+index, "CONSUL_INDEX="+index),
+			Rest: child.LeaveRest, KillAfter: timeout,
+		})
+		if err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 		}
 		return nil
