@@ -44,7 +44,7 @@ func (q *request) hintInLog(of, message string) {
 		client = "a unix socket"
 	}
 	if q.t.hinted.first(client, of) {
-		q.t.cfg.Log.Warn(message, "client", client, "path", q.route.path, "agent", q.r.UserAgent())
+		q.t.cfg.Log.Warn(message, "client", client, "path", q.route.path, "agent", shortened(q.r.UserAgent()))
 	}
 }
 
