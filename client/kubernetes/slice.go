@@ -175,7 +175,7 @@ func (v *view) union() (*whole, error) {
 		number := v.port.of(s.ports)
 		for n := range s.endpoints {
 			e := &s.endpoints[n]
-			if len(e.Addresses) == 0 {
+			if len(e.Addresses) == 0 || !dialable(e.Addresses[0]) {
 				continue
 			}
 			i := e.instance(v.service, number)
@@ -205,6 +205,13 @@ func (v *view) union() (*whole, error) {
 	slices.SortFunc(w.instances, func(a, b client.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	slices.Sort(w.withdrawn)
 	return w, nil
+}
+
+// dialable reports whether an address can stand before a port: an API server lets no
+// other pass, but a proxy before it may.
+func dialable(address string) bool {
+	_, _, err := net.SplitHostPort(net.JoinHostPort(address, "0"))
+	return err == nil && address != ""
 }
 
 func compareBool(a, b bool) int {
