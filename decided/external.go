@@ -91,7 +91,7 @@ func (x *Externals) PutExternal(ctx context.Context, r skerry.ExternalRecord) er
 	if err != nil {
 		return err
 	}
-	return x.await(ctx, index)
+	return x.Await(ctx, index)
 }
 
 // DeleteExternal implements [skerry.External].
@@ -109,7 +109,7 @@ func (x *Externals) DeleteExternal(ctx context.Context, node, serviceID, checkID
 	if err != nil {
 		return err
 	}
-	return x.await(ctx, index)
+	return x.Await(ctx, index)
 }
 
 // putRecord writes a record unless it is there already: writing the same again

@@ -17,8 +17,8 @@ type shownWaiter struct {
 	done  chan struct{}
 }
 
-// await returns when the catalog shows all external records up to an index.
-func (x *Externals) await(ctx context.Context, index uint64) error {
+// Await implements [CatalogTx].
+func (x *Externals) Await(ctx context.Context, index uint64) error {
 	// What came after the last change of an external record shows nothing.
 	last := x.KV.Changed(skerry.Below(extPrefix))
 	w := shownWaiter{min(index, last), make(chan struct{})}

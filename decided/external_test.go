@@ -353,3 +353,30 @@ func TestExternalWaitEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A transaction that writes external records is answered once the catalog shows them,
+// as a registration is.
+func TestExternalTransactionIsShownWhenItIsAnswered(t *testing.T) {
+	kv, table := keyspace.NewMemory(), catalog.New(catalog.Config{})
+	x := &decided.Externals{KV: kv, Catalog: table, Announcer: table, Log: slog.New(slog.DiscardHandler)}
+	s := &decided.Store{KV: kv, Catalog: table, External: x}
+	node := skerry.TxnOp{Node: &skerry.NodeOp{Action: skerry.CatalogSet, Node: &skerry.Node{Name: "n1", Address: "10.0.0.1"}}}
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, _, err := s.Txn(short, []skerry.TxnOp{node}, nil); skerry.KindOf(err) != skerry.Unavailable || table.Node("n1") != nil {
+		t.Errorf("nobody shows records, and a transaction is answered with %v", err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); x.Run(ctx) }()
+	defer func() { end(); <-ended }()
+	for i := range 50 {
+		node.Node.Node.Name = fmt.Sprintf("m%d", i)
+		if _, refused, err := s.Txn(t.Context(), []skerry.TxnOp{node}, nil); err != nil || len(refused) > 0 {
+			t.Fatal(refused, err)
+		}
+		if table.Node(node.Node.Node.Name) == nil {
+			t.Fatalf("the node of transaction %d is not shown", i)
+		}
+	}
+}

@@ -16,6 +16,8 @@ type CatalogTx interface {
 	ApplyNode(tx *Change, op *skerry.NodeOp) (*skerry.Node, error)
 	ApplyService(tx *Change, op *skerry.ServiceOp) (*skerry.Instance, error)
 	ApplyCheck(tx *Change, op *skerry.CheckOp) (*skerry.Check, error)
+	// Await returns when the catalog shows all changes up to an index of the store.
+	Await(ctx context.Context, index uint64) error
 }
 
 // errRolledBack undoes a transaction some of whose operations failed.
@@ -44,7 +46,24 @@ func (s *Store) Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.T
 	for i := range results {
 		stamp(&results[i], index)
 	}
-	return results, nil, nil
+	if s.External != nil && slices.ContainsFunc(ops, changesCatalog) {
+		// A read of the catalog after the transaction shows what it wrote.
+		err = s.External.Await(ctx, index)
+	}
+	return results, nil, err
+}
+
+// changesCatalog reports whether an operation writes an external record.
+func changesCatalog(op skerry.TxnOp) bool {
+	switch {
+	case op.Node != nil:
+		return op.Node.Action != skerry.CatalogGet
+	case op.Service != nil:
+		return op.Service.Action != skerry.CatalogGet
+	case op.Check != nil:
+		return op.Check.Action != skerry.CatalogGet
+	}
+	return false
 }
 
 // Read is Txn for operations that change nothing, on the table as this server
