@@ -229,7 +229,7 @@ func (q *request) readable(results []skerry.TxnResult) []skerry.TxnResult {
 func (q *request) reads(r *skerry.TxnResult) bool {
 	switch {
 	case r.Key != nil:
-		return q.may(skerry.ResourceKey, r.Key.Key, skerry.AccessRead)
+		return q.readsKey(r.Key.Key)
 	case r.Node != nil:
 		return q.seesNode(r.Node.Name)
 	case r.Service != nil:

@@ -85,7 +85,7 @@ func (q *request) agentService() error {
 	if q.p.waitErr != nil {
 		return q.p.waitErr
 	}
-	if err := q.await(ready); err != nil {
+	if err := q.await(ready, nil); err != nil {
 		return err
 	}
 	if !found {

@@ -40,7 +40,7 @@ func (q *request) block(topic skerry.Topic) error {
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := catalog.Watch(topic)
 		return index > have || catalog.Foreign(have), changed
-	})
+	}, nil)
 }
 
 // beyond is block for what has an index of its own. watch must not hold q, which a
@@ -53,7 +53,15 @@ func (q *request) beyond(watch func() (index uint64, changed <-chan struct{})) e
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := watch()
 		return index > have, changed
-	})
+	}, q.unwatch())
+}
+
+// unwatch returns what lets go of a channel of the store.
+func (q *request) unwatch() func(<-chan struct{}) {
+	if q.t.b.Keys == nil {
+		return nil
+	}
+	return q.t.b.Keys.Unwatch
 }
 
 // synced makes sure that what was decided before the request is known here, unless it
@@ -66,10 +74,12 @@ func (q *request) synced() error {
 }
 
 // await waits until ready, asking again whenever its channel closes. It returns
-// errParked when the request goes on waiting elsewhere, errAnswered when it may not wait. Who asks is found out anew
-// after a wait, since a token may have ended meanwhile.
-func (q *request) await(ready func() (bool, <-chan struct{})) (err error) {
-	watch := &watch{ready: q.whileKnown(ready), keys: q.t.b.Keys}
+// errParked when the request goes on waiting elsewhere, errAnswered when it may not
+// wait. The asker is identified again after a wait, since a token may have ended
+// meanwhile. unwatch lets go of a channel that ready has returned; nil where nothing
+// has to be told.
+func (q *request) await(ready func() (bool, <-chan struct{}), unwatch func(<-chan struct{})) (err error) {
+	watch := &watch{ready: q.whileKnown(ready), unwatch: unwatch}
 	ready = watch.look
 	defer func() {
 		if err != errParked {
@@ -144,27 +154,25 @@ func (q *request) drained() error {
 // watch is one request's place among those who wait for a change. It holds one
 // channel at a time, and lets go of it in the end.
 type watch struct {
-	ready func() (bool, <-chan struct{})
-	keys  Keys
-	held  <-chan struct{}
+	ready   func() (bool, <-chan struct{})
+	unwatch func(<-chan struct{}) // nil: the channels need no letting go
+	held    <-chan struct{}
 }
 
 // look asks whether the answer is due, and for the channel to wait for if it is not.
 func (w *watch) look() (bool, <-chan struct{}) {
 	done, changed := w.ready()
-	if w.keys != nil && w.held != nil {
-		// Of a channel that it holds already it has two now; of another, the one before
-		// was closed or is waited for no more.
-		w.keys.Unwatch(w.held)
-	}
+	// Of a channel that it holds already it has two now; of another, the one before was
+	// closed or is waited for no more.
+	w.end()
 	w.held = changed
 	return done, changed
 }
 
 // end lets go of what is held.
 func (w *watch) end() {
-	if w.keys != nil && w.held != nil {
-		w.keys.Unwatch(w.held)
+	if w.unwatch != nil && w.held != nil {
+		w.unwatch(w.held)
 	}
 	w.held = nil
 }

@@ -70,7 +70,7 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 		err := q.await(func() (bool, <-chan struct{}) {
 			index, changed := q.t.b.Coords.Changed()
 			return index != q.p.index, changed
-		})
+		}, nil)
 		if err != nil {
 			return nil, 0, err
 		}

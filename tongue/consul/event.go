@@ -102,7 +102,7 @@ func (q *request) eventList() error {
 		events, index, changed = q.t.b.Events.List(name, q.hears())
 		index = max(index, 1)
 		return q.p.index == 0 || index != q.p.index, changed
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}

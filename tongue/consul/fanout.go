@@ -67,7 +67,7 @@ func (p *parking) share(answers map[question][]byte) bool {
 	if p.busy || p.shared {
 		return false
 	}
-	if done, _ := p.ready(); !done || p.q.identify() != nil {
+	if done, _ := p.watch.look(); !done || p.q.identify() != nil {
 		return false
 	}
 	k, ok := p.q.question()

@@ -149,7 +149,7 @@ func (q *request) kvReadable(list bool) error {
 // unnamed takes the name of a damaged key out of an error for who may not read it.
 func (q *request) unnamed(err error) error {
 	var e *skerry.Error
-	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.may(skerry.ResourceKey, strings.TrimPrefix(e.ID, "kv/"), skerry.AccessRead) {
+	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.readsKey(strings.TrimPrefix(e.ID, "kv/")) {
 		return serverError("a record below this prefix is damaged in the store; the server's log names it")
 	}
 	return err

@@ -16,7 +16,7 @@ func (q *request) kvList() error {
 	}
 	body, index, err := get(q, func() ([]byte, uint64, error) {
 		entries, index, err := q.t.b.Keys.List(q.rest, q.seesKeys())
-		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.may(skerry.ResourceKey, e.Key, skerry.AccessRead) })
+		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.readsKey(e.Key) })
 		if err != nil || len(entries) == 0 {
 			return nil, index, err
 		}
@@ -56,7 +56,6 @@ func (q *request) indexBelow() uint64 {
 
 func (q *request) kvKeys() error {
 	separator, known := q.p.get("separator"), q.indexBelow()
-	sees := func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) }
 	cutAt := separator
 	if known != 0 {
 		cutAt = "" // a folder is there for who sees a key in it
@@ -65,7 +64,7 @@ func (q *request) kvKeys() error {
 	if err != nil {
 		return q.unnamed(err)
 	}
-	keys = visible(q, keys, sees)
+	keys = visible(q, keys, q.readsKey)
 	if known != 0 {
 		keys, index = foldersOf(keys, q.rest, separator), known
 	}
@@ -83,7 +82,12 @@ func (q *request) seesKeys() func(key string) bool {
 	if !q.narrowedKeys(q.rest) {
 		return nil
 	}
-	return func(key string) bool { return q.may(skerry.ResourceKey, key, skerry.AccessRead) }
+	return q.readsKey
+}
+
+// readsKey reports whether the asker may read a key.
+func (q *request) readsKey(key string) bool {
+	return q.may(skerry.ResourceKey, key, skerry.AccessRead)
 }
 
 // foldersOf cuts sorted keys after the first separator behind the prefix, each once.

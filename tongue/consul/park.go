@@ -52,7 +52,6 @@ type parking struct {
 	group <-chan struct{} // among those of Lot.waiting
 	q     request
 	watch *watch
-	ready func() (bool, <-chan struct{}) // of watch
 
 	mu     sync.Mutex
 	busy   bool   // its own goroutine does more than read
@@ -76,7 +75,7 @@ func (q *request) park(wait time.Duration, w *watch) bool {
 		return false
 	}
 	conn.SetDeadline(time.Time{})
-	p := &parking{lot: lot, wait: wait, sock: conn, watch: w, ready: w.look, busy: true}
+	p := &parking{lot: lot, wait: wait, sock: conn, watch: w, busy: true}
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n)
 		p.early = bytes.Clone(early)
@@ -138,24 +137,18 @@ func (l *Lot) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	if l.end != nil {
-		close(l.end)
-	}
+	l.begin()
+	close(l.end)
 	for p := range l.parked {
 		p.sock.Close()
 	}
 }
 
-// ended is closed when the lot is.
+// ended returns a channel that is closed when the lot is.
 func (l *Lot) ended() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.end == nil {
-		l.end = make(chan struct{})
-		if l.closed {
-			close(l.end)
-		}
-	}
+	l.begin()
 	return l.end
 }
 
@@ -190,7 +183,7 @@ func (p *parking) await() bool {
 	buf := make([]byte, 1) // most clients send nothing while they wait
 	for len(p.early) < maxEarly {
 		p.sock.SetReadDeadline(end)
-		done, changed := p.ready()
+		done, changed := p.watch.look()
 		if done || !time.Now().Before(end) {
 			break
 		}
@@ -255,7 +248,7 @@ func (p *parking) awaitUnread(end time.Time) {
 	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	for {
-		done, changed := p.ready()
+		done, changed := p.watch.look()
 		if done {
 			return
 		}

@@ -362,5 +362,5 @@ func (q *request) queryReady(id string) error {
 			return query == nil || own > have, changed
 		}
 		return index > have, changed
-	})
+	}, q.unwatch())
 }

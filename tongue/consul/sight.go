@@ -148,7 +148,7 @@ func (q *request) blockOn(sc *scene) error {
 		}
 		index, known := seen.index(who, sc, at)
 		return !known || index != have, changed
-	})
+	}, q.unwatch())
 }
 
 // narrowed returns the topic as a scene when who asks does not see all of it, else nil.
