@@ -6,10 +6,11 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry/door/tally"
 )
 
 // The bounds of one request, in bytes where nothing else is said. They are judged
@@ -34,14 +35,15 @@ const (
 // Budget refuses requests beyond the bounds, and hands on the rest.
 type Budget struct {
 	next    http.Handler
-	streams *streams
+	streams *tally.Tally // requests under way over HTTP/2: the limit on connections does not see them
+	most    int
 	refused *prometheus.CounterVec
 }
 
 // NewBudget returns a handler that refuses what is beyond the bounds. streams is how
 // many requests of one address may be under way over HTTP/2 at once, -1: no limit.
 func NewBudget(next http.Handler, streamsPerClient int, reg prometheus.Registerer) *Budget {
-	b := &Budget{next: next, streams: &streams{most: streamsPerClient, open: map[netip.Addr]int{}}}
+	b := &Budget{next: next, streams: tally.New(streamsPerClient), most: streamsPerClient}
 	b.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "skerry_http_over_budget_total", Help: "Requests that were refused for their size or number, by what was too much.",
 	}, []string{"part"})
@@ -56,13 +58,15 @@ func (b *Budget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ProtoMajor >= 2 {
-		leave, ok := b.streams.enter(r.RemoteAddr)
-		if !ok {
-			w.Header().Set("Retry-After", "1")
-			b.refuse(w, "streams", http.StatusTooManyRequests, fmt.Sprintf("too many requests of this address are under way over HTTP/2: at most %d may be", b.streams.most))
-			return
+		if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil { // no unix socket
+			client := ap.Addr().Unmap()
+			if !b.streams.Enter(client) {
+				w.Header().Set("Retry-After", "1")
+				b.refuse(w, "streams", http.StatusTooManyRequests, fmt.Sprintf("too many requests of this address are under way over HTTP/2: at most %d may be", b.most))
+				return
+			}
+			defer b.streams.Leave(client)
 		}
-		defer leave()
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = newTimedBody(w, r)
@@ -90,22 +94,20 @@ func excess(r *http.Request) (part string, status int, text string) {
 			return "token", http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the header %s has %d bytes; at most %d are allowed", name, len(h[0]), MaxToken)
 		}
 	}
-	if text := excessQuery(r.URL.RawQuery); text != "" {
-		if len(r.URL.RawQuery) > MaxQuery {
-			return "query", http.StatusRequestURITooLong, text
-		}
+	if n := len(r.URL.RawQuery); n > MaxQuery {
+		return "query", http.StatusRequestURITooLong, fmt.Sprintf("the query has %d bytes; at most %d are allowed", n, MaxQuery)
+	}
+	if text := excessParameters(r.URL.RawQuery); text != "" {
 		return "query", http.StatusBadRequest, text
 	}
 	return "", 0, ""
 }
 
-// excessQuery says what of a query is beyond its bound, or "".
-func excessQuery(query string) string {
-	if len(query) <= MaxParameter && len(query) < MaxParameters {
-		return "" // the usual one
-	}
-	if len(query) > MaxQuery {
-		return fmt.Sprintf("the query has %d bytes; at most %d are allowed", len(query), MaxQuery)
+// excessParameters returns what is beyond its bound among the parameters of a query,
+// or "".
+func excessParameters(query string) string {
+	if len(query) < MaxParameters {
+		return "" // it is too short for either bound
 	}
 	n := 0
 	for rest := query; rest != ""; {
@@ -120,36 +122,6 @@ func excessQuery(query string) string {
 		}
 	}
 	return ""
-}
-
-// streams counts the requests under way over HTTP/2 by address: many come over one
-// connection, which the limit on connections does not see.
-type streams struct {
-	most int
-
-	mu   sync.Mutex
-	open map[netip.Addr]int
-}
-
-func (s *streams) enter(remote string) (leave func(), ok bool) {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil || s.most < 0 {
-		return func() {}, true // a unix socket
-	}
-	addr := ap.Addr().Unmap()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[addr] >= s.most {
-		return nil, false
-	}
-	s.open[addr]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.open[addr]--; s.open[addr] == 0 {
-			delete(s.open, addr)
-		}
-	}, true
 }
 
 // timedBody is a body that must arrive in time. The time ends with the body, since

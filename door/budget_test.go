@@ -87,12 +87,7 @@ func TestStreams(t *testing.T) {
 		<-inside
 	}
 	close(hold)
-	under := func() int {
-		b.streams.mu.Lock()
-		defer b.streams.mu.Unlock()
-		return len(b.streams.open)
-	}
-	for under() > 0 {
+	for b.streams.Len() > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	if got := ask("10.0.0.1:1", 2); got != http.StatusOK {

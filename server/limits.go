@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/door/tally"
 )
 
 // Limits bound what one client may take. The zero value of a field means its default.
@@ -52,16 +53,13 @@ func (l Limits) streams() int {
 // 503 to those that are too many in all, and closes them.
 type clientListener struct {
 	net.Listener
-	intake *intake
-	most   int  // of one address; -1: no limit
-	dns    bool // what is too much is closed without a word; DNS counts its clients itself
-
-	mu   sync.Mutex
-	open map[netip.Addr]int
+	intake  *intake
+	clients *tally.Tally // connections of one address
+	dns     bool         // what is too much is closed without a word; DNS counts its clients itself
 }
 
 func newClientListener(l net.Listener, d *intake, most int) *clientListener {
-	return &clientListener{Listener: l, intake: d, most: most, open: map[netip.Addr]int{}}
+	return &clientListener{Listener: l, intake: d, clients: tally.New(most)}
 }
 
 const (
@@ -78,13 +76,13 @@ func (l *clientListener) Accept() (net.Conn, error) {
 		}
 		addr, ok := clientOf(c)
 		client := &clientConn{Conn: c, dns: l.dns, local: !ok || addr.IsLoopback()} // not ok: a unix socket
-		if ok && !l.enter(addr) {
+		if ok && !l.clients.Enter(addr) {
 			go refuse(c, tooManyConns)
 			continue
 		}
 		client.leave = sync.OnceFunc(func() {
 			if ok {
-				l.leave(addr)
+				l.clients.Leave(addr)
 			}
 			l.intake.mu.Lock()
 			defer l.intake.mu.Unlock()
@@ -111,24 +109,6 @@ func refuse(c net.Conn, answer string) {
 func clientOf(c net.Conn) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	return ap.Addr().Unmap(), err == nil
-}
-
-func (l *clientListener) enter(a netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.most >= 0 && l.open[a] >= l.most {
-		return false
-	}
-	l.open[a]++
-	return true
-}
-
-func (l *clientListener) leave(a netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[a]--; l.open[a] == 0 {
-		delete(l.open, a)
-	}
 }
 
 type clientConn struct {

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry/door/tally"
 )
 
 // What a client may ask of us. Of the questions of a TCP connection one is under way
@@ -26,38 +27,11 @@ const (
 	writeTimeout      = 5 * time.Second  // for a client to take an answer
 )
 
-// clients counts the TCP connections of each address, over all listeners.
-type clients struct {
-	mu    sync.Mutex
-	conns map[netip.Addr]int
-}
-
-func (c *clients) enter(ip netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conns[ip] >= maxConnsPerClient {
-		return false
-	}
-	if c.conns == nil {
-		c.conns = map[netip.Addr]int{}
-	}
-	c.conns[ip]++
-	return true
-}
-
-func (c *clients) leave(ip netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conns[ip]--; c.conns[ip] == 0 {
-		delete(c.conns, ip)
-	}
-}
-
 // limitedListener closes connections over the limit of one client at once.
 type limitedListener struct {
 	net.Listener
 	ctx     context.Context
-	clients *clients
+	clients *tally.Tally // over all listeners
 	metrics *metrics
 }
 
@@ -73,10 +47,10 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ip := peerOf(c.RemoteAddr())
-		if l.clients.enter(ip) {
+		if l.clients.Enter(ip) {
 			l.metrics.connections.Inc()
 			return &limitedConn{Conn: c, metrics: l.metrics, leave: sync.OnceFunc(func() {
-				l.clients.leave(ip)
+				l.clients.Leave(ip)
 				l.metrics.connections.Dec()
 			})}, nil
 		}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door/tally"
 )
 
 // Server answers DNS questions from a catalog. Its methods may be called from
@@ -35,7 +36,7 @@ type Server struct {
 	cookies   cookies
 	rates     atomic.Pointer[rates] // made for the first client that can be limited
 	epoch     time.Time             // what a question's time is counted from
-	clients   clients               // over TCP
+	clients   *tally.Tally          // connections over TCP
 
 	toldLimited atomic.Int64 // when limits were last logged, since epoch
 
@@ -51,7 +52,7 @@ type Server struct {
 func New(c skerry.Catalog, cfg Config) *Server {
 	s := &Server{
 		catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
-		epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
+		clients: tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
 	}
 	st := newState(cfg)
 	s.state.Store(st)
@@ -105,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, packet net.PacketConn, stream net.Li
 	}
 	if stream != nil {
 		srv := base()
-		srv.Listener = &limitedListener{Listener: stream, ctx: ctx, clients: &s.clients, metrics: s.metrics}
+		srv.Listener = &limitedListener{Listener: stream, ctx: ctx, clients: s.clients, metrics: s.metrics}
 		srv.DecorateReader = func(r dns.Reader) dns.Reader { return &limitedReader{Reader: r, ctx: ctx, metrics: s.metrics} }
 		group.Go(func() error { return run(ctx, srv) })
 	}
