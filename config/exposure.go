@@ -21,11 +21,7 @@ func (c *Config) Exposures() []Exposure {
 	add := func(name, format string, args ...any) {
 		out = append(out, Exposure{name, fmt.Sprintf(format, args...)})
 	}
-	plain, secure, dns := c.beyondLoopback("http"), c.beyondLoopback("https"), c.beyondLoopback("dns")
-	reachable := slices.Concat(plain, secure)
-	if c.TLS.HTTPS.VerifyIncoming {
-		reachable = plain // who has no certificate cannot call the other
-	}
+	plain, reachable, dns := c.beyondLoopback("http"), c.reachable(), c.beyondLoopback("dns")
 	at := strings.Join(reachable, ", ")
 	if len(plain) > 0 {
 		add("http_without_tls", "HTTP on %s is not encrypted: tokens and answers can be read on the way; set ports.https with tls.https, and client_addr or addresses.http to a loopback address", strings.Join(plain, ", "))
@@ -44,6 +40,16 @@ func (c *Config) Exposures() []Exposure {
 	}
 	slices.SortFunc(out, func(a, b Exposure) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// reachable returns the addresses of the API that other hosts can call without a
+// certificate.
+func (c *Config) reachable() []string {
+	plain := c.beyondLoopback("http")
+	if c.TLS.HTTPS.VerifyIncoming {
+		return plain
+	}
+	return append(plain, c.beyondLoopback("https")...)
 }
 
 // beyondLoopback returns the addresses of a protocol's listeners that other hosts reach.
@@ -94,10 +100,7 @@ func (c *Config) writesFromLoopback() bool {
 // exposure refuses what lets every stranger run programs on this host.
 func (v *validator) exposure() {
 	c := v.c
-	reachable := c.beyondLoopback("http")
-	if !c.TLS.HTTPS.VerifyIncoming {
-		reachable = append(reachable, c.beyondLoopback("https")...)
-	}
+	reachable := c.reachable()
 	if !c.EnableScriptChecks || c.AllowExposedScripts || c.aclRefuses() || c.writesFromLoopback() || len(reachable) == 0 {
 		return
 	}

@@ -10,8 +10,7 @@ import (
 
 // binder fits the comparisons of an expression to a type.
 type binder struct {
-	budget      int // of the regular expressions' programs
-	comparisons int
+	budget int // of the regular expressions' programs
 }
 
 func (b *binder) bind(n node, t reflect.Type) error {
@@ -23,7 +22,6 @@ func (b *binder) bind(n node, t reflect.Type) error {
 	case not:
 		return b.bind(n.operand, t)
 	case *comparison:
-		b.comparisons++
 		return b.comparison(n, t)
 	}
 	return fmt.Errorf("filter: unknown node %T", n)

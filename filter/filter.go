@@ -43,16 +43,15 @@ func New(expression string, shape any) (*Filter, error) {
 	if len(expression) > MaxLength {
 		return nil, limitf("the expression has %d bytes; at most %d are allowed", len(expression), MaxLength)
 	}
-	root, err := parse(expression)
+	root, comparisons, err := parse(expression)
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{of: reflect.TypeOf(shape), root: root}
+	f := &Filter{of: reflect.TypeOf(shape), root: root, cost: comparisons}
 	b := binder{budget: maxProgram}
 	if err := b.bind(root, f.of); err != nil {
 		return nil, err
 	}
-	f.cost = b.comparisons
 	return f, nil
 }
 

@@ -32,18 +32,19 @@ type parser struct {
 // maxErrors bounds the errors told of one expression.
 const maxErrors = 10
 
-// parse returns the expression's tree; its comparisons are not bound yet.
-func parse(text string) (node, error) {
+// parse returns the expression's tree, whose comparisons are not bound yet, and the
+// number of these.
+func parse(text string) (n node, comparisons int, err error) {
 	p := &parser{text: text}
 	if !utf8.ValidString(text) {
 		for i, r := range text {
 			if r == utf8.RuneError {
-				return nil, fmt.Errorf("%s: invalid encoding", p.position(i))
+				return nil, 0, fmt.Errorf("%s: invalid encoding", p.position(i))
 			}
 		}
 	}
 	p.space()
-	n := p.or()
+	n = p.or()
 	ok := n != nil
 	if ok {
 		p.space()
@@ -51,13 +52,13 @@ func parse(text string) (node, error) {
 	}
 	switch {
 	case p.limit != nil:
-		return nil, p.limit
+		return nil, 0, p.limit
 	case len(p.errs) > 0:
-		return nil, errors.New(strings.Join(p.errs, "\n"))
+		return nil, 0, errors.New(strings.Join(p.errs, "\n"))
 	case !ok:
-		return nil, fmt.Errorf("%s: no match found, expected: %s", p.position(p.farthest), p.wanted())
+		return nil, 0, fmt.Errorf("%s: no match found, expected: %s", p.position(p.farthest), p.wanted())
 	}
-	return n, nil
+	return n, p.found, nil
 }
 
 // or reads: and { _ "or" _ and }.
