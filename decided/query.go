@@ -164,13 +164,13 @@ func (q *Queries) DeleteQuery(ctx context.Context, id string) error {
 }
 
 func dropQuery(tx skerry.Tx, id string) error {
-	if r := tx.Get(queryPrefix + id); r != nil && r.Damage != nil {
+	r := tx.Get(queryPrefix + id)
+	switch {
+	case r == nil:
+		return noSuchQuery(id)
+	case r.Damage != nil:
 		dropDamaged(tx, id)
 		return nil
-	}
-	r := tx.Get(queryPrefix + id)
-	if r == nil {
-		return noSuchQuery(id)
 	}
 	query, err := decodeQuery(r)
 	if err != nil {
