@@ -1,16 +1,15 @@
 package journal
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 const crashFolder = "JOURNAL_CRASH_FOLDER"
@@ -78,30 +77,7 @@ func TestKilledWhileItCompacts(t *testing.T) {
 		rounds = 5
 	}
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0], "-test.run=TestHelperThatIsKilled$")
-		cmd.Env = append(os.Environ(), crashFolder+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			n, err := strconv.Atoi(lines.Text())
-			if err != nil {
-				t.Fatalf("round %d: %s", round, lines.Text())
-			}
-			if acknowledged < 0 || n > acknowledged {
-				acknowledged = n
-			}
-			if kill != nil && kill.Stop() { // it is at work: within a compaction or two
-				kill = nil
-				time.AfterFunc(time.Duration(rand.IntN(3000))*time.Microsecond, func() { cmd.Process.Kill() })
-			}
-		}
-		cmd.Wait()
+		acknowledged = max(acknowledged, program.Killed(t, "TestHelperThatIsKilled", crashFolder+"="+dir, 3*time.Millisecond, 5*time.Second))
 		j, got, report := open(t, dir)
 		if report.Damaged > 0 {
 			t.Fatalf("round %d: %+v", round, report)

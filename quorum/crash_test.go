@@ -1,20 +1,17 @@
 package quorum
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/test/program"
 )
 
 const crashFolder = "QUORUM_CRASH_FOLDER"
@@ -63,28 +60,7 @@ func TestKilledWhileTheStoreCompacts(t *testing.T) {
 		rounds = 2
 	}
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0], "-test.run=TestHelperThatIsKilled$")
-		cmd.Env = append(os.Environ(), crashFolder+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			n, err := strconv.Atoi(lines.Text())
-			if err != nil {
-				t.Fatalf("round %d: %s", round, lines.Text())
-			}
-			acknowledged = max(acknowledged, n)
-			if kill != nil && kill.Stop() {
-				kill = nil
-				time.AfterFunc(time.Duration(rand.IntN(150))*time.Millisecond, func() { cmd.Process.Kill() })
-			}
-		}
-		cmd.Wait()
+		acknowledged = max(acknowledged, program.Killed(t, "TestHelperThatIsKilled", crashFolder+"="+dir, 150*time.Millisecond, 30*time.Second))
 		s := open(t, Embedded{Dir: dir})
 		now := s.Snapshot()
 		for n := range acknowledged + 1 {
