@@ -71,7 +71,7 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 					}
 				}
 			})
-			others := 0
+			others, wrote := 0, make(chan struct{})
 			readers.Go(func() {
 				for {
 					select {
@@ -87,6 +87,10 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 						t.Errorf("another's write: %v", err)
 					}
 					others++
+					select {
+					case wrote <- struct{}{}:
+					default:
+					}
 				}
 			})
 			readers.Go(func() { // every wake-up is for all of it
@@ -114,7 +118,7 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 			if got := count(s.Snapshot(), "b/"); got != n || index <= before || s.Index() < index {
 				t.Errorf("when it returns, %d of b/ are there, index %d after %d", got, index, before)
 			}
-			time.Sleep(50 * time.Millisecond)
+			<-wrote // others go on afterwards
 			close(done)
 			readers.Wait()
 			if others < 1 {

@@ -39,8 +39,8 @@ func TestTheAbandonedLeaveAtOnce(t *testing.T) {
 				clients = append(clients, one)
 			}
 			awaitBlocked(t, addr, many)
-			if c.after < time.Second {
-				time.Sleep(50 * time.Millisecond) // all are parked
+			for c.after < time.Second && parkedNow() < many {
+				runtime.Gosched()
 			}
 			for _, one := range clients {
 				one.conn.Close()
@@ -52,4 +52,10 @@ func TestTheAbandonedLeaveAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// parkedNow returns how many requests are parked in this process.
+func parkedNow() int {
+	buf := make([]byte, 4<<20)
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "consul.(*parking).run(")
 }
