@@ -67,7 +67,7 @@ var rules = []rule{
 		reason: "an agent announces through the root's interfaces, to whatever is behind them"},
 	{from: []string{"./filter"}, to: []string{"net", "os", "net/http", "time", "./...", "others"},
 		reason: "an expression is judged by its text and the value alone"},
-	{from: []string{"./tongue/consul"}, to: []string{"./..."}, except: []string{".", "./filter", "./tongue/consul"},
+	{from: []string{"./tongue/consul"}, to: []string{"./..."}, except: []string{".", "./door/recorder", "./filter", "./tongue/consul"},
 		reason: "a tongue only translates: it knows the root's interfaces, never an engine and never another tongue"},
 	{from: []string{"./tongue/dns"}, to: []string{"./..."}, except: []string{".", "./door/tally", "./tongue/dns"},
 		reason: "a tongue only translates: it knows the root's interfaces, never an engine and never another tongue"},

@@ -1,12 +1,11 @@
 package consul
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door/recorder"
 )
 
 // AuditLog notes who did what.
@@ -30,12 +29,12 @@ func (q *request) audited(answer func()) {
 	if c, ok := q.w.(claimer); ok {
 		c.Claim()
 	}
-	w := &statusWriter{ResponseWriter: q.w}
+	w := &recorder.Recorder{ResponseWriter: q.w, Explains: func(status int) bool { return status == http.StatusForbidden }}
 	q.w = w
 	whole := false
 	defer func() {
-		if !w.taken {
-			w.end(whole, q.r.Context().Err() != nil)
+		if !w.Taken {
+			ended(w, whole, q.r.Context().Err() != nil)
 			q.noteIn(log, w)
 		}
 	}()
@@ -50,65 +49,28 @@ const (
 	statusFailed = 500
 )
 
-// end says what became of a request that was not answered.
-func (w *statusWriter) end(whole, gone bool) {
+// ended says what became of a request that was not answered.
+func ended(w *recorder.Recorder, whole, gone bool) {
 	switch {
 	case !whole:
-		w.reason = "the answer was broken off"
-		if w.status == 0 {
-			w.status = statusFailed
+		w.Reason = "the answer was broken off"
+		if w.Status == 0 {
+			w.Status = statusFailed
 		}
-	case w.status == 0 && gone:
-		w.status, w.reason = statusGone, "the client went away"
-	case w.status == 0:
-		w.status = http.StatusOK // net/http says so
+	case w.Status == 0 && gone:
+		w.Status, w.Reason = statusGone, "the client went away"
+	case w.Status == 0:
+		w.Status = http.StatusOK // net/http says so
 	}
 }
 
-func (q *request) noteIn(log AuditLog, w *statusWriter) {
-	if !log.Wants(q.r.Method, w.status) {
+func (q *request) noteIn(log AuditLog, w *recorder.Recorder) {
+	if !log.Wants(q.r.Method, w.Status) {
 		return
 	}
-	act := skerry.Act{Time: time.Now().UTC(), From: q.r.RemoteAddr, Method: q.r.Method, Path: q.r.URL.Path, Status: w.status, Reason: w.reason}
+	act := skerry.Act{Time: time.Now().UTC(), From: q.r.RemoteAddr, Method: q.r.Method, Path: q.r.URL.Path, Status: w.Status, Reason: w.Reason}
 	if q.who != nil {
 		act.Accessor = q.who.Accessor()
 	}
 	log.Note(act)
-}
-
-// statusWriter remembers how a request was answered.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-	reason string
-	taken  bool // its connection was taken over: it is answered and noted elsewhere
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	if w.status == http.StatusForbidden && w.reason == "" {
-		w.reason = string(b)
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Flush implements [http.Flusher].
-func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
-
-// Hijack implements [http.Hijacker].
-func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.taken = err == nil
-	return conn, rw, err
 }
