@@ -49,6 +49,20 @@ type View struct {
 	chosen atomic.Pointer[chosenMemos]
 }
 
+// Part returns a view of the entries that keep accepts, with the same index and cause.
+func (v *View) Part(keep func(*Entry) bool) *View {
+	part := &View{Service: v.Service, Index: v.Index, Cause: v.Cause}
+	for _, e := range v.Entries {
+		if keep(e) {
+			part.Entries = append(part.Entries, e)
+			if e.Guarded {
+				part.Guarded++
+			}
+		}
+	}
+	return part
+}
+
 // Memo returns what render returned for key on this view before, or calls it
 // now. A tongue keeps its encoded answers here, so that each is encoded once per
 // version and its bytes are shared by every reader. The bytes must not be written

@@ -90,15 +90,7 @@ func filteredView(v *skerry.View, who skerry.Identity) *skerry.View {
 	if !slices.ContainsFunc(v.Entries, func(e *skerry.Entry) bool { return !sees(e) }) {
 		return v
 	}
-	left := &skerry.View{Service: v.Service, Index: v.Index, Cause: v.Cause}
-	for _, e := range v.Entries {
-		if sees(e) {
-			left.Entries = append(left.Entries, e)
-			if e.Guarded {
-				left.Guarded++
-			}
-		}
-	}
+	left := v.Part(sees)
 	if len(left.Entries) == 0 {
 		left.Cause = skerry.CauseUnknown // as for who asks for what is not there
 	}

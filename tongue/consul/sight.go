@@ -303,24 +303,18 @@ func (q *request) view(name string) *skerry.View {
 		return q.t.b.Catalog.Service(name)
 	}
 	// The index is read first, so the entries are at least as new.
-	left := &skerry.View{Service: name, Index: q.indexOf(sc)}
+	index := q.indexOf(sc)
 	v := q.t.b.Catalog.Service(name)
-	e := eyes{q.who}
-	for _, x := range v.Entries {
-		if e.entry(x) {
-			left.Entries = append(left.Entries, x)
-			if x.Guarded {
-				left.Guarded++
-			}
-		}
-	}
+	left := v.Part(eyes{q.who}.entry)
+	left.Index = index
 	switch {
 	case left.Guarded > 0:
 		left.Cause = skerry.CauseGuarded
-	case len(left.Entries) == len(v.Entries) && q.t.seen.saw(q.who, sc.name):
-		left.Cause = v.Cause
+	case len(left.Entries) == len(v.Entries) && q.t.seen.saw(q.who, sc.name): // the cause is that of the view
 	case len(left.Entries) == 0:
 		left.Cause = q.t.b.Catalog.Service(noService).Cause
+	default:
+		left.Cause = skerry.CauseNone
 	}
 	return left
 }
