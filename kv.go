@@ -60,8 +60,8 @@ type KV interface {
 	// and a channel that is closed after the next one. A range without any change
 	// known has an index that is not 0. A wake-up may be spurious: compare the index.
 	Watch(r Range) (index uint64, changed <-chan struct{})
-	// Unwatch says that one who had this channel from Watch waits for it no more. What
-	// is kept for a range goes with the last who waits for it, so who watches ranges that
+	// Unwatch takes back one call of Watch: its caller does not wait any more. What
+	// is kept for a range goes with its last watcher, so a watcher of ranges that
 	// others name calls it for each call of Watch. After the channel is closed it does nothing.
 	Unwatch(changed <-chan struct{})
 	// Changed is Watch's index alone: nothing is kept for the range.

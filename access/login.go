@@ -59,10 +59,10 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 }
 
 // errRefusedLogin is the answer to a login that grants nothing. Where things are hidden
-// it is all that is told, since who logs in is nobody yet: the log has the reason.
+// it is all that is told, since the caller has no identity yet: the log has the reason.
 var errRefusedLogin = skerry.Errorf(skerry.Denied, "Permission denied")
 
-// tellLogin logs why nobody could tell whether a credential is good. Its address is
+// tellLogin logs why a credential could not be verified. Its address is
 // for the log alone; it is told once in a while for each method.
 func (s *Store) tellLogin(method string, err error) {
 	cause := errors.Unwrap(err)

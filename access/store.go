@@ -191,7 +191,7 @@ func (s *Store) reap(ctx context.Context, now time.Time) error {
 				break
 			}
 			if broken(snapshot, tokenKey(accessor)) {
-				continue // nobody can use it; the others go
+				continue // it cannot be used; the others are removed
 			}
 			due = append(due, accessor)
 		}
@@ -227,8 +227,8 @@ func read[T any](g getter, key string) *T {
 	return decode[T](r)
 }
 
-// decode returns a record's value, or nil when it is not ours or damaged. Who must
-// tell that from absence asks broken.
+// decode returns a record's value, or nil when it is not ours or damaged. A caller
+// that must tell damage from absence asks broken.
 func decode[T any](r *skerry.Record) *T {
 	v := new(T)
 	if r.Damage != nil || json.Unmarshal(r.Value, v) != nil {

@@ -41,8 +41,8 @@ type Kind struct {
 	Matches func(*skerry.CheckDefinition) bool            // its target field is set
 	Timeout time.Duration                                 // default timeout of a run; 0: not run by the clock, needs no interval
 	New     func(*skerry.CheckDefinition) (Prober, error) // nil: a TTL check, which nobody probes
-	// Peers name what a run depends on and may hang with it, as in "host:port": those
-	// who share one share its part of the runners. May be nil.
+	// Peers name what a run depends on and may hang with it, as in "host:port":
+	// checks with a common peer share its part of the runners. May be nil.
 	Peers func(*skerry.CheckDefinition) []string
 	Runs  bool                                // runs a program that the definition names; see [Policy]
 	Valid func(*skerry.CheckDefinition) error // further rules, of kind [skerry.Invalid]; may be nil

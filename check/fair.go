@@ -84,7 +84,7 @@ func (q *queues) share(name string) *share {
 	return s
 }
 
-// forget drops what nobody runs or waits for.
+// forget drops a share without a running or waiting target.
 func (q *queues) forget(s *share) {
 	if s.running == 0 && s.lanes == 0 {
 		delete(q.shares, s.name)
@@ -178,7 +178,7 @@ func (q *queues) remove(t *target) {
 }
 
 // next takes out the target whose turn it is and gives it a runner; nil when
-// nobody may have one.
+// no target may have one.
 func (q *queues) next(now int64) *target {
 	for range q.classes {
 		c := &q.classes[q.turn]

@@ -111,7 +111,7 @@ func TestHungChecksAreSeen(t *testing.T) {
 	})
 }
 
-// Nothing is left of those who came and went while they could not run.
+// Targets that came and went while they could not run leave nothing.
 func TestQueuesAreLeftEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, hangs, func(c *Config) { c.MaxParallel = 4 })

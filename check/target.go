@@ -197,7 +197,7 @@ func (r *Runner) dispatch() {
 	}
 }
 
-// work probes a target that has a runner, and then those who get it next.
+// work probes a target that has a runner, and then the targets that get the runner next.
 func (r *Runner) work(t *target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,7 +214,7 @@ func (r *Runner) work(t *target) {
 		if t = r.queues.next(now); t != nil {
 			t.phase = running
 		}
-		r.dispatch() // who gave a runner back may have made room for two
+		r.dispatch() // one runner given back may have made room for two
 	}
 }
 

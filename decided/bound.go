@@ -10,7 +10,7 @@ import (
 )
 
 // External records and sessions are in one store, so a session ends in the change that
-// takes away what it is bound to: who reads after the write does not see it. Sessions
+// takes away what it is bound to: a read after the write does not show it. Sessions
 // bound to what agents and leases announce are ended by the decider.
 
 // Change is a transaction that may end sessions.

@@ -108,7 +108,7 @@ func TestAMendedEntryKeepsItsHolder(t *testing.T) {
 	})
 }
 
-// A damaged session ends nobody else's, holds its locks until somebody ends it, and
+// A damaged session ends no other session, holds its locks until it is ended, and
 // can be ended.
 func TestADamagedSession(t *testing.T) {
 	inWorld(t, []string{"s1"}, func(w *world) {

@@ -53,7 +53,7 @@ type Externals struct {
 	KV        skerry.KV
 	Catalog   Owned
 	Announcer skerry.Announcer
-	// Store counts the sessions that end with a record; nil: nobody does.
+	// Store counts the sessions that end with a record; nil: they are not counted.
 	Store *Store
 	Log   *slog.Logger
 

@@ -94,17 +94,17 @@ func (s *Store) Watch(key string, below bool) (uint64, <-chan struct{}) {
 	return s.KV.Watch(KeyRange(key, below))
 }
 
-// Unwatch says that one who had this channel from Watch or WatchSession waits for it
-// no more.
+// Unwatch takes back one call of Watch or WatchSession: its caller does not wait for
+// the channel any more.
 func (s *Store) Unwatch(changed <-chan struct{}) { s.KV.Unwatch(changed) }
 
 // Changed is Watch's index alone.
 func (s *Store) Changed(key string, below bool) uint64 { return s.KV.Changed(KeyRange(key, below)) }
 
 // Newest returns the index of the last change to a key below prefix that sees
-// accepts, as Watch would if there were no others. It is asked for again and again by
-// who waits: was is what it returned when the last change to any key below the prefix
-// was at, 0 at first, so that only what changed since is looked at.
+// accepts, as Watch would if there were no others. A waiter asks for it again and
+// again: was is what it returned when the last change to any key below the prefix was
+// at, 0 at first, so that only what changed since is looked at.
 func (s *Store) Newest(prefix string, at, was uint64, sees func(key string) bool) uint64 {
 	r := KeyRange(prefix, true)
 	among := func(key string) bool { return sees(key[len(keyPrefix):]) }

@@ -9,7 +9,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Sealer keeps secrets from those who read the store, or a copy of it.
+// Sealer keeps secrets from readers of the store, or of a copy of it.
 type Sealer interface {
 	// Seal encrypts a secret that belongs to what has this ID.
 	Seal(secret, id string) ([]byte, error)
@@ -48,7 +48,7 @@ func (q *Queries) encode(query *skerry.PreparedQuery, was *queryRecord) ([]byte,
 }
 
 // decode returns a query as it was meant. A token that cannot be opened is redacted:
-// then the query serves nobody, instead of running with the asker's.
+// then the query is refused, instead of running with the asker's.
 func (q *Queries) decode(r *skerry.Record) (*queryRecord, error) {
 	out, err := decodeQuery(r)
 	switch {

@@ -25,7 +25,7 @@ const (
 // failed, and hand over what the lock guards before the second has passed.
 const grace = 2
 
-// lease starts the time after which a session ends that nobody renews.
+// lease starts the time after which a session ends unless it is renewed.
 func (s *Store) lease(ctx context.Context, session *skerry.Session) (err error) {
 	session.Lease, err = s.KV.Grant(ctx, grace*session.TTL)
 	return err

@@ -28,7 +28,7 @@ type Hosts struct {
 
 // Site keeps web pages of other sites from using the API through a visitor's browser.
 // A program is let through whatever Host it sends, since it may use a DNS name that
-// nobody told us.
+// the configuration does not know.
 //
 // Two attacks are refused with 403. A page of another site sends a request that
 // changes something: its Origin tells. A page's own name is made to resolve to our

@@ -44,10 +44,10 @@ func Read(path string, most int64) ([]byte, error) {
 	return read(f, path, info.Size(), most)
 }
 
-// pipeWithin is how long who writes to a pipe may take.
+// pipeWithin is how long the writer of a pipe may take.
 const pipeWithin = 10 * time.Second
 
-// ReadPiped is Read for a file that somebody named on a command line: that may be a
+// ReadPiped is Read for a file named on a command line: that may be a
 // pipe too, as a shell makes it of <(program).
 func ReadPiped(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
@@ -103,7 +103,7 @@ func notRegular(path string, m fs.FileMode) error {
 }
 
 // Open opens a file that this process keeps: no link is followed and nothing but a
-// regular file is opened, so that who can write to the folder cannot have another
+// regular file is opened, so that a user who can write to the folder cannot have another
 // file written to.
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {

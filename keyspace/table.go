@@ -93,7 +93,7 @@ func (t *Table) Reset(index uint64, records iter.Seq[*skerry.Record]) {
 	t.passed(index)
 }
 
-// WakeAll wakes all who watch: what they watched is elsewhere now.
+// WakeAll wakes all watchers: what they watched is elsewhere now.
 func (t *Table) WakeAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

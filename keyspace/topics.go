@@ -8,15 +8,15 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// topic is a range that somebody watches, or a prefix that somebody watched lately.
+// topic is a range with watchers, or a prefix that had some lately.
 type topic struct {
 	of       skerry.Range
-	changed  chan struct{} // nil: nobody watches
+	changed  chan struct{} // nil: no watcher
 	watchers int           // calls of Watch that changed was given to
 	last     uint64        // index of the range's last change; 0: not worked out yet
 }
 
-// The bounds of the prefixes that nobody watches and whose index is remembered: a
+// The bounds of the prefixes without watchers whose index is remembered: a
 // client that was woken asks again, and all below a prefix is long to look through.
 const (
 	maxIdle       = 1024
@@ -77,7 +77,7 @@ func (ts *topics) unwatch(changed <-chan struct{}) {
 	}
 }
 
-// rest notes that nobody watches a topic any more.
+// rest notes that a topic has no watcher any more.
 func (ts *topics) rest(t *topic) {
 	delete(ts.watched, t.changed)
 	t.changed, t.watchers = nil, 0

@@ -84,7 +84,7 @@ func TestAskingForTheIndexKeepsNothing(t *testing.T) {
 	}
 }
 
-// A prefix that nobody watches for a moment keeps its index up to date.
+// A prefix without a watcher for a moment keeps its index up to date.
 func TestAnIdlePrefixFollows(t *testing.T) {
 	m := NewMemory()
 	_, changed := m.Watch(skerry.Below("a/"))

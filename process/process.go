@@ -1,9 +1,9 @@
 // Package process ends a program together with all that it started, also what has
 // left its process group and session to become a daemon.
 //
-// A program's descendants are known by its process group and session, by who their
-// parent is, and by a mark in their environment, which they inherit. What escapes is
-// who has changed all of these, or the user: Linux shows neither its environment nor
+// A program's descendants are known by its process group and session, by their
+// parent, and by a mark in their environment, which they inherit. A process escapes
+// that has changed all of these, or its user: Linux shows neither its environment nor
 // takes a signal for it, unless this process is root's.
 package process
 
@@ -23,7 +23,7 @@ type Family struct {
 	Mark   string // of NewMark; "": they have none
 }
 
-// NewMark returns an environment variable, "NAME=1", that nobody else has.
+// NewMark returns an environment variable, "NAME=1", that no other process has.
 func NewMark() string { return "SKERRY_RUN_" + rand.Text() + "=1" }
 
 // Marked adds a mark, unless it is empty, to an environment; nil stands for this
@@ -66,13 +66,13 @@ type Member struct {
 // String returns "name (pid)".
 func (m Member) String() string { return m.Name + " (" + strconv.Itoa(m.PID) + ")" }
 
-// Kill kills the family once and returns who was killed, the leader apart. Where the
-// system does not tell who is whose, only the process group is killed.
+// Kill kills the family once and returns its killed members, the leader apart. Where the
+// system does not tell parents from children, only the process group is killed.
 func (f Family) Kill() []Member {
 	return f.Signal(os.Kill)
 }
 
-// Signal sends a signal to the family, once to each of it, and returns who got it,
+// Signal sends a signal to the family, once to each member, and returns those that got it,
 // the leader apart.
 func (f Family) Signal(sig os.Signal) []Member {
 	found := f.find()
@@ -87,7 +87,7 @@ func (f Family) Signal(sig os.Signal) []Member {
 	return found
 }
 
-// Left returns who of the family lives, the leader apart; with inGroup only those
+// Left returns the members that live, the leader apart; with inGroup only those
 // that are still in the program's process group.
 func (f Family) Left(inGroup bool) []Member {
 	if inGroup && !groupLives(f.Leader) {
@@ -100,8 +100,8 @@ func (f Family) Left(inGroup bool) []Member {
 	return found
 }
 
-// End kills the family until nobody of it is left, for at most so long. It returns
-// who was killed, and who is left all the same.
+// End kills the family until no member is left, for at most so long. It returns
+// the killed members, and those that are left all the same.
 func (f Family) End(within time.Duration) (killed, left []Member) {
 	const pause = 10 * time.Millisecond
 	known := map[int]bool{}

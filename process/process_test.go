@@ -34,7 +34,7 @@ func TestStrangersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// Without a mark, who has left the group is known by its parent.
+// Without a mark, a process that has left the group is known by its parent.
 func TestDescendantsAreFoundWithoutAMark(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `setsid sleep 600 & echo $!; wait`)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -162,7 +162,7 @@ func TestADiskThatIsFullEndsTheStoreAndNotTheProcess(t *testing.T) {
 }
 
 // With room again it is started anew in the same process: all that was acknowledged is
-// there, writes are taken, and who watched the store that stopped looks at the new one.
+// there, writes are taken, and watchers of the store that stopped look at the new one.
 // That holds again and again.
 func TestAStoreThatDiedOfAFullDiskComesBack(t *testing.T) {
 	disk := program.SmallDisk(t, "600m")

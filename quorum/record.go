@@ -58,7 +58,7 @@ type soundness int
 
 const (
 	sound    soundness = iota // as it was written
-	unmarked                  // of a version that wrote no checksums: nobody knows
+	unmarked                  // of a version that wrote no checksums: it cannot be verified
 	damaged
 )
 

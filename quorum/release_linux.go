@@ -9,7 +9,7 @@ import (
 )
 
 // release takes from this process all files that are open below dir, with their locks:
-// their numbers lead to nowhere then. Nobody but the dead member may have any.
+// their numbers lead to nowhere then. Only the dead member may have any.
 func release(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // A commit that is too large for one transaction of etcd is made in steps. The pointer
-// says so while it lasts: nobody else writes then, and who follows keeps the steps back
+// says so while it lasts: no other writer writes then, and followers keep the steps back
 // and shows them all at once with the last. Before anything is changed, all of it is
 // staged beside the generation and then decided, so that a process that ends in the
 // middle is completed, or undone, by the next that opens the store.
@@ -30,7 +30,7 @@ const (
 	// memberStep is how many operations a member of our own takes in one step; others
 	// take what a restore gives them, chunkOps.
 	memberStep = 4096
-	// thawEvery is how often who waits for the end of the steps looks.
+	// thawEvery is how often a writer that waits for the end of the steps looks.
 	thawEvery = 5 * time.Millisecond
 )
 
@@ -75,7 +75,7 @@ func divisible(c *keyspace.Commit) bool {
 }
 
 // roomFor reports whether a commit may be staged and made: where the room ends in the
-// middle, nobody could delete anything to make some.
+// middle, nothing could be deleted to make some.
 func (s *Store) roomFor(c *keyspace.Commit) error {
 	if s.member == nil {
 		return nil // what another's etcd has is not known
@@ -200,7 +200,7 @@ func (s *Store) freeze(ctx context.Context) (*generation, outcome) {
 	return g, outcome{}
 }
 
-// unchanged reports whether all is as a commit read it. Nobody else writes now.
+// unchanged reports whether all is as a commit read it. No other writer writes now.
 func (s *Store) unchanged(c *keyspace.Commit) bool {
 	now := s.Snapshot()
 	for _, r := range c.Reads {

@@ -35,7 +35,7 @@ func swap(tx skerry.Tx, from, to string) {
 }
 
 // A change that is too large for one transaction of etcd is made, and no reader sees a
-// part of it: neither who reads the table, nor who watches, nor who writes beside it.
+// part of it: neither readers of the table, nor watchers, nor other writers.
 func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) (*Store, int){
 		"member":  func(t *testing.T) (*Store, int) { return open(t, Embedded{Dir: t.TempDir(), Forget: true}), many },
@@ -225,7 +225,7 @@ func TestALargeChangeThatIsBrokenOff(t *testing.T) {
 	}
 }
 
-// dialSmall is a store in an etcd that nobody configured.
+// dialSmall is a store in an etcd with its default limits.
 func dialSmall(t *testing.T) *Store {
 	t.Helper()
 	s, err := Dial(context.Background(), External{Endpoints: []string{clusterOf(t, 128)}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})

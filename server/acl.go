@@ -161,7 +161,7 @@ func (c *control) seen(catalog skerry.Catalog) skerry.Catalog {
 	return access.NewCatalog(catalog, access.For(c.gate, c.tokens.DNSSecret))
 }
 
-// knownQueries are the prepared queries as those see them who cannot bring a token:
+// knownQueries are the prepared queries as callers without a token see them:
 // where things are hidden, queries that they may not read are not there.
 func (c *control) knownQueries(all *decided.Queries) dns.Queries {
 	if !c.gate.Hides() {

@@ -13,7 +13,7 @@ import (
 	"github.com/skerryhq/skerry/journal"
 )
 
-// A link or a pipe that somebody put in the place of a file of ours is refused by
+// A link or a pipe in the place of a file of ours is refused by
 // name; what it leads to is neither read nor written, and is not made.
 func TestPlantedFilesOfTheDataFolder(t *testing.T) {
 	for _, name := range []string{"agent/journal", "agent/lock", "agent/deadlines", "acl.key", "acl-tokens.json"} {

@@ -165,7 +165,7 @@ func (w *watched) room(name string, now dropped) error {
 	if now.size <= maxDropped && w.total-counted(w.seen[name])+now.size > maxDroppedBytes {
 		return fmt.Errorf("the folder's service files have more than %d bytes together; make them smaller", maxDroppedBytes)
 	}
-	return nil // one that is too large is refused by who reads it
+	return nil // the reader refuses one that is too large
 }
 
 func (s *Server) takeFile(name string) error {

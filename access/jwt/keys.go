@@ -87,7 +87,7 @@ func (k *keyCache) of(ctx context.Context, c *Config, m *skerry.AuthMethod, agai
 	}
 }
 
-// fetch asks the provider on behalf of all who wait for f. None of them ends it.
+// fetch asks the provider on behalf of all callers that wait for f. No caller ends it.
 func (k *keyCache) fetch(f *fetching, c *Config, method string) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchWithin)
 	defer cancel()
@@ -103,7 +103,7 @@ func (k *keyCache) fetch(f *fetching, c *Config, method string) {
 		delete(k.under, method)
 		kept := f.fetchedKeys
 		if have, ok := k.fetched[method]; err != nil && ok && have.modified == f.modified && have.err == nil && now.Sub(have.at) < keysLive {
-			kept = have // what is asked for again because of a bad token takes nobody's keys
+			kept = have // a fetch that a bad token causes drops no keys
 			kept.tried = now
 		}
 		k.fetched[method] = kept

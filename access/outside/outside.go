@@ -1,4 +1,4 @@
-// Package outside asks other systems that vouch for those who log in: identity
+// Package outside asks other systems that verify the credentials of logins: identity
 // providers and API servers. They may be hostile: what they send is bounded, and whoever
 // logs in is told no address.
 package outside

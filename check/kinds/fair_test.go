@@ -95,7 +95,7 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// Every kind that asks somebody says whom.
+// Every kind that contacts a peer names it.
 func TestKindsHavePeers(t *testing.T) {
 	for _, k := range table {
 		if k.Timeout > 0 && k.Peers == nil {

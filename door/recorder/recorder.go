@@ -1,4 +1,4 @@
-// Package recorder remembers how a request was answered, for those who note it.
+// Package recorder remembers how a request was answered, for the audit log.
 package recorder
 
 import (

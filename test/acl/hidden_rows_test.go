@@ -2,7 +2,7 @@ package acl
 
 // hiddenRow is one endpoint asked about something that its asker may not see. The rows
 // are doc/hidden.md, and each is held to: with the hidden thing and without it the
-// answers have the same bytes, and those who wait are not woken by it.
+// answers have the same bytes, and waiters are not woken by it.
 type hiddenRow struct {
 	thing ghost
 	ask   ask

@@ -124,7 +124,7 @@ func TestHiddenLooksLikeAbsent(t *testing.T) {
 	}
 }
 
-// Those who wait are woken by what they see, and by nothing else.
+// Waiters are woken by what they see, and by nothing else.
 func TestHiddenWakesNobody(t *testing.T) {
 	for name, parkAfter := range map[string]time.Duration{"parked": time.Microsecond, "not parked": time.Hour} {
 		t.Run(name, func(t *testing.T) {

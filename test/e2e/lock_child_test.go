@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Whoever holds the lock next starts when nobody lives whom the holder before has
+// The next holder of the lock starts when no process lives that the holder before has
 // started: whatever signal ends that one, and whether its children listen or not.
 func TestLockOutlivesNoChild(t *testing.T) {
 	a := start(t, nil)

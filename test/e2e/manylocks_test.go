@@ -10,7 +10,7 @@ import (
 )
 
 // A session that holds more locks than one transaction of the store takes ends, and
-// nobody sees it hold a part of them.
+// no reader sees it hold a part of them.
 func TestASessionWithManyLocksEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	a := start(t, map[string]any{"log_level": "warn"})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Those who go while they wait, each for a key of its own, leave nothing behind: in
+// Clients that go while they wait, each for a key of its own, leave nothing behind: in
 // net/http, where the request waits at first, nor parked.
 func TestTheAbandonedLeaveAtOnce(t *testing.T) {
 	for _, c := range []struct {

@@ -220,7 +220,7 @@ func visible[T any](q *request, list []T, sees func(T) bool) []T {
 
 // leftOut says that the answer is not all there is, to who came with a token.
 // Others are not told: for them the things do not exist. Where such things are
-// hidden nobody is told.
+// hidden the client is not told.
 func (q *request) leftOut() {
 	if q.who != nil && !q.t.hides && !q.who.Anonymous() {
 		q.w.Header()["X-Consul-Results-Filtered-By-Acls"] = isTrue

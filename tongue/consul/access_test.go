@@ -108,7 +108,7 @@ func TestAccessCostsLittle(t *testing.T) {
 	}
 }
 
-// Who sees all pays nothing for what is hidden from others.
+// A caller that sees all pays nothing for what is hidden from others.
 func TestHidingCostsWhoSeesAllNothing(t *testing.T) {
 	same := func(c skerry.Catalog) skerry.Catalog { return c }
 	told, hiding := crowdOf(t, true, false, same), crowdOf(t, true, true, same)

@@ -8,14 +8,14 @@ import (
 	"github.com/skerryhq/skerry/door/recorder"
 )
 
-// AuditLog notes who did what.
+// AuditLog notes requests, their callers and their results.
 type AuditLog interface {
 	// Wants reports whether a request with this method and answer is noted.
 	Wants(method string, status int) bool
 	Note(skerry.Act)
 }
 
-// claimer is a writer that notes requests which nobody claims.
+// claimer is a writer that notes unclaimed requests.
 type claimer interface{ Claim() }
 
 // audited answers a request, and notes it where an audit log is kept: also when its

@@ -151,7 +151,7 @@ func (q *request) drained() error {
 	return errAnswered
 }
 
-// watch is one request's place among those who wait for a change. It holds one
+// watch is one request's place among the waiters for a change. It holds one
 // channel at a time, and lets go of it in the end.
 type watch struct {
 	ready   func() (bool, <-chan struct{})
@@ -177,7 +177,7 @@ func (w *watch) end() {
 	w.held = nil
 }
 
-// whileKnown makes a wait end as soon as nobody stands behind the token any more. A
+// whileKnown makes a wait end as soon as the token is not known any more. A
 // parked request outlives q: what is returned must not hold it.
 func (q *request) whileKnown(ready func() (bool, <-chan struct{})) func() (bool, <-chan struct{}) {
 	if q.who == nil {
@@ -212,7 +212,7 @@ func (t *Tongue) tokensChanged() <-chan struct{} {
 	return t.b.Gate.Changed()
 }
 
-// index returns a topic's present index for who asks.
+// index returns a topic's present index for the asker.
 func (q *request) index(topic skerry.Topic) uint64 {
 	if sc := q.narrowed(topic); sc != nil {
 		return q.indexOf(sc)

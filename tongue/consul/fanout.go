@@ -40,7 +40,7 @@ func (q *request) question() (k question, ok bool) {
 	return k, true
 }
 
-// maxSharedFilter is the length in bytes up to which a filter is evaluated for all who
+// maxSharedFilter is the length in bytes up to which a filter is evaluated for all that
 // wait for a change, one after another. A longer one is left to its own goroutine.
 const maxSharedFilter = 256
 

@@ -15,14 +15,15 @@ var errScript = badRequest(`Request decode failed: json: unknown field "Script" 
 // maxHinted bounds how many clients are remembered that were told of something.
 const maxHinted = 1024
 
-// hinted is who was told, so that the log has a line per client and not per request.
+// hinted is the clients that were told, so that the log has a line for each client and
+// not for each request.
 type hinted struct {
 	mu   sync.Mutex
 	told map[string]bool
 }
 
-// first reports whether a client has not been told of this. Beyond maxHinted, nobody
-// new is.
+// first reports whether a client has not been told of this. Beyond maxHinted, no
+// new client is.
 func (h *hinted) first(client, of string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -31,7 +31,7 @@ type Keys interface {
 	Unwatch(changed <-chan struct{})
 	// Changed is Watch's index alone.
 	Changed(key string, below bool) uint64
-	// Newest is the index of Watch for who sees some of the keys below a prefix: was is
+	// Newest is the index of Watch for a caller that sees some of the keys below a prefix: was is
 	// what it returned when Watch's own index was at; 0 at first.
 	Newest(prefix string, at, was uint64, sees func(key string) bool) uint64
 	// Write reports whether the operation's condition held.
@@ -146,7 +146,7 @@ func (q *request) kvReadable(list bool) error {
 	return nil
 }
 
-// unnamed takes the name of a damaged key out of an error for who may not read it.
+// unnamed takes the name of a damaged key out of an error if the asker may not read it.
 func (q *request) unnamed(err error) error {
 	var e *skerry.Error
 	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.readsKey(strings.TrimPrefix(e.ID, "kv/")) {

@@ -44,7 +44,7 @@ func (q *request) kvList() error {
 	return nil
 }
 
-// indexBelow is the index of the prefix for one who does not see all keys below it; 0
+// indexBelow is the index of the prefix for an asker that does not see all keys below it; 0
 // for the others. It is asked for before the keys, which then are at least as new.
 func (q *request) indexBelow() uint64 {
 	if !q.narrowedKeys(q.rest) {
@@ -58,7 +58,7 @@ func (q *request) kvKeys() error {
 	separator, known := q.p.get("separator"), q.indexBelow()
 	cutAt := separator
 	if known != 0 {
-		cutAt = "" // a folder is there for who sees a key in it
+		cutAt = "" // a folder is there if a key in it is seen
 	}
 	keys, index, err := q.t.b.Keys.Keys(q.rest, cutAt, q.seesKeys())
 	if err != nil {

@@ -37,7 +37,7 @@ type Lot struct {
 	guarded bool // see guard
 }
 
-// group is those who wait for the same change.
+// group is the parked requests that wait for the same change.
 type group struct {
 	members map[*parking]struct{}
 	empty   chan struct{} // closed when the last has left

@@ -16,7 +16,7 @@ const (
 	guardPause = 20 * time.Millisecond
 )
 
-// guard starts to watch the tokens of those who are parked. Called with mu held.
+// guard starts to watch the tokens of the parked requests. Called with mu held.
 func (l *Lot) guard(t *Tongue) {
 	if l.guarded || t.tokensChanged() == nil {
 		return

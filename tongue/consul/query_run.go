@@ -156,7 +156,7 @@ func (q *request) queryExplain(name string) error {
 	}{q.shownQuery(query), q.readMeta()})
 }
 
-// source is the address of who asks: the first that a proxy names, else the peer's.
+// source is the asker's address: the first that a proxy names, else the peer's.
 func (q *request) source() netip.Addr {
 	host, _, _ := strings.Cut(q.r.Header.Get("X-Forwarded-For"), ",")
 	if host = strings.TrimSpace(host); host == "" {

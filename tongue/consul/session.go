@@ -256,7 +256,7 @@ func (q *request) sessionReady(id string) error {
 	return q.beyond(func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) })
 }
 
-// sessionIndex is the index of a session, or of all when id is empty, for who asks.
+// sessionIndex is the index of a session, or of all when id is empty, for the asker.
 func (q *request) sessionIndex(id string) uint64 {
 	if sc := q.narrowedSessions(id); sc != nil {
 		return q.indexOf(sc)

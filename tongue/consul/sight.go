@@ -11,7 +11,7 @@ import (
 )
 
 // Where what may not be seen is hidden (skerry.Gate.Hides), a blocking query of
-// somebody who does not see all that it waits for is woken by what they see, and told
+// an asker that does not see all that it waits for is woken by what it sees, and told
 // an index of that alone. Everybody else waits for the topic itself, at no cost.
 
 // scene is what a blocking query waits for, as one asker sees it.
@@ -22,7 +22,7 @@ type scene struct {
 	look  func(who skerry.Identity, s *sight)
 }
 
-// sight is a digest of what somebody sees of a scene.
+// sight is a digest of what an asker sees of a scene.
 type sight struct {
 	hash   maphash.Hash
 	newest uint64 // index of the latest change of what is seen
@@ -47,7 +47,7 @@ func (s *sight) add(modified uint64, names ...string) {
 }
 
 // sights remembers what was last seen of each scene under the same rules, so that
-// what is removed counts as a change for those who saw it.
+// what is removed counts as a change for the askers that saw it.
 type sights struct {
 	mu   sync.Mutex
 	kept map[sightKey]*seenScene
@@ -57,7 +57,7 @@ type sightKey struct{ rules, scene string }
 
 type seenScene struct {
 	at     uint64 // the scene's own index when it was looked at last
-	index  uint64 // what is told to those who see this much
+	index  uint64 // what is told to askers that see this much
 	digest uint64
 }
 
@@ -68,7 +68,7 @@ const maxSights = 10_000
 // blank is the index of a scene of which nothing is seen, or ever was.
 const blank = 1
 
-// index returns the index of a scene for who asks. known is false when nobody with
+// index returns the index of a scene for an asker. known is false when no asker with
 // the same rules looked at it before: then a removal may have been missed.
 func (s *sights) index(who skerry.Identity, sc *scene, at uint64) (index uint64, known bool) {
 	key := sightKey{rulesOf(who), sc.name}
@@ -108,14 +108,14 @@ func (s *sights) index(who skerry.Identity, sc *scene, at uint64) (index uint64,
 	return e.index, true
 }
 
-// saw reports whether who asks sees something of a scene, or did.
+// saw reports whether an asker sees something of a scene, or did.
 func (s *sights) saw(who skerry.Identity, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[sightKey{rulesOf(who), name}] != nil
 }
 
-// rulesOf names what an identity may do; one that cannot say shares with nobody who can.
+// rulesOf names what an identity may do; one that cannot say shares with no other.
 func rulesOf(who skerry.Identity) string {
 	if r, ok := who.(skerry.Ruled); ok {
 		return r.RulesKey()
@@ -126,13 +126,13 @@ func rulesOf(who skerry.Identity) string {
 // hides reports whether what the asker may not see looks as if it were not there.
 func (q *request) hides() bool { return q.who != nil && q.t.hides }
 
-// indexOf is the scene's present index for who asks.
+// indexOf is the scene's present index for the asker.
 func (q *request) indexOf(sc *scene) uint64 {
 	index, _ := q.t.seen.index(q.who, sc, sc.at())
 	return index
 }
 
-// blockOn is block for one who does not see all of what is waited for. An index that
+// blockOn is block for an asker that does not see all of what is waited for. An index that
 // is not the scene's is another server's, or of other rules: it is answered at once.
 func (q *request) blockOn(sc *scene) error {
 	have := q.p.index
@@ -151,7 +151,7 @@ func (q *request) blockOn(sc *scene) error {
 	}, q.unwatch())
 }
 
-// narrowed returns the topic as a scene when who asks does not see all of it, else nil.
+// narrowed returns the topic as a scene if the asker does not see all of it, else nil.
 func (q *request) narrowed(topic skerry.Topic) *scene {
 	if !q.hides() || seesWhole(q.who, topic) {
 		return nil
@@ -172,7 +172,7 @@ func topicScene(topic skerry.Topic) string {
 	return string(rune('a'+topic.Kind)) + "/" + topic.Name
 }
 
-// seesWhole reports whether who may see all that is or will be under the topic.
+// seesWhole reports whether an identity may see all that is or will be under the topic.
 func seesWhole(who skerry.Identity, topic skerry.Topic) bool {
 	services := func() bool { return who.AllowsBelow(skerry.ResourceService, "", skerry.AccessRead) }
 	nodes := func() bool { return who.AllowsBelow(skerry.ResourceNode, "", skerry.AccessRead) }
@@ -202,7 +202,7 @@ func (e eyes) entry(x *skerry.Entry) bool {
 	return e.service(x.Instance.Service) && e.node(x.Node.Name)
 }
 
-// lookAt adds what who sees under a topic: what makes the topic change, and no more.
+// lookAt adds what an identity sees under a topic: what makes the topic change, and no more.
 func lookAt(catalog skerry.Catalog, topic skerry.Topic, who skerry.Identity, s *sight) {
 	e := eyes{who}
 	switch topic.Kind {
@@ -322,7 +322,7 @@ func (q *request) view(name string) *skerry.View {
 // noService is a name that no service has.
 const noService = "\x00"
 
-// keysBelow is the index of the keys below a prefix as who asks sees them; at is the
+// keysBelow is the index of the keys below a prefix as an asker sees them; at is the
 // index of all of them. Removed keys are remembered by the store, so that this needs
 // no sights; what was worked out is kept all the same.
 func (s *sights) keysBelow(keys Keys, who skerry.Identity, prefix string, at uint64) uint64 {
@@ -347,7 +347,7 @@ func (s *sights) keysBelow(keys Keys, who skerry.Identity, prefix string, at uin
 	return index
 }
 
-// narrowedKeys reports whether who asks does not see all keys below a prefix, and is
+// narrowedKeys reports whether the asker does not see all keys below a prefix, and is
 // not to know of the others.
 func (q *request) narrowedKeys(prefix string) bool {
 	return q.hides() && !q.who.AllowsBelow(skerry.ResourceKey, prefix, skerry.AccessRead)

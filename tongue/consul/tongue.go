@@ -138,7 +138,7 @@ type Tongue struct {
 	policy  []string // of access control, for what no rule names
 	lists   lists
 	hides   bool   // what may not be seen looks as if it were not there
-	seen    sights // of those who do not see all
+	seen    sights // of askers that do not see all
 	seenKV  sights
 	started time.Time
 }

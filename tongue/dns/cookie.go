@@ -48,7 +48,7 @@ func (c *cookies) at(now time.Time) *cookieSecrets {
 	}
 	next := &cookieSecrets{since: now}
 	rand.Read(next.present[:])
-	rand.Read(next.past[:]) // that of nobody, unless there was one
+	rand.Read(next.past[:]) // no client's, unless there was one
 	if old != nil {
 		next.past = old.present
 	}

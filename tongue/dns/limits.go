@@ -136,7 +136,7 @@ type questionConn struct {
 	length [2]byte // that the question begins with
 	read   int     // bytes of length
 	long   bool
-	idler  idler // nil: nobody wants to know
+	idler  idler // nil: idle connections are not reported
 }
 
 // idler is a connection that may be closed, to make room, while it is idle.

@@ -17,7 +17,7 @@ import (
 
 // A recursor may lead back to us: it is one of our own addresses, or it passes on to
 // us what we pass on to it. The first is seen from the addresses. For the second each
-// recursor is asked for a name that nobody else knows; when that comes back as a
+// recursor is asked for a random name; when that comes back as a
 // question, the recursor is left out until a later probe does not come back.
 const (
 	probeZone     = "skerry-loop-probe."

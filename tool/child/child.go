@@ -1,6 +1,6 @@
 // Package child runs one program for a tool that stands above it. Signals are
 // passed on. The program is ended together with what it started, with patience and
-// then for good, and it is over only when nobody of them lives. Its exit code is
+// then for good, and it is over only when none of them lives. Its exit code is
 // told the way a shell does.
 package child
 
@@ -25,9 +25,9 @@ import (
 type Rest int
 
 const (
-	// EndRest ends all of it: nobody goes on when the program is over.
+	// EndRest ends all of it: nothing goes on when the program is over.
 	EndRest Rest = iota
-	// EndGroup ends what is still in the program's process group; who has made itself
+	// EndGroup ends what is still in the program's process group; what has made itself
 	// a daemon goes on.
 	EndGroup
 	// LeaveRest leaves all of it: the program may have been there to start a service.
@@ -44,7 +44,7 @@ type Spec struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Rest           Rest
-	// Unmarked adds nothing to Env. Who has left the program's group and its parent is
+	// Unmarked adds nothing to Env. A process that has left the program's group and its parent is
 	// not known then, and goes on.
 	Unmarked bool
 	// KillAfter is how long the program, or what it has left, may take to end that was
@@ -79,7 +79,7 @@ func Start(s Spec) (*Process, error) {
 	}
 	cmd := exec.Command(s.Command[0], s.Command[1:]...)
 	cmd.Stdin, cmd.Env = s.Stdin, s.Env
-	cmd.WaitDelay = linger // for a standard input that nobody reads
+	cmd.WaitDelay = linger // for a standard input that is not read
 	mark := ""
 	if !s.Unmarked {
 		mark = process.NewMark()
@@ -155,7 +155,7 @@ func (p *Process) Signal(sig os.Signal) error {
 }
 
 // Pass passes a signal on that came from whoever runs us. One that asks for the end
-// goes to all that the program started; who of them lives on is killed after
+// goes to all that the program started; what lives on is killed after
 // Spec.KillAfter. Others are as with Signal.
 func (p *Process) Pass(sig os.Signal) error {
 	if !Ends(sig) {

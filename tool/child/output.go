@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// linger is how long output is waited for that somebody holds open who was left.
+// linger is how long output is waited for that a process left behind holds open.
 const linger = time.Second
 
 // output brings what the program prints to writers that are no files. The library's

@@ -15,7 +15,7 @@ const (
 	lastLook   = 200 * time.Millisecond
 )
 
-// endRest ends what the program has left, and returns when nobody lives. What cannot
+// endRest ends what the program has left, and returns when none of it lives. What cannot
 // be killed, another user's program for one, is told in the log.
 func (p *Process) endRest() {
 	told := p.told.Load()
@@ -51,7 +51,7 @@ func (p *Process) endRest() {
 	}
 }
 
-// left returns who must end before the program is over.
+// left returns the processes that must end before the program is over.
 func (p *Process) left() []process.Member {
 	return p.family.Left(p.spec.Rest == EndGroup && !p.told.Load())
 }

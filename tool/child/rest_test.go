@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// alive reports whether a process runs; one that has ended and that nobody has
+// alive reports whether a process runs; one that has ended and that its parent has not
 // waited for does not.
 func alive(pid string) bool {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
@@ -48,7 +48,7 @@ func startOne(t *testing.T, s Spec, script string) (*Process, string) {
 	return p, pid
 }
 
-// The program is over when nobody lives whom it has started, whatever the signal
+// The program is over when no process lives that it has started, whatever the signal
 // was, however deep they are nested, and whether they listen or not.
 func TestOverWhenNobodyLives(t *testing.T) {
 	const (

@@ -57,7 +57,7 @@ const (
 )
 
 // Run waits for the lock, runs the program and returns its exit code. The lock is
-// held until nobody lives of those that the program started, and free again when Run
+// held until none of the processes lives that the program started, and free again when Run
 // returns, or, if no server answers then, after the session's
 // TTL. Errors are ErrNotHeld, ErrLost, that of a server, or that the program could
 // not be started. The end of ctx ends the
