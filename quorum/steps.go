@@ -19,7 +19,7 @@ import (
 
 // A commit that is too large for one transaction of etcd is made in steps. The pointer
 // says so while it lasts: no other writer writes then, and followers keep the steps back
-// and shows them all at once with the last. Before anything is changed, all of it is
+// and show them all at once with the last. Before anything is changed, all of it is
 // staged beside the generation and then decided, so that a process that ends in the
 // middle is completed, or undone, by the next that opens the store.
 
