@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,8 +73,9 @@ func TestStreams(t *testing.T) {
 		b.ServeHTTP(w, r)
 		return w.Code
 	}
+	var asking sync.WaitGroup
 	for range 10 {
-		go ask("10.0.0.1:1", 2)
+		asking.Go(func() { ask("10.0.0.1:1", 2) })
 		<-inside
 	}
 	if got := ask("[::ffff:10.0.0.1]:2", 2); got != http.StatusTooManyRequests {
@@ -83,12 +85,13 @@ func TestStreams(t *testing.T) {
 		from  string
 		major int
 	}{{"10.0.0.2:1", 2}, {"10.0.0.1:1", 1}, {"@", 2}} {
-		go ask(other.from, other.major)
+		asking.Go(func() { ask(other.from, other.major) })
 		<-inside
 	}
 	close(hold)
-	for b.streams.Len() > 0 {
-		time.Sleep(time.Millisecond)
+	asking.Wait()
+	if n := b.streams.Len(); n != 0 {
+		t.Errorf("%d addresses are counted with nothing under way", n)
 	}
 	if got := ask("10.0.0.1:1", 2); got != http.StatusOK {
 		t.Errorf("once they are gone: %d", got)

@@ -15,8 +15,8 @@ func TestRecorder(t *testing.T) {
 	}{
 		"nothing":          {func(http.ResponseWriter) {}, 0, ""},
 		"a body":           {func(w http.ResponseWriter) { w.Write([]byte("x")) }, 200, ""},
-		"a refusal":        {func(w http.ResponseWriter) { http.Error(w, "no", 403) }, 403, "no\n"},
-		"another error":    {func(w http.ResponseWriter) { http.Error(w, "no", 404) }, 404, ""},
+		"a refusal":        {func(w http.ResponseWriter) { http.Error(w, "no", http.StatusForbidden) }, 403, "no\n"},
+		"another error":    {func(w http.ResponseWriter) { http.Error(w, "no", http.StatusNotFound) }, 404, ""},
 		"two statuses":     {func(w http.ResponseWriter) { w.WriteHeader(204); w.WriteHeader(500) }, 204, ""},
 		"a refusal, later": {func(w http.ResponseWriter) { w.WriteHeader(403); w.Write([]byte("a")); w.Write([]byte("b")) }, 403, "a"},
 	} {

@@ -8,8 +8,16 @@ import (
 func TestTally(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	c := New(2)
-	if !c.Enter(a) || !c.Enter(a) || c.Enter(a) || !c.Enter(b) || c.Len() != 2 {
-		t.Error("an address may have two, whatever others have")
+	for i, tt := range []struct {
+		addr netip.Addr
+		want bool
+	}{{a, true}, {a, true}, {a, false}, {b, true}} {
+		if got := c.Enter(tt.addr); got != tt.want {
+			t.Errorf("entry %d, of %s: %v, want %v", i, tt.addr, got, tt.want)
+		}
+	}
+	if c.Len() != 2 {
+		t.Errorf("%d addresses are remembered, want 2", c.Len())
 	}
 	c.Leave(a)
 	if !c.Enter(a) {

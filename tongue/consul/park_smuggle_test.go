@@ -108,11 +108,7 @@ func TestPipelinedBehindAParkedOne(t *testing.T) {
 	addr := startServer(t)
 	register(t, addr, "web-1")
 	for _, n := range []int{1, 3, 40, 200} { // 200 are more than are read while one waits
-		c := dial(t, addr)
-		c.send(webPath)
-		index, _ := c.receive()
-		c.send(webPath + "?wait=60s&index=" + index)
-		awaitBlocked(t, addr, 1)
+		c := dialWaiting(t, addr)
 		for i := range n {
 			c.send(fmt.Sprintf("/v1/agent/service/none-%d", i))
 		}
@@ -129,11 +125,7 @@ func TestPipelinedBehindAParkedOne(t *testing.T) {
 			}
 		}
 	}
-	c := dial(t, addr)
-	c.send(webPath)
-	index, _ := c.receive()
-	c.send(webPath + "?wait=60s&index=" + index)
-	awaitBlocked(t, addr, 1)
+	c := dialWaiting(t, addr)
 	c.send("/v1/status/leader")
 	c.conn.Close()
 	awaitBlocked(t, addr, 0)

@@ -65,6 +65,17 @@ func dial(t *testing.T, addr string) *client {
 	return &client{t, conn, bufio.NewReader(conn)}
 }
 
+// dialWaiting returns a client whose query for web waits.
+func dialWaiting(t *testing.T, addr string) *client {
+	t.Helper()
+	c := dial(t, addr)
+	c.send(webPath)
+	index, _ := c.receive()
+	c.send(webPath + "?wait=60s&index=" + index)
+	awaitBlocked(t, addr, 1)
+	return c
+}
+
 func (c *client) send(path string) {
 	c.t.Helper()
 	if _, err := fmt.Fprintf(c.conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path); err != nil {
@@ -144,11 +155,7 @@ func TestParkedRequestTimesOut(t *testing.T) {
 func TestParkedClientThatGoesIsForgotten(t *testing.T) {
 	addr := startServer(t)
 	register(t, addr, "web-1")
-	c := dial(t, addr)
-	c.send(webPath)
-	index, _ := c.receive()
-	c.send(webPath + "?wait=60s&index=" + index)
-	awaitBlocked(t, addr, 1)
+	c := dialWaiting(t, addr)
 	c.conn.Close()
 	awaitBlocked(t, addr, 0)
 }
@@ -156,11 +163,7 @@ func TestParkedClientThatGoesIsForgotten(t *testing.T) {
 func TestEarlyRequestBehindAParkedOne(t *testing.T) {
 	addr := startServer(t)
 	register(t, addr, "web-1")
-	c := dial(t, addr)
-	c.send(webPath)
-	index, _ := c.receive()
-	c.send(webPath + "?wait=60s&index=" + index)
-	awaitBlocked(t, addr, 1)
+	c := dialWaiting(t, addr)
 	c.send("/v1/status/leader")
 	register(t, addr, "web-2")
 	if _, body := c.receive(); !strings.Contains(body, "web-2") {
@@ -176,11 +179,7 @@ func TestStopDropsParkedRequests(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		addr := startServer(t)
 		register(t, addr, "web-1")
-		c = dial(t, addr)
-		c.send(webPath)
-		index, _ := c.receive()
-		c.send(webPath + "?wait=60s&index=" + index)
-		awaitBlocked(t, addr, 1)
+		c = dialWaiting(t, addr)
 		c.t = nil
 		t.Cleanup(func() {}) // the server stops before the connection is closed by us
 	})

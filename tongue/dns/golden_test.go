@@ -58,6 +58,12 @@ func manyCatalog() *fakeCatalog {
 func start(t testing.TB, s *Server) string {
 	t.Helper()
 	packet, stream := listen(t)
+	serveOn(t, s, packet, stream)
+	return packet.LocalAddr().String()
+}
+
+// serveOn serves until the test ends.
+func serveOn(t testing.TB, s *Server, packet net.PacketConn, stream net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, packet, stream) }()
@@ -67,7 +73,6 @@ func start(t testing.TB, s *Server) string {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return packet.LocalAddr().String()
 }
 
 // listen opens a UDP and a TCP socket on one free port of loopback.

@@ -2,7 +2,6 @@ package dns
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -80,19 +79,6 @@ func listenOn(t *testing.T, host string) (net.PacketConn, net.Listener, string) 
 		t.Fatal(err)
 	}
 	return packet, stream, port
-}
-
-// serveOn serves until the test ends.
-func serveOn(t *testing.T, s *Server, packet net.PacketConn, stream net.Listener) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, packet, stream) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // eventually waits for what another process, or the network, does.
