@@ -6,15 +6,17 @@ package skerry
 // Indexes are this server's own change counter. They are never 0, never above
 // 2^53, and grow over restarts too.
 type Catalog interface {
-	// Service returns the instances of a service. It never returns nil: a service
-	// without instances has an empty view that says why it is empty.
+	// Service returns the instances of a service, however its name is spelled: names
+	// are compared as [Fold] makes them. It never returns nil: a service without
+	// instances has an empty view that says why it is empty.
 	Service(name string) *View
 	// Node returns a node with its instances and checks, or nil. Names are
-	// compared without regard to case.
+	// compared as [Fold] makes them.
 	Node(name string) *NodeView
-	// Nodes returns all nodes, ordered by name.
+	// Nodes returns all nodes, ordered by name as [CompareNames] does.
 	Nodes() []*NodeView
-	// Services returns the names of all services, in order.
+	// Services returns the names of all services in every spelling that instances
+	// have, in order of their bytes.
 	Services() []string
 	// Lookup returns what has this IP address, in canonical text form: nodes by
 	// their address, instances by their own.
@@ -44,7 +46,7 @@ const (
 // Topic names what a watcher waits for.
 type Topic struct {
 	Kind TopicKind
-	Name string // of the service or node
+	Name string // of the service or node, in any spelling
 }
 
 // Owned is an address's holder: a node, or an instance on it.
@@ -56,8 +58,8 @@ type Owned struct {
 // NodeView is one node with all that is on it.
 type NodeView struct {
 	Node      *Node
-	Instances []*Instance // ordered by ID
-	Checks    []*Check    // ordered by ID
+	Instances []*Instance // ordered by ID, as CompareNames does
+	Checks    []*Check    // ordered by ID, as CompareNames does
 	Index     uint64      // of the last change to any of it
 }
 

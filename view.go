@@ -39,7 +39,8 @@ func (e *Entry) Maintenance() bool {
 // View is the instances of one service at one moment. It is immutable: a change
 // makes a new one, and who holds the old may go on reading it.
 type View struct {
-	Service string
+	Service string   // its name, folded
+	Names   []string // the spellings of it that the instances have, in order
 	Index   uint64   // of the last change to the service
 	Entries []*Entry // ordered by node name, then instance ID
 	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
@@ -60,7 +61,26 @@ func (v *View) Part(keep func(*Entry) bool) *View {
 			}
 		}
 	}
+	for _, name := range v.Names {
+		if len(part.Spelled(name)) > 0 {
+			part.Names = append(part.Names, name)
+		}
+	}
 	return part
+}
+
+// Spelled returns the entries whose instance writes the service's name in this way.
+func (v *View) Spelled(name string) []*Entry {
+	if len(v.Names) == 1 && v.Names[0] == name {
+		return v.Entries
+	}
+	var out []*Entry
+	for _, e := range v.Entries {
+		if e.Instance.Service == name {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // Memo returns what render returned for key on this view before, or calls it

@@ -57,6 +57,7 @@ func (nobody) Rule(skerry.Resource, string) string                     { return 
 // Service implements [skerry.Catalog].
 func (c *Catalog) Service(name string) *skerry.View {
 	v, who := c.Catalog.Service(name), c.who()
+	name = v.Service
 	if len(v.Entries) == 0 {
 		return v
 	}
@@ -83,9 +84,9 @@ func (c *Catalog) Service(name string) *skerry.View {
 }
 
 func filteredView(v *skerry.View, who skerry.Identity) *skerry.View {
-	sees := func(e *skerry.Entry) bool { return who.Allows(skerry.ResourceNode, e.Node.Name, skerry.AccessRead) }
-	if !who.Allows(skerry.ResourceService, v.Service, skerry.AccessRead) {
-		sees = func(*skerry.Entry) bool { return false }
+	sees := func(e *skerry.Entry) bool {
+		return who.Allows(skerry.ResourceService, e.Instance.Service, skerry.AccessRead) &&
+			who.Allows(skerry.ResourceNode, e.Node.Name, skerry.AccessRead)
 	}
 	if !slices.ContainsFunc(v.Entries, func(e *skerry.Entry) bool { return !sees(e) }) {
 		return v

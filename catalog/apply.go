@@ -2,12 +2,9 @@ package catalog
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/skerryhq/skerry"
 )
-
-func nodeKey(name string) string { return strings.ToLower(name) }
 
 // wholeSet turns a set into the delta that leads to it from the owner's present one.
 func wholeSet(o *owner, s *skerry.Set) *skerry.Delta {
@@ -120,7 +117,7 @@ func (c *change) setNode(n *skerry.Node) {
 	}
 	n = own(c, n, n.Stamp)
 	created := uint64(0)
-	if old != nil && nodeKey(old.Name) == nodeKey(n.Name) {
+	if old != nil && skerry.Fold(old.Name) == skerry.Fold(n.Name) {
 		created = old.Created
 	}
 	n.Stamp = c.stamped(n.Stamp, created)
@@ -172,7 +169,7 @@ func (c *change) moveTo(n *skerry.Node) {
 // joinNode puts the owner among those of its node's name.
 func (c *change) joinNode() {
 	t, o, index := c.t, c.o, c.stamp()
-	key := nodeKey(o.node.Name)
+	key := skerry.Fold(o.node.Name)
 	n := t.nodes[key]
 	if n == nil {
 		n = &node{key: key}

@@ -10,9 +10,9 @@ import (
 // not revive a departed owner, and an empty answer can say why it is empty.
 type departures struct {
 	tombs    map[skerry.OwnerID]tombstone
-	graves   []grave // of tombs, oldest first; may hold ones that are gone
-	services map[string]departure
-	cause    skerry.Cause // of the change that is being applied
+	graves   []grave              // of tombs, oldest first; may hold ones that are gone
+	services map[string]departure // by folded name
+	cause    skerry.Cause         // of the change that is being applied
 }
 
 type tombstone struct {

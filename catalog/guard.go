@@ -60,9 +60,10 @@ func keysOf(o *owner) map[guardKey]bool {
 		if it.instance == nil {
 			continue
 		}
-		keys[guardKey{service: it.instance.Service}] = true
+		service := skerry.Fold(it.instance.Service)
+		keys[guardKey{service: service}] = true
 		if l := o.node.Locality; l != nil && l.Zone != "" {
-			keys[guardKey{it.instance.Service, l.Zone}] = true
+			keys[guardKey{service, l.Zone}] = true
 		}
 	}
 	return keys
@@ -106,7 +107,7 @@ func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
 // failures explain. An owner beats every third of its TTL, so one that died at
 // the same moment as the first to expire has been silent for two thirds of it.
 func (t *Table) tooMany(key guardKey, now time.Time) bool {
-	s := t.service(key.service)
+	s := t.services[key.service]
 	if s == nil {
 		return false
 	}

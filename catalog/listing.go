@@ -8,13 +8,13 @@ import (
 )
 
 // service returns a service, or nil. Called with mu held.
-func (t *Table) service(name string) *service { return t.services[name] }
+func (t *Table) service(name string) *service { return t.services[skerry.Fold(name)] }
 
 func compareItems(a, b *item) int {
 	if c := cmp.Compare(a.owner.at.key, b.owner.at.key); c != 0 {
 		return c
 	}
-	return cmp.Compare(a.instance.ID, b.instance.ID)
+	return skerry.CompareNames(a.instance.ID, b.instance.ID)
 }
 
 // relist puts the record that wins among those of this ID on the node in the
@@ -38,20 +38,20 @@ func (c *change) relist(n *node, id string) {
 
 // list puts an item among the instances of its service.
 func (c *change) list(it *item) {
-	t, name := c.t, it.instance.Service
+	t, name := c.t, skerry.Fold(it.instance.Service)
 	index := c.stamp()
-	s := t.service(name)
+	s := t.services[name]
 	if s == nil {
 		s = &service{}
 		t.services[name] = s
 		t.departed.returned(name)
 		t.touch(index, t.topics.absentOf(name), &t.topics.services)
-	} else if !s.uses(it.instance.Tags) {
+	} else if !s.uses(it.instance) {
 		t.touch(index, &t.topics.services)
 	}
 	at, _ := slices.BinarySearchFunc(s.items, it, compareItems)
 	s.items = slices.Insert(s.items, at, it)
-	s.count(it.instance.Tags, 1)
+	s.count(it.instance, 1)
 	it.listed = true
 	s.view.Store(nil)
 	t.touch(index, &s.topic)
@@ -60,12 +60,12 @@ func (c *change) list(it *item) {
 // unlist takes an item from the instances of its service. It must still be on
 // its node.
 func (c *change) unlist(it *item) {
-	t, name := c.t, it.instance.Service
+	t, name := c.t, skerry.Fold(it.instance.Service)
 	index := c.stamp()
-	s := t.service(name)
+	s := t.services[name]
 	at, _ := slices.BinarySearchFunc(s.items, it, compareItems)
 	s.items = slices.Delete(s.items, at, at+1)
-	s.count(it.instance.Tags, -1)
+	s.count(it.instance, -1)
 	it.listed = false
 	s.view.Store(nil)
 	if len(s.items) == 0 {
@@ -77,22 +77,22 @@ func (c *change) unlist(it *item) {
 		return
 	}
 	t.touch(index, &s.topic)
-	if !s.uses(it.instance.Tags) {
+	if !s.uses(it.instance) {
 		t.touch(index, &t.topics.services)
 	}
 }
 
-// replace puts a new record of a listed item in place, of the same service.
+// replace puts a new record of a listed item in place, of a service of the same spelling.
 func (c *change) replace(it *item, i *skerry.Instance) {
 	s := c.t.service(i.Service)
 	old := it.instance
-	added := !s.uses(i.Tags)
-	s.count(i.Tags, 1)
-	s.count(old.Tags, -1)
+	added := !s.uses(i)
+	s.count(i, 1)
+	s.count(old, -1)
 	it.instance = i
 	s.view.Store(nil)
 	c.t.touch(c.stamp(), &s.topic)
-	if added || !s.uses(old.Tags) {
+	if added || !s.uses(old) {
 		c.t.touch(c.index, &c.t.topics.services)
 	}
 }
@@ -100,18 +100,21 @@ func (c *change) replace(it *item, i *skerry.Instance) {
 // fewItems is up to how many items are looked through for a tag.
 const fewItems = 16
 
-// uses reports whether every tag is on some instance.
-func (s *service) uses(tags []string) bool {
+// uses reports whether some instance has the spelling of i, and some each of its tags.
+func (s *service) uses(i *skerry.Instance) bool {
+	if s.spelled(i.Service) < 0 {
+		return false
+	}
 next:
-	for _, tag := range tags {
+	for _, tag := range i.Tags {
 		if s.tags != nil {
-			if s.tags[tag] == 0 {
+			if s.tags[use{i.Service, tag}] == 0 {
 				return false
 			}
 			continue
 		}
 		for _, it := range s.items {
-			if slices.Contains(it.instance.Tags, tag) {
+			if it.instance.Service == i.Service && slices.Contains(it.instance.Tags, tag) {
 				continue next
 			}
 		}
@@ -120,22 +123,36 @@ next:
 	return true
 }
 
-// count follows the tags in use. It is called with the items as they are already.
-func (s *service) count(tags []string, n int) {
+// spelled returns where a spelling is, or -1.
+func (s *service) spelled(name string) int {
+	return slices.IndexFunc(s.spellings, func(sp spelling) bool { return sp.name == name })
+}
+
+// count follows the spellings and tags in use. It is called with the items as they are already.
+func (s *service) count(i *skerry.Instance, n int) {
+	at := s.spelled(i.Service)
+	if at < 0 {
+		at = len(s.spellings)
+		s.spellings = append(s.spellings, spelling{name: i.Service})
+	}
+	if s.spellings[at].count += n; s.spellings[at].count == 0 {
+		s.spellings = slices.Delete(s.spellings, at, at+1)
+	}
 	if s.tags == nil {
 		if len(s.items) > fewItems {
-			s.tags = map[string]int{}
+			s.tags = map[use]int{}
 			for _, it := range s.items {
 				for _, tag := range it.instance.Tags {
-					s.tags[tag]++
+					s.tags[use{it.instance.Service, tag}]++
 				}
 			}
 		}
 		return
 	}
-	for _, tag := range tags {
-		if s.tags[tag] += n; s.tags[tag] == 0 {
-			delete(s.tags, tag)
+	for _, tag := range i.Tags {
+		u := use{i.Service, tag}
+		if s.tags[u] += n; s.tags[u] == 0 {
+			delete(s.tags, u)
 		}
 	}
 }

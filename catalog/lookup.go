@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -61,10 +60,10 @@ func (t *Table) makeAddressBook() *addressBook {
 
 // compareOwned orders by node name; the node itself comes before its instances.
 func compareOwned(a, b skerry.Owned) int {
-	if c := cmp.Compare(a.Node.Name, b.Node.Name); c != 0 {
+	if c := skerry.CompareNames(a.Node.Name, b.Node.Name); c != 0 {
 		return c
 	}
-	return cmp.Compare(instanceID(a), instanceID(b))
+	return skerry.CompareNames(instanceID(a), instanceID(b))
 }
 
 func instanceID(o skerry.Owned) string {

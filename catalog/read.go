@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/skerryhq/skerry"
@@ -10,6 +9,7 @@ import (
 // Service implements [skerry.Catalog]. It takes no lock unless the service
 // changed since it was last read.
 func (t *Table) Service(name string) *skerry.View {
+	name = skerry.Fold(name)
 	if s, ok := t.warm.Load(name); ok {
 		if v := s.(*service).view.Load(); v != nil {
 			return v
@@ -17,7 +17,7 @@ func (t *Table) Service(name string) *skerry.View {
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	s := t.service(name)
+	s := t.services[name]
 	if s == nil {
 		return t.emptyView(name)
 	}
@@ -33,6 +33,10 @@ func (t *Table) buildView(name string, s *service) *skerry.View {
 		return v
 	}
 	v := &skerry.View{Service: name, Index: s.topic.index, Entries: make([]*skerry.Entry, 0, len(s.items))}
+	for _, sp := range s.spellings {
+		v.Names = append(v.Names, sp.name)
+	}
+	slices.Sort(v.Names)
 	shared := map[*node][]*skerry.Check{}
 	for _, it := range s.items {
 		at := it.owner.at
@@ -103,7 +107,7 @@ func (n *node) outranked(rank int, checkID string) bool {
 	return false
 }
 
-func compareCheckID(c *skerry.Check, id string) int { return cmp.Compare(c.ID, id) }
+func compareCheckID(c *skerry.Check, id string) int { return skerry.CompareNames(c.ID, id) }
 
 func (t *Table) emptyView(name string) *skerry.View {
 	return &skerry.View{Service: name, Index: t.topics.absentOf(name).index, Cause: t.causeOf(name)}
@@ -123,7 +127,7 @@ func (t *Table) causeOf(name string) skerry.Cause {
 func (t *Table) Node(name string) *skerry.NodeView {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if n := t.nodes[nodeKey(name)]; n != nil {
+	if n := t.nodes[skerry.Fold(name)]; n != nil {
 		return n.build()
 	}
 	return nil
@@ -134,7 +138,7 @@ func (t *Table) Node(name string) *skerry.NodeView {
 func (t *Table) Owned(name string) *skerry.NodeView {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	n := t.nodes[nodeKey(name)]
+	n := t.nodes[skerry.Fold(name)]
 	if n == nil {
 		return nil
 	}
@@ -167,8 +171,8 @@ func (n *node) of(owners []*owner) *skerry.NodeView {
 	} else {
 		v.Instances, v.Checks = merge(owners)
 	}
-	slices.SortFunc(v.Instances, func(a, b *skerry.Instance) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(v.Checks, func(a, b *skerry.Check) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(v.Instances, func(a, b *skerry.Instance) int { return skerry.CompareNames(a.ID, b.ID) })
+	slices.SortFunc(v.Checks, func(a, b *skerry.Check) int { return skerry.CompareNames(a.ID, b.ID) })
 	return v
 }
 
@@ -215,7 +219,7 @@ func (t *Table) Nodes() []*skerry.NodeView {
 	for _, n := range t.nodes {
 		nodes = append(nodes, n.build())
 	}
-	slices.SortFunc(nodes, func(a, b *skerry.NodeView) int { return cmp.Compare(a.Node.Name, b.Node.Name) })
+	slices.SortFunc(nodes, func(a, b *skerry.NodeView) int { return skerry.CompareNames(a.Node.Name, b.Node.Name) })
 	return nodes
 }
 
@@ -232,8 +236,10 @@ func (t *Table) Services() []string {
 		return l.names
 	}
 	l := &nameList{index: t.topics.services.index}
-	for name := range t.services {
-		l.names = append(l.names, name)
+	for _, s := range t.services {
+		for _, sp := range s.spellings {
+			l.names = append(l.names, sp.name)
+		}
 	}
 	slices.Sort(l.names)
 	t.nameList.Store(l)

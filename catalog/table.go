@@ -72,13 +72,13 @@ type Table struct {
 
 	// warm are the services that were read, for readers without a lock; written
 	// under mu. Most of a large catalog is read by nobody, and costs less apart.
-	warm sync.Map // name → *service
+	warm sync.Map // folded name → *service
 
 	mu       sync.RWMutex
-	index    uint64 // the last one issued
-	services map[string]*service
+	index    uint64              // the last one issued
+	services map[string]*service // by folded name
 	owners   map[skerry.OwnerID]*owner
-	nodes    map[string]*node // by lower-case name
+	nodes    map[string]*node // by folded name
 	departed departures
 	leases   leases
 	guard    guardState
@@ -147,14 +147,24 @@ type node struct {
 
 func (n *node) record() *skerry.Node { return n.owners[0].node }
 
-// service is what has one service name; there is at least one item.
+// service is what has one service name, however it is spelled; there is at least one item.
 type service struct {
-	items []*item        // ordered by node, ID
-	tags  map[string]int // how many have it; nil while they are few
-	topic topic
-	view  atomic.Pointer[skerry.View]
-	old   bool // the view shows an old output
+	items     []*item // ordered by node, ID
+	spellings []spelling
+	tags      map[use]int // how many have it; nil while they are few
+	topic     topic
+	view      atomic.Pointer[skerry.View]
+	old       bool // the view shows an old output
 }
+
+// spelling is how some instances write their service's name.
+type spelling struct {
+	name  string
+	count int
+}
+
+// use is a tag of instances that write their service's name alike.
+type use struct{ name, tag string }
 
 // outranks says whose record of the same node and ID wins.
 func (o *owner) outranks(p *owner) bool {

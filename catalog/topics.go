@@ -90,12 +90,12 @@ func (t *Table) topicOf(want skerry.Topic) *topic {
 		if s := t.service(want.Name); s != nil {
 			return &s.topic
 		}
-		return t.topics.absentOf(want.Name)
+		return t.topics.absentOf(skerry.Fold(want.Name))
 	case skerry.TopicNode:
-		if n := t.nodes[nodeKey(want.Name)]; n != nil {
+		if n := t.nodes[skerry.Fold(want.Name)]; n != nil {
 			return &n.topic
 		}
-		return t.topics.absentOf("node/" + nodeKey(want.Name))
+		return t.topics.absentOf("node/" + skerry.Fold(want.Name))
 	case skerry.TopicNodes:
 		return &t.topics.nodes
 	case skerry.TopicServices:

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	coordPrefix = "coord/" // coord/<node>
+	coordPrefix = "coord/" // coord/<folded node name>
 	// storeEvery is how often coordinates are written at most: all that came since
 	// in one change, as they come all the time and none of them matters much.
 	storeEvery = time.Second
@@ -37,7 +37,7 @@ type Coordinates struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	byNode  map[string]*coordinate.Coordinate
+	byNode  map[string]*coordinate.Coordinate // by folded name
 	pending map[string]*coordinate.Coordinate // not stored yet
 	index   uint64
 	changed chan struct{}
@@ -59,6 +59,7 @@ func NewCoordinates(kv skerry.KV, catalog skerry.Catalog, log *slog.Logger) *Coo
 
 // Update takes a node's new coordinate, which must not be written to any more.
 func (c *Coordinates) Update(node string, at *coordinate.Coordinate) {
+	node = skerry.Fold(node)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.set(node, at) {
@@ -88,7 +89,7 @@ func (c *Coordinates) set(node string, at *coordinate.Coordinate) bool {
 func (c *Coordinates) Get(node string) *coordinate.Coordinate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byNode[node]
+	return c.byNode[skerry.Fold(node)]
 }
 
 // From returns the distances from a node to others in seconds, +Inf where one is
@@ -106,7 +107,7 @@ func (c *Coordinates) From(node string) func(to string) float64 {
 	}
 }
 
-// All returns the coordinates by node name, with the index of the last change.
+// All returns the coordinates by folded node name, with the index of the last change.
 func (c *Coordinates) All() (map[string]*coordinate.Coordinate, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +173,7 @@ func (c *Coordinates) takeIn(s skerry.Snapshot, at uint64) uint64 {
 }
 
 func (c *Coordinates) read(r *skerry.Record) {
-	node := r.Key[len(coordPrefix):]
+	node := skerry.Fold(r.Key[len(coordPrefix):]) // earlier releases stored it as it was written
 	if c.pending[node] != nil {
 		return
 	}

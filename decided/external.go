@@ -34,7 +34,7 @@ func escape(s string) string {
 }
 
 // nodeKeyOf is a node's part of its keys.
-func nodeKeyOf(name string) string { return escape(strings.ToLower(name)) }
+func nodeKeyOf(name string) string { return escape(skerry.Fold(name)) }
 
 func judgeKey(node, service, check string) string {
 	return extJudge + node + "/" + escape(service) + "/" + check

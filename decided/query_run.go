@@ -70,7 +70,7 @@ func (q *Queries) order(r *skerry.QueryResult, ask skerry.QueryAsk) {
 	far := q.From(near)
 	r.Entries = skerry.SortNear(r.Entries, func(e *skerry.Entry) float64 {
 		switch {
-		case strings.EqualFold(e.Node.Name, near):
+		case skerry.SameName(e.Node.Name, near):
 			return math.Inf(-1) // nothing is nearer than itself
 		case far == nil:
 			return math.Inf(1)

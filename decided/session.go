@@ -203,7 +203,7 @@ func (s *Store) Sessions(node string) ([]*skerry.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(one *skerry.Session) bool { return node != "" && one.Node != node }), nil
+	return slices.DeleteFunc(all, func(one *skerry.Session) bool { return node != "" && !skerry.SameName(one.Node, node) }), nil
 }
 
 // sessionsOf returns the sessions that can be read, ordered by their creation, and

@@ -41,6 +41,7 @@ func Run(t *testing.T, open Open) {
 		{"read", readProofs},
 		{"lease", leaseProofs},
 		{"guard", guardProofs},
+		{"names", nameProofs},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, p := range group.proofs {

@@ -212,6 +212,7 @@ func warm(t testing.TB, conn *grpc.ClientConn, backends []*backend) {
 // result is a call of a load.
 type result struct {
 	began time.Time
+	ended time.Time
 	to    string // the address of the last attempt, "" if there was none
 	err   error
 }
@@ -238,6 +239,7 @@ func load(conn *grpc.ClientConn, rate int, within time.Duration, stop <-chan str
 			if r.err = invoke(conn, within, grpc.Peer(&to)); to.Addr != nil {
 				r.to = to.Addr.String()
 			}
+			r.ended = time.Now()
 			mu.Lock()
 			defer mu.Unlock()
 			results = append(results, r)

@@ -364,3 +364,24 @@ func TestAuditIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// Any spelling finds a service, but a token reads the spellings that its rules name.
+func TestSpellingsHaveRulesOfTheirOwn(t *testing.T) {
+	for _, hides := range []bool{false, true} {
+		c := start(t, func(cfg *server.Config) { cfg.ACL.Hide = hides })
+		reader := c.token("reader", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
+		c.make(put, "/v1/agent/service/register", `{"ID":"upper","Name":"Web"}`, "")
+		c.make(put, "/v1/agent/service/register", `{"ID":"lower","Name":"web"}`, "")
+		for _, path := range []string{"/v1/health/service/", "/v1/catalog/service/", "/v1/skerry/explain/", "/v1/internal/ui/services?"} {
+			for _, name := range []string{"web", "Web", "WEB"} {
+				body := string(c.ask(get, path+name, "", reader).body)
+				if strings.Contains(body, `"upper"`) || strings.Contains(body, `"Name":"Web"`) || !strings.Contains(body, `"lower"`) && !strings.Contains(body, `"Name":"web"`) {
+					t.Errorf("hides %v: %s%s shows %s", hides, path, name, body)
+				}
+			}
+		}
+		if got := string(c.ask(get, "/v1/catalog/services", "", reader).body); got != `{"web":[]}` {
+			t.Errorf("the services are %s", got)
+		}
+	}
+}

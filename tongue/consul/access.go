@@ -244,7 +244,7 @@ func (q *request) scope(v *skerry.View) (rules string, ok bool) {
 		return "", false
 	}
 	all := v.MemoChosen(skerry.MemoKey("consul/acl", r.RulesKey()), func() []byte {
-		if !q.seesService(v.Service) {
+		if slices.ContainsFunc(v.Names, func(name string) bool { return !q.seesService(name) }) {
 			return someSeen
 		}
 		for _, e := range v.Entries {

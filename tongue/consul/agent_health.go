@@ -78,10 +78,7 @@ func (q *request) agentHealthByName() error {
 	}
 	list := []jsonAgentHealth{}
 	worst := ""
-	for _, i := range q.t.b.Local.Instances() {
-		if i.Service != q.rest {
-			continue
-		}
+	for _, i := range q.localNamed(q.rest) {
 		i, own, node := q.t.b.Local.Instance(i.ID)
 		if i == nil {
 			continue
@@ -94,6 +91,24 @@ func (q *request) agentHealthByName() error {
 		return q.unknownHealth("ServiceName " + q.rest + " Not Found")
 	}
 	return q.answerHealth(worst, list)
+}
+
+// localNamed returns the agent's instances of a service as it is spelled, as Consul does;
+// where there is none, those of any spelling that the asker may read.
+func (q *request) localNamed(name string) []*skerry.Instance {
+	var exact, others []*skerry.Instance
+	for _, i := range q.t.b.Local.Instances() {
+		switch {
+		case i.Service == name:
+			exact = append(exact, i)
+		case skerry.SameName(i.Service, name) && q.seesService(i.Service):
+			others = append(others, i)
+		}
+	}
+	if len(exact) > 0 {
+		return exact
+	}
+	return others
 }
 
 func worse(a, b string) string {

@@ -222,7 +222,7 @@ func (q *request) index(topic skerry.Topic) uint64 {
 }
 
 func (q *request) local() error {
-	if q.p.dc != "" && q.p.dc != q.t.cfg.Datacenter {
+	if q.p.dc != "" && !skerry.SameName(q.p.dc, q.t.cfg.Datacenter) {
 		return serverError("No path to datacenter")
 	}
 	return nil

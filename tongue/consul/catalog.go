@@ -61,7 +61,7 @@ func (q *request) catalogServices() error {
 	for _, name := range visible(q, q.t.b.Catalog.Services(), q.seesService) {
 		var tags []string
 		kept := false
-		for _, e := range q.t.b.Catalog.Service(name).Entries {
+		for _, e := range q.t.b.Catalog.Service(name).Spelled(name) {
 			if !keep(e) || q.hides() && !q.seesNode(e.Node.Name) {
 				continue
 			}

@@ -42,7 +42,7 @@ func (q *request) coordinateNode() error {
 	if err := q.must(skerry.ResourceNode, q.rest, skerry.AccessRead); err != nil {
 		return err
 	}
-	list, index, err := q.coordinates(func(node string) bool { return node == q.rest })
+	list, index, err := q.coordinates(func(node string) bool { return skerry.SameName(node, q.rest) })
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ type Coordinates interface {
 	// From returns the distances from a node to others in seconds, +Inf where one
 	// is not known; nil when the node has no coordinate.
 	From(node string) func(to string) float64
-	// All returns them by node name, with the index of the last change.
+	// All returns them by folded node name, with the index of the last change.
 	All() (map[string]*coordinate.Coordinate, uint64)
 	Changed() (index uint64, changed <-chan struct{})
 }

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/skerryhq/skerry"
 )
@@ -140,7 +141,7 @@ func (q *request) healthState() error {
 	return q.checks(skerry.Topic{Kind: skerry.TopicChecks}, func(add func(*skerry.Node, *skerry.Check)) {
 		for _, v := range q.t.b.Catalog.Nodes() {
 			for _, c := range v.Checks {
-				if q.rest == "any" || string(c.Status) == q.rest {
+				if q.rest == "any" || strings.EqualFold(string(c.Status), q.rest) {
 					add(v.Node, c)
 				}
 			}

@@ -37,7 +37,7 @@ func (q *request) uiServices() error {
 	list := []jsonUIService{}
 	for _, name := range visible(q, q.t.b.Catalog.Services(), q.seesService) {
 		s := jsonUIService{Name: name, Datacenter: q.t.cfg.Datacenter, Tags: []string{}, Nodes: []string{}}
-		for _, e := range q.entries(q.t.b.Catalog.Service(name)) {
+		for _, e := range visible(q, q.t.b.Catalog.Service(name).Spelled(name), q.allowed().Keep) {
 			s.count(e)
 		}
 		if s.InstanceCount == 0 && q.hides() {

@@ -193,7 +193,7 @@ func (q *request) skerryExplain() error {
 	switch {
 	case q.hides() && !q.may(skerry.ResourceOperator, "", skerry.AccessRead):
 		v = q.view(q.rest)
-		if !q.seesService(q.rest) {
+		if len(v.Entries) == 0 && !q.seesService(q.rest) {
 			// The rule is the asker's own, and named whether the service is there or not.
 			refused = append(refused, jsonDropped{Stage: "acl", Reason: q.who.Rule(skerry.ResourceService, q.rest)})
 		}

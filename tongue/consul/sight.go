@@ -153,10 +153,10 @@ func (q *request) blockOn(sc *scene) error {
 
 // narrowed returns the topic as a scene if the asker does not see all of it, else nil.
 func (q *request) narrowed(topic skerry.Topic) *scene {
-	if !q.hides() || seesWhole(q.who, topic) {
+	catalog := q.t.b.Catalog
+	if !q.hides() || seesWhole(catalog, q.who, topic) {
 		return nil
 	}
-	catalog := q.t.b.Catalog
 	return &scene{
 		name: topicScene(topic),
 		at: func() uint64 {
@@ -169,16 +169,19 @@ func (q *request) narrowed(topic skerry.Topic) *scene {
 }
 
 func topicScene(topic skerry.Topic) string {
-	return string(rune('a'+topic.Kind)) + "/" + topic.Name
+	return string(rune('a'+topic.Kind)) + "/" + skerry.Fold(topic.Name)
 }
 
-// seesWhole reports whether an identity may see all that is or will be under the topic.
-func seesWhole(who skerry.Identity, topic skerry.Topic) bool {
+// seesWhole reports whether an identity may see all that is under the topic, and all
+// that will be: but for a service in a spelling that it may not see and that nothing has yet.
+func seesWhole(catalog skerry.Catalog, who skerry.Identity, topic skerry.Topic) bool {
 	services := func() bool { return who.AllowsBelow(skerry.ResourceService, "", skerry.AccessRead) }
 	nodes := func() bool { return who.AllowsBelow(skerry.ResourceNode, "", skerry.AccessRead) }
 	switch topic.Kind {
 	case skerry.TopicService:
-		return who.Allows(skerry.ResourceService, topic.Name, skerry.AccessRead) && nodes()
+		service := func(name string) bool { return who.Allows(skerry.ResourceService, name, skerry.AccessRead) }
+		return service(topic.Name) && nodes() &&
+			!slices.ContainsFunc(catalog.Service(topic.Name).Names, func(name string) bool { return !service(name) })
 	case skerry.TopicNode:
 		return who.Allows(skerry.ResourceNode, topic.Name, skerry.AccessRead) && services()
 	case skerry.TopicNodes:
@@ -227,7 +230,7 @@ func lookAt(catalog skerry.Catalog, topic skerry.Topic, who skerry.Identity, s *
 			if !e.service(name) {
 				continue
 			}
-			s.service(catalog.Service(name), e)
+			s.service(name, catalog.Service(name).Spelled(name), e)
 		}
 	case skerry.TopicChecks:
 		for _, v := range catalog.Nodes() {
@@ -242,10 +245,10 @@ func lookAt(catalog skerry.Catalog, topic skerry.Topic, who skerry.Identity, s *
 
 // service adds a service's name and its tags in use, once it has an instance that is
 // seen: other changes of instances are none of the list of names.
-func (s *sight) service(v *skerry.View, e eyes) {
+func (s *sight) service(name string, entries []*skerry.Entry, e eyes) {
 	var tags []string
 	seen := false
-	for _, x := range v.Entries {
+	for _, x := range entries {
 		if e.node(x.Node.Name) {
 			seen = true
 			s.newest = max(s.newest, x.Instance.Created)
@@ -254,7 +257,7 @@ func (s *sight) service(v *skerry.View, e eyes) {
 	}
 	if seen {
 		slices.Sort(tags)
-		s.add(0, append([]string{v.Service}, slices.Compact(tags)...)...)
+		s.add(0, append([]string{name}, slices.Compact(tags)...)...)
 	}
 }
 

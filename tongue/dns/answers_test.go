@@ -27,6 +27,7 @@ func oddCatalog() *fakeCatalog {
 		})
 	c.put(&skerry.Node{Name: "db.example", Address: "10.0.0.2", Datacenter: "dc1"}, []*skerry.Instance{
 		{ID: "up", Service: "Upper", Port: 80, Tags: []string{"V1.2"}},
+		{ID: "low", Service: "upper", Port: 81, Address: "10.8.8.8"},
 		{ID: "p1", Service: "ports", Port: -1},
 		{ID: "p2", Service: "ports", Port: 70000},
 		{ID: "p3", Service: "ports", Port: 0},
@@ -72,7 +73,7 @@ func TestAnswers(t *testing.T) {
 		{"main address of a service", plain, "own.service.consul SRV", "NOERROR | AAAA 2001:db8::5 | SRV 1 1 80 20010db8000000000000000000000005.addr.dc1.consul."},
 		{"IPv4 in IPv6 is IPv4", plain, "mapped.service.consul A", "NOERROR | A 10.7.7.7"},
 
-		{"a service with a capital", plain, "upper.service.consul A", "NOERROR | A 10.0.0.2"},
+		{"a service of two spellings", plain, "uPPer.service.consul A", "NOERROR | A 10.0.0.2 | A 10.8.8.8"},
 		{"a tag with a dot", plain, `v1\.2.upper.service.consul A`, "NOERROR | A 10.0.0.2"},
 		{"a tag with a dot, RFC 2782", plain, `_UPPER._v1\.2.consul SRV`, "NOERROR | A 10.0.0.2 | SRV 1 1 80 db.example.node.dc1.consul."},
 		{"a node with a dot", plain, "db.example.node.consul A", "NOERROR | A 10.0.0.2"},

@@ -36,10 +36,11 @@ func (f *fakeCatalog) put(n *skerry.Node, instances []*skerry.Instance, checks .
 	for _, name := range slices.Sorted(mapKeys(f.nodes)) {
 		nv := f.nodes[name]
 		for _, i := range nv.Instances {
-			v := f.views[i.Service]
+			name := skerry.Fold(i.Service)
+			v := f.views[name]
 			if v == nil {
-				v = &skerry.View{Service: i.Service, Index: f.index}
-				f.views[i.Service] = v
+				v = &skerry.View{Service: name, Index: f.index}
+				f.views[name] = v
 			}
 			e := &skerry.Entry{Node: nv.Node, Instance: i, Health: skerry.Passing}
 			e.Checks = append(nv.InstanceChecks(""), nv.InstanceChecks(i.ID)...)
@@ -64,6 +65,7 @@ func mapKeys[V any](m map[string]V) func(func(string) bool) {
 func (f *fakeCatalog) Service(name string) *skerry.View {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	name = skerry.Fold(name)
 	if v := f.views[name]; v != nil {
 		return v
 	}
@@ -78,11 +80,7 @@ func (f *fakeCatalog) Node(name string) *skerry.NodeView {
 
 func (f *fakeCatalog) Nodes() []*skerry.NodeView { panic("DNS needs no list of nodes") }
 
-func (f *fakeCatalog) Services() []string {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return slices.Sorted(mapKeys(f.views))
-}
+func (f *fakeCatalog) Services() []string { panic("DNS needs no list of services") }
 
 func (f *fakeCatalog) Lookup(ip string) (out []skerry.Owned) {
 	f.mu.RLock()

@@ -173,7 +173,7 @@ func (s *Server) ours(q *question, rest string) answer {
 		return s.address(q, n.name)
 	case virtualForm:
 		// The mesh's virtual addresses are not ours to give; the name is there, though.
-		if len(s.view(n.name).Entries) > 0 {
+		if len(s.catalog.Service(n.name).Entries) > 0 {
 			return answer{msg: q.message()}
 		}
 	case queryForm:

@@ -3,7 +3,6 @@ package dns
 import (
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/miekg/dns"
 
@@ -38,7 +37,7 @@ func (s *Server) query(q *question, n name) answer {
 	if !ok {
 		return q.empty()
 	}
-	ttl := q.st.serviceTTL(strings.ToLower(r.View.Service))
+	ttl := q.st.serviceTTL(r.View.Service)
 	if r.HasTTL {
 		ttl = seconds(r.TTL)
 	}

@@ -105,7 +105,7 @@ func (st *state) pipeline(tag string) skerry.Pipeline {
 
 // render prepares the answer of one kind for a service or one of its tags.
 func (st *state) render(v *skerry.View, z *zone, k kind, tag string) []byte {
-	return st.renderEntries(st.pipeline(tag).Select(v.Entries), z, k, st.serviceTTL(strings.ToLower(v.Service)))
+	return st.renderEntries(st.pipeline(tag).Select(v.Entries), z, k, st.serviceTTL(v.Service))
 }
 
 // renderEntries prepares the answer of one kind that these instances make.

@@ -40,10 +40,9 @@ type Server struct {
 
 	toldLimited atomic.Int64 // when limits were last logged, since epoch
 
-	mu      sync.Mutex // held to change what the state is made of
-	given   Config
-	state   atomic.Pointer[state]
-	spelled atomic.Pointer[spellingTable]
+	mu    sync.Mutex // held to change what the state is made of
+	given Config
+	state atomic.Pointer[state]
 }
 
 // New returns a server with the configuration cfg, completed as [DefaultConfig]

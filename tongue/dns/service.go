@@ -31,7 +31,7 @@ func kindOf(qtype uint16) (kind, bool) {
 // service answers a question about a service: with a prepared set, or with a
 // message that says that there is nothing.
 func (s *Server) service(q *question, n name) answer {
-	view := s.view(n.name)
+	view := s.catalog.Service(n.name)
 	if len(view.Entries) == 0 || n.tag != "" && !hasTag(view, q.st.tagsKey, n.tag) {
 		return q.missing()
 	}
@@ -99,40 +99,4 @@ func tagList(v *skerry.View) []byte {
 		}
 	}
 	return out
-}
-
-// view finds a service by its name in lower case. The catalog minds case, DNS
-// does not: of two services that differ only in case, the lower-case one answers.
-func (s *Server) view(name string) *skerry.View {
-	v := s.catalog.Service(name)
-	if len(v.Entries) > 0 {
-		return v
-	}
-	if spelled, ok := s.spellings()[name]; ok {
-		return s.catalog.Service(spelled)
-	}
-	return v
-}
-
-// spellingTable maps service names in lower case to those that have capitals.
-type spellingTable struct {
-	index uint64
-	names map[string]string
-}
-
-func (s *Server) spellings() map[string]string {
-	// The index is read first, so the list is at least as new.
-	index, _ := s.catalog.Watch(skerry.Topic{Kind: skerry.TopicServices})
-	if t := s.spelled.Load(); t != nil && t.index == index {
-		return t.names
-	}
-	t := &spellingTable{index: index, names: map[string]string{}}
-	for _, n := range s.catalog.Services() {
-		lower := strings.ToLower(n)
-		if _, ok := t.names[lower]; !ok && lower != n {
-			t.names[lower] = n
-		}
-	}
-	s.spelled.Store(t)
-	return t.names
 }
