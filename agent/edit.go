@@ -145,6 +145,9 @@ func (e *edit) putService(i *skerry.Instance, states []*checkState, from source,
 			sv.checks = was.checks
 		}
 		a.services[i.ID] = sv
+		if err := skerry.AddressTrouble(i.Address); err != nil && (was == nil || was.instance.Address != i.Address) {
+			a.log.Warn("a service has an address that DNS cannot answer with", "service", i.ID, "error", err)
+		}
 		e.delta.Instances = append(e.delta.Instances, i)
 	}
 	for _, cs := range slices.Clone(sv.checks) {

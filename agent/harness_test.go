@@ -29,7 +29,26 @@ type rig struct {
 	dir    string
 	probes *probes
 	told   *told
+	logged *logged
 	stop   func()
+}
+
+// logged is what an agent logs.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
 }
 
 // probes answers the checks of the only kind beside TTL, by their URL.
@@ -114,7 +133,7 @@ func (r *told) all() []string {
 // open starts an agent on dir ("": keeps nothing).
 func open(t testing.TB, dir string) *rig {
 	t.Helper()
-	r := &rig{TB: t, dir: dir, probes: &probes{results: map[string]check.Result{}, runs: map[string]int{}}}
+	r := &rig{TB: t, dir: dir, logged: &logged{}, probes: &probes{results: map[string]check.Result{}, runs: map[string]int{}}}
 	r.start()
 	t.Cleanup(func() { r.stop() })
 	return r
@@ -129,6 +148,7 @@ func (r *rig) start() {
 		LocalPolicy: check.Policy{AllowScripts: true, Local: true},
 		NodeChecks:  []*skerry.Check{{ID: "alive", Name: "alive", Status: skerry.Passing}},
 		Own:         []*skerry.Instance{{ID: "self", Service: "self"}},
+		Log:         slog.New(slog.NewTextHandler(r.logged, nil)),
 	}, r.told)
 	var err error
 	if r.ledger, err = journal.OpenLedger(r.dir, map[string]journal.Keeper{KeeperName: r.Agent}, slog.New(slog.DiscardHandler)); err != nil {

@@ -32,6 +32,7 @@ type querySet struct {
 	byID      map[string]*compiledQuery
 	byName    map[string]*compiledQuery
 	templates *iradix.Tree[*compiledQuery] // by prefix
+	parents   map[string]bool              // the names that others of byName lie beneath, as parts of host names do
 	damaged   map[string]error             // by ID: what cannot be read
 }
 
@@ -76,7 +77,7 @@ func (s *querySet) outdated() bool {
 
 func (q *Queries) newQuerySet(from skerry.Snapshot, old *querySet) *querySet {
 	all := skerry.Below(queryPrefix)
-	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, list: []*skerry.PreparedQuery{}, damaged: map[string]error{}}
+	s := &querySet{index: from.Changed(all), byID: map[string]*compiledQuery{}, byName: map[string]*compiledQuery{}, parents: map[string]bool{}, list: []*skerry.PreparedQuery{}, damaged: map[string]error{}}
 	templates := iradix.New[*compiledQuery]().Txn()
 	for r := range from.All(all, "") {
 		id := r.Key[len(queryPrefix):]
@@ -99,6 +100,9 @@ func (q *Queries) newQuerySet(from skerry.Snapshot, old *querySet) *querySet {
 			templates.Insert([]byte(name), c)
 		} else if name != "" {
 			s.byName[name] = c
+			for _, rest, ok := strings.Cut(name, "."); ok; _, rest, ok = strings.Cut(rest, ".") {
+				s.parents[rest] = true
+			}
 		}
 	}
 	s.templates = templates.Commit()

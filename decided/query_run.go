@@ -25,6 +25,10 @@ func (q *Queries) ResolveQuery(nameOrID string) (*skerry.PreparedQuery, error) {
 	return query, nil
 }
 
+// QueriesBeneath reports whether a query's name ends with a dot and this one. Templates
+// have no names of their own.
+func (q *Queries) QueriesBeneath(name string) bool { return q.now().parents[strings.ToLower(name)] }
+
 // ExecuteQuery answers the query of this ID or name.
 func (q *Queries) ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error) {
 	c, err := q.now().find(nameOrID)

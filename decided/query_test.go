@@ -68,6 +68,24 @@ func nodesOf(r *skerry.QueryResult) (names []string) {
 	return names
 }
 
+func TestQueriesBeneath(t *testing.T) {
+	q := newQueries(t)
+	web := skerry.ServiceQuery{Service: "web"}
+	id := create(t, q, skerry.PreparedQuery{Name: "Geo.Shop.example", Service: web})
+	create(t, q, skerry.PreparedQuery{Name: "a.b", Template: skerry.QueryTemplate{Type: skerry.TemplatePrefix}, Service: web})
+	for name, want := range map[string]bool{"example": true, "SHOP.example": true, "geo.shop.example": false, "hop.example": false, "b": false, "": false} {
+		if got := q.QueriesBeneath(name); got != want {
+			t.Errorf("beneath %q: %v", name, got)
+		}
+	}
+	if err := q.DeleteQuery(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if q.QueriesBeneath("example") {
+		t.Error("the query is gone")
+	}
+}
+
 func TestQuerySelects(t *testing.T) {
 	q := newQueries(t)
 	for name, c := range map[string]struct {

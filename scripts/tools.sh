@@ -10,6 +10,7 @@ need() { # need <program> <package>
 need dig bind9-dnsutils
 need haproxy haproxy
 need nginx nginx-light
+need unbound unbound
 need prometheus prometheus
 need curl curl
 need python3 python3

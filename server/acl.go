@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,10 +184,25 @@ func (k knownQueries) ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerr
 		return nil, err
 	}
 	named := one.Name != "" || one.Template.Type != ""
-	if named && !k.who().Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead) {
+	if named && !k.reads(one) {
 		return nil, skerry.Errorf(skerry.NotFound, "Query not found")
 	}
 	return k.Queries.ExecuteQuery(nameOrID, ask)
+}
+
+// QueriesBeneath implements [dns.Queries].
+func (k knownQueries) QueriesBeneath(name string) bool {
+	if !k.Queries.QueriesBeneath(name) {
+		return false
+	}
+	all, _, _ := k.Queries.Queries() // damaged ones have no name
+	return slices.ContainsFunc(all, func(one *skerry.PreparedQuery) bool {
+		return one.Template.Type == "" && strings.HasSuffix(strings.ToLower(one.Name), "."+name) && k.reads(one)
+	})
+}
+
+func (k knownQueries) reads(one *skerry.PreparedQuery) bool {
+	return k.who().Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead)
 }
 
 // reload takes the agent's tokens of a new configuration; the rest of access

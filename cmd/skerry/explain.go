@@ -25,7 +25,7 @@ type explanation struct {
 	Kept    []struct {
 		Node, ID, Address string
 		Port              int
-		Health            string
+		Health, DNS       string
 	}
 	Dropped []struct {
 		Node, ID, Stage, Reason string
@@ -99,6 +99,11 @@ func (e *explanation) show(out io.Writer) error {
 		}
 		if err := t.Write(out, ""); err != nil {
 			return err
+		}
+	}
+	for _, k := range e.Kept {
+		if k.DNS != "" {
+			fmt.Fprintf(out, "\n%s on %s: %s\n", show.Line(k.ID), show.Line(k.Node), show.Line(k.DNS))
 		}
 	}
 	if len(e.Dropped) == 0 {

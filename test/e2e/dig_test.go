@@ -56,7 +56,7 @@ func TestDig(t *testing.T) {
 		{"n1.node.consul ANY", append(ok, "n1.node.consul. 3 IN A 127.0.0.1", `"rack=r7"`)},
 		{"web.service.consul ANY", append(ok, "web.service.consul. 7 IN A 10.1.1.1")},
 		{"0a010101.addr.dc1.consul A", append(ok, "0a010101.addr.dc1.consul. 3 IN A 10.1.1.1")},
-		{"-x 10.1.1.1", append(ok, "1.1.1.10.in-addr.arpa. 7 IN PTR web.service.dc1.consul.")},
+		{"-x 10.1.1.1", append(ok, "1.1.1.10.in-addr.arpa. 3 IN PTR web.service.dc1.consul.")},
 		{"-x 127.0.0.1", append(ok, "1.0.0.127.in-addr.arpa. 3 IN PTR n1.node.dc1.consul.")},
 		{"-x 2001:db8::6", append(ok, "IN PTR six.service.dc1.consul.")},
 		{"consul SOA", append(ok, "consul. 0 IN SOA ns.consul. hostmaster.consul.")},

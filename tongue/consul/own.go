@@ -157,7 +157,8 @@ type jsonKept struct {
 	Address string
 	Port    int
 	Health  skerry.Health
-	Guarded bool `json:",omitempty"`
+	Guarded bool   `json:",omitempty"`
+	DNS     string `json:",omitempty"` // why DNS leaves it out all the same
 }
 
 type jsonDropped struct {
@@ -215,7 +216,11 @@ func (q *request) skerryExplain() error {
 		out.Cause = skerry.CauseFiltered
 	}
 	for _, e := range kept {
-		out.Kept = append(out.Kept, jsonKept{e.Node.Name, e.Instance.ID, e.Address(), e.Instance.Port, e.Health, e.Guarded})
+		one := jsonKept{Node: e.Node.Name, ID: e.Instance.ID, Address: e.Address(), Port: e.Instance.Port, Health: e.Health, Guarded: e.Guarded}
+		if err := e.DNSTrouble(); err != nil {
+			one.DNS = err.Error()
+		}
+		out.Kept = append(out.Kept, one)
 	}
 	for _, d := range dropped {
 		if d.Stage == "acl" && !q.may(skerry.ResourceOperator, "", skerry.AccessRead) {

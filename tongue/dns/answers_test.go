@@ -35,6 +35,14 @@ func oddCatalog() *fakeCatalog {
 		{ID: "h2", Service: "mixed", Port: 81},
 		{ID: "bad", Service: "bad", Port: 80, Address: "not..a.name"},
 	})
+	c.put(&skerry.Node{Name: "odd-node", Address: "10.0.0.6:80"}, []*skerry.Instance{
+		{ID: "oa1", Service: "odd-address", Port: 1, Address: "[2001:db8::1]"},
+		{ID: "oa2", Service: "odd-address", Port: 1, Address: "10.0.0.1:80"},
+		{ID: "oa3", Service: "odd-address", Port: 1, Address: "https://x"},
+		{ID: "oa4", Service: "odd-address", Port: 1},
+		{ID: "oa5", Service: "one-odd", Port: 1, Address: "10.0.0.300"},
+		{ID: "oa6", Service: "one-odd", Port: 1, Address: "10.0.0.2"},
+	})
 	c.put(&skerry.Node{Name: "no dns name", Address: "10.0.0.3"}, []*skerry.Instance{
 		{ID: "x", Service: "spaced", Port: 80},
 		{ID: "y", Service: "my service", Port: 80, Address: "10.3.3.3"},
@@ -74,7 +82,14 @@ func TestAnswers(t *testing.T) {
 		{"IPv4 in IPv6 is IPv4", plain, "mapped.service.consul A", "NOERROR | A 10.7.7.7"},
 
 		{"a service of two spellings", plain, "uPPer.service.consul A", "NOERROR | A 10.0.0.2 | A 10.8.8.8"},
-		{"a tag with a dot", plain, `v1\.2.upper.service.consul A`, "NOERROR | A 10.0.0.2"},
+		{"a tag with a dot, as it is", plain, "v1.2.upper.service.consul A", "NOERROR | A 10.0.0.2"},
+		{"a part of a tag", plain, "2.upper.service.consul A", "NOERROR | SOA"},
+		{"no part of a tag", plain, "1.upper.service.consul A", "NXDOMAIN | SOA"},
+		{"an address that is no host name", plain, "odd-address.service.consul A", "NOERROR | SOA"},
+		{"and its SRV", plain, "odd-address.service.consul SRV", "NOERROR | SOA"},
+		{"beside one that is", plain, "one-odd.service.consul A", "NOERROR | A 10.0.0.2"},
+		{"a node with such an address", plain, "odd-node.node.consul A", "NOERROR"},
+		{"a tag with a dot, escaped", plain, `v1\.2.upper.service.consul A`, "NOERROR | A 10.0.0.2"},
 		{"a tag with a dot, RFC 2782", plain, `_UPPER._v1\.2.consul SRV`, "NOERROR | A 10.0.0.2 | SRV 1 1 80 db.example.node.dc1.consul."},
 		{"a node with a dot", plain, "db.example.node.consul A", "NOERROR | A 10.0.0.2"},
 		{"a node with a space", plain, `no\032dns\032name.node.consul A`, "NOERROR | A 10.0.0.3"},
@@ -108,7 +123,7 @@ func TestAnswers(t *testing.T) {
 		{"alt_domain below the domain", with(func(c *Config) { c.AltDomain = "alt.consul" }), "dual.node.alt.consul A", "NOERROR | A 10.0.0.1"},
 		{"PTR is in the primary domain", with(func(c *Config) { c.AltDomain = "alt.example" }), "-x 2001:db8::5", "NOERROR | PTR own.service.dc1.consul."},
 		{"PTR name, another type", plain, "5.5.5.10.in-addr.arpa A", "NXDOMAIN | SOA"},
-		{"part of a reverse name", plain, "10.in-addr.arpa PTR", "NXDOMAIN | SOA"},
+		{"part of a reverse name", plain, "10.in-addr.arpa PTR", "NOERROR | SOA"},
 		{"a server without servers names itself", with(func(c *Config) { c.NodeName = "dual" }), "consul NS", "NOERROR | A 10.0.0.1 | AAAA 2001:db8::1 | NS dual.node.dc1.consul."},
 
 		{"a_record_limit over TCP", with(func(c *Config) { c.ARecordLimit = 1 }), "own.service.consul ANY +tcp", "NOERROR | 1 of A, AAAA"},
@@ -176,7 +191,7 @@ func TestTTL(t *testing.T) {
 		"0a000001.addr.consul A":   7,
 		"none.service.consul A":    9,
 		"-x 10.0.0.1":              7,
-		"-x 2001:db8::5":           1,
+		"-x 2001:db8::5":           7,
 		"upper.service.consul ANY": 1,
 	} {
 		m := dig(t, server, question)

@@ -92,16 +92,9 @@ func (s *Server) follow(q *question, host string) []dns.RR {
 // resolve finds the records of a host name: in our own zone, else at the
 // recursors. Names that cannot be resolved have none.
 func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.RR) {
-	z, rest := q.st.zoneOf(strings.ToLower(host))
 	seen := map[string]bool{} // the chain's CNAMEs come with either type
 	for _, t := range qtypes {
-		var rrs []dns.RR
-		if z == nil && len(q.st.recursors) > 0 {
-			rrs = s.lookup(q, host, t)
-		} else if z != nil && q.depth < maxDepth {
-			rrs = s.inside(q, z, rest, host, t)
-		}
-		for _, rr := range rrs {
+		for _, rr := range s.walk(q, host, t) {
 			if text := rr.String(); !seen[text] {
 				seen[text] = true
 				out = append(out, rr)
@@ -111,11 +104,81 @@ func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.
 	return out
 }
 
+// maxChain bounds how many names one question leads to.
+const maxChain = 8
+
+// chain is the names that one question has led to, in canonical form: each is asked once.
+type chain map[string]bool
+
+// joins reports whether a name is new to the chain, and has room in it.
+func (c chain) joins(name string) bool {
+	name = dns.CanonicalName(name)
+	if c[name] || len(c) > maxChain {
+		return false
+	}
+	c[name] = true
+	return true
+}
+
+// walk follows a host name to the end of its CNAMEs, at the recursors and in our own zone
+// in turn: a recursor may not know our zone, and end where a name leads into it.
+func (s *Server) walk(q *question, host string, qtype uint16) (out []dns.RR) {
+	c := q.chain
+	if c == nil {
+		c = chain{}
+		c.joins(q.name)
+	}
+	for host != "" && c.joins(host) {
+		var rrs []dns.RR
+		ended := false
+		if z, rest := q.st.zoneOf(strings.ToLower(host)); z != nil {
+			rrs = s.inside(q, c, z, rest, host, qtype)
+		} else if len(q.st.recursors) > 0 {
+			rrs, ended = s.lookup(q, host, qtype)
+		}
+		out = append(out, rrs...)
+		host = q.st.loose(rrs, host, qtype, ended)
+	}
+	return out
+}
+
+// loose returns the name at which the CNAMEs of an answer end without a record of the
+// type that was asked for; "" when there is one, or nothing more to ask: ended says that
+// the answer tells of the last name that it has nothing, which holds outside our zone.
+func (st *state) loose(rrs []dns.RR, host string, qtype uint16, ended bool) string {
+	at := host
+	for range rrs {
+		next := ""
+		for _, rr := range rrs {
+			if !strings.EqualFold(rr.Header().Name, at) {
+				continue
+			}
+			if rr.Header().Rrtype == qtype {
+				return ""
+			}
+			if cname, ok := rr.(*dns.CNAME); ok {
+				next = cname.Target
+			}
+		}
+		if next == "" {
+			break
+		}
+		at = next
+	}
+	if at == host {
+		return ""
+	}
+	if z, _ := st.zoneOf(strings.ToLower(at)); z == nil && ended {
+		return ""
+	}
+	return at
+}
+
 // inside answers a question that a CNAME asks of our own zone.
-func (s *Server) inside(q *question, z *zone, rest, host string, qtype uint16) []dns.RR {
+func (s *Server) inside(q *question, c chain, z *zone, rest, host string, qtype uint16) []dns.RR {
 	msg := new(dns.Msg)
 	msg.SetQuestion(host, qtype)
-	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, tcp: true, depth: q.depth + 1}
+	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, tcp: true, chain: c}
 	sub.env = q.st.envelope(q.env.client, nil, qtype, true)
 	ans := s.ours(sub, rest)
 	if ans.msg != nil {

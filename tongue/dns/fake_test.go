@@ -78,7 +78,14 @@ func (f *fakeCatalog) Node(name string) *skerry.NodeView {
 	return f.nodes[strings.ToLower(name)]
 }
 
-func (f *fakeCatalog) Nodes() []*skerry.NodeView { panic("DNS needs no list of nodes") }
+func (f *fakeCatalog) Nodes() (out []*skerry.NodeView) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, v := range f.nodes {
+		out = append(out, v)
+	}
+	return out
+}
 
 func (f *fakeCatalog) Services() []string { panic("DNS needs no list of services") }
 

@@ -222,6 +222,10 @@ func counted(lines []string) (out []string) {
 	return out
 }
 
+// thereThough are the recorded questions for names with names beneath them, which Consul
+// says are not there.
+var thereThough = map[string]bool{"consul A": true, "consul ANY": true, "service.consul A": true, "node.consul A": true}
+
 // TestGolden compares every recorded question with Consul's answer.
 func TestGolden(t *testing.T) {
 	for _, g := range []struct {
@@ -243,6 +247,9 @@ func TestGolden(t *testing.T) {
 				continue
 			}
 			blocks++
+			if thereThough[args] {
+				want = strings.Replace(want, "NXDOMAIN", "NOERROR", 1)
+			}
 			t.Run(args, func(t *testing.T) {
 				if got := show(dig(t, server, args), g.mask); got != strings.TrimSpace(want)+"\n" {
 					t.Errorf("got\n%swant\n%s", got, want)

@@ -10,9 +10,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxDepth bounds CNAMEs that lead back into our own zone.
-const maxDepth = 3
-
 // question is one question on its way to an answer.
 type question struct {
 	ctx   context.Context
@@ -23,7 +20,7 @@ type question struct {
 	typ   uint16
 	env   envelope
 	tcp   bool
-	depth int // how many CNAMEs led here
+	chain chain // the names that led here
 	// foreign: the answer is a recursor's, whose word on truncation is passed on
 	foreign bool
 
@@ -157,7 +154,16 @@ func (s *Server) ours(q *question, rest string) answer {
 		return s.apex(q)
 	}
 	n := parseName(rest)
-	if n.form == noForm || n.dc != "" && n.dc != q.st.Datacenter {
+	ans := s.named(q, n)
+	if ans.msg != nil && ans.msg.Rcode == dns.RcodeNameError && s.beneath(q.st, rest, n) {
+		return q.empty()
+	}
+	return ans
+}
+
+// named answers for what a name stands for.
+func (s *Server) named(q *question, n name) answer {
+	if n.dc != "" && n.dc != q.st.Datacenter {
 		return q.missing()
 	}
 	switch n.form {

@@ -84,17 +84,18 @@ func (n name) of(labels []string) name {
 		n.name = strings.Join(labels, ".") // so may a query's
 		return n
 	}
-	switch len(labels) {
-	case 1:
+	if len(labels) == 1 {
 		n.name = labels[0]
 		return n
-	case 2:
-		n.tag, n.name = labels[0], labels[1]
-	default:
-		return name{}
 	}
 	if n.form != serviceForm && n.form != queryForm {
 		return name{}
+	}
+	// A tag may contain dots, a service's name may not.
+	last := len(labels) - 1
+	n.tag, n.name = strings.Join(labels[:last], "."), labels[last]
+	if last > 1 {
+		return n
 	}
 	// _service._tag: RFC 2782's protocol is a tag to Consul; "_tcp" means any.
 	if svc, ok := strings.CutPrefix(labels[0], "_"); ok && svc != "" {

@@ -79,12 +79,13 @@ func addressRecord(owner string, ip netip.Addr, ttl uint32) dns.RR {
 // What is not in the catalog is the recursors', if there are any.
 func (s *Server) reverse(q *question, ip netip.Addr) answer {
 	m := q.message()
+	ttl := seconds(q.st.NodeTTL) // of services' names too, as in Consul
 	seen := map[string]bool{}
 	if ip.IsValid() {
 		for _, o := range s.catalog.Lookup(ip.String()) {
-			target, ttl := q.st.nodeTarget(o.Node, q.zone), seconds(q.st.NodeTTL)
+			target := q.st.nodeTarget(o.Node, q.zone)
 			if i := o.Instance; i != nil {
-				target, ttl = "", q.st.serviceTTL(strings.ToLower(i.Service))
+				target = ""
 				if askable(i.Service) {
 					target = i.Service + ".service." + q.st.datacenterOf(o.Node) + q.zone.suffix
 				}
@@ -103,6 +104,8 @@ func (s *Server) reverse(q *question, ip netip.Addr) answer {
 		return answer{msg: m}
 	case len(q.st.recursors) > 0:
 		return s.forward(q)
+	case reverseBeneath(strings.ToLower(q.name)):
+		return q.empty()
 	}
 	return q.missing()
 }

@@ -14,6 +14,9 @@ type Queries interface {
 	// ExecuteQuery takes an ID or a name; the error is of kind NotFound when
 	// nothing answers for it.
 	ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error)
+	// QueriesBeneath reports whether a query's name ends with a dot and this one, which
+	// is in lower case.
+	QueriesBeneath(name string) bool
 }
 
 // query answers a question about a prepared query. Its set is made for this one

@@ -38,6 +38,8 @@ func (f *fakeQueries) ExecuteQuery(name string, ask skerry.QueryAsk) (*skerry.Qu
 	return r, nil
 }
 
+func (f *fakeQueries) QueriesBeneath(name string) bool { return name == "parent" }
+
 func TestQueryNames(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.ServiceTTL = map[string]time.Duration{"*": 5 * time.Second}
@@ -55,6 +57,8 @@ func TestQueryNames(t *testing.T) {
 		{"_own._udp.query.consul A", "NXDOMAIN | SOA", 0},
 		{"own.query.dc9.consul A", "NXDOMAIN | SOA", 0},
 		{"none.query.consul A", "NXDOMAIN | SOA", 0},
+		{"parent.query.consul A", "NOERROR | SOA", 0},
+		{"parent.query.dc9.consul A", "NXDOMAIN | SOA", 0},
 		{"empty.query.consul A", "NXDOMAIN | SOA", 0},
 		{"both.query.consul AAAA", "NOERROR | AAAA 2001:db8::1", 5},
 		{"own.query.consul MX", "NOERROR | SOA", 0},

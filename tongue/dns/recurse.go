@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -43,12 +44,37 @@ func (s *Server) forward(q *question) answer {
 	}
 	r.Id = q.msg.Id
 	r.RecursionAvailable = true
+	s.complete(q, r)
 	return answer{msg: r}
 }
 
+// complete adds what a recursor's answer leads to and lacks: names of our zone above all,
+// which it may not know.
+func (s *Server) complete(q *question, r *dns.Msg) {
+	if r.Truncated || !tells(r) || q.typ == dns.TypeCNAME || q.typ == dns.TypeANY {
+		return
+	}
+	more := s.walk(q, q.st.loose(r.Answer, q.name, q.typ, ends(r)), q.typ)
+	if len(more) == 0 {
+		return
+	}
+	r.Answer = append(r.Answer, more...)
+	r.Ns, r.Rcode, r.AuthenticatedData = nil, dns.RcodeSuccess, false
+}
+
+// tells reports whether a recursor's answer is about the name, if only that the last
+// one that it leads to is not there.
+func tells(r *dns.Msg) bool { return r.Rcode == dns.RcodeSuccess || r.Rcode == dns.RcodeNameError }
+
+// ends reports whether an answer tells that its last name has nothing of the type.
+func ends(r *dns.Msg) bool {
+	return slices.ContainsFunc(r.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA })
+}
+
 // lookup asks the recursors for one type of one name and returns the answer
-// section, over TCP if it does not fit otherwise.
-func (s *Server) lookup(q *question, name string, qtype uint16) []dns.RR {
+// section, over TCP if it does not fit otherwise. ended reports whether it tells that
+// the last name has nothing.
+func (s *Server) lookup(q *question, name string, qtype uint16) (found []dns.RR, ended bool) {
 	msg := new(dns.Msg)
 	msg.SetQuestion(name, qtype)
 	msg.SetEdns0(1232, false)
@@ -56,10 +82,10 @@ func (s *Server) lookup(q *question, name string, qtype uint16) []dns.RR {
 	if err == nil && r.Truncated {
 		r, err = s.ask(q.ctx, q.st, msg, "tcp")
 	}
-	if err != nil || r.Rcode != dns.RcodeSuccess {
-		return nil
+	if err != nil || !tells(r) {
+		return nil, true
 	}
-	return r.Answer
+	return r.Answer, ends(r)
 }
 
 // ask asks one recursor after another until one knows: an answer that fails or
@@ -95,7 +121,7 @@ func (s *Server) ask(ctx context.Context, st *state, msg *dns.Msg, network strin
 			err = askErr
 			continue
 		}
-		if r.Rcode == dns.RcodeSuccess || r.Rcode == dns.RcodeNameError {
+		if tells(r) {
 			return r, nil
 		}
 		s.metrics.recursorFailures.WithLabelValues(address).Inc()

@@ -50,8 +50,8 @@ func parseAddresses(main, tagged4, tagged6 string) (a addresses) {
 		}
 		return a
 	}
-	if name := dns.Fqdn(main); wireName(name) != nil {
-		a.host = name
+	if skerry.AddressTrouble(main) == nil {
+		a.host = dns.Fqdn(main)
 	}
 	return a
 }
@@ -165,7 +165,7 @@ func (st *state) renderSRV(w *setWriter, z *zone, e *skerry.Entry, ttl uint32) {
 	switch {
 	case a.host != "":
 		target, w.hosts = a.host, true
-	case target != "":
+	case target != "" && a.main.IsValid(): // a name without an address leads nowhere
 		if st.AdditionalNodeMetaTXT {
 			u.texts = appendMeta(nil, e.Node.Meta, ttl)
 		}

@@ -37,6 +37,7 @@ type Server struct {
 	rates     atomic.Pointer[rates] // made for the first client that can be limited
 	epoch     time.Time             // what a question's time is counted from
 	clients   *tally.Tally          // connections over TCP
+	parents   atomic.Pointer[nodeParents]
 
 	toldLimited atomic.Int64 // when limits were last logged, since epoch
 

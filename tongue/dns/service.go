@@ -82,8 +82,11 @@ func (e *envelope) bound(most int) {
 
 // hasTag asks the view's list of all tags, so that made-up tags cost no rendering.
 func hasTag(v *skerry.View, key, tag string) bool {
-	all := v.Memo(key, func() []byte { return tagList(v) })
-	return !strings.Contains(tag, "\x00") && strings.Contains(string(all), "\x00"+tag+"\x00")
+	return !strings.Contains(tag, "\x00") && strings.Contains(tagsOf(v, key), "\x00"+tag+"\x00")
+}
+
+func tagsOf(v *skerry.View, key string) string {
+	return string(v.Memo(key, func() []byte { return tagList(v) }))
 }
 
 // tagList is all tags of a service in lower case, each once, between zero bytes.

@@ -59,7 +59,7 @@ func (s *Server) nameServers(q *question) (servers, glue []dns.RR) {
 	for _, i := range rand.Perm(len(nodes)) {
 		target := q.st.nodeTarget(nodes[i], q.zone)
 		a := nodeAddresses(nodes[i])
-		if target == "" || a.host != "" {
+		if target == "" || !a.main.IsValid() {
 			continue // a name server needs a name and an address
 		}
 		servers = append(servers, &dns.NS{Hdr: header(q.zone.name, dns.TypeNS, ttl), Ns: target})
