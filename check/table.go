@@ -62,8 +62,15 @@ func (t Table) Validate(def *skerry.CheckDefinition, p Policy) error {
 	if def.OutputMaxSize < 0 {
 		return invalid("MaxOutputMaxSize must be positive")
 	}
-	if def.FailuresBeforeWarning > max(def.FailuresBeforeCritical, 1) {
-		return invalid("FailuresBeforeWarning cannot be more than FailuresBeforeCritical")
+	switch {
+	case def.SuccessBeforePassing < 0:
+		return invalid("SuccessBeforePassing must be 0 or more")
+	case def.FailuresBeforeWarning < 0:
+		return invalid("FailuresBeforeWarning must be 0 or more")
+	case def.FailuresBeforeCritical < 0:
+		return invalid("FailuresBeforeCritical must be 0 or more")
+	case def.FailuresBeforeWarning > max(def.FailuresBeforeCritical, 1):
+		return invalid("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
 	}
 	if k == nil {
 		return nil

@@ -60,7 +60,7 @@ func TestValidate(t *testing.T) {
 		{def{HTTP: "http://a", Interval: 1}, check.Policy{}, 0, ""},
 		{def{AliasService: "none"}, check.Policy{}, 0, ""},
 		{def{TTL: time.Minute, OutputMaxSize: -1}, check.Policy{}, skerry.Invalid, "MaxOutputMaxSize must be positive"},
-		{def{TTL: time.Minute, FailuresBeforeWarning: 3, FailuresBeforeCritical: 2}, check.Policy{}, skerry.Invalid, "FailuresBeforeWarning cannot be more than FailuresBeforeCritical"},
+		{def{TTL: time.Minute, FailuresBeforeWarning: 3, FailuresBeforeCritical: 2}, check.Policy{}, skerry.Invalid, "FailuresBeforeWarning can't be higher than FailuresBeforeCritical"},
 		{def{TTL: time.Minute, FailuresBeforeWarning: 1}, check.Policy{}, 0, ""},
 		{def{Args: args}, check.Policy{}, skerry.Invalid, needsInterval},
 		{def{Args: args, Interval: time.Second}, check.Policy{}, skerry.Denied, remote},

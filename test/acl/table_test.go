@@ -295,7 +295,8 @@ var open = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/bootstrap"
 // free are those that say nothing of anybody's things, or only of the asker's own.
 var free = append([]string{
 	"/v1/agent/version", "/v1/catalog/datacenters", "/v1/coordinate/datacenters", "/v1/connect/ca/roots", "/v1/agent/connect/ca/roots",
-	"/v1/config/…", "/v1/acl/replication", "/v1/acl/token/self", "/v1/internal/acl/authorize",
+	"/v1/config/…", "/v1/acl/list", "/v1/acl/create", "/v1/acl/update", "/v1/acl/destroy/…", "/v1/acl/info/…", "/v1/acl/clone/…",
+	"/v1/acl/rules/translate", "/v1/acl/rules/translate/…", "/v1/acl/replication", "/v1/acl/token/self", "/v1/internal/acl/authorize",
 }, open...)
 
 // judge holds an endpoint to what is true of all of them, so that -update cannot

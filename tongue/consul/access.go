@@ -54,6 +54,7 @@ func ownNode(q *request) string { return q.t.cfg.NodeName }
 var (
 	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
 	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
+	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
 	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
 )
 
@@ -80,6 +81,11 @@ var needs = map[string]need{
 	"/v1/operator/autopilot/state":         operatorReads,
 	"/v1/operator/usage":                   operatorReads,
 	"/v1/operator/keyring":                 {skerry.ResourceKeyring, skerry.AccessRead, skerry.AccessWrite, nil},
+	"/v1/config":                           operatorReads,
+	"/v1/peerings":                         peeringReads,
+	"/v1/peering/":                         peeringReads,
+	"/v1/peering/token":                    peeringReads,
+	"/v1/peering/establish":                peeringReads,
 	"/v1/snapshot":                         {skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil},
 
 	"/v1/skerry/guard":         operatorReads,

@@ -72,7 +72,7 @@ func (q *request) aclMeta(kind string) {
 
 // aclBody reads a body; what names it in the error.
 func (q *request) aclBody(v any, what string) error {
-	err := q.readJSON(v, false)
+	err := q.readJSON(v)
 	var (
 		told *statusError
 		too  *http.MaxBytesError
@@ -246,7 +246,7 @@ const maxQuestions = 64
 
 func (q *request) agentToken() error {
 	var body struct{ Token string }
-	if err := q.decode(&body, false); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	if err := q.t.b.Tokens.Set(q.rest, body.Token); err != nil {
@@ -266,7 +266,7 @@ type Logins interface {
 func (q *request) aclBootstrap() error {
 	var body struct{ BootstrapSecret string }
 	if q.r.ContentLength != 0 {
-		if err := q.readJSON(&body, false); err != nil && !errors.Is(err, io.EOF) {
+		if err := q.readJSON(&body); err != nil && !errors.Is(err, io.EOF) {
 			return badRequest("Request decode failed: " + err.Error())
 		}
 	}

@@ -41,6 +41,8 @@ type methodBody struct {
 	MaxTokenTTL   duration
 	TokenLocality string
 	Config        map[string]any
+
+	CreateIndex, ModifyIndex ignored
 }
 
 func methodEntry(m *skerry.AuthMethod) jsonMethodEntry {

@@ -70,6 +70,8 @@ type tokenBody struct {
 	AuthMethod     string
 	ExpirationTTL  duration
 	ExpirationTime *time.Time
+
+	CreateIndex, ModifyIndex, CreateTime, Hash, Rules ignored
 }
 
 func (b *tokenBody) token() skerry.Token {

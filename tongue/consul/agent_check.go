@@ -35,8 +35,8 @@ func (q *request) localCheck(c *skerry.Check) jsonCheck {
 }
 
 func (q *request) agentCheckRegister() error {
-	var body checkBody
-	if err := q.decode(&body, true); err != nil {
+	var body nodeCheckBody
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	d, err := body.definition(q.t.cfg.LegacyAPI)
@@ -151,7 +151,7 @@ func (q *request) note() string {
 
 func (q *request) agentCheckUpdate() error {
 	var body struct{ Status, Output string }
-	if err := q.decode(&body, false); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	h := skerry.Health(body.Status)

@@ -73,6 +73,9 @@ func (q *request) agentSelf() error {
 }
 
 func (q *request) agentMembers() error {
+	if segment := q.p.get("segment"); segment != "" && segment != allSegments {
+		return serverError("Network segments are not supported in this version of Consul")
+	}
 	members := visible(q, []jsonMember{q.member()}, func(m jsonMember) bool { return q.seesNode(m.Name) })
 	members, err := filtered(q, members)
 	if err != nil {
@@ -80,6 +83,9 @@ func (q *request) agentMembers() error {
 	}
 	return q.json(members)
 }
+
+// allSegments stands for every network segment, which are Enterprise's.
+const allSegments = "_all"
 
 func (q *request) agentVersion() error {
 	return q.json(map[string]string{

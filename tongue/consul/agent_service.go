@@ -23,11 +23,12 @@ type jsonLocalService struct {
 	TaggedAddresses   map[string]jsonEndpoint `json:",omitempty"`
 	Weights           jsonWeights
 	EnableTagOverride bool
-	ContentHash       string          `json:",omitempty"`
+	ContentHash       string          `json:",omitempty" bexpr:"-"`
 	Proxy             json.RawMessage `json:",omitempty"`
 	Connect           json.RawMessage `json:",omitempty"`
-	Datacenter        string          `json:",omitempty"`
+	Datacenter        string          `json:",omitempty" bexpr:"-"`
 	Locality          *jsonLocality   `json:",omitempty"`
+	PeerName          string          `json:",omitempty"`
 }
 
 func (q *request) localService(i *skerry.Instance) jsonLocalService {
@@ -101,7 +102,7 @@ func (q *request) agentService() error {
 
 func (q *request) agentServiceRegister() error {
 	var body serviceBody
-	if err := q.decode(&body, true); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	r, err := body.registration(q.t.cfg.LegacyAPI)

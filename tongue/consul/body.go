@@ -25,24 +25,31 @@ var (
 	manyThings = objectBudget{free: 256, bytesPer: 32}
 )
 
-// readJSON reads the body's first JSON value into v. An empty body is [io.EOF].
-func (q *request) readJSON(v any, strict bool) error {
-	body, err := readAll(q.r.Body, q.r.ContentLength)
+// readJSON reads the body's first JSON value into v. Fields that v lacks are errors. An
+// empty body is [io.EOF].
+func (q *request) readJSON(v any) error {
+	d, err := q.jsonBody()
 	if err != nil {
 		return err
+	}
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// jsonBody returns a decoder of the body, once it is known to be within its bounds.
+func (q *request) jsonBody() (*json.Decoder, error) {
+	body, err := readAll(q.r.Body, q.r.ContentLength)
+	if err != nil {
+		return nil, err
 	}
 	budget := oneThing
 	if q.route.lists {
 		budget = manyThings
 	}
 	if err := budget.judge(body); err != nil {
-		return err
+		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	if strict {
-		d.DisallowUnknownFields()
-	}
-	return d.Decode(v)
+	return json.NewDecoder(bytes.NewReader(body)), nil
 }
 
 // readAll reads r to its end. size is how long it says it is, or -1. Memory is taken

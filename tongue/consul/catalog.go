@@ -187,16 +187,16 @@ func (q *request) nodeServices() (*skerry.NodeView, uint64, []jsonService, error
 	}
 	index := q.index(topic)
 	v := q.t.b.Catalog.Node(q.rest)
-	if v == nil {
-		return nil, index, nil, nil
-	}
-	if !q.seesNode(v.Node.Name) {
+	if v != nil && !q.seesNode(v.Node.Name) {
 		q.leftOut()
-		return nil, index, nil, nil
+		v = nil
 	}
-	services := make([]jsonService, len(v.Instances))
-	for n, i := range v.Instances {
-		services[n] = serviceJSON(i)
+	services := []jsonService{}
+	if v != nil {
+		services = make([]jsonService, len(v.Instances))
+		for n, i := range v.Instances {
+			services[n] = serviceJSON(i)
+		}
 	}
 	services = visible(q, services, func(s jsonService) bool { return q.seesService(s.Service) })
 	services, err := filtered(q, services)

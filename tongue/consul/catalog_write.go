@@ -1,10 +1,10 @@
 package consul
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -24,18 +24,28 @@ type registerBody struct {
 	Checks          []*registerCheck
 	SkipNodeUpdate  bool
 	Locality        *jsonLocality
+
+	CreateIndex, ModifyIndex, PeerName, Token ignored
 }
 
 // registerService is a node's service in such a write.
 type registerService struct {
 	jsonService
 	Weights *jsonWeights
+	Proxy   proxyBody
 }
 
+// registerCheck is a check in such a write.
 type registerCheck struct {
+	checkRecord
+	Interval string
+	Timeout  string
+}
+
+// checkRecord is what such checks have in transactions too.
+type checkRecord struct {
 	Node        string
 	CheckID     string
-	ID          string
 	Name        string
 	Status      string
 	Notes       string
@@ -45,18 +55,20 @@ type registerCheck struct {
 	ServiceTags []string
 	Type        string
 	Definition  registerDefinition
+
+	CreateIndex, ExposedPort, PeerName ignored
+	ModifyIndex                        uint64
 }
 
-type registerDefinition struct {
-	checkBody
-	IntervalDuration                       duration
-	TimeoutDuration                        duration
-	DeregisterCriticalServiceAfterDuration duration
-}
+// registerDefinition may have any fields beside those of a check.
+type registerDefinition struct{ checkBody }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (d *registerDefinition) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &d.checkBody) }
 
 func (q *request) catalogRegister() error {
 	var b registerBody
-	if err := q.decode(&b, false); err != nil {
+	if err := q.decode(&b); err != nil {
 		return err
 	}
 	if b.Datacenter != "" && q.p.dc == "" {
@@ -108,9 +120,18 @@ func (b *registerBody) record(dc string) (skerry.ExternalRecord, error) {
 		checks = append([]*registerCheck{b.Check}, checks...)
 	}
 	for _, c := range checks {
-		if c != nil {
-			r.Checks = append(r.Checks, c.record())
+		if c == nil {
+			continue
 		}
+		if c.Node != "" && !skerry.SameName(c.Node, b.Node) {
+			return r, serverError(fmt.Sprintf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, first(c.CheckID, c.Name), b.Node))
+		}
+		one := c.record()
+		one.Interval, one.Timeout = c.Interval, c.Timeout
+		if one.Definition != nil {
+			one.Type = first(one.Type, typeOf(one.Definition))
+		}
+		r.Checks = append(r.Checks, one)
 	}
 	return r, nil
 }
@@ -157,35 +178,38 @@ func (s *registerService) instance() *skerry.Instance {
 			i.TaggedAddresses[k] = skerry.Endpoint(v)
 		}
 	}
-	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy, s.Connect)
+	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy.raw, s.Connect)
 	return i
 }
 
-func (c *registerCheck) record() *skerry.Check {
-	id := first(c.CheckID, c.ID, c.Name)
+func (c *checkRecord) record() *skerry.Check {
+	id := first(c.CheckID, c.Name)
 	out := &skerry.Check{
 		ID: id, Name: c.Name, Status: first(skerry.Health(c.Status), skerry.Critical), Notes: c.Notes, Output: c.Output,
 		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
 	}
 	d, _ := c.Definition.definition(true)
-	d.Interval = first(d.Interval, time.Duration(c.Definition.IntervalDuration))
-	d.Timeout = first(d.Timeout, time.Duration(c.Definition.TimeoutDuration))
-	d.DeregisterCriticalServiceAfter = first(d.DeregisterCriticalServiceAfter, time.Duration(c.Definition.DeregisterCriticalServiceAfterDuration))
 	d.H2PingUseTLS = false
 	if !reflect.DeepEqual(d, skerry.CheckDefinition{}) {
 		out.Definition = &d
-		out.Type = first(out.Type, targetOf(&d))
 	}
 	return out
 }
 
-// targetOf names the kind of check that a definition describes.
-func targetOf(d *skerry.CheckDefinition) string {
-	for _, k := range []struct{ target, kind string }{
-		{d.HTTP, "http"}, {d.TCP, "tcp"}, {d.UDP, "udp"}, {d.GRPC, "grpc"}, {d.H2PING, "h2ping"},
-		{d.DockerContainerID, "docker"}, {d.OSService, "os_service"}, {d.AliasNode + d.AliasService, "alias"},
+// typeOf names the kind of check that a definition makes; "" if it makes none, as one that
+// probes without an interval.
+func typeOf(d *skerry.CheckDefinition) string {
+	probes := d.Interval > 0
+	for _, k := range []struct {
+		is   bool
+		kind string
+	}{
+		{probes && d.DockerContainerID != "" && len(d.Args) > 0, "docker"}, {len(d.Args) > 0, "script"},
+		{probes && d.HTTP != "", "http"}, {probes && d.TCP != "", "tcp"}, {probes && d.UDP != "", "udp"}, {probes && d.GRPC != "", "grpc"},
+		{probes && d.H2PING != "", "h2ping"}, {probes && d.OSService != "", "os_service"},
+		{d.TTL > 0, "ttl"}, {d.AliasNode+d.AliasService != "", "alias"},
 	} {
-		if k.target != "" {
+		if k.is {
 			return k.kind
 		}
 	}
@@ -198,11 +222,13 @@ type deregisterBody struct {
 	CheckID    string
 	Datacenter string
 	Address    string
+
+	PeerName, Token ignored
 }
 
 func (q *request) catalogDeregister() error {
 	var b deregisterBody
-	if err := q.decode(&b, false); err != nil {
+	if err := q.decode(&b); err != nil {
 		return err
 	}
 	if b.Datacenter != "" && q.p.dc == "" {

@@ -126,8 +126,9 @@ func (q *request) coordinateUpdate() error {
 		Datacenter string
 		Segment    string
 		Coord      *coordinate.Coordinate
+		Token      ignored
 	}
-	if err := q.decode(&body, false); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	if body.Datacenter != "" && q.p.dc == "" {

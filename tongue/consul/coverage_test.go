@@ -23,6 +23,7 @@ func TestCoverageTable(t *testing.T) {
 		{served, "Answered as Consul documents it"},
 		{own, "Skerry's own ([own-api.md](own-api.md))"},
 		{polite, "Answered politely: there is one server and no mesh"},
+		{gone, "Removed from Consul: answered with 410"},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n| path | methods |\n|---|---|\n", part.title)
 		for _, r := range routes {

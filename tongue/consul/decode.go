@@ -14,14 +14,17 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// decode reads the body into v. Unknown fields are errors where strict is set,
-// as they are in Consul's agent endpoints.
-func (q *request) decode(v any, strict bool) error {
-	if err := q.readJSON(v, strict); err != nil {
+// decode reads the body into v. Unknown fields are errors, as in Consul.
+func (q *request) decode(v any) error {
+	if err := q.readJSON(v); err != nil {
 		return decodeError(err)
 	}
 	return nil
 }
+
+// ignored is a field that Consul takes and that means nothing here: for the mesh, for
+// Enterprise, or of an answer that a client sends back.
+type ignored = json.RawMessage
 
 func decodeError(err error) error {
 	var (
@@ -64,11 +67,9 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// checkBody is a check in a request: Consul's names, and the snake_case ones
-// that it takes besides.
+// checkBody is what all checks in requests have: Consul's names, and the snake_case
+// ones that it takes besides.
 type checkBody struct {
-	CheckID   string
-	ID        string
 	Name      string
 	Notes     string
 	Status    string
@@ -104,31 +105,41 @@ type checkBody struct {
 	FailuresBeforeCritical         int
 	OutputMaxSize                  int
 
-	// Sent by clients for the mesh and Enterprise: without meaning here.
-	ProxyHTTP, ProxyGRPC string
-	ExposedPort          int
-	Type                 string
-	Namespace, Partition string
-	EnterpriseMeta       json.RawMessage
-	PeerName             string
-
 	ServiceIDSnake                      string   `json:"service_id"`
 	ScriptArgsSnake                     []string `json:"script_args"`
 	DockerContainerIDSnake              string   `json:"docker_container_id"`
 	TLSServerNameSnake                  string   `json:"tls_server_name"`
 	TLSSkipVerifySnake                  bool     `json:"tls_skip_verify"`
-	TCPUseTLSSnake                      bool     `json:"tcp_use_tls"`
 	GRPCUseTLSSnake                     bool     `json:"grpc_use_tls"`
 	H2PingUseTLSSnake                   *bool    `json:"h2ping_use_tls"`
 	DisableRedirectsSnake               bool     `json:"disable_redirects"`
 	DeregisterCriticalServiceAfterSnake duration `json:"deregister_critical_service_after"`
-	SuccessBeforePassingSnake           int      `json:"success_before_passing"`
-	FailuresBeforeWarningSnake          int      `json:"failures_before_warning"`
-	FailuresBeforeCriticalSnake         int      `json:"failures_before_critical"`
-	OutputMaxSizeSnake                  int      `json:"output_max_size"`
-	AliasNodeSnake                      string   `json:"alias_node"`
-	AliasServiceSnake                   string   `json:"alias_service"`
-	OSServiceSnake                      string   `json:"os_service"`
+}
+
+// nodeCheckBody is a check that is registered by itself, of the node or of a service.
+type nodeCheckBody struct {
+	ID string
+	checkBody
+	Token ignored
+}
+
+func (c *nodeCheckBody) definition(legacy bool) (skerry.CheckDefinition, error) {
+	d, err := c.checkBody.definition(legacy)
+	d.ID = c.ID
+	return d, err
+}
+
+// serviceCheckBody is a check within a service's registration.
+type serviceCheckBody struct {
+	CheckID string
+	checkBody
+	ProxyHTTP, ProxyGRPC ignored
+}
+
+func (c *serviceCheckBody) definition(legacy bool) (skerry.CheckDefinition, error) {
+	d, err := c.checkBody.definition(legacy)
+	d.ID = c.CheckID
+	return d, err
 }
 
 func first[T comparable](values ...T) T {
@@ -156,22 +167,22 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 		args = []string{"/bin/sh", "-c", c.Script}
 	}
 	d := skerry.CheckDefinition{
-		ID: first(c.CheckID, c.ID), Name: c.Name, Notes: c.Notes, Status: skerry.Health(c.Status),
+		Name: c.Name, Notes: c.Notes, Status: skerry.Health(c.Status),
 		ServiceID: first(c.ServiceID, c.ServiceIDSnake),
 		Args:      args, DockerContainerID: first(c.DockerContainerID, c.DockerContainerIDSnake), Shell: c.Shell,
 		HTTP: c.HTTP, Method: c.Method, Header: c.Header, Body: c.Body,
 		DisableRedirects: c.DisableRedirects || c.DisableRedirectsSnake,
-		TCP:              c.TCP, TCPUseTLS: c.TCPUseTLS || c.TCPUseTLSSnake, UDP: c.UDP,
+		TCP:              c.TCP, TCPUseTLS: c.TCPUseTLS, UDP: c.UDP,
 		GRPC: c.GRPC, GRPCUseTLS: c.GRPCUseTLS || c.GRPCUseTLSSnake, H2PING: c.H2PING,
-		H2PingUseTLS: c.H2PING != "", OSService: first(c.OSService, c.OSServiceSnake),
+		H2PingUseTLS: c.H2PING != "", OSService: c.OSService,
 		TLSServerName: first(c.TLSServerName, c.TLSServerNameSnake), TLSSkipVerify: c.TLSSkipVerify || c.TLSSkipVerifySnake,
-		AliasNode: first(c.AliasNode, c.AliasNodeSnake), AliasService: first(c.AliasService, c.AliasServiceSnake),
+		AliasNode: c.AliasNode, AliasService: c.AliasService,
 		Interval: time.Duration(c.Interval), Timeout: time.Duration(c.Timeout), TTL: time.Duration(c.TTL),
 		DeregisterCriticalServiceAfter: time.Duration(first(c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake)),
-		SuccessBeforePassing:           first(c.SuccessBeforePassing, c.SuccessBeforePassingSnake),
-		FailuresBeforeWarning:          first(c.FailuresBeforeWarning, c.FailuresBeforeWarningSnake),
-		FailuresBeforeCritical:         first(c.FailuresBeforeCritical, c.FailuresBeforeCriticalSnake),
-		OutputMaxSize:                  first(c.OutputMaxSize, c.OutputMaxSizeSnake),
+		SuccessBeforePassing:           c.SuccessBeforePassing,
+		FailuresBeforeWarning:          c.FailuresBeforeWarning,
+		FailuresBeforeCritical:         c.FailuresBeforeCritical,
+		OutputMaxSize:                  c.OutputMaxSize,
 	}
 	for _, tls := range []*bool{c.H2PingUseTLS, c.H2PingUseTLSSnake} {
 		if tls != nil {
@@ -181,7 +192,7 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 	return d, nil
 }
 
-func (c *checkBody) empty() bool {
+func (c *serviceCheckBody) empty() bool {
 	return reflect.ValueOf(c).Elem().IsZero()
 }
 
@@ -197,21 +208,17 @@ type serviceBody struct {
 	Port              int
 	Ports             []jsonPort
 	SocketPath        string
-	Check             *checkBody
-	Checks            []*checkBody
+	Check             *serviceCheckBody
+	Checks            []*serviceCheckBody
 	Weights           *jsonWeights
-	Token             string
+	Token             ignored
 	EnableTagOverride bool
 	Locality          *jsonLocality
-	Proxy             json.RawMessage
+	Proxy             proxyBody
 	Connect           json.RawMessage
-	Namespace         string
-	Partition         string
-	EnterpriseMeta    json.RawMessage
 
 	TaggedAddressesSnake   map[string]jsonEndpoint `json:"tagged_addresses"`
 	EnableTagOverrideSnake bool                    `json:"enable_tag_override"`
-	SocketPathSnake        string                  `json:"socket_path"`
 }
 
 // registration returns the service with its checks, or the error that Consul
@@ -269,11 +276,11 @@ func (s *serviceBody) registration(legacy bool) (skerry.Registration, error) {
 			i.TaggedAddresses[k] = skerry.Endpoint(v)
 		}
 	}
-	i.Extra = instanceExtra(s.Kind, first(s.SocketPath, s.SocketPathSnake), s.Ports, s.Locality, s.Proxy, s.Connect)
+	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy.raw, s.Connect)
 	r.Instance = i
 	bodies := s.Checks
 	if s.Check != nil && !s.Check.empty() {
-		bodies = append([]*checkBody{s.Check}, bodies...)
+		bodies = append([]*serviceCheckBody{s.Check}, bodies...)
 	}
 	for _, c := range bodies {
 		if c == nil {

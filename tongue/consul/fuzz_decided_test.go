@@ -38,7 +38,7 @@ func keep(f *testing.F, s target) kept {
 }
 
 // ready waits until the server's store answers.
-func (s target) ready(f *testing.F) target {
+func (s target) ready(f testing.TB) target {
 	f.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		if status, _ := s.do(f, "GET", "/v1/snapshot", "", ""); status == http.StatusOK {

@@ -17,7 +17,7 @@ import (
 // Consul answers so, we do.
 var documented = []string{
 	"Scripts are disabled on this agent",
-	"Must provide ",
+	"Must provide ", "Node '",
 	"No path to datacenter",
 	"Bad node ID:",
 	"Failed to create boolean expression evaluator:",
@@ -79,7 +79,7 @@ func expected(status int, path, text string) bool {
 // bodies are the endpoints that take JSON, each with what it takes.
 var bodies = []struct{ path, seed string }{
 	{"/v1/agent/service/register", `{"ID": "a", "Name": "web", "Tags": ["x"], "Port": 80, "Meta": {"k": "v"}, "Weights": {"Passing": 2, "Warning": 1}, "Checks": [{"TTL": "1h", "Status": "passing"}, null]}`},
-	{"/v1/agent/service/register", `{"Name": "web", "TaggedAddresses": {"lan": {"Address": "::1", "Port": 1}}, "Proxy": {"a": 1}, "Connect": {}, "Locality": {"Region": "r"}, "Ports": [{"Name": "p", "Port": 1}]}`},
+	{"/v1/agent/service/register", `{"Name": "web", "TaggedAddresses": {"lan": {"Address": "::1", "Port": 1}}, "Proxy": {"Mode": "x", "Upstreams": [{"config": {"a": 1}}]}, "Connect": {}, "Locality": {"Region": "r"}, "Ports": [{"Name": "p", "Port": 1}]}`},
 	{"/v1/agent/check/register", `{"ID": "c", "Name": "c", "TTL": "10s", "ServiceID": "a", "SuccessBeforePassing": 3, "OutputMaxSize": 7}`},
 	{"/v1/agent/check/register", `{"Name": "alias", "AliasService": "a", "AliasNode": "n1"}`},
 	{"/v1/agent/check/update/c", `{"Status": "warning", "Output": "slow"}`},

@@ -19,7 +19,11 @@ func (q *request) healthService() error {
 	if q.p.passingErr != nil {
 		return q.p.passingErr
 	}
-	if err := q.block(skerry.Topic{Kind: skerry.TopicService, Name: q.rest}); err != nil {
+	name := q.rest
+	if q.p.peer != "" {
+		name = noService // there is no peer that could have it
+	}
+	if err := q.block(skerry.Topic{Kind: skerry.TopicService, Name: name}); err != nil {
 		return err
 	}
 	if q.p.cached {
@@ -27,9 +31,9 @@ func (q *request) healthService() error {
 	}
 	var shown *skerry.View
 	if q.hides() {
-		shown = q.view(q.rest) // its index must not be newer than the entries
+		shown = q.view(name) // its index must not be newer than the entries
 	}
-	v := q.t.b.Catalog.Service(q.rest)
+	v := q.t.b.Catalog.Service(name)
 	if shown == nil {
 		shown = v
 	}

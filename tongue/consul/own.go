@@ -15,7 +15,7 @@ import (
 // services as agent/service/register takes them.
 func (q *request) skerrySet() error {
 	var body struct{ Services []serviceBody }
-	if err := q.decode(&body, true); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	rs, err := q.registrations(body.Services)
@@ -81,7 +81,7 @@ func (q *request) skerryOwner() error {
 		return q.json(true)
 	}
 	var body ownerBody
-	if err := q.decode(&body, true); err != nil {
+	if err := q.decode(&body); err != nil {
 		return err
 	}
 	set, err := q.ownerSet(id, &body)
@@ -135,7 +135,7 @@ func (q *request) beatOwner(id skerry.OwnerID) error {
 	text := q.p.get("digest")
 	if text == "" {
 		var body struct{ Digest string }
-		if err := q.decode(&body, true); err != nil {
+		if err := q.decode(&body); err != nil {
 			return err
 		}
 		text = body.Digest

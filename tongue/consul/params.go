@@ -21,6 +21,7 @@ type params struct {
 	stale, consistent      bool
 	cached, pretty         bool
 	passing                bool
+	peer                   string // another cluster, of which none is known
 
 	indexErr, waitErr, staleErr, passingErr error
 
@@ -110,6 +111,12 @@ func (p *params) set(key, value string, given bool) error {
 		return badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
 	case "partition":
 		return badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
+	case "sg", "sameness-group":
+		if value != "" {
+			return badRequest(`Invalid query parameter: "` + key + `" - Sameness groups are a Consul Enterprise feature`)
+		}
+	case "peer":
+		p.peer = value
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package consul
 
 import (
 	"encoding/json"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -10,12 +12,13 @@ import (
 // Endpoints of the mesh, of Enterprise and of Consul's own consensus that
 // clients ask in passing: they get an honest answer for a single server.
 
-func (q *request) configEntries() error {
-	q.meta(1)
-	return q.json([]struct{}{})
-}
-
 func (q *request) keyring() error {
+	if q.r.Method != http.MethodGet {
+		var body struct{ Key, Token, RelayFactor, LocalOnly ignored }
+		if err := q.decode(&body); err != nil {
+			return err
+		}
+	}
 	n, dc := q.t.cfg.NodeName, q.t.cfg.Datacenter
 	return serverError("4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\t* " + n + "." + dc +
 		": Keyring is empty (encryption not enabled)\n\t* " + dc + " (LAN) error: 1/1 nodes reported failure\n\t* " + n +
@@ -37,6 +40,22 @@ func (q *request) raftConfiguration() error {
 		Servers []raftServer
 		Index   uint64
 	}{[]raftServer{{q.t.cfg.NodeID, q.t.cfg.NodeName, q.t.cfg.ServerAddr, true, "3", true, 0}}, 0})
+}
+
+// raftPeer takes a server out of the quorum. The only one cannot go.
+func (q *request) raftPeer() error {
+	id, address := q.p.get("id"), q.p.get("address")
+	switch {
+	case id == "" && address == "":
+		return badRequest("Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")
+	case id != "" && address != "":
+		return badRequest("Must specify only one of ?id or ?address")
+	case id != "" && id != q.t.cfg.NodeID:
+		return serverError("id " + strconv.Quote(id) + " was not found in the Raft configuration")
+	case address != "" && address != q.t.cfg.ServerAddr:
+		return serverError("address " + strconv.Quote(address) + " was not found in the Raft configuration")
+	}
+	return serverError("the only server cannot be removed")
 }
 
 func (q *request) autopilotConfiguration() error {

@@ -181,8 +181,8 @@ func (q *request) queryRead(name string, serve func(name string) error) error {
 }
 
 func (q *request) queryBody() (skerry.PreparedQuery, error) {
-	var b queryJSON
-	if err := q.readJSON(&b, false); err != nil {
+	var b storedQuery
+	if err := q.readJSON(&b); err != nil {
 		var typed *json.UnmarshalTypeError
 		if errors.As(err, &typed) && typed.Field == "" {
 			// Clients see these words; the type's name is Consul's.

@@ -19,6 +19,7 @@ type route struct {
 	lists       bool // takes a body that lists many things
 	legacyGet   bool // answers GET too where the old API is allowed
 	anyMethod   bool // the endpoint judges the method itself
+	exactly     bool // by other methods the path is unknown
 	kind        kind
 }
 
@@ -29,6 +30,7 @@ const (
 	served kind = ""       // as Consul documents it
 	polite kind = "polite" // an honest answer for one server without a mesh
 	own    kind = "own"    // Skerry's
+	gone   kind = "gone"   // removed from Consul, which says so
 )
 
 var (
@@ -99,13 +101,19 @@ var routes = []route{
 	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true},
 	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true},
 	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, kind: polite},
+	{path: "/v1/operator/raft/peer", methods: []string{"DELETE"}, do: (*request).raftPeer, kind: polite},
 	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration, kind: polite},
 	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, kind: polite},
 	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring, kind: polite},
 	{path: "/v1/operator/usage", methods: get, do: (*request).usage, kind: polite},
 	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
 	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
-	{path: "/v1/config/", methods: get, do: (*request).configEntries, plain: true, kind: polite},
+	{path: "/v1/config", methods: put, do: (*request).configApply, kind: polite},
+	{path: "/v1/config/", methods: []string{"GET", "DELETE"}, do: (*request).configEntry, plain: true, kind: polite},
+	{path: "/v1/peerings", methods: get, do: (*request).peerings, plain: true, kind: polite},
+	{path: "/v1/peering/", methods: []string{"GET", "DELETE"}, do: (*request).peering, plain: true, kind: polite},
+	{path: "/v1/peering/token", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite},
+	{path: "/v1/peering/establish", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite},
 
 	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).kv, plain: true},
 	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true},
@@ -143,6 +151,14 @@ var routes = []route{
 	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates)},
 	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate)},
 	{path: "/v1/acl/templated-policy/preview/", methods: []string{"POST"}, do: acl((*request).aclTemplatePreview)},
+	{path: "/v1/acl/list", methods: get, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/create", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/update", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/destroy/", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/info/", methods: get, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/clone/", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/rules/translate", methods: []string{"POST"}, do: (*request).aclRemoved, kind: gone, exactly: true},
+	{path: "/v1/acl/rules/translate/", methods: get, do: (*request).aclRemoved, kind: gone, exactly: true},
 	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize), lists: true},
 
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own, lists: true},

@@ -82,8 +82,12 @@ func (q *request) sessionCreate() error {
 	}
 	var b sessionBody
 	// A session may be asked for without a body.
-	if err := q.decode(&b, false); err != nil && !errors.Is(err, io.EOF) && q.r.ContentLength != 0 {
-		return err
+	d, err := q.jsonBody()
+	if err == nil {
+		err = d.Decode(&b) // here Consul lets unknown fields through
+	}
+	if err != nil && !errors.Is(err, io.EOF) && q.r.ContentLength != 0 {
+		return decodeError(err)
 	}
 	s := skerry.Session{
 		Name: b.Name, Node: first(b.Node, q.t.cfg.NodeName), LockDelay: b.LockDelay.d,

@@ -7,7 +7,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// The shapes of Consul's JSON, in the order and with the omissions of its answers.
+// The shapes of Consul's JSON, in the order and with the omissions of its answers. Fields
+// that cannot be filtered by say so; a peer's and a partition's name can, and are empty.
 
 type jsonNode struct {
 	ID              string
@@ -16,8 +17,10 @@ type jsonNode struct {
 	Datacenter      string
 	TaggedAddresses map[string]string
 	Meta            map[string]string
-	CreateIndex     uint64
-	ModifyIndex     uint64
+	PeerName        string `json:",omitempty"`
+	Partition       string `json:",omitempty"`
+	CreateIndex     uint64 `bexpr:"-"`
+	ModifyIndex     uint64 `bexpr:"-"`
 }
 
 type jsonWeights struct {
@@ -58,8 +61,8 @@ type jsonService struct {
 	Connect           json.RawMessage
 	PeerName          string
 	Locality          *jsonLocality `json:",omitempty"`
-	CreateIndex       uint64
-	ModifyIndex       uint64
+	CreateIndex       uint64        `bexpr:"-"`
+	ModifyIndex       uint64        `bexpr:"-"`
 }
 
 type jsonCheck struct {
@@ -76,9 +79,10 @@ type jsonCheck struct {
 	Interval    string
 	Timeout     string
 	ExposedPort int
-	Definition  jsonDefinition
-	CreateIndex uint64
-	ModifyIndex uint64
+	PeerName    string         `json:",omitempty"`
+	Definition  jsonDefinition `bexpr:"-"`
+	CreateIndex uint64         `bexpr:"-"`
+	ModifyIndex uint64         `bexpr:"-"`
 }
 
 // jsonDefinition leaves out what is not set.
@@ -131,8 +135,9 @@ type jsonCatalogService struct {
 	ServiceProxy             json.RawMessage
 	ServiceConnect           json.RawMessage
 	ServiceLocality          *jsonLocality
-	CreateIndex              uint64
-	ModifyIndex              uint64
+	PeerName                 string `json:",omitempty"`
+	CreateIndex              uint64 `bexpr:"-"`
+	ModifyIndex              uint64 `bexpr:"-"`
 }
 
 // What a service without a proxy says of the mesh.

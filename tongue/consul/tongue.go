@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,7 +179,7 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rt, rest := t.find(path)
-	if rt == nil {
+	if rt == nil || rt.exactly && !slices.Contains(rt.methods, r.Method) {
 		t.notFound(w, r, path)
 		return
 	}

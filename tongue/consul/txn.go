@@ -26,6 +26,8 @@ type txnKV struct {
 	Flags   uint64
 	Index   uint64
 	Session string
+
+	Namespace, Partition ignored
 }
 
 type txnNode struct {
@@ -39,6 +41,8 @@ type txnNode struct {
 		Meta            map[string]string
 		Locality        *jsonLocality
 		ModifyIndex     uint64
+
+		CreateIndex, Partition, PeerName ignored
 	}
 }
 
@@ -48,14 +52,17 @@ type txnService struct {
 	Service struct {
 		registerService
 		ModifyIndex uint64
+
+		ContentHash, Datacenter, Namespace, Partition ignored
 	}
 }
 
 type txnCheck struct {
 	Verb  string
 	Check struct {
-		registerCheck
-		ModifyIndex uint64
+		checkRecord
+
+		Namespace, Partition ignored
 	}
 }
 
@@ -95,7 +102,7 @@ func (q *request) txn() error {
 func (q *request) txnBody() ([]txnOp, error) {
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxTxn)
 	var body []txnOp
-	err := q.readJSON(&body, false)
+	err := q.readJSON(&body)
 	var (
 		tooBig *http.MaxBytesError
 		told   *statusError
