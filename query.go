@@ -12,6 +12,8 @@ type Stage struct {
 	Keep func(*Entry) bool
 	// Why tells a person what made Keep drop the entry. It is called only to explain.
 	Why func(*Entry) string
+	// Health: it judges how an entry is, not what it is.
+	Health bool
 }
 
 // Pipeline is the read path of one query: the stages in their order.
@@ -51,6 +53,17 @@ func (p Pipeline) Explain(entries []*Entry) (kept []*Entry, dropped []Dropped) {
 	return kept, dropped
 }
 
+// selection returns the stages that judge what an entry is.
+func (p Pipeline) selection() Pipeline {
+	var out Pipeline
+	for _, s := range p {
+		if !s.Health {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func (p Pipeline) drops(e *Entry) *Stage {
 	for i := range p {
 		if !p[i].Keep(e) {
@@ -65,7 +78,7 @@ func (p Pipeline) drops(e *Entry) *Stage {
 // that Explain names the true reason.
 func NotInMaintenance() Stage {
 	return Stage{
-		Name: "maintenance",
+		Name: "maintenance", Health: true,
 		Keep: func(e *Entry) bool { return !e.Maintenance() },
 		Why: func(e *Entry) string {
 			for _, c := range e.Checks {
@@ -90,7 +103,7 @@ func NotCritical() Stage {
 
 func healthStage(keep func(Health) bool) Stage {
 	return Stage{
-		Name: "health",
+		Name: "health", Health: true,
 		Keep: func(e *Entry) bool { return keep(e.Health) },
 		Why: func(e *Entry) string {
 			for _, c := range e.Checks {

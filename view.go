@@ -3,6 +3,7 @@ package skerry
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,9 +46,38 @@ type View struct {
 	Entries []*Entry // ordered by node name, then instance ID
 	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
 	Guarded int      // how many entries the guard holds
+	Left    []Left   // what left not long ago, the latest last; see [View.EmptyCause]
 
 	memo   sync.Map // string → []byte
 	chosen atomic.Pointer[chosenMemos]
+}
+
+// Left is an entry that a service has no more: withdrawn, expired, or announced anew as
+// another record.
+type Left struct {
+	Entry *Entry
+	Cause Cause // CauseDeregistered or CauseExpired
+}
+
+// EmptyCause returns why p keeps none of the entries. Where all that it would have kept,
+// whatever its health, has left, that is the cause of the last to leave; else it is
+// CauseFiltered as long as there are entries.
+func (v *View) EmptyCause(p Pipeline) Cause {
+	p = p.selection()
+	for _, e := range v.Entries {
+		if p.drops(e) == nil {
+			return CauseFiltered // but for its health
+		}
+	}
+	for _, l := range slices.Backward(v.Left) {
+		if p.drops(l.Entry) == nil {
+			return l.Cause
+		}
+	}
+	if len(v.Entries) > 0 {
+		return CauseFiltered
+	}
+	return v.Cause
 }
 
 // Part returns a view of the entries that keep accepts, with the same index and cause.
@@ -59,6 +89,11 @@ func (v *View) Part(keep func(*Entry) bool) *View {
 			if e.Guarded {
 				part.Guarded++
 			}
+		}
+	}
+	for _, l := range v.Left {
+		if keep(l.Entry) {
+			part.Left = append(part.Left, l)
 		}
 	}
 	for _, name := range v.Names {

@@ -12,6 +12,7 @@ type departures struct {
 	tombs    map[skerry.OwnerID]tombstone
 	graves   []grave              // of tombs, oldest first; may hold ones that are gone
 	services map[string]departure // by folded name
+	entries  int                  // of all services
 	cause    skerry.Cause         // of the change that is being applied
 }
 
@@ -27,9 +28,11 @@ type grave struct {
 	until time.Time
 }
 
+// departure is what is remembered of what left a service.
 type departure struct {
-	cause skerry.Cause
-	at    time.Time
+	cause   skerry.Cause // why it is empty; none while it is not
+	entries []skerry.Left
+	at      time.Time // of the last
 }
 
 const (
@@ -40,6 +43,10 @@ const (
 	// maxDepartures bounds what is remembered of services that are gone; past it the
 	// cause of an empty answer is "unknown".
 	maxDepartures = 20_000
+	// maxLeft and maxLeftOf bound the instances that are remembered, in all and of one
+	// service; past them the cause of an answer that a query made empty is "filtered".
+	maxLeft   = 20_000
+	maxLeftOf = 16
 )
 
 func newDepartures() departures {
@@ -77,13 +84,44 @@ func (d *departures) refuses(id skerry.OwnerID, v skerry.Version, now time.Time)
 	return v.Less(tomb.version) || v == tomb.version && !tomb.lost
 }
 
+// left notes that a service is empty.
 func (d *departures) left(service string, now time.Time) {
-	if len(d.services) < maxDepartures {
-		d.services[service] = departure{cause: d.cause, at: now}
+	gone, known := d.services[service]
+	if known || len(d.services) < maxDepartures {
+		gone.cause, gone.at = d.cause, now
+		d.services[service] = gone
 	}
 }
 
-func (d *departures) returned(service string) { delete(d.services, service) }
+// returned notes that a service has instances.
+func (d *departures) returned(service string) {
+	gone, known := d.services[service]
+	switch {
+	case known && len(gone.entries) == 0:
+		delete(d.services, service)
+	case known:
+		gone.cause = skerry.CauseNone
+		d.services[service] = gone
+	}
+}
+
+// leave notes that an instance left a service, or is another from now on. Views hold the
+// list: it is replaced, never written into.
+func (d *departures) leave(service string, e *skerry.Entry, now time.Time) {
+	gone, known := d.services[service]
+	if !known && len(d.services) >= maxDepartures || d.entries >= maxLeft && len(gone.entries) == 0 {
+		return
+	}
+	keep := gone.entries
+	if len(keep) >= maxLeftOf || d.entries >= maxLeft {
+		keep = keep[1:]
+	} else {
+		d.entries++
+	}
+	entries := make([]skerry.Left, 0, len(keep)+1)
+	gone.entries, gone.at = append(append(entries, keep...), skerry.Left{Entry: e, Cause: d.cause}), now
+	d.services[service] = gone
+}
 
 // sweep forgets what is older than a tombstone lasts.
 func (d *departures) sweep(now time.Time) {
@@ -92,6 +130,7 @@ func (d *departures) sweep(now time.Time) {
 	}
 	for name, gone := range d.services {
 		if now.Sub(gone.at) > tombstoneFor {
+			d.entries -= len(gone.entries)
 			delete(d.services, name)
 		}
 	}

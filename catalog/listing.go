@@ -67,6 +67,7 @@ func (c *change) unlist(it *item) {
 	s.items = slices.Delete(s.items, at, at+1)
 	s.count(it.instance, -1)
 	it.listed = false
+	t.departed.leave(name, it.entry(), t.cfg.Now())
 	s.view.Store(nil)
 	if len(s.items) == 0 {
 		delete(t.services, name)
@@ -82,6 +83,11 @@ func (c *change) unlist(it *item) {
 	}
 }
 
+// entry is an item as it leaves: on its node, and without its checks.
+func (it *item) entry() *skerry.Entry {
+	return &skerry.Entry{Node: it.owner.at.record(), Instance: it.instance, Owner: it.owner.id, Health: skerry.Passing}
+}
+
 // replace puts a new record of a listed item in place, of a service of the same spelling.
 func (c *change) replace(it *item, i *skerry.Instance) {
 	s := c.t.service(i.Service)
@@ -89,6 +95,7 @@ func (c *change) replace(it *item, i *skerry.Instance) {
 	added := !s.uses(i)
 	s.count(i, 1)
 	s.count(old, -1)
+	c.t.departed.leave(skerry.Fold(old.Service), it.entry(), c.t.cfg.Now())
 	it.instance = i
 	s.view.Store(nil)
 	c.t.touch(c.stamp(), &s.topic)

@@ -37,6 +37,7 @@ func (t *Table) buildView(name string, s *service) *skerry.View {
 		v.Names = append(v.Names, sp.name)
 	}
 	slices.Sort(v.Names)
+	v.Left = t.departed.services[name].entries
 	shared := map[*node][]*skerry.Check{}
 	for _, it := range s.items {
 		at := it.owner.at
@@ -110,11 +111,11 @@ func (n *node) outranked(rank int, checkID string) bool {
 func compareCheckID(c *skerry.Check, id string) int { return skerry.CompareNames(c.ID, id) }
 
 func (t *Table) emptyView(name string) *skerry.View {
-	return &skerry.View{Service: name, Index: t.topics.absentOf(name).index, Cause: t.causeOf(name)}
+	return &skerry.View{Service: name, Index: t.topics.absentOf(name).index, Cause: t.causeOf(name), Left: t.departed.services[name].entries}
 }
 
 func (t *Table) causeOf(name string) skerry.Cause {
-	if d, ok := t.departed.services[name]; ok {
+	if d := t.departed.services[name]; d.cause != skerry.CauseNone {
 		return d.cause
 	}
 	if t.cfg.Now().Before(t.recoverUntil) {

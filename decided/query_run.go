@@ -146,7 +146,7 @@ func healthWithout(ignored []string, onlyPassing bool) skerry.Stage {
 		return (c.Status == skerry.Critical || onlyPassing && c.Status != skerry.Passing) && !slices.Contains(ignored, c.ID)
 	}
 	return skerry.Stage{
-		Name: "health",
+		Name: "health", Health: true,
 		Keep: func(e *skerry.Entry) bool { return !slices.ContainsFunc(e.Checks, counts) },
 		Why: func(e *skerry.Entry) string {
 			c := e.Checks[slices.IndexFunc(e.Checks, counts)]

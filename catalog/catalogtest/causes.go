@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -42,6 +43,55 @@ var causeProofs = []proof{
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
 		w.c.Withdraw("a")
 		w.cause("web", skerry.CauseDeregistered)
+	}},
+	{name: "what a query selects has left", test: func(w *world) {
+		a := w.agent("a", node("n")).with(inst("stay", "web", "v2"), inst("one", "web", "v1"), inst("two", "web", "v1"))
+		a.announce()
+		w.selects("v1", skerry.CauseFiltered) // some are there: they are left out for another reason
+		w.selects("v3", skerry.CauseFiltered)
+		a.change(skerry.Delta{RemovedInstances: []string{"one"}})
+		w.selects("v1", skerry.CauseFiltered)
+		a.change(skerry.Delta{RemovedInstances: []string{"two"}})
+		w.selects("v1", skerry.CauseDeregistered)
+		w.selects("v3", skerry.CauseFiltered)
+		w.cause("web", skerry.CauseNone)
+		a.change(skerry.Delta{Instances: []*skerry.Instance{inst("stay", "web", "v3")}})
+		w.selects("v2", skerry.CauseDeregistered) // its owner has said so
+		w.selects("v3", skerry.CauseFiltered)
+		a.change(skerry.Delta{Instances: []*skerry.Instance{inst("one", "web", "v1")}})
+		w.selects("v1", skerry.CauseFiltered)
+	}},
+	{name: "what a query selects was lost", cfg: catalog.Config{Guard: catalog.Guard{Share: 1}}, test: func(w *world) {
+		w.agent("a", node("n")).with(inst("stay", "web", "v2")).announce()
+		w.lease("l", 10*time.Second, node("m")).with(inst("one", "WEB", "v1")).announce()
+		w.run(11 * time.Second)
+		w.selects("v1", skerry.CauseExpired)
+		w.c.Withdraw("a")
+		w.selects("v1", skerry.CauseExpired)
+		w.selects("v2", skerry.CauseDeregistered)
+		w.selects("v3", skerry.CauseDeregistered) // as of the whole service
+		w.agent("b", node("n")).with(inst("other", "web")).announce()
+		w.selects("v1", skerry.CauseExpired)
+		w.clock.pass(25 * time.Hour)
+		w.c.Tick()
+		w.agent("b2", node("o")).with(inst("another", "web")).announce()
+		w.selects("v1", skerry.CauseFiltered) // forgotten
+	}},
+	{name: "what has left is bounded", test: func(w *world) {
+		a := w.agent("a", node("n")).with(inst("stay", "web"), inst("old", "web", "old"))
+		a.announce()
+		a.change(skerry.Delta{RemovedInstances: []string{"old"}})
+		w.selects("old", skerry.CauseDeregistered)
+		for i := range 40 {
+			id := fmt.Sprint(i)
+			a.change(skerry.Delta{Instances: []*skerry.Instance{inst(id, "web", "new")}})
+			a.change(skerry.Delta{RemovedInstances: []string{id}})
+		}
+		w.selects("new", skerry.CauseDeregistered)
+		w.selects("old", skerry.CauseFiltered)
+		if n := len(w.c.Service("web").Left); n > 16 {
+			w.Errorf("%d are remembered", n)
+		}
 	}},
 	{name: "forgotten after a day", test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()

@@ -54,6 +54,14 @@ func (w *world) shows(service, want string) {
 	}
 }
 
+// selects checks why a query for a tag is empty, if it is.
+func (w *world) selects(tag string, want skerry.Cause) {
+	w.Helper()
+	if got := w.c.Service("web").EmptyCause(skerry.Pipeline{skerry.HasTags([]string{tag}), skerry.Passes()}); got != want {
+		w.Errorf("a query for the tag %s is empty for %q, want %q", tag, got, want)
+	}
+}
+
 func (w *world) cause(service string, want skerry.Cause) {
 	w.Helper()
 	v := w.c.Service(service)

@@ -137,7 +137,7 @@ func (q *request) catalogService() error {
 		list[i] = catalogServiceJSON(e.Node, e.Instance)
 	}
 	q.meta(v.Index)
-	q.cause(v, len(list))
+	q.cause(v, len(list), q.emptied(v, pipeline))
 	return q.json(list)
 }
 

@@ -65,7 +65,16 @@ func (q *request) healthService() error {
 	}
 	kept := len(body) - len("[]")
 	q.meta(shown.Index)
-	q.cause(shown, kept)
+	q.cause(shown, kept, func() skerry.Cause {
+		why := func() []byte {
+			pipeline, _, _ := q.pipeline() // the answer was rendered: there is no error
+			return []byte(q.emptied(shown, pipeline)())
+		}
+		if !shared {
+			return skerry.Cause(why())
+		}
+		return skerry.Cause(v.MemoChosen(skerry.MemoKey("consul/cause", key.encode(false)), why))
+	})
 	q.send(200, body, packed)
 	return nil
 }

@@ -212,8 +212,8 @@ func (q *request) skerryExplain() error {
 		Kept    []jsonKept
 		Dropped []jsonDropped
 	}{q.rest, v.Index, v.Cause, []jsonKept{}, refused}
-	if len(kept) == 0 && len(v.Entries) > 0 {
-		out.Cause = skerry.CauseFiltered
+	if len(kept) == 0 {
+		out.Cause = v.EmptyCause(pipeline)
 	}
 	for _, e := range kept {
 		one := jsonKept{Node: e.Node.Name, ID: e.Instance.ID, Address: e.Address(), Port: e.Instance.Port, Health: e.Health, Guarded: e.Guarded}

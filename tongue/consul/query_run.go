@@ -112,7 +112,7 @@ func (q *request) queryExecute(name string) error {
 	if q.hides() {
 		r.View = q.view(r.View.Service)
 	}
-	q.cause(r.View, len(r.Entries))
+	q.cause(r.View, len(r.Entries), q.emptied(r.View, r.Pipeline))
 	return q.json(out)
 }
 

@@ -133,20 +133,27 @@ func (q *request) meta(index uint64) {
 	}
 }
 
-// cause says why an answer is empty or holds what it would otherwise not hold.
-func (q *request) cause(v *skerry.View, kept int) {
+// cause says why an answer is empty or holds what it would otherwise not hold. An empty
+// one asks why it is.
+func (q *request) cause(v *skerry.View, kept int, why func() skerry.Cause) {
 	if v.Guarded > 0 {
 		q.w.Header()["X-Skerry-Guarded"] = []string{strconv.Itoa(v.Guarded)}
 	}
 	if kept > 0 {
 		return
 	}
-	c := v.Cause
-	if len(v.Entries) > 0 {
-		c = skerry.CauseFiltered
-	}
-	if c != skerry.CauseNone {
+	if c := why(); c != skerry.CauseNone {
 		q.w.Header()["X-Skerry-Empty-Cause"] = []string{string(c)}
+	}
+}
+
+// emptied returns why a query keeps nothing of a view, of what the asker may see.
+func (q *request) emptied(v *skerry.View, p skerry.Pipeline) func() skerry.Cause {
+	return func() skerry.Cause {
+		if q.who != nil {
+			p = append(skerry.Pipeline{q.allowed()}, p...)
+		}
+		return v.EmptyCause(p)
 	}
 }
 

@@ -11,10 +11,18 @@ import (
 	dep "github.com/hashicorp/consul-template/dependency"
 )
 
-// Cause tells why the registry has no instance of a service, in the words of the
-// header X-Skerry-Empty-Cause: "deregistered" is the one that is taken for true.
-// "" is for registries that do not say. It returns when ctx ends.
-type Cause func(ctx context.Context, service, datacenter string) string
+// Cause tells why the registry has no instance that a query of a template selects, in
+// the words of the header X-Skerry-Empty-Cause: "deregistered" is the one that is taken
+// for true. "" is for registries that do not say, and where there are some. It returns
+// when ctx ends.
+type Cause func(ctx context.Context, of Query) string
+
+// Query is what a template asks of a service, beside its health.
+type Query struct {
+	Service    string
+	Tag        string // "": any
+	Datacenter string // "": the agent's
+}
 
 // recheck is how often a held list is asked about again.
 const recheck = 5 * time.Second
@@ -113,7 +121,7 @@ func (g *guard) withdrawn(ctx context.Context, d dep.Dependency, n int) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return g.cause(ctx, s.name, s.datacenter) == deregistered
+	return g.cause(ctx, s) == deregistered
 }
 
 // due fires when released is to be called; nil while nothing is held.
@@ -155,22 +163,25 @@ func (g *guard) forget(key string) {
 	delete(g.held, key)
 }
 
-type serviceName struct{ name, datacenter string }
-
 // service understands the name that the library gives to a service it watches:
 // health.service(TAG.NAME@DC~NEAR|FILTERS).
-func service(d dep.Dependency) (serviceName, bool) {
+func service(d dep.Dependency) (q Query, ok bool) {
 	s, ok := strings.CutPrefix(d.String(), "health.service(")
 	if !ok {
-		return serviceName{}, false
+		return q, false
 	}
 	s = strings.TrimSuffix(s, ")")
 	s, _, _ = strings.Cut(s, "|")
 	s, _, _ = strings.Cut(s, "~")
 	name, rest, _ := strings.Cut(s, "@")
 	datacenter, _, _ := strings.Cut(rest, "@")
-	if strings.Contains(datacenter, "=") { // a partition, a peer
-		datacenter = ""
+	if !strings.Contains(datacenter, "=") { // else it is a partition, a peer
+		q.Datacenter = datacenter
 	}
-	return serviceName{name[strings.LastIndex(name, ".")+1:], datacenter}, true
+	dot := strings.LastIndex(name, ".")
+	q.Service = name[dot+1:]
+	if dot > 0 {
+		q.Tag = name[:dot]
+	}
+	return q, true
 }

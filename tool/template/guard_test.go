@@ -50,9 +50,14 @@ func TestGuard(t *testing.T) {
 				cause, shown := "", -1
 				g := newGuard(Options{
 					MinInstances: tt.minimum, Grace: tt.grace, Log: slog.New(slog.DiscardHandler),
-					Cause: func(context.Context, string, string) string { return cause },
+					Cause: func(_ context.Context, q Query) string {
+						if q != (Query{Service: "web", Tag: "blue"}) {
+							t.Errorf("the cause of %+v is asked for", q)
+						}
+						return cause
+					},
 				})
-				d, err := dep.NewHealthServiceQuery("web")
+				d, err := dep.NewHealthServiceQuery("blue.web")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -103,8 +108,8 @@ func TestGuardKnowsItsLists(t *testing.T) {
 }
 
 func TestServiceName(t *testing.T) {
-	for query, want := range map[string]serviceName{
-		"web": {"web", ""}, "blue.web@dc2~_agent|passing,warning": {"web", "dc2"}, "v1.2.web|any": {"web", ""}, "web@dc2": {"web", "dc2"},
+	for query, want := range map[string]Query{
+		"web": {"web", "", ""}, "blue.web@dc2~_agent|passing,warning": {"web", "blue", "dc2"}, "v1.2.web|any": {"web", "v1.2", ""}, "web@dc2": {"web", "", "dc2"},
 	} {
 		d, err := dep.NewHealthServiceQuery(query)
 		if err != nil {

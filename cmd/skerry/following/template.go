@@ -137,15 +137,18 @@ func (o *templateOptions) understand() (err error) {
 	return nil
 }
 
-// causeOf asks the agent why it has no instance of a service that a query may
-// take. One that has instances leaves them out: that is no withdrawal.
+// causeOf asks the agent why it has no instance that a query selects. Where there are some
+// it says nothing: they are left out for their health, which is no withdrawal.
 func causeOf(c *connect.Connection) template.Cause {
-	return func(ctx context.Context, service, datacenter string) string {
+	return func(ctx context.Context, of template.Query) string {
 		query := url.Values{}
-		if datacenter != "" {
-			query.Set("dc", datacenter)
+		if of.Datacenter != "" {
+			query.Set("dc", of.Datacenter)
 		}
-		resp, err := c.Send(ctx, http.MethodGet, "/v1/health/service/"+url.PathEscape(service), query, nil)
+		if of.Tag != "" {
+			query.Set("tag", of.Tag)
+		}
+		resp, err := c.Send(ctx, http.MethodGet, "/v1/health/service/"+url.PathEscape(of.Service), query, nil)
 		if err != nil {
 			return ""
 		}
