@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,19 +28,31 @@ type difference struct {
 	Reason   string
 }
 
-func readKnown(t *testing.T) []difference {
+// wanted is something that Skerry does in another way on purpose, beside the recordings.
+type wanted struct {
+	Of, Consul, Skerry string
+	Reason             string
+	Test               string // what shows it: a folder, and a test or a file in it
+}
+
+type differences struct {
+	Differences []difference
+	Wanted      []wanted
+}
+
+func readKnown(t *testing.T) differences {
 	t.Helper()
 	data, err := os.ReadFile(knownFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct{ Differences []difference }
+	var file differences
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&file); err != nil {
 		t.Fatalf("%s: %v", knownFile, err)
 	}
-	return file.Differences
+	return file
 }
 
 func TestKnownDifferencesAreComplete(t *testing.T) {
@@ -48,7 +61,7 @@ func TestKnownDifferencesAreComplete(t *testing.T) {
 		step     int
 	}
 	seen := map[step]bool{}
-	for _, d := range readKnown(t) {
+	for _, d := range readKnown(t).Differences {
 		if d.Reason == "" || d.Request == "" {
 			t.Errorf("%s step %d lacks its request or reason", d.Scenario, d.Step)
 		}
@@ -59,6 +72,25 @@ func TestKnownDifferencesAreComplete(t *testing.T) {
 			t.Errorf("%s step %d is there twice", d.Scenario, d.Step)
 		} else {
 			seen[s] = true
+		}
+	}
+}
+
+// Each wanted difference is shown by a test that is there.
+func TestWantedDifferencesAreShown(t *testing.T) {
+	for _, w := range readKnown(t).Wanted {
+		if w.Of == "" || w.Consul == "" || w.Skerry == "" || w.Reason == "" {
+			t.Errorf("%q does not say all", w.Of)
+		}
+		folder, name, _ := strings.Cut(w.Test, " ")
+		found := false
+		files, _ := filepath.Glob(filepath.Join("../..", folder, "*"))
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			found = found || filepath.Base(file) == name || err == nil && bytes.Contains(text, []byte("func "+name+"(t *testing.T)"))
+		}
+		if !found {
+			t.Errorf("%q is shown by %q, which is not there", w.Of, w.Test)
 		}
 	}
 }
@@ -81,12 +113,26 @@ func TestDocumentSaysWhatTheListSays(t *testing.T) {
 	}
 }
 
-func render(known []difference) []byte {
+func render(all differences) []byte {
+	known := all.Differences
 	var b bytes.Buffer
 	b.WriteString(`<!-- Generated from test/conformance/known-differences.json: edit that, then
      go test ./test/conformance -run Document -update -->
 
 # Where Skerry answers in another way than Consul
+
+## On purpose
+
+| what | Consul | Skerry | reason | shown by |
+|---|---|---|---|---|
+`)
+	for _, w := range all.Wanted {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", w.Of, w.Consul, w.Skerry, w.Reason, w.Test)
+	}
+	b.WriteString(`
+Limits of requests that Consul lacks: [security.md](security.md). Timings beside Consul's: [decided.md](decided.md).
+
+## In the recordings
 
 Skerry is held against recorded answers of Consul 1.22 (test/conformance/transcripts). These steps of the recordings
 differ; a test fails on any other difference, and on one that is listed here and is none any more.

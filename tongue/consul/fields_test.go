@@ -97,3 +97,25 @@ func TestFieldsOfBodies(t *testing.T) {
 		}
 	}
 }
+
+// Stamps and definitions cannot be filtered by, as in Consul; nor can what a proxy and
+// Connect say.
+func TestFieldsThatCannotBeFiltered(t *testing.T) {
+	s := target{address: inprocess.Start(t)}
+	for path, selectors := range map[string][]string{
+		"catalog/nodes":            {"CreateIndex", "ModifyIndex"},
+		"catalog/service/web":      {"CreateIndex", "ServiceProxy.Mode", "ServiceConnect.Native"},
+		"catalog/node/n1":          {"ModifyIndex", "Proxy.Upstreams", "Connect.Native"},
+		"catalog/node-services/no": {"ModifyIndex"},
+		"health/service/web":       {"Node.CreateIndex", "Service.ModifyIndex", "Service.Proxy.Mode", "Service.Connect.Native", "Checks.Definition", "Checks.CreateIndex"},
+		"health/checks/web":        {"CreateIndex", "Definition.HTTP"},
+		"agent/services":           {"ContentHash", "Datacenter"},
+	} {
+		for _, selector := range selectors {
+			status, text := s.do(t, "GET", "/v1/"+path, "filter="+selector+"+is+empty", "")
+			if status != 500 || !strings.Contains(text, "is not valid") {
+				t.Errorf("%s with %s: %d %s", path, selector, status, text)
+			}
+		}
+	}
+}

@@ -74,3 +74,16 @@ func TestNamesAboveNodesComeAndGo(t *testing.T) {
 		t.Error("a node came beneath")
 	}
 }
+
+// SOA and NS of any name in the zone are the zone's, also of one that is not there: a
+// resolver looks for the zone of a name so.
+func TestNamesOfTheZone(t *testing.T) {
+	server := start(t, New(basicCatalog(), Config{NodeName: "node-1"}))
+	for _, name := range []string{"consul", "service.consul", "web.service.consul", "none.service.consul", "x.y.z.consul"} {
+		for typ, want := range map[string]string{"SOA": "NOERROR | A 127.0.0.1 | NS node-1.node.dc1.consul. | SOA", "NS": "NOERROR | A 127.0.0.1 | NS node-1.node.dc1.consul."} {
+			if got := brief(dig(t, server, name+" "+typ)); got != want {
+				t.Errorf("dig %s %s\n got %s\nwant %s", name, typ, got, want)
+			}
+		}
+	}
+}
