@@ -14,6 +14,7 @@ need unbound unbound
 need prometheus prometheus
 need curl curl
 need python3 python3
+need npm "nodejs npm"
 [ -n "${ZOOKEEPER_HOME:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || missing="$missing zookeeper"
 need patroni "patroni python3-consul"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
