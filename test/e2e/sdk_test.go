@@ -142,6 +142,21 @@ func portOf(t testing.TB, address string) int {
 	return a.Port
 }
 
+// A service is found, and followed, however its name is spelled.
+func TestSDKFindsAnySpelling(t *testing.T) {
+	t.Parallel()
+	a := start(t, map[string]any{"log_level": "warn"})
+	a.register(`{"ID": "o1", "Name": "Orders", "Address": "10.0.0.1", "Port": 1}`, `{"ID": "o2", "Name": "ORDERS", "Address": "10.0.0.2", "Port": 1}`)
+	for _, scheme := range []string{"skerry", "consul"} {
+		c := a.sdk(scheme)
+		awaitList(t, c, "orders", "registered in two spellings", lives(2))
+		a.register(`{"ID": "o3", "Name": "orders", "Address": "10.0.0.3", "Port": 1}`)
+		awaitList(t, c, "orders", "a third came", lives(3))
+		a.ok("PUT", "/v1/agent/service/deregister/o3", "")
+		awaitList(t, c, "orders", "and went", lives(2))
+	}
+}
+
 // A client that starts while the registry is dead has its list from the disk at once.
 func TestSDKStartsWithoutItsRegistry(t *testing.T) {
 	t.Parallel()
