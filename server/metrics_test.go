@@ -54,3 +54,44 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 		t.Errorf("%s is served and not documented", name)
 	}
 }
+
+// Requests are counted on after a reload.
+func TestRequestsAreCountedOverReloads(t *testing.T) {
+	cfg := Config{HTTP: []string{"127.0.0.1:0"}}
+	s := running(t, cfg, func() (Config, error) { return completed(cfg), nil })
+	for reloads := range 3 {
+		for range 2 {
+			resp, err := http.Get("http://" + s.Addrs.HTTP[0] + "/v1/agent/services")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		if got, want := requestsCounted(t, s, "/v1/agent/services"), uint64(2*reloads+2); got != want {
+			t.Errorf("after %d reloads %d requests are counted, want %d", reloads, got, want)
+		}
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// requestsCounted is how many requests to an endpoint the metrics tell of.
+func requestsCounted(t *testing.T, s *Server, endpoint string) uint64 {
+	t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "skerry_http_request_duration_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == endpoint {
+				return m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return 0
+}

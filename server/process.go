@@ -75,7 +75,7 @@ func (s *Server) Reload() error {
 	if err != nil {
 		return fmt.Errorf("reload: the configuration is not valid, the old one stays in force: %w", err)
 	}
-	t, err := consul.New(next.Consul, s.backend, nil)
+	t, err := consul.New(next.Consul, s.backend, s.requests)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}

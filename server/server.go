@@ -110,11 +110,13 @@ type Server struct {
 	index   *indexKeeper
 	dns     *dns.Server
 	tongue  handlerBox
-	site    *door.Site
-	budget  *door.Budget
-	cert    func() []string // names in the certificate of HTTPS; nil without
-	intake  *intake
-	backend consul.Backend
+	// requests are counted over reloads, each of which makes a new tongue.
+	requests *consul.Metrics
+	site     *door.Site
+	budget   *door.Budget
+	cert     func() []string // names in the certificate of HTTPS; nil without
+	intake   *intake
+	backend  consul.Backend
 
 	reload func() (Config, error)
 	leave  func()
@@ -290,7 +292,8 @@ func (s *Server) frontEnds() error {
 		}
 	}
 	s.registerMetrics()
-	t, err := consul.New(s.cfg.Consul, s.backend, s.metrics)
+	s.requests = consul.NewMetrics(s.metrics)
+	t, err := consul.New(s.cfg.Consul, s.backend, s.requests)
 	if err != nil {
 		return err
 	}

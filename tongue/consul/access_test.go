@@ -57,7 +57,7 @@ func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) ske
 		}
 		b.Gate, b.ACL = access.NewGate(s, nil), s
 	}
-	front, err := consul.New(consul.Config{Datacenter: "dc1", NodeName: "n1"}, b, prometheus.NewRegistry())
+	front, err := consul.New(consul.Config{Datacenter: "dc1", NodeName: "n1"}, b, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}

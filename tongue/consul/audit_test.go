@@ -46,7 +46,7 @@ func (failing) SaveSnapshot(w io.Writer, _ bool) (index uint64, err error) {
 // What is broken off, and what panics, is noted like the rest.
 func TestAuditOfBrokenAnswers(t *testing.T) {
 	log := &noted{}
-	tongue, err := consul.New(consul.Config{}, consul.Backend{Keys: failing{}, Snapshots: failing{}, Audit: log}, prometheus.NewRegistry())
+	tongue, err := consul.New(consul.Config{}, consul.Backend{Keys: failing{}, Snapshots: failing{}, Audit: log}, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}

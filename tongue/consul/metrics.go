@@ -7,15 +7,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics count requests by endpoint. The children are looked up once.
-type metrics struct {
+// Metrics counts requests by endpoint. A process makes them once: the front-ends that
+// follow one another at reloads share them. The children are looked up once.
+type Metrics struct {
 	blocking prometheus.Gauge
 	byRoute  map[*route]prometheus.Observer
 	seconds  *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
+// NewMetrics returns metrics that reg exports.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
 		blocking: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "skerry_http_blocking_queries", Help: "Blocking queries that wait now.",
 		}),
@@ -28,10 +30,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for i := range routes {
 		m.byRoute[&routes[i]] = m.seconds.WithLabelValues(strings.TrimSuffix(routes[i].path, "/"))
 	}
-	if reg != nil {
-		reg.MustRegister(m.blocking, m.seconds)
-	}
+	reg.MustRegister(m.blocking, m.seconds)
 	return m
 }
 
-func (m *metrics) observe(rt *route, took time.Duration) { m.byRoute[rt].Observe(took.Seconds()) }
+func (m *Metrics) observe(rt *route, took time.Duration) { m.byRoute[rt].Observe(took.Seconds()) }

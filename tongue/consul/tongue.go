@@ -132,7 +132,7 @@ type Tongue struct {
 	b       Backend
 	exact   map[string]*route
 	prefix  map[string]*route
-	m       *metrics
+	m       *Metrics
 	writes  writeGate
 	hinted  hinted
 	asked   asked
@@ -144,9 +144,9 @@ type Tongue struct {
 	started time.Time
 }
 
-// New returns the front-end.
-func New(cfg Config, b Backend, reg prometheus.Registerer) (*Tongue, error) {
-	t := &Tongue{cfg: cfg.WithDefaults(), b: b, exact: map[string]*route{}, prefix: map[string]*route{}, m: newMetrics(reg), started: time.Now()}
+// New returns the front-end, which counts its requests in m.
+func New(cfg Config, b Backend, m *Metrics) (*Tongue, error) {
+	t := &Tongue{cfg: cfg.WithDefaults(), b: b, exact: map[string]*route{}, prefix: map[string]*route{}, m: m, started: time.Now()}
 	var err error
 	if t.writes, err = newWriteGate(cfg.WriteFrom); err != nil {
 		return nil, err
