@@ -16,6 +16,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // Config is what an agent needs to know.
@@ -40,6 +41,7 @@ type Config struct {
 	ReapEvery  time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Net        *rescue.Net // recovers the panics of checks; nil: they are not recovered
 }
 
 // Agent implements [skerry.Registrar], [skerry.Local] and [journal.Keeper].
@@ -114,7 +116,7 @@ func New(cfg Config, catalog skerry.Announcer) *Agent {
 	}
 	a.runner = check.NewRunner(check.Config{
 		Kinds: cfg.Kinds, Node: cfg.Node.Name, MaxParallel: cfg.Runners, OutputMaxSize: cfg.OutputMaxSize,
-		Report: a.report, Log: cfg.Log, Registerer: cfg.Registerer,
+		Report: a.report, Log: cfg.Log, Registerer: cfg.Registerer, Net: cfg.Net,
 	})
 	return a
 }

@@ -24,9 +24,10 @@ const (
 	FaultPorts     Fault = "ports"     // no local port is free for a connection
 	FaultRunners   Fault = "runners"   // no runner was free for longer than the check's interval
 	FaultStopped   Fault = "stopped"   // the run was called off
+	FaultPanic     Fault = "panic"     // the probe panicked
 )
 
-var faults = []Fault{FaultFiles, FaultMemory, FaultProcesses, FaultPorts, FaultRunners, FaultStopped}
+var faults = []Fault{FaultFiles, FaultMemory, FaultProcesses, FaultPorts, FaultRunners, FaultStopped, FaultPanic}
 
 // Failed returns the result of a run that ended in err: critical, with the error
 // as its output, or a fault of ours. All kinds report their errors by it.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/rescue"
 	"github.com/skerryhq/skerry/steady"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	Report     func(id string, r Result)
 	Log        *slog.Logger          // default: none
 	Registerer prometheus.Registerer // may be nil
+	Net        *rescue.Net           // recovers the panics of probes; nil: they are not recovered
 
 	now func() time.Time // tests let it leap, as it does over a stall; default time.Now
 }

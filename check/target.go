@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // probed is a check that a prober judges.
@@ -218,6 +219,12 @@ func (r *Runner) work(t *target) {
 	}
 }
 
+// probe runs a probe once. One that panics says nothing of its target.
+func (r *Runner) probe(ctx context.Context, t *target) (result Result) {
+	defer r.cfg.Net.Catch(rescue.Check, func() { result = Result{Output: "the probe of this check panicked", Fault: FaultPanic} })
+	return t.prober.Check(ctx)
+}
+
 // run probes a target once and gives it its next slot, unless it is to run again
 // at once. The lock is held before and after, not while it probes.
 func (r *Runner) run(t *target) (again bool) {
@@ -232,7 +239,7 @@ func (r *Runner) run(t *target) (again bool) {
 	r.waited(t, began)
 	r.mu.Unlock()
 
-	result := t.prober.Check(ctx)
+	result := r.probe(ctx, t)
 	ended := r.cfg.now()
 
 	r.mu.Lock()

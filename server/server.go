@@ -29,6 +29,7 @@ import (
 	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/quorum"
+	"github.com/skerryhq/skerry/rescue"
 	"github.com/skerryhq/skerry/tongue/consul"
 	"github.com/skerryhq/skerry/tongue/dns"
 )
@@ -92,6 +93,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *prometheus.Registry
+	net     *rescue.Net
 	shown   shownMetrics
 	ledger  *journal.Ledger
 	table   *catalog.Table
@@ -139,6 +141,7 @@ func New(cfg Config, reload func() (Config, error), leave func()) (*Server, erro
 	s.intake = newIntake(shareFiles(fileLimit()), cfg.Log)
 	s.shown.all = s.metrics
 	s.shown.set(cfg.Shown)
+	s.net = rescue.New(s.log, s.metrics)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	// Keepers first: the journal replays into them.
@@ -229,7 +232,7 @@ func (s *Server) agentConfig(c skerry.Catalog) agent.Config {
 	out := agent.Config{
 		Owner: skerry.OwnerID("agent/" + node.Name), Node: node, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
 		Runners: s.intake.shares.runners, OutputMaxSize: cfg.CheckOutputMaxSize, DiscardOutput: cfg.DiscardCheckOutput,
-		Log: cfg.Log, Registerer: s.metrics,
+		Log: cfg.Log, Registerer: s.metrics, Net: s.net,
 		Kinds: kinds.All(kinds.Env{Log: cfg.Log, Alias: aliasLookup(c, node.Name)}),
 		NodeChecks: []*skerry.Check{{
 			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
@@ -283,7 +286,7 @@ func (s *Server) frontEnds() error {
 			Software: "skerry " + s.cfg.Consul.Version, Datacenter: s.cfg.Consul.Datacenter, Node: s.cfg.Consul.NodeName,
 		}, s.log},
 		Guard: s.table, Events: s.events, Coords: s.coords, Process: (*process)(s),
-		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{},
+		Gatherer: &s.shown, Roots: newAuthority(), Lot: &consul.Lot{}, Net: s.net,
 	}
 	if c := s.control; c != nil {
 		s.backend.Gate, s.backend.ACL, s.backend.Tokens = c.gate, c.store, c.tokens
@@ -302,7 +305,7 @@ func (s *Server) frontEnds() error {
 	s.site.Set(s.hosts(&s.cfg))
 	s.budget = door.NewBudget(s.site, s.cfg.Limits.withDefaults().streams(), s.metrics)
 	d := s.cfg.DNSs
-	d.Registerer, d.Queries = s.metrics, s.queries
+	d.Registerer, d.Net, d.Queries = s.metrics, s.net, s.queries
 	d.MaxRecursions = s.intake.shares.recursions
 	seen := s.control.seen(s.table)
 	if s.control != nil {
@@ -326,7 +329,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	g, inner := errgroup.WithContext(inner)
 	limits := s.cfg.Limits.withDefaults()
-	web := newHTTPServer(noteDoor(limitRate(s.budget, limits), s.backend.Audit), limits, s.intake, s.log)
+	web := newHTTPServer(door.Rescue(noteDoor(limitRate(s.budget, limits), s.backend.Audit), s.net), limits, s.intake, s.log)
 	back := newReturned()
 	s.backend.Lot.Return = back.put
 	for _, l := range append(s.lists.http, back) {

@@ -10,7 +10,8 @@ import (
 // Recorder is a writer that remembers the answer's status.
 type Recorder struct {
 	http.ResponseWriter
-	// Explains reports whether the body of an answer of a status is kept as its reason.
+	// Explains reports whether the body of an answer of a status is kept as its reason;
+	// nil: none is.
 	Explains func(status int) bool
 
 	Status int // 0: nothing was answered
@@ -31,7 +32,7 @@ func (r *Recorder) Write(b []byte) (int, error) {
 	if r.Status == 0 {
 		r.Status = http.StatusOK
 	}
-	if r.Reason == "" && r.Explains(r.Status) {
+	if r.Reason == "" && r.Explains != nil && r.Explains(r.Status) {
 		r.Reason = string(b)
 	}
 	return r.ResponseWriter.Write(b)

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // Fan-out: when a service changes, all who are parked for it are answered. Those who
@@ -61,7 +62,8 @@ func (l *Lot) fanOut(group map[*parking]struct{}) {
 
 // share answers the request from answers, if its own goroutine does not do so
 // already, and if what it waits for has come. It reports whether nothing is left to do.
-func (p *parking) share(answers map[question][]byte) bool {
+func (p *parking) share(answers map[question][]byte) (nothingLeft bool) {
+	defer p.q.t.b.Net.Catch(rescue.Parked, nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy || p.shared {

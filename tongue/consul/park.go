@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // A request that waits inside net/http keeps a goroutine with a grown stack and
@@ -57,6 +59,7 @@ type parking struct {
 	busy   bool   // its own goroutine does more than read
 	poked  bool   // it was to be woken while it was busy
 	shared bool   // it was answered with others
+	broken bool   // what looks whether its answer is due panicked
 	unsent []byte // what is left to be written of that answer
 }
 
@@ -178,7 +181,8 @@ const maxEarly = 4 << 10
 // await reports whether the client is still there when its answer is due, or has
 // been given. It waits by reading: what ends the wait is the read's deadline, set to
 // the end of the waiting time, and to the past by whoever sees the change.
-func (p *parking) await() bool {
+func (p *parking) await() (there bool) {
+	defer p.q.t.b.Net.Catch(rescue.Parked, func() { there, p.broken = true, true })
 	end := time.Now().Add(p.wait)
 	buf := make([]byte, 1) // most clients send nothing while they wait
 	for len(p.early) < maxEarly {
@@ -329,8 +333,12 @@ func (p *parking) answer() error {
 }
 
 // gather works the answer out.
-func (p *parking) gather() *parkedWriter {
-	w := &parkedWriter{header: http.Header{}}
+func (p *parking) gather() (w *parkedWriter) {
+	defer p.q.t.b.Net.Catch(rescue.Parked, func() { w = failedAnswer() })
+	if p.broken {
+		return failedAnswer()
+	}
+	w = &parkedWriter{header: http.Header{}}
 	q := &p.q
 	q.w = w
 	q.t.common(w.header)
@@ -339,5 +347,12 @@ func (p *parking) gather() *parkedWriter {
 			q.fail(err)
 		}
 	})
+	return w
+}
+
+// failedAnswer is the answer to a request whose endpoint panicked.
+func failedAnswer() *parkedWriter {
+	w := &parkedWriter{header: http.Header{}}
+	http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 	return w
 }

@@ -3,7 +3,7 @@ package consul
 import (
 	"time"
 
-	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // A token may be removed while its request is parked. Its answer is due then: what
@@ -30,7 +30,7 @@ func (l *Lot) watchTokens(t *Tongue, end <-chan struct{}) {
 	for {
 		changed := t.tokensChanged()
 		started := time.Now()
-		l.wakeUnknown(t.b.Gate)
+		l.wakeUnknown(t)
 		pause := max(guardPause, time.Duration(float64(time.Since(started))/guardShare))
 		select {
 		case <-changed:
@@ -46,7 +46,8 @@ func (l *Lot) watchTokens(t *Tongue, end <-chan struct{}) {
 }
 
 // wakeUnknown wakes those whose token is not known any more: they are refused.
-func (l *Lot) wakeUnknown(gate skerry.Gate) {
+func (l *Lot) wakeUnknown(t *Tongue) {
+	defer t.b.Net.Catch(rescue.Parked, nil)
 	l.mu.Lock()
 	all := make([]*parking, 0, len(l.parked))
 	for p := range l.parked {
@@ -58,7 +59,7 @@ func (l *Lot) wakeUnknown(gate skerry.Gate) {
 		token := p.q.p.token
 		ok, looked := known[token]
 		if !looked {
-			_, err := gate.Identify(token)
+			_, err := t.b.Gate.Identify(token)
 			ok = err == nil
 			known[token] = ok
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // SpokenVersion is the version of Consul whose API this package speaks. Clients
@@ -101,8 +102,10 @@ type Backend struct {
 	Coords    Coordinates
 	Process   Process
 	Gatherer  prometheus.Gatherer
-	Lot       *Lot                   // where requests are parked that wait for long; nil: nowhere
-	Roots     func() (RootCA, error) // the certificate authority that mesh clients wait for
+	// Net recovers the panics of parked requests; nil: they are not recovered.
+	Net   *rescue.Net
+	Lot   *Lot                   // where requests are parked that wait for long; nil: nowhere
+	Roots func() (RootCA, error) // the certificate authority that mesh clients wait for
 }
 
 // Guard is the expiry guard's switch.

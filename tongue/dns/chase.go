@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // maxChased is how many host names of one SRV answer are resolved.
@@ -68,7 +70,10 @@ func (s *Server) chaseSRV(q *question, m *dns.Msg, set set) answer {
 	found := make([][]dns.RR, len(hosts))
 	var wg sync.WaitGroup
 	for i, host := range hosts {
-		wg.Go(func() { found[i] = s.resolve(q, host, dns.TypeA, dns.TypeAAAA) })
+		wg.Go(func() {
+			defer s.net.Catch(rescue.DNS, nil)
+			found[i] = s.resolve(q, host, dns.TypeA, dns.TypeAAAA)
+		})
 	}
 	wg.Wait()
 	for _, rrs := range found {

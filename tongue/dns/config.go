@@ -12,6 +12,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // SOA holds the timers of the zone's SOA record, in seconds.
@@ -85,6 +87,7 @@ type Config struct {
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported
+	Net        *rescue.Net           // recovers panics; nil: they are not recovered
 }
 
 // The greatest values of a [RateLimit].

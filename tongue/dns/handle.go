@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // question is one question on its way to an answer.
@@ -46,8 +48,22 @@ type handler struct {
 // ServeDNS implements [dns.Handler].
 func (h handler) ServeDNS(w dns.ResponseWriter, msg *dns.Msg) {
 	start := time.Now()
+	defer h.net.Catch(rescue.DNS, func() {
+		h.metrics.observe(questionType(msg), dns.RcodeServerFailure, time.Since(start))
+		if m := new(dns.Msg).SetRcode(msg, dns.RcodeServerFailure); w.WriteMsg(m) != nil {
+			w.Close()
+		}
+	})
 	typ, rcode := h.serve(w, msg, start)
 	h.metrics.observe(typ, rcode, time.Since(start))
+}
+
+// questionType is the type of the only question of a message, else 0.
+func questionType(msg *dns.Msg) uint16 {
+	if len(msg.Question) != 1 {
+		return 0
+	}
+	return msg.Question[0].Qtype
 }
 
 // serve answers one message and says what the metrics count it as.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/door/tally"
+	"github.com/skerryhq/skerry/rescue"
 )
 
 // Server answers DNS questions from a catalog. Its methods may be called from
@@ -31,6 +32,7 @@ type Server struct {
 	queries   Queries
 	log       *slog.Logger
 	metrics   *metrics
+	net       *rescue.Net
 	recursion recursion
 	paths     paths
 	cookies   cookies
@@ -51,7 +53,7 @@ type Server struct {
 // logged and left out.
 func New(c skerry.Catalog, cfg Config) *Server {
 	s := &Server{
-		catalog: c, queries: cfg.Queries, recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
+		catalog: c, queries: cfg.Queries, net: cfg.Net, recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
 		clients: tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
 	}
 	st := newState(cfg)
@@ -65,7 +67,7 @@ func New(c skerry.Catalog, cfg Config) *Server {
 }
 
 // Reload replaces the configuration for questions that come from now on; those
-// under way finish with the old one. Log, Registerer
+// under way finish with the old one. Log, Registerer, Net
 // and Queries stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
