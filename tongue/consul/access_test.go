@@ -161,3 +161,27 @@ func BenchmarkHealth(b *testing.B) {
 		})
 	}
 }
+
+// What cannot be encoded is an error each time, and no empty list.
+func TestAnswerThatCannotBeEncoded(t *testing.T) {
+	table := catalog.New(catalog.Config{FirstIndex: 1})
+	_, err := table.Announce(skerry.Announcement{
+		Owner: "o", Kind: skerry.AgentOwner, Version: skerry.Version{Epoch: 1, Seq: 1},
+		Set: &skerry.Set{
+			Node:      &skerry.Node{Name: "n", Address: "10.0.0.1"},
+			Instances: []*skerry.Instance{{ID: "web", Service: "web", Extra: &skerry.Extra{Proxy: []byte("{")}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := consul.New(consul.Config{Datacenter: "dc1"}, consul.Backend{Catalog: table}, consul.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if w := askHealth(front, ""); w.status != http.StatusInternalServerError {
+			t.Errorf("status %d with %d bytes", w.status, w.bytes)
+		}
+	}
+}

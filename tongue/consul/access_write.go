@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,7 +40,7 @@ func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 		if r.Instance != nil && c.ServiceID == r.Instance.ID {
 			continue
 		}
-		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); err == errNoService {
+		if err := q.mustCheck(v, r.Node.Name, c.ServiceID); errors.Is(err, errNoService) {
 			return serverError(fmt.Sprintf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.ID))
 		} else if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"errors"
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
@@ -142,7 +143,7 @@ func (q *request) drained() error {
 	c.SetReadDeadline(time.Now().Add(drainWithin))
 	_, err := io.CopyN(io.Discard, q.r.Body, drainMost+1)
 	c.SetReadDeadline(time.Time{})
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	// The late body has ended the request's context, as a client that is gone does.

@@ -49,7 +49,9 @@ func (q *request) healthService() error {
 		if failed = sieve.failed(); failed != nil {
 			return nil
 		}
-		return q.renderEntries(entries)
+		var body []byte
+		body, failed = q.renderEntries(entries)
+		return body
 	}
 	var body, packed []byte
 	if shared {
@@ -103,18 +105,13 @@ func (q *request) pipeline() (p skerry.Pipeline, filter *sieve, err error) {
 
 var passingStages = skerry.Pipeline{skerry.NotInMaintenance(), skerry.Passes()}
 
-func (q *request) renderEntries(entries []*skerry.Entry) []byte {
+func (q *request) renderEntries(entries []*skerry.Entry) ([]byte, error) {
 	entries = q.sortEntries(entries)
 	out := make([]jsonEntry, len(entries))
 	for i, e := range entries {
 		out[i] = entryJSON(e)
 	}
-	body, err := json.Marshal(out)
-	if err != nil {
-		q.t.cfg.Log.Error("an answer cannot be encoded", "service", q.rest, "error", err)
-		return []byte("[]")
-	}
-	return body
+	return json.Marshal(out)
 }
 
 func (q *request) healthNode() error {

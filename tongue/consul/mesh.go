@@ -2,6 +2,7 @@ package consul
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -47,7 +48,7 @@ func (q *request) configApply() error {
 		return err
 	}
 	var body map[string]json.RawMessage
-	if err := d.Decode(&body); err == io.EOF {
+	if err := d.Decode(&body); errors.Is(err, io.EOF) {
 		return badRequest("Request decoding failed: EOF")
 	} else if err != nil {
 		return badRequest("Request decoding failed: " + err.Error())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -69,14 +70,21 @@ func (q *request) fail(err error) {
 		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		delete(q.w.Header(), "X-Consul-Effective-Consistency")
 	}
-	if err == errScript {
+	if errors.Is(err, errScript) {
 		q.hintInLog("Script", "an old client's check with Script was refused; set legacy_api = true to allow it")
 	}
-	switch e := err.(type) {
-	case *statusError:
-		q.text(e.status, e.text)
-	case *skerry.Error:
+	var (
+		told *statusError
+		e    *skerry.Error
+	)
+	switch {
+	case errors.As(err, &told):
+		q.text(told.status, told.text)
+	case errors.As(err, &e):
 		text, status := e.Message, statuses[e.Kind]
+		if err != error(e) {
+			text = err.Error()
+		}
 		if e.Kind == skerry.Exhausted && e.Subject == "store" {
 			status = http.StatusInternalServerError // not the caller's fault, and no matter of a second
 		}

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -54,7 +55,7 @@ func (q *request) serve() {
 		return
 	}
 	q.mode()
-	if err := q.run(); err != nil && err != errParked && err != errAnswered {
+	if err := q.run(); err != nil && !errors.Is(err, errParked) && !errors.Is(err, errAnswered) {
 		q.fail(err)
 	}
 }
