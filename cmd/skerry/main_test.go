@@ -13,11 +13,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/skerryhq/skerry/config"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 var update = flag.Bool("update", false, "write the expected outputs in scripts anew")
 
 func TestMain(m *testing.M) {
+	program.TakeSignals()
 	testscript.Main(m, map[string]func(){"skerry": main, "consul": main})
 }
 

@@ -23,6 +23,7 @@ const EnvBinary = "SKERRY_BIN"
 //
 //	func TestMain(m *testing.M) { program.Main(m) }
 func Main(m *testing.M) {
+	TakeSignals()
 	dir, err := os.MkdirTemp("", "skerry-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	skerrytest "github.com/skerryhq/skerry/test/program"
 )
 
 // The programs that are run are this test's own binary, told by a variable what
@@ -24,6 +26,7 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv("SIDECAR_TEST_PROGRAM"); what != "" {
 		os.Exit(program(what))
 	}
+	skerrytest.TakeSignals()
 	os.Exit(m.Run())
 }
 

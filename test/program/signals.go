@@ -1,0 +1,18 @@
+package program
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// TakeSignals lets programs that this process starts be ended by signals that it was itself
+// started to ignore, as by nohup or in the background of a script: what a process catches
+// has its default effect in the programs it starts, what it ignores is ignored by them.
+func TakeSignals() {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
+}
