@@ -11,9 +11,6 @@ import (
 // Access control: a request has an identity (none where access is not
 // controlled), endpoints ask it, and lists leave out what it may not read.
 
-// unasked endpoints do not look at the token at all.
-var unasked = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/login", "/v1/acl/logout", "/v1/acl/bootstrap", "/v1/acl/token/self"}
-
 // identify finds out who asks. The token is that of the query, else that of
 // Consul's header, else a bearer's; a parked request has kept it.
 func (q *request) identify() error {
@@ -30,7 +27,7 @@ func (q *request) identify() error {
 			}
 		}
 	}
-	if slices.Contains(unasked, q.route.path) {
+	if q.route.open {
 		return nil
 	}
 	who, err := gate.Identify(q.p.token)
@@ -41,83 +38,10 @@ func (q *request) identify() error {
 	return q.needed()
 }
 
-// need is what an endpoint asks for before anything else.
-type need struct {
-	resource skerry.Resource
-	get      skerry.Access
-	other    skerry.Access         // of methods that are not GET
-	name     func(*request) string // nil: the resource has no names
-}
-
-func ownNode(q *request) string { return q.t.cfg.NodeName }
-
-var (
-	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
-	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
-	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
-	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
-)
-
-// needs are the endpoints that one permission opens as a whole. What depends on
-// the things named in a request is asked by its endpoint.
-var needs = map[string]need{
-	"/v1/agent/self":           agentReads,
-	"/v1/agent/metrics":        agentReads,
-	"/v1/agent/metrics/stream": agentReads,
-	"/v1/agent/monitor":        agentReads,
-	"/v1/agent/host":           operatorReads,
-	"/v1/agent/reload":         agentWrites,
-	"/v1/agent/leave":          agentWrites,
-	"/v1/agent/join/":          agentWrites,
-	"/v1/agent/token/":         agentWrites,
-	"/v1/agent/force-leave/":   operatorReads,
-	"/v1/agent/maintenance":    {skerry.ResourceNode, skerry.AccessWrite, skerry.AccessWrite, ownNode},
-
-	"/v1/operator/raft/configuration":      operatorReads,
-	"/v1/operator/raft/peer":               operatorReads,
-	"/v1/operator/raft/transfer-leader":    operatorReads,
-	"/v1/operator/autopilot/configuration": operatorReads,
-	"/v1/operator/autopilot/health":        operatorReads,
-	"/v1/operator/autopilot/state":         operatorReads,
-	"/v1/operator/usage":                   operatorReads,
-	"/v1/operator/keyring":                 {skerry.ResourceKeyring, skerry.AccessRead, skerry.AccessWrite, nil},
-	"/v1/config":                           operatorReads,
-	"/v1/peerings":                         peeringReads,
-	"/v1/peering/":                         peeringReads,
-	"/v1/peering/token":                    peeringReads,
-	"/v1/peering/establish":                peeringReads,
-	"/v1/snapshot":                         {skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil},
-
-	"/v1/skerry/guard":         operatorReads,
-	"/v1/skerry/guard/release": operatorReads,
-
-	"/v1/acl/tokens":                    aclReads,
-	"/v1/acl/token":                     aclReads,
-	"/v1/acl/token/":                    aclReads,
-	"/v1/acl/policies":                  aclReads,
-	"/v1/acl/policy":                    aclReads,
-	"/v1/acl/policy/":                   aclReads,
-	"/v1/acl/policy/name/":              aclReads,
-	"/v1/acl/roles":                     aclReads,
-	"/v1/acl/role":                      aclReads,
-	"/v1/acl/role/":                     aclReads,
-	"/v1/acl/role/name/":                aclReads,
-	"/v1/acl/auth-methods":              aclReads,
-	"/v1/acl/auth-method":               aclReads,
-	"/v1/acl/auth-method/":              aclReads,
-	"/v1/acl/binding-rules":             aclReads,
-	"/v1/acl/binding-rule":              aclReads,
-	"/v1/acl/binding-rule/":             aclReads,
-	"/v1/acl/templated-policies":        aclReads,
-	"/v1/acl/templated-policy/name/":    aclReads,
-	"/v1/acl/templated-policy/preview/": {skerry.ResourceACL, skerry.AccessRead, skerry.AccessRead, nil},
-}
-
-var aclReads = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
-
+// needed asks for what opens the endpoint.
 func (q *request) needed() error {
-	n, ok := needs[q.route.path]
-	if !ok {
+	n := q.route.need
+	if n.resource == "" {
 		return nil
 	}
 	a, name := n.get, ""

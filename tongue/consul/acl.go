@@ -48,9 +48,6 @@ func (q *request) aclReady(kind string) error {
 	if err := q.p.query(); err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	store := q.t.b.ACL
 	if err := q.beyond(func() (uint64, <-chan struct{}) { return store.WatchACL(kind) }); err != nil {
 		return err

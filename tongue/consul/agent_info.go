@@ -238,15 +238,9 @@ func memInfo() map[string]uint64 {
 }
 
 func (q *request) statusLeader() error {
-	if err := q.local(); err != nil {
-		return err
-	}
 	return q.json(q.t.cfg.ServerAddr)
 }
 
 func (q *request) statusPeers() error {
-	if err := q.local(); err != nil {
-		return err
-	}
 	return q.json([]string{q.t.cfg.ServerAddr})
 }

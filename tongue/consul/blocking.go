@@ -222,12 +222,31 @@ func (q *request) index(topic skerry.Topic) uint64 {
 	return index
 }
 
-func (q *request) local() error {
-	if q.p.dc != "" && !skerry.SameName(q.p.dc, q.t.cfg.Datacenter) {
-		return serverError("No path to datacenter")
+// reaches reports why the endpoint cannot be answered where ?dc= asks for it.
+func (q *request) reaches() error {
+	if q.route.at != byDatacenter || q.knows(q.p.dc) {
+		return nil
+	}
+	if err := q.p.query(); err != nil {
+		return q.bare(err)
+	}
+	return errNoPath
+}
+
+// reachesNamed is reaches for the datacenter that a body names, if ?dc= names none.
+func (q *request) reachesNamed(dc string) error {
+	if q.p.dc == "" && !q.knows(dc) {
+		return errNoPath
 	}
 	return nil
 }
+
+// knows reports whether this server is in a datacenter; "" is its own.
+func (q *request) knows(dc string) bool {
+	return dc == "" || skerry.SameName(dc, q.t.cfg.Datacenter)
+}
+
+var errNoPath = serverError("No path to datacenter")
 
 // asked remembers which questions came with ?cached before. Everything is answered
 // from memory that is never stale; only the headers tell a first answer from a

@@ -15,9 +15,6 @@ func (q *request) begin(topic skerry.Topic) error {
 	if err := q.p.query(); err != nil {
 		return q.bare(err)
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	return q.block(topic)
 }
 

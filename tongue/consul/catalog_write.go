@@ -71,14 +71,11 @@ func (q *request) catalogRegister() error {
 	if err := q.decode(&b); err != nil {
 		return err
 	}
-	if b.Datacenter != "" && q.p.dc == "" {
-		q.p.dc = b.Datacenter
-	}
 	record, err := b.record(q.t.cfg.Datacenter)
 	if err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
+	if err := q.reachesNamed(b.Datacenter); err != nil {
 		return err
 	}
 	if err := q.mustRegister(&record); err != nil {
@@ -231,13 +228,10 @@ func (q *request) catalogDeregister() error {
 	if err := q.decode(&b); err != nil {
 		return err
 	}
-	if b.Datacenter != "" && q.p.dc == "" {
-		q.p.dc = b.Datacenter
-	}
 	if b.Node == "" {
 		return serverError("Must provide node")
 	}
-	if err := q.local(); err != nil {
+	if err := q.reachesNamed(b.Datacenter); err != nil {
 		return err
 	}
 	if err := q.mustDeregister(&b); err != nil {

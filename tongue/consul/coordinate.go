@@ -58,9 +58,6 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 	if err := q.p.query(); err != nil {
 		return nil, 0, err
 	}
-	if err := q.local(); err != nil {
-		return nil, 0, err
-	}
 	sc := q.narrowedCoordinates()
 	if sc != nil {
 		if err := q.blockOn(sc); err != nil {
@@ -131,10 +128,7 @@ func (q *request) coordinateUpdate() error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	if body.Datacenter != "" && q.p.dc == "" {
-		q.p.dc = body.Datacenter
-	}
-	if err := q.local(); err != nil {
+	if err := q.reachesNamed(body.Datacenter); err != nil {
 		return err
 	}
 	if err := q.must(skerry.ResourceNode, body.Node, skerry.AccessWrite); err != nil {

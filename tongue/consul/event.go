@@ -39,9 +39,6 @@ func (q *request) eventFire() error {
 	if err := checkEventFilters(&e); err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if len(payload) > maxPayload {
 		return &statusError{413, fmt.Sprintf("Event payload too large, received %d bytes, max size: %d bytes. User events should be kept small for efficient gossip propagation.", len(payload), maxPayload)}
 	}

@@ -2,7 +2,6 @@ package consul
 
 import (
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/skerryhq/skerry"
@@ -25,8 +24,7 @@ type question struct {
 
 // question returns what the request asks. ok is false when its answer is its own.
 func (q *request) question() (k question, ok bool) {
-	shared := strings.HasPrefix(q.route.path, "/v1/health/") || strings.HasPrefix(q.route.path, "/v1/catalog/")
-	if !shared || q.p.near != "" || q.p.cached || len(q.p.filter) > maxSharedFilter || q.t.b.Audit != nil {
+	if !q.route.discovery || q.p.near != "" || q.p.cached || len(q.p.filter) > maxSharedFilter || q.t.b.Audit != nil {
 		return k, false
 	}
 	k.tongue, k.target = q.t, q.r.URL.RequestURI()

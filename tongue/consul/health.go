@@ -13,9 +13,6 @@ func (q *request) healthService() error {
 	if q.rest == "" {
 		return badRequest("Missing service name")
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if q.p.passingErr != nil {
 		return q.p.passingErr
 	}
@@ -163,9 +160,6 @@ func (q *request) healthState() error {
 func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *skerry.Check))) error {
 	if err := q.p.query(); err != nil {
 		return q.bare(err)
-	}
-	if err := q.local(); err != nil {
-		return err
 	}
 	if err := q.block(topic); err != nil {
 		return err

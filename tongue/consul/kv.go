@@ -80,9 +80,6 @@ func (q *request) kvReady(below bool) error {
 	if err := q.p.query(); err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if err := q.synced(); err != nil {
 		return err
 	}
@@ -227,9 +224,6 @@ func (q *request) kvPut() error {
 	if err := q.conflicting("cas", "acquire", "release"); err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if err := q.must(skerry.ResourceKey, q.rest, skerry.AccessWrite); err != nil {
 		return err
 	}
@@ -306,9 +300,6 @@ func (q *request) kvDelete() error {
 		return missingKey()
 	}
 	if err := q.conflicting("recurse", "cas"); err != nil {
-		return err
-	}
-	if err := q.local(); err != nil {
 		return err
 	}
 	if err := q.mustDelete(recurse); err != nil {

@@ -193,7 +193,7 @@ func (q *request) queryBody() (skerry.PreparedQuery, error) {
 	if b.Service.SamenessGroup != "" {
 		return skerry.PreparedQuery{}, badRequest("Invalid service query: SamenessGroup is a Consul Enterprise feature")
 	}
-	return b.query(), q.local()
+	return b.query(), nil
 }
 
 // queryError words a refusal as Consul does: what only the store can judge, it
@@ -253,9 +253,6 @@ func (q *request) queryUpdate() error {
 }
 
 func (q *request) queryDelete() error {
-	if err := q.local(); err != nil {
-		return err
-	}
 	if err := q.mustStored(q.rest); err != nil {
 		return err
 	}
@@ -336,9 +333,6 @@ func (q *request) mustStored(id string) error {
 func (q *request) queryReady(id string) error {
 	if err := q.p.query(); err != nil {
 		return q.bare(err)
-	}
-	if err := q.local(); err != nil {
-		return err
 	}
 	queries, have := q.t.b.Queries, q.p.index
 	if !q.p.stale && !q.resumed {

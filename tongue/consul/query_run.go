@@ -75,9 +75,6 @@ func (q *request) queryExecute(name string) error {
 			return q.bare(badRequest(fmt.Sprintf("Invalid value for ?connect: %q is neither true nor false", text)))
 		}
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if q.hiddenQuery(name) {
 		return notFoundError("Query not found")
 	}
@@ -136,9 +133,6 @@ func (q *request) executeAs(r *skerry.QueryResult) error {
 func (q *request) queryExplain(name string) error {
 	if err := q.p.query(); err != nil {
 		return q.bare(err)
-	}
-	if err := q.local(); err != nil {
-		return err
 	}
 	if q.hiddenQuery(name) {
 		return notFoundError("Query not found")

@@ -66,6 +66,9 @@ func (q *request) run() error {
 	if err := q.identify(); err != nil {
 		return err
 	}
+	if err := q.reaches(); err != nil {
+		return err
+	}
 	return q.route.do(q)
 }
 
@@ -74,7 +77,7 @@ func (q *request) mode() {
 	if q.t.cfg.NoCache {
 		q.p.cached = false
 	}
-	if q.t.cfg.StaleDiscovery && !q.p.consistent && (strings.HasPrefix(q.route.path, "/v1/catalog/") || strings.HasPrefix(q.route.path, "/v1/health/")) {
+	if q.t.cfg.StaleDiscovery && !q.p.consistent && q.route.discovery {
 		q.p.stale = true
 	}
 }

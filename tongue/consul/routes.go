@@ -1,6 +1,10 @@
 package consul
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/skerryhq/skerry"
+)
 
 // route is one endpoint. A path that ends in a slash takes what follows as its
 // argument.
@@ -21,7 +25,41 @@ type route struct {
 	anyMethod   bool // the endpoint judges the method itself
 	exactly     bool // by other methods the path is unknown
 	kind        kind
+
+	at   place // where it is answered
+	need need  // what opens it as a whole; endpoints ask for more by what a request names
+	open bool  // it does not look at the token
+	// discovery endpoints answer from the catalog: those who are parked share answers, and
+	// the configuration may say that answers may be stale
+	discovery bool
 }
+
+// place is where an endpoint is answered.
+type place string
+
+const (
+	byAgent      place = ""           // by the agent that is asked, of its own things
+	byServer     place = "server"     // by any server
+	byDatacenter place = "datacenter" // by the servers of the datacenter that ?dc= names
+)
+
+// need is a permission that an endpoint asks for before anything else.
+type need struct {
+	resource skerry.Resource // "": none
+	get      skerry.Access
+	other    skerry.Access         // of methods that are not GET
+	name     func(*request) string // nil: the resource has no names
+}
+
+func ownNode(q *request) string { return q.t.cfg.NodeName }
+
+var (
+	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
+	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
+	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
+	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
+	aclReads      = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
+)
 
 // kind says how far an endpoint goes; doc/coverage.md is made from it.
 type kind string
@@ -41,19 +79,19 @@ var (
 
 // routes is the table of all endpoints, in the order of Consul's documentation.
 var routes = []route{
-	{path: "/v1/agent/self", methods: get, do: (*request).agentSelf},
-	{path: "/v1/agent/host", methods: get, do: (*request).agentHost},
+	{path: "/v1/agent/self", methods: get, do: (*request).agentSelf, need: agentReads},
+	{path: "/v1/agent/host", methods: get, do: (*request).agentHost, need: operatorReads},
 	{path: "/v1/agent/version", methods: get, do: (*request).agentVersion},
 	{path: "/v1/agent/members", methods: get, do: (*request).agentMembers},
-	{path: "/v1/agent/metrics", methods: get, do: (*request).agentMetrics},
-	{path: "/v1/agent/metrics/stream", methods: get, do: (*request).agentMetricsStream},
-	{path: "/v1/agent/monitor", methods: get, do: (*request).agentMonitor},
-	{path: "/v1/agent/reload", methods: put, do: (*request).agentReload},
-	{path: "/v1/agent/leave", methods: put, do: (*request).agentLeave},
-	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin, kind: polite, legacyGet: true},
-	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, kind: polite, legacyGet: true},
-	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance},
-	{path: "/v1/agent/token/", methods: put, do: acl((*request).agentToken)},
+	{path: "/v1/agent/metrics", methods: get, do: (*request).agentMetrics, need: agentReads},
+	{path: "/v1/agent/metrics/stream", methods: get, do: (*request).agentMetricsStream, need: agentReads},
+	{path: "/v1/agent/monitor", methods: get, do: (*request).agentMonitor, need: agentReads},
+	{path: "/v1/agent/reload", methods: put, do: (*request).agentReload, need: agentWrites},
+	{path: "/v1/agent/leave", methods: put, do: (*request).agentLeave, need: agentWrites},
+	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin, kind: polite, legacyGet: true, need: agentWrites},
+	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, kind: polite, legacyGet: true, need: operatorReads},
+	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance, need: need{skerry.ResourceNode, skerry.AccessWrite, skerry.AccessWrite, ownNode}},
+	{path: "/v1/agent/token/", methods: put, do: acl((*request).agentToken), need: agentWrites},
 	{path: "/v1/agent/services", methods: get, do: (*request).agentServices},
 	{path: "/v1/agent/service/", methods: get, do: (*request).agentService},
 	{path: "/v1/agent/service/register", methods: put, do: (*request).agentServiceRegister},
@@ -69,88 +107,88 @@ var routes = []route{
 	{path: "/v1/agent/check/fail/", methods: put, do: (*request).agentCheckFail, legacyGet: true},
 	{path: "/v1/agent/check/update/", methods: put, do: (*request).agentCheckUpdate},
 
-	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister},
-	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister},
-	{path: "/v1/catalog/datacenters", methods: get, do: (*request).catalogDatacenters},
-	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true},
-	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true},
-	{path: "/v1/catalog/service/", methods: get, do: (*request).catalogService, metaOnError: true},
-	{path: "/v1/catalog/connect/", methods: get, do: (*request).emptyList, kind: polite},
-	{path: "/v1/catalog/gateway-services/", methods: get, do: (*request).emptyList, kind: polite},
-	{path: "/v1/catalog/node/", methods: get, do: (*request).catalogNode, metaOnError: true},
-	{path: "/v1/catalog/node-services/", methods: get, do: (*request).catalogNodeServices, metaOnError: true},
+	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/datacenters", methods: get, do: (*request).catalogDatacenters, at: byServer, discovery: true},
+	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/service/", methods: get, do: (*request).catalogService, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/connect/", methods: get, do: (*request).emptyList, kind: polite, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/gateway-services/", methods: get, do: (*request).emptyList, kind: polite, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/node/", methods: get, do: (*request).catalogNode, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/node-services/", methods: get, do: (*request).catalogNodeServices, metaOnError: true, at: byDatacenter, discovery: true},
 
-	{path: "/v1/health/node/", methods: get, do: (*request).healthNode, metaOnError: true},
-	{path: "/v1/health/checks/", methods: get, do: (*request).healthChecks, metaOnError: true},
-	{path: "/v1/health/state/", methods: get, do: (*request).healthState, metaOnError: true},
-	{path: "/v1/health/service/", methods: get, do: (*request).healthService, lean: true},
-	{path: "/v1/health/connect/", methods: get, do: (*request).emptyList, kind: polite},
-	{path: "/v1/health/ingress/", methods: get, do: (*request).emptyList, kind: polite},
+	{path: "/v1/health/node/", methods: get, do: (*request).healthNode, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/health/checks/", methods: get, do: (*request).healthChecks, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/health/state/", methods: get, do: (*request).healthState, metaOnError: true, at: byDatacenter, discovery: true},
+	{path: "/v1/health/service/", methods: get, do: (*request).healthService, lean: true, at: byDatacenter, discovery: true},
+	{path: "/v1/health/connect/", methods: get, do: (*request).emptyList, kind: polite, at: byDatacenter, discovery: true},
+	{path: "/v1/health/ingress/", methods: get, do: (*request).emptyList, kind: polite, at: byDatacenter, discovery: true},
 
-	{path: "/v1/status/leader", methods: get, do: (*request).statusLeader},
-	{path: "/v1/status/peers", methods: get, do: (*request).statusPeers},
+	{path: "/v1/status/leader", methods: get, do: (*request).statusLeader, at: byDatacenter, open: true},
+	{path: "/v1/status/peers", methods: get, do: (*request).statusPeers, at: byDatacenter, open: true},
 
-	{path: "/v1/event/fire/", methods: put, do: (*request).eventFire},
+	{path: "/v1/event/fire/", methods: put, do: (*request).eventFire, at: byDatacenter},
 	{path: "/v1/event/list", methods: get, do: (*request).eventList},
-	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters},
-	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true},
-	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true, metaOnError: true},
-	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate},
+	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters, at: byServer},
+	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true, at: byDatacenter},
+	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true, metaOnError: true, at: byDatacenter},
+	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate, at: byDatacenter},
 
-	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true},
-	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true},
-	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true},
-	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, kind: polite},
-	{path: "/v1/operator/raft/peer", methods: []string{"DELETE"}, do: (*request).raftPeer, kind: polite},
-	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration, kind: polite},
-	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, kind: polite},
-	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring, kind: polite},
-	{path: "/v1/operator/usage", methods: get, do: (*request).usage, kind: polite},
-	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
+	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true, at: byDatacenter},
+	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true, at: byDatacenter},
+	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true, at: byDatacenter},
+	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/raft/peer", methods: []string{"DELETE"}, do: (*request).raftPeer, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring, kind: polite, at: byDatacenter, need: need{skerry.ResourceKeyring, skerry.AccessRead, skerry.AccessWrite, nil}},
+	{path: "/v1/operator/usage", methods: get, do: (*request).usage, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite, at: byDatacenter},
 	{path: "/v1/agent/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite},
-	{path: "/v1/config", methods: put, do: (*request).configApply, kind: polite},
-	{path: "/v1/config/", methods: []string{"GET", "DELETE"}, do: (*request).configEntry, plain: true, kind: polite},
-	{path: "/v1/peerings", methods: get, do: (*request).peerings, plain: true, kind: polite},
-	{path: "/v1/peering/", methods: []string{"GET", "DELETE"}, do: (*request).peering, plain: true, kind: polite},
-	{path: "/v1/peering/token", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite},
-	{path: "/v1/peering/establish", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite},
+	{path: "/v1/config", methods: put, do: (*request).configApply, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/config/", methods: []string{"GET", "DELETE"}, do: (*request).configEntry, plain: true, kind: polite, at: byDatacenter},
+	{path: "/v1/peerings", methods: get, do: (*request).peerings, plain: true, kind: polite, at: byDatacenter, need: peeringReads},
+	{path: "/v1/peering/", methods: []string{"GET", "DELETE"}, do: (*request).peering, plain: true, kind: polite, at: byDatacenter, need: peeringReads},
+	{path: "/v1/peering/token", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite, at: byDatacenter, need: peeringReads},
+	{path: "/v1/peering/establish", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite, at: byDatacenter, need: peeringReads},
 
-	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).kv, plain: true},
-	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true},
-	{path: "/v1/session/create", methods: put, do: (*request).sessionCreate},
-	{path: "/v1/session/destroy/", methods: put, do: (*request).sessionDestroy},
-	{path: "/v1/session/renew/", methods: put, do: (*request).sessionRenew},
-	{path: "/v1/session/info/", methods: get, do: (*request).sessionInfo, plain: true},
-	{path: "/v1/session/node/", methods: get, do: (*request).sessionNode, plain: true},
-	{path: "/v1/session/list", methods: get, do: (*request).sessionList, plain: true},
-	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true},
-	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true},
-	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true},
-	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap)},
-	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication)},
-	{path: "/v1/acl/login", methods: []string{"POST"}, do: acl((*request).aclLogin)},
-	{path: "/v1/acl/logout", methods: []string{"POST"}, do: acl((*request).aclLogout)},
-	{path: "/v1/acl/tokens", methods: get, do: acl((*request).aclTokens), plain: true, metaOnError: true},
-	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate), lists: true},
-	{path: "/v1/acl/token/self", methods: get, do: acl((*request).aclTokenSelf), plain: true, metaOnError: true},
-	{path: "/v1/acl/token/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclToken), plain: true, metaOnError: true, lists: true},
-	{path: "/v1/acl/policies", methods: get, do: acl((*request).aclPolicies), plain: true, metaOnError: true},
-	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate), lists: true},
-	{path: "/v1/acl/policy/name/", methods: get, do: acl((*request).aclPolicyByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/policy/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclPolicy), plain: true, metaOnError: true, lists: true},
-	{path: "/v1/acl/roles", methods: get, do: acl((*request).aclRoles), plain: true, metaOnError: true},
-	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate), lists: true},
-	{path: "/v1/acl/role/name/", methods: get, do: acl((*request).aclRoleByName), plain: true, metaOnError: true},
-	{path: "/v1/acl/role/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclRole), plain: true, metaOnError: true, lists: true},
-	{path: "/v1/acl/auth-methods", methods: get, do: acl((*request).aclMethods), plain: true, metaOnError: true},
-	{path: "/v1/acl/auth-method", methods: put, do: acl((*request).aclMethodCreate)},
-	{path: "/v1/acl/auth-method/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclMethod), plain: true, metaOnError: true},
-	{path: "/v1/acl/binding-rules", methods: get, do: acl((*request).aclBindings), plain: true, metaOnError: true},
-	{path: "/v1/acl/binding-rule", methods: put, do: acl((*request).aclBindingCreate)},
-	{path: "/v1/acl/binding-rule/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclBinding), plain: true, metaOnError: true},
-	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates)},
-	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate)},
-	{path: "/v1/acl/templated-policy/preview/", methods: []string{"POST"}, do: acl((*request).aclTemplatePreview)},
+	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).kv, plain: true, at: byDatacenter},
+	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true, at: byDatacenter},
+	{path: "/v1/session/create", methods: put, do: (*request).sessionCreate, at: byDatacenter},
+	{path: "/v1/session/destroy/", methods: put, do: (*request).sessionDestroy, at: byDatacenter},
+	{path: "/v1/session/renew/", methods: put, do: (*request).sessionRenew, at: byDatacenter},
+	{path: "/v1/session/info/", methods: get, do: (*request).sessionInfo, plain: true, metaOnError: true, at: byDatacenter},
+	{path: "/v1/session/node/", methods: get, do: (*request).sessionNode, plain: true, metaOnError: true, at: byDatacenter},
+	{path: "/v1/session/list", methods: get, do: (*request).sessionList, plain: true, metaOnError: true, at: byDatacenter},
+	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true, at: byDatacenter},
+	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true, at: byDatacenter},
+	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true, at: byDatacenter, need: need{skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil}},
+	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap), at: byDatacenter, open: true},
+	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication), at: byDatacenter},
+	{path: "/v1/acl/login", methods: []string{"POST"}, do: acl((*request).aclLogin), at: byDatacenter, open: true},
+	{path: "/v1/acl/logout", methods: []string{"POST"}, do: acl((*request).aclLogout), at: byDatacenter, open: true},
+	{path: "/v1/acl/tokens", methods: get, do: acl((*request).aclTokens), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/token", methods: put, do: acl((*request).aclTokenCreate), lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/token/self", methods: get, do: acl((*request).aclTokenSelf), plain: true, metaOnError: true, at: byDatacenter, open: true},
+	{path: "/v1/acl/token/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclToken), plain: true, metaOnError: true, lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/policies", methods: get, do: acl((*request).aclPolicies), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/policy", methods: put, do: acl((*request).aclPolicyCreate), lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/policy/name/", methods: get, do: acl((*request).aclPolicyByName), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/policy/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclPolicy), plain: true, metaOnError: true, lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/roles", methods: get, do: acl((*request).aclRoles), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/role", methods: put, do: acl((*request).aclRoleCreate), lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/role/name/", methods: get, do: acl((*request).aclRoleByName), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/role/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclRole), plain: true, metaOnError: true, lists: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/auth-methods", methods: get, do: acl((*request).aclMethods), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/auth-method", methods: put, do: acl((*request).aclMethodCreate), at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/auth-method/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclMethod), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/binding-rules", methods: get, do: acl((*request).aclBindings), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/binding-rule", methods: put, do: acl((*request).aclBindingCreate), at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/binding-rule/", methods: []string{"GET", "PUT", "DELETE"}, do: acl((*request).aclBinding), plain: true, metaOnError: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/templated-policies", methods: get, do: acl((*request).aclTemplates), at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/templated-policy/name/", methods: get, do: acl((*request).aclTemplate), at: byDatacenter, need: aclReads},
+	{path: "/v1/acl/templated-policy/preview/", methods: []string{"POST"}, do: acl((*request).aclTemplatePreview), at: byDatacenter, need: need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessRead, nil}},
 	{path: "/v1/acl/list", methods: get, do: (*request).aclRemoved, kind: gone, exactly: true},
 	{path: "/v1/acl/create", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
 	{path: "/v1/acl/update", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
@@ -159,11 +197,11 @@ var routes = []route{
 	{path: "/v1/acl/clone/", methods: put, do: (*request).aclRemoved, kind: gone, exactly: true},
 	{path: "/v1/acl/rules/translate", methods: []string{"POST"}, do: (*request).aclRemoved, kind: gone, exactly: true},
 	{path: "/v1/acl/rules/translate/", methods: get, do: (*request).aclRemoved, kind: gone, exactly: true},
-	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize), lists: true},
+	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize), lists: true, at: byDatacenter},
 
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own, lists: true},
-	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true},
-	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own},
-	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own},
-	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own},
+	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true, at: byServer},
+	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own, at: byDatacenter},
+	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own, at: byDatacenter, need: operatorReads},
+	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own, at: byDatacenter, need: operatorReads},
 }

@@ -77,9 +77,6 @@ func (l *lockDelay) UnmarshalJSON(b []byte) error {
 }
 
 func (q *request) sessionCreate() error {
-	if err := q.local(); err != nil {
-		return err
-	}
 	var b sessionBody
 	// A session may be asked for without a body.
 	d, err := q.jsonBody()
@@ -135,9 +132,6 @@ func (q *request) sessionNamed() error {
 	if q.rest == "" {
 		return badRequest("Missing session")
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	return q.mustHold(q.rest)
 }
 
@@ -191,7 +185,7 @@ func (q *request) hiddenSession(id string) bool {
 
 func (q *request) sessionInfo() error {
 	if q.rest == "" {
-		return badRequest("Missing session")
+		return q.bare(badRequest("Missing session"))
 	}
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
@@ -215,7 +209,7 @@ func (q *request) sessionInfo() error {
 
 func (q *request) sessionNode() error {
 	if q.rest == "" {
-		return badRequest("Missing node name")
+		return q.bare(badRequest("Missing node name"))
 	}
 	return q.sessionsOf(q.rest)
 }
@@ -243,12 +237,7 @@ func (q *request) sessionsOf(node string) error {
 // sessionReady waits until the answer is due and may be given.
 func (q *request) sessionReady(id string) error {
 	if err := q.p.query(); err != nil {
-		return err
-	}
-	if err := q.local(); err != nil {
-		q.meta(1)
-		q.w.Header()["X-Consul-Knownleader"] = isFalse
-		return err
+		return q.bare(err)
 	}
 	if err := q.synced(); err != nil {
 		return err

@@ -23,9 +23,6 @@ func (q *request) snapshot() error {
 	if err := q.p.query(); err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if q.r.Method == http.MethodPut {
 		if err := q.t.b.Snapshots.RestoreSnapshot(q.r.Context(), q.r.Body); err != nil {
 			var e *skerry.Error

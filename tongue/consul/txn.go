@@ -81,9 +81,6 @@ func (q *request) txn() error {
 	if err != nil {
 		return err
 	}
-	if err := q.local(); err != nil {
-		return err
-	}
 	if skerry.ReadOnly(ops) || unknownVerb(ops) != nil {
 		return q.txnRead(ops)
 	}
