@@ -83,11 +83,9 @@ func (t *Table) remove(o *owner, cause skerry.Cause) {
 		t.guard.held--
 	}
 	t.leases.drop(o)
-	t.departed.cause = cause
-	c := &change{t: t, o: o}
+	c := &change{t: t, o: o, cause: cause}
 	c.run(wholeSet(o, &skerry.Set{}))
 	c.leaveNode()
-	t.departed.cause = skerry.CauseDeregistered
 	delete(t.owners, o.id)
 }
 

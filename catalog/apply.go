@@ -38,6 +38,7 @@ type change struct {
 	index uint64 // 0 until something changed
 	// wholeNode: every service of the node is touched
 	wholeNode bool
+	cause     skerry.Cause // why instances leave
 }
 
 func (c *change) stamp() uint64 {
@@ -51,7 +52,7 @@ func (c *change) stamp() uint64 {
 // apply changes the owner's set by d and reports whether anything that watchers
 // wait for is different. Called with mu held.
 func (t *Table) apply(o *owner, d *skerry.Delta) bool {
-	c := &change{t: t, o: o}
+	c := &change{t: t, o: o, cause: skerry.CauseDeregistered}
 	c.run(d)
 	return c.index != 0
 }

@@ -13,7 +13,6 @@ type departures struct {
 	graves   []grave              // of tombs, oldest first; may hold ones that are gone
 	services map[string]departure // by folded name
 	entries  int                  // of all services
-	cause    skerry.Cause         // of the change that is being applied
 }
 
 type tombstone struct {
@@ -53,7 +52,6 @@ func newDepartures() departures {
 	return departures{
 		tombs:    map[skerry.OwnerID]tombstone{},
 		services: map[string]departure{},
-		cause:    skerry.CauseDeregistered,
 	}
 }
 
@@ -85,10 +83,10 @@ func (d *departures) refuses(id skerry.OwnerID, v skerry.Version, now time.Time)
 }
 
 // left notes that a service is empty.
-func (d *departures) left(service string, now time.Time) {
+func (d *departures) left(service string, cause skerry.Cause, now time.Time) {
 	gone, known := d.services[service]
 	if known || len(d.services) < maxDepartures {
-		gone.cause, gone.at = d.cause, now
+		gone.cause, gone.at = cause, now
 		d.services[service] = gone
 	}
 }
@@ -107,7 +105,7 @@ func (d *departures) returned(service string) {
 
 // leave notes that an instance left a service, or is another from now on. Views hold the
 // list: it is replaced, never written into.
-func (d *departures) leave(service string, e *skerry.Entry, now time.Time) {
+func (d *departures) leave(service string, l skerry.Left, now time.Time) {
 	gone, known := d.services[service]
 	if !known && len(d.services) >= maxDepartures || d.entries >= maxLeft && len(gone.entries) == 0 {
 		return
@@ -119,7 +117,7 @@ func (d *departures) leave(service string, e *skerry.Entry, now time.Time) {
 		d.entries++
 	}
 	entries := make([]skerry.Left, 0, len(keep)+1)
-	gone.entries, gone.at = append(append(entries, keep...), skerry.Left{Entry: e, Cause: d.cause}), now
+	gone.entries, gone.at = append(append(entries, keep...), l), now
 	d.services[service] = gone
 }
 

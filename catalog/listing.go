@@ -67,12 +67,12 @@ func (c *change) unlist(it *item) {
 	s.items = slices.Delete(s.items, at, at+1)
 	s.count(it.instance, -1)
 	it.listed = false
-	t.departed.leave(name, it.entry(), t.cfg.Now())
+	t.departed.leave(name, skerry.Left{Entry: it.entry(), Cause: c.cause}, t.cfg.Now())
 	s.view.Store(nil)
 	if len(s.items) == 0 {
 		delete(t.services, name)
 		t.warm.Delete(name)
-		t.departed.left(name, t.cfg.Now())
+		t.departed.left(name, c.cause, t.cfg.Now())
 		t.touch(index, &t.topics.services)
 		t.retire(index, &s.topic, t.topics.absentOf(name))
 		return
@@ -95,7 +95,7 @@ func (c *change) replace(it *item, i *skerry.Instance) {
 	added := !s.uses(i)
 	s.count(i, 1)
 	s.count(old, -1)
-	c.t.departed.leave(skerry.Fold(old.Service), it.entry(), c.t.cfg.Now())
+	c.t.departed.leave(skerry.Fold(old.Service), skerry.Left{Entry: it.entry(), Cause: c.cause}, c.t.cfg.Now())
 	it.instance = i
 	s.view.Store(nil)
 	c.t.touch(c.stamp(), &s.topic)
