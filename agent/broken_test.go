@@ -77,7 +77,7 @@ func TestAStateThatMissedTheSnapshotIsWrittenAgain(t *testing.T) {
 		c := *cs.check
 		c.Status, cs.check, cs.batch = skerry.Warning, &c, failed
 		r.mu.Unlock()
-		r.ok(r.settle(cs, failed))
+		r.ok(r.settle(r.ctx(), cs, failed))
 		dir := r.copyDir()
 		r.stop()
 		r.dir = dir

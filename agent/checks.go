@@ -97,7 +97,7 @@ func (a *Agent) logState(c *skerry.Check) *journal.Batch {
 
 // UpdateTTL implements [skerry.Registrar]. A beat that changes nothing costs no
 // write and wakes nobody.
-func (a *Agent) UpdateTTL(_ context.Context, id string, status skerry.Health, output string) error {
+func (a *Agent) UpdateTTL(ctx context.Context, id string, status skerry.Health, output string) error {
 	a.mu.RLock()
 	cs := a.checks[id]
 	a.mu.RUnlock()
@@ -117,14 +117,17 @@ func (a *Agent) UpdateTTL(_ context.Context, id string, status skerry.Health, ou
 	if batch == nil {
 		return nil
 	}
-	return a.settle(cs, batch)
+	return a.settle(ctx, cs, batch)
 }
 
 // settle waits until the state of a check is on disk. If its write failed and
 // the journal works again it is written again: it may have come too late for the
 // snapshot that mended the journal.
-func (a *Agent) settle(cs *checkState, batch *journal.Batch) error {
-	err := wait(batch)
+func (a *Agent) settle(ctx context.Context, cs *checkState, batch *journal.Batch) error {
+	err := wait(ctx, batch)
+	if ctx.Err() != nil {
+		return err // the next beat waits in its place
+	}
 	a.mu.Lock()
 	if cs.batch == batch {
 		cs.batch = nil
@@ -137,7 +140,7 @@ func (a *Agent) settle(cs *checkState, batch *journal.Batch) error {
 	if err == nil || again == nil {
 		return err
 	}
-	return wait(again)
+	return wait(ctx, again)
 }
 
 // runs reports whether a check is there already, with this definition.

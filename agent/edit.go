@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -56,8 +57,8 @@ func (e *edit) empty() bool {
 
 // commit announces the change, tells the runner, and waits until it is on disk.
 // The change is visible before it is durable: it is soft state, and who is told
-// of a failure asks again.
-func (e *edit) commit() error {
+// of a failure, or has given up the wait, asks again.
+func (e *edit) commit(ctx context.Context) error {
 	a := e.a
 	if !e.empty() {
 		e.delta.Checks = latest(e.delta.Checks)
@@ -74,11 +75,11 @@ func (e *edit) commit() error {
 	}
 	a.edit.Unlock()
 	if e.batch != nil {
-		return wait(e.batch)
+		return wait(ctx, e.batch)
 	}
 	// What is there already may still be on its way to the disk. If its write
 	// failed, the snapshot that mended the journal holds it.
-	if err := wait(last); err != nil && a.ledger.Broken() != nil {
+	if err := wait(ctx, last); err != nil && a.ledger.Broken() != nil {
 		return err
 	}
 	return nil
@@ -101,11 +102,11 @@ func latest(cs []*skerry.Check) []*skerry.Check {
 	return kept
 }
 
-func wait(b *journal.Batch) error {
+func wait(ctx context.Context, b *journal.Batch) error {
 	if b == nil {
 		return nil
 	}
-	if err := b.Wait(); err != nil {
+	if err := b.Wait(ctx); err != nil {
 		return skerry.Errorf(skerry.Unavailable, "the change could not be written to disk: %w", err)
 	}
 	return nil

@@ -16,7 +16,7 @@ const (
 )
 
 // SetMaintenance implements [skerry.Registrar].
-func (a *Agent) SetMaintenance(_ context.Context, serviceID string, on bool, reason string) error {
+func (a *Agent) SetMaintenance(ctx context.Context, serviceID string, on bool, reason string) error {
 	e, err := a.begin()
 	if err != nil {
 		return err
@@ -48,5 +48,5 @@ func (a *Agent) SetMaintenance(_ context.Context, serviceID string, on bool, rea
 	case !on && old != nil:
 		e.removeCheck(old)
 	}
-	return e.commit()
+	return e.commit(ctx)
 }

@@ -28,7 +28,7 @@ func TestConcurrentChanges(t *testing.T) {
 	all.Go(func() {
 		for n := range rounds {
 			conf := []skerry.Registration{{Instance: &skerry.Instance{ID: "conf", Service: "conf", Port: n % 3}, Checks: []skerry.CheckDefinition{httpCheck("http://conf")}}}
-			r.ok(r.Configure(conf, nil))
+			r.ok(r.Configure(r.ctx(), conf, nil))
 			r.probes.set("http://conf", []skerry.Health{skerry.Passing, skerry.Critical}[n%2], fmt.Sprint(n))
 		}
 	})

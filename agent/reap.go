@@ -30,7 +30,7 @@ func (a *Agent) Run(ctx context.Context) {
 			a.mu.RLock()
 			a.deadlines.touch(time.Now())
 			a.mu.RUnlock()
-			a.reap()
+			a.reap(ctx)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func (a *Agent) due(cs *checkState) bool {
 	return time.Since(since) >= max(cs.def.DeregisterCriticalServiceAfter, check.MinDeregisterAfter)
 }
 
-func (a *Agent) reap() {
+func (a *Agent) reap(ctx context.Context) {
 	a.mu.RLock()
 	some := false
 	for _, cs := range a.reapable {
@@ -67,7 +67,7 @@ func (a *Agent) reap() {
 			e.removeService(c.ServiceID)
 		}
 	}
-	if err := e.commit(); err != nil {
+	if err := e.commit(ctx); err != nil {
 		a.log.Error("a withdrawal was not written to disk", "error", err)
 	}
 }

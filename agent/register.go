@@ -11,8 +11,8 @@ import (
 )
 
 // RegisterService implements [skerry.Registrar].
-func (a *Agent) RegisterService(_ context.Context, r skerry.Registration) error {
-	prepared, err := a.prepare(r, a.cfg.Policy)
+func (a *Agent) RegisterService(ctx context.Context, r skerry.Registration) error {
+	r, err := a.prepare(r, a.cfg.Policy)
 	if err != nil {
 		return err
 	}
@@ -20,20 +20,22 @@ func (a *Agent) RegisterService(_ context.Context, r skerry.Registration) error 
 	if err != nil {
 		return err
 	}
-	states := a.states(r.Instance, prepared, sourceAPI, false)
+	states := a.states(r.Instance, r.Checks, sourceAPI, false)
 	e.putService(r.Instance, states, sourceAPI, func(*checkState) bool { return r.ReplaceChecks })
 	e.renew(states)
-	a.log.Debug("registered service", "service", r.Instance.ID, "checks", len(prepared))
-	return e.commit()
+	a.log.Debug("registered service", "service", r.Instance.ID, "checks", len(r.Checks))
+	return e.commit(ctx)
 }
 
-// prepare checks a registration and gives its checks their default IDs and
-// names. It touches nothing of the agent.
-func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.CheckDefinition, error) {
-	i := r.Instance
-	if i == nil || i.Service == "" {
-		return nil, skerry.Errorf(skerry.Invalid, "service: a registration needs a service name")
+// prepare checks a registration, and returns it with the defaults of its instance, and of
+// its checks' IDs and names. It touches nothing of the agent, nor what it is given.
+func (a *Agent) prepare(r skerry.Registration, policy check.Policy) (skerry.Registration, error) {
+	if r.Instance == nil || r.Instance.Service == "" {
+		return r, skerry.Errorf(skerry.Invalid, "service: a registration needs a service name")
 	}
+	own := *r.Instance
+	i := &own
+	r.Instance = i
 	if i.ID == "" {
 		i.ID = i.Service
 	}
@@ -42,20 +44,20 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.Ch
 		i.Weights = skerry.Weights{Passing: 1, Warning: 1}
 	}
 	if err := a.freeService(i.ID); err != nil {
-		return nil, err
+		return r, err
 	}
 	if err := i.Bounds(); err != nil {
-		return nil, err
+		return r, err
 	}
 	defs := slices.Clone(r.Checks)
 	ids := map[string]bool{}
 	for n := range defs {
 		d := &defs[n]
 		if err := d.Bounds(); err != nil {
-			return nil, err
+			return r, err
 		}
 		if err := a.cfg.Kinds.Validate(d, policy); err != nil {
-			return nil, err
+			return r, err
 		}
 		d.ServiceID = i.ID
 		d.ID = r.CheckID(n)
@@ -63,14 +65,15 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) ([]skerry.Ch
 			d.Name = fmt.Sprintf("Service '%s' check", i.Service)
 		}
 		if ids[d.ID] {
-			return nil, skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice", d.ID)
+			return r, skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice", d.ID)
 		}
 		if err := a.freeCheck(d.ID); err != nil {
-			return nil, err
+			return r, err
 		}
 		ids[d.ID] = true
 	}
-	return defs, nil
+	r.Checks = defs
+	return r, nil
 }
 
 // states makes the checks of an instance as they begin: as they are when they
@@ -106,7 +109,7 @@ func (a *Agent) state(i *skerry.Instance, d skerry.CheckDefinition, from source,
 }
 
 // DeregisterService implements [skerry.Registrar].
-func (a *Agent) DeregisterService(_ context.Context, id string) error {
+func (a *Agent) DeregisterService(ctx context.Context, id string) error {
 	e, err := a.begin()
 	if err != nil {
 		return err
@@ -116,11 +119,11 @@ func (a *Agent) DeregisterService(_ context.Context, id string) error {
 	}
 	e.removeService(id)
 	a.log.Debug("withdrew service", "service", id)
-	return e.commit()
+	return e.commit(ctx)
 }
 
 // RegisterCheck implements [skerry.Registrar].
-func (a *Agent) RegisterCheck(_ context.Context, d skerry.CheckDefinition) error {
+func (a *Agent) RegisterCheck(ctx context.Context, d skerry.CheckDefinition) error {
 	if d.ID == "" {
 		d.ID = d.Name
 	}
@@ -149,7 +152,7 @@ func (a *Agent) RegisterCheck(_ context.Context, d skerry.CheckDefinition) error
 		i = s.instance
 	}
 	e.putCheck(a.state(i, d, sourceAPI, true))
-	return e.commit()
+	return e.commit(ctx)
 }
 
 // putCheck puts a check of its own in place.
@@ -166,7 +169,7 @@ func (e *edit) putCheck(cs *checkState) {
 }
 
 // DeregisterCheck implements [skerry.Registrar].
-func (a *Agent) DeregisterCheck(_ context.Context, id string) error {
+func (a *Agent) DeregisterCheck(ctx context.Context, id string) error {
 	e, err := a.begin()
 	if err != nil {
 		return err
@@ -176,5 +179,5 @@ func (a *Agent) DeregisterCheck(_ context.Context, id string) error {
 		return e.abort(unknownCheck(id))
 	}
 	e.removeCheck(cs)
-	return e.commit()
+	return e.commit(ctx)
 }

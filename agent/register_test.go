@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,14 +78,14 @@ func TestRefused(t *testing.T) {
 			for _, id := range []string{"alive", skerry.NodeMaintenanceID, skerry.ServiceMaintenanceIDPrefix + "web-1"} {
 				r.fails(skerry.Invalid, service(web(), named(id)))
 				r.fails(skerry.Invalid, r.RegisterCheck(r.ctx(), named(id)))
-				r.fails(skerry.Invalid, r.Configure(nil, []skerry.CheckDefinition{named(id)}))
+				r.fails(skerry.Invalid, r.Configure(r.ctx(), nil, []skerry.CheckDefinition{named(id)}))
 			}
 			r.fails(skerry.Invalid, r.RegisterCheck(r.ctx(), skerry.CheckDefinition{TTL: time.Minute}))
 			onSelf, onNobody := named("x"), named("x")
 			onSelf.ServiceID, onNobody.ServiceID = "self", "nobody"
 			r.fails(skerry.NotFound, r.RegisterCheck(r.ctx(), onSelf))
 			r.fails(skerry.NotFound, r.RegisterCheck(r.ctx(), onNobody))
-			r.fails(skerry.NotFound, r.Configure(nil, []skerry.CheckDefinition{onNobody}))
+			r.fails(skerry.NotFound, r.Configure(r.ctx(), nil, []skerry.CheckDefinition{onNobody}))
 			for _, id := range []string{"self", "nobody"} {
 				r.fails(skerry.NotFound, r.DeregisterService(r.ctx(), id))
 				r.fails(skerry.NotFound, r.SetMaintenance(r.ctx(), id, true, ""))
@@ -246,5 +248,35 @@ func TestMaintenance(t *testing.T) {
 		r.quiet("maintenance that is off", func() { r.ok(r.SetMaintenance(r.ctx(), "", false, "")) })
 		r.crash(0)
 		r.has("web-1 service:web-1")
+	})
+}
+
+// A registration leaves what it was given as it is.
+func TestRegistrationIsTheCallers(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		i := &skerry.Instance{Service: "web"}
+		checks := []skerry.CheckDefinition{ttlCheck(time.Minute)}
+		r.ok(r.RegisterService(r.ctx(), skerry.Registration{Instance: i, Checks: checks}))
+		if i.ID != "" || i.TagAddress || i.Weights != (skerry.Weights{}) || checks[0].ID != "" || checks[0].ServiceID != "" {
+			t.Errorf("the caller has %+v, %+v", i, checks[0])
+		}
+		if got, _, _ := r.Instance("web"); got == nil || got == i {
+			t.Errorf("the agent has %+v", got)
+		}
+	})
+}
+
+// A caller that has gone does not wait for the disk; its change is there.
+func TestRegistrationOfACallerThatHasGone(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		gone, stop := context.WithCancel(r.ctx())
+		stop()
+		err := r.RegisterService(gone, skerry.Registration{Instance: &skerry.Instance{Service: "web"}})
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("it is told %v", err)
+		}
+		if len(r.table.Service("web").Entries) != 1 {
+			t.Error("the change is not there")
+		}
 	})
 }

@@ -10,20 +10,20 @@ import (
 
 // ReplaceSet implements [skerry.Registrar]: it replaces what came through the
 // API and leaves what configuration files and the watched folder say.
-func (a *Agent) ReplaceSet(_ context.Context, rs []skerry.Registration) (bool, error) {
-	return a.replace(sourceAPI, rs, nil)
+func (a *Agent) ReplaceSet(ctx context.Context, rs []skerry.Registration) (bool, error) {
+	return a.replace(ctx, sourceAPI, rs, nil)
 }
 
 // Configure makes the registrations from configuration files exactly these.
 // What did not change is not touched: its checks run on.
-func (a *Agent) Configure(rs []skerry.Registration, checks []skerry.CheckDefinition) error {
-	_, err := a.replace(sourceConfig, rs, checks)
+func (a *Agent) Configure(ctx context.Context, rs []skerry.Registration, checks []skerry.CheckDefinition) error {
+	_, err := a.replace(ctx, sourceConfig, rs, checks)
 	return err
 }
 
 // Drop makes the registrations from one dropped file exactly these.
-func (a *Agent) Drop(file string, rs []skerry.Registration, checks []skerry.CheckDefinition) error {
-	_, err := a.replace(source(filePrefix+file), rs, checks)
+func (a *Agent) Drop(ctx context.Context, file string, rs []skerry.Registration, checks []skerry.CheckDefinition) error {
+	_, err := a.replace(ctx, source(filePrefix+file), rs, checks)
 	return err
 }
 
@@ -54,9 +54,8 @@ func (a *Agent) Dropped() []string {
 // wanted is what a source wants to have registered.
 type wanted struct {
 	services []skerry.Registration
-	defs     [][]skerry.CheckDefinition // of the services
-	checks   []skerry.CheckDefinition   // beside the services
-	ids      map[string]bool            // of the services
+	checks   []skerry.CheckDefinition // beside the services
+	ids      map[string]bool          // of the services
 	checkIDs map[string]bool
 }
 
@@ -66,7 +65,7 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 	if from == sourceAPI {
 		policy = a.cfg.Policy
 	}
-	w := &wanted{services: rs, checks: slices.Clone(checks), ids: map[string]bool{}, checkIDs: map[string]bool{}}
+	w := &wanted{checks: slices.Clone(checks), ids: map[string]bool{}, checkIDs: map[string]bool{}}
 	name := func(id string) error {
 		if w.checkIDs[id] {
 			return skerry.Errorf(skerry.Invalid, "checks: the id %q is there twice", id)
@@ -75,7 +74,7 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 		return nil
 	}
 	for _, r := range rs {
-		defs, err := a.prepare(r, policy)
+		r, err := a.prepare(r, policy)
 		if err != nil {
 			return nil, err
 		}
@@ -83,8 +82,8 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 			return nil, skerry.Errorf(skerry.Invalid, "services: the id %q is there twice", r.Instance.ID)
 		}
 		w.ids[r.Instance.ID] = true
-		w.defs = append(w.defs, defs)
-		for _, d := range defs {
+		w.services = append(w.services, r)
+		for _, d := range r.Checks {
 			if err := name(d.ID); err != nil {
 				return nil, err
 			}
@@ -115,7 +114,7 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 }
 
 // replace makes what came from a source exactly what it wants.
-func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (bool, error) {
+func (a *Agent) replace(ctx context.Context, from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (bool, error) {
 	w, err := a.want(from, rs, checks)
 	if err != nil {
 		return false, err
@@ -130,8 +129,8 @@ func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.C
 		}
 	}
 	e.withdraw(from, w)
-	for n, r := range rs {
-		e.putService(r.Instance, a.states(r.Instance, w.defs[n], from, false), from, func(cs *checkState) bool {
+	for _, r := range w.services {
+		e.putService(r.Instance, a.states(r.Instance, r.Checks, from, false), from, func(cs *checkState) bool {
 			return cs.source == from && !w.checkIDs[cs.check.ID]
 		})
 	}
@@ -145,7 +144,7 @@ func (a *Agent) replace(from source, rs []skerry.Registration, checks []skerry.C
 		}
 	}
 	changed := !e.empty()
-	return changed, e.commit()
+	return changed, e.commit(ctx)
 }
 
 // withdraw takes out what came from a source and is not wanted any more.

@@ -57,8 +57,8 @@ func TestReplaceSet(t *testing.T) {
 
 func TestReplaceSetLeavesWhatOthersRegistered(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.ok(r.Configure(regs("conf"), []skerry.CheckDefinition{{Name: "disk", TTL: time.Minute}}))
-		r.ok(r.Drop("x.json", regs("dropped"), nil))
+		r.ok(r.Configure(r.ctx(), regs("conf"), []skerry.CheckDefinition{{Name: "disk", TTL: time.Minute}}))
+		r.ok(r.Drop(r.ctx(), "x.json", regs("dropped"), nil))
 		r.ok(r.RegisterCheck(r.ctx(), skerry.CheckDefinition{Name: "mem", TTL: time.Minute}))
 		r.ok(r.RegisterCheck(r.ctx(), skerry.CheckDefinition{Name: "deep", ServiceID: "conf", TTL: time.Minute}))
 		r.replaceSet(true, "a")
@@ -75,21 +75,21 @@ func TestReplaceSetLeavesWhatOthersRegistered(t *testing.T) {
 func TestConfigure(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		disk := []skerry.CheckDefinition{{Name: "disk", TTL: time.Minute, Status: skerry.Passing}, {Name: "deep", ServiceID: "a", HTTP: "http://deep", Interval: time.Second}}
-		r.ok(r.Configure(regs("a", "b"), disk))
+		r.ok(r.Configure(r.ctx(), regs("a", "b"), disk))
 		r.ok(r.RegisterCheck(r.ctx(), skerry.CheckDefinition{Name: "api", ServiceID: "a", TTL: time.Minute}))
 		r.register(web())
 		synctest.Wait()
-		r.quiet("the same configuration", func() { r.ok(r.Configure(regs("a", "b"), disk)) })
+		r.quiet("the same configuration", func() { r.ok(r.Configure(r.ctx(), regs("a", "b"), disk)) })
 		r.restart(0)
-		r.quiet("the same configuration after a restart", func() { r.ok(r.Configure(regs("a", "b"), disk)) })
+		r.quiet("the same configuration after a restart", func() { r.ok(r.Configure(r.ctx(), regs("a", "b"), disk)) })
 		r.has("a api deep service:a; b service:b; web-1")
 
 		changed := regs("a")
 		changed[0].Instance.Port = 8080
-		r.ok(r.Configure(changed, nil))
+		r.ok(r.Configure(r.ctx(), changed, nil))
 		r.has("a api service:a; web-1") // what a program registered for it survives
 		r.is("disk", "none")
-		r.ok(r.Configure(nil, nil))
+		r.ok(r.Configure(r.ctx(), nil, nil))
 		r.has("web-1")
 	})
 }
@@ -98,7 +98,7 @@ func TestScriptsFromFilesAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		rs := regs("a")
 		rs[0].Checks = []skerry.CheckDefinition{{Args: []string{"probe"}, Interval: time.Second}}
-		r.ok(r.Configure(rs, nil))
+		r.ok(r.Configure(r.ctx(), rs, nil))
 		_, err := r.ReplaceSet(r.ctx(), rs)
 		r.fails(skerry.Denied, err)
 	})
@@ -112,24 +112,24 @@ func TestSourcesOfOneID(t *testing.T) {
 				t.Errorf("a is %+v, want port %d", i, want)
 			}
 		}
-		r.ok(r.Configure(regs("a"), nil))
+		r.ok(r.Configure(r.ctx(), regs("a"), nil))
 		api := *regs("a")[0].Instance
 		api.Port = 99
 		r.register(api)
 		port(99)
-		r.ok(r.Configure(regs("a"), nil)) // a reload: the file wins
+		r.ok(r.Configure(r.ctx(), regs("a"), nil)) // a reload: the file wins
 		port(0)
 		r.register(api)
-		r.ok(r.Configure(nil, nil)) // it is the program's now
+		r.ok(r.Configure(r.ctx(), nil, nil)) // it is the program's now
 		port(99)
-		r.ok(r.Configure(regs("a"), nil))
+		r.ok(r.Configure(r.ctx(), regs("a"), nil))
 		r.ok(r.DeregisterService(r.ctx(), "a"))
 		r.has("")
-		r.ok(r.Configure(regs("a"), nil))
+		r.ok(r.Configure(r.ctx(), regs("a"), nil))
 		r.has("a service:a")
 		r.crash(0)
 		r.has("a service:a")
-		r.ok(r.Configure(nil, nil))
+		r.ok(r.Configure(r.ctx(), nil, nil))
 		r.has("")
 	})
 }
@@ -137,11 +137,11 @@ func TestSourcesOfOneID(t *testing.T) {
 func TestAMovedCheckIsAnnouncedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		deep := skerry.CheckDefinition{Name: "deep", ServiceID: "a", TTL: time.Minute}
-		r.ok(r.Configure(regs("a"), []skerry.CheckDefinition{deep}))
+		r.ok(r.Configure(r.ctx(), regs("a"), []skerry.CheckDefinition{deep}))
 		tagged := regs("a")
 		tagged[0].Instance.Tags = []string{"v2"}
 		deep.TTL = time.Hour
-		r.ok(r.Configure(tagged, []skerry.CheckDefinition{deep}))
+		r.ok(r.Configure(r.ctx(), tagged, []skerry.CheckDefinition{deep}))
 		r.is("deep", "critical ")
 		r.is("service:a", "critical ")
 		if v := r.table.Service("web"); len(v.Entries[0].Instance.Tags) != 1 {
@@ -152,18 +152,18 @@ func TestAMovedCheckIsAnnouncedOnce(t *testing.T) {
 
 func TestDroppedFiles(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.ok(r.Drop("b.json", regs("b"), nil))
-		r.ok(r.Drop("a.json", regs("a1", "a2"), nil))
-		r.ok(r.Drop("c.json", nil, []skerry.CheckDefinition{{Name: "disk", TTL: time.Minute}}))
+		r.ok(r.Drop(r.ctx(), "b.json", regs("b"), nil))
+		r.ok(r.Drop(r.ctx(), "a.json", regs("a1", "a2"), nil))
+		r.ok(r.Drop(r.ctx(), "c.json", nil, []skerry.CheckDefinition{{Name: "disk", TTL: time.Minute}}))
 		r.crash(0)
 		if got := r.Dropped(); !slices.Equal(got, []string{"a.json", "b.json", "c.json"}) {
 			t.Errorf("dropped are %v", got)
 		}
-		r.quiet("the same file", func() { r.ok(r.Drop("b.json", regs("b"), nil)) })
-		r.ok(r.Drop("a.json", regs("a2"), nil))
+		r.quiet("the same file", func() { r.ok(r.Drop(r.ctx(), "b.json", regs("b"), nil)) })
+		r.ok(r.Drop(r.ctx(), "a.json", regs("a2"), nil))
 		r.has("a2 service:a2; b service:b")
-		r.ok(r.Drop("b.json", nil, nil))
-		r.ok(r.Drop("c.json", nil, nil))
+		r.ok(r.Drop(r.ctx(), "b.json", nil, nil))
+		r.ok(r.Drop(r.ctx(), "c.json", nil, nil))
 		r.has("a2 service:a2")
 		r.is("disk", "none")
 	})

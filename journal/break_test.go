@@ -30,11 +30,11 @@ func TestAFailureDuringACompactionLosesNothing(t *testing.T) {
 	if err := c.Write([]byte("an old snapshot")); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append([]byte("acknowledged")).Wait(); err != nil {
+	if err := j.Append([]byte("acknowledged")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	breakFile(j)
-	if err := j.Append([]byte("failed")).Wait(); err == nil {
+	if err := j.Append([]byte("failed")).Wait(t.Context()); err == nil {
 		t.Fatal("an append to a closed file was acknowledged")
 	}
 	if err := c.Commit(); err == nil {
@@ -67,10 +67,10 @@ func TestAppendsThatWaitInABrokenJournalFail(t *testing.T) {
 	if err := c.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Wait(); err == nil {
+	if err := first.Wait(t.Context()); err == nil {
 		t.Error("an append from before the failure was acknowledged after it")
 	}
-	if err := j.Append([]byte("next")).Wait(); err != nil {
+	if err := j.Append([]byte("next")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	j.Close()
@@ -91,7 +91,7 @@ func TestClosedJournal(t *testing.T) {
 	if err := c.Commit(); !errors.Is(err, ErrClosed) {
 		t.Errorf("a compaction of a closed journal: %v", err)
 	}
-	if err := j.Append([]byte("x")).Wait(); !errors.Is(err, ErrClosed) {
+	if err := j.Append([]byte("x")).Wait(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("an append to a closed journal: %v", err)
 	}
 }
@@ -117,7 +117,7 @@ func TestFullDisk(t *testing.T) {
 	var want []string
 	for i := 0; ; i++ {
 		record := fmt.Sprintf("record %d", i)
-		if err := j.Append([]byte(record)).Wait(); err != nil {
+		if err := j.Append([]byte(record)).Wait(t.Context()); err != nil {
 			break
 		}
 		want = append(want, record)
@@ -154,7 +154,7 @@ func TestFullDisk(t *testing.T) {
 	if c, err = j.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.Write([]byte("snapshot")), c.Commit(), j.Append([]byte("after")).Wait()); err != nil {
+	if err := errors.Join(c.Write([]byte("snapshot")), c.Commit(), j.Append([]byte("after")).Wait(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	j.Close()

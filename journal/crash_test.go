@@ -39,7 +39,7 @@ func TestHelperThatIsKilled(t *testing.T) {
 	go func() {
 		for n := last; ; n++ {
 			<-next // the snapshot is taken between appends, as a keeper takes it under its lock
-			if j.Append(fmt.Append(nil, n)).Wait() != nil {
+			if j.Append(fmt.Append(nil, n)).Wait(t.Context()) != nil {
 				os.Exit(1)
 			}
 			told <- n
@@ -106,7 +106,7 @@ func TestWhatACompactionLeftBehindIsNotRead(t *testing.T) {
 	dir := t.TempDir()
 	j, _, _ := open(t, dir)
 	for _, r := range []string{"a", "b"} {
-		if err := j.Append([]byte(r)).Wait(); err != nil {
+		if err := j.Append([]byte(r)).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

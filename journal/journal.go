@@ -12,6 +12,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -76,10 +77,20 @@ type Batch struct {
 	err  error
 }
 
-// Wait returns when the records appended before are durable, or could not be made so.
-func (b *Batch) Wait() error {
-	<-b.done
-	return b.err
+// Wait returns when the records appended before are durable, or could not be made so. When
+// ctx ends first it returns why: whether they will be is not known then.
+func (b *Batch) Wait(ctx context.Context) error {
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		return ctx.Err()
+	}
 }
 
 // Open opens the journal in dir, makes it if there is none, and calls replay

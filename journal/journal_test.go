@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +32,7 @@ func TestAppendedRecordsComeBackInOrder(t *testing.T) {
 	dir := t.TempDir()
 	j, _, _ := open(t, dir)
 	for i := range 100 {
-		if err := j.Append(fmt.Appendf(nil, `{"n":%d}`, i)).Wait(); err != nil {
+		if err := j.Append(fmt.Appendf(nil, `{"n":%d}`, i)).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,7 +52,7 @@ func TestConcurrentAppendsShareSyncs(t *testing.T) {
 	for c := range callers {
 		wg.Go(func() {
 			for i := range each {
-				if err := j.Append(fmt.Appendf(nil, "%d/%d", c, i)).Wait(); err != nil {
+				if err := j.Append(fmt.Appendf(nil, "%d/%d", c, i)).Wait(t.Context()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -108,7 +110,7 @@ func TestTornAndDamagedLines(t *testing.T) {
 					t.Errorf("file is %q", b)
 				}
 			}
-			if err := j.Append([]byte("next")).Wait(); err != nil {
+			if err := j.Append([]byte("next")).Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			j.Close()
@@ -129,7 +131,7 @@ func TestCompactionKeepsWhatComesMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append([]byte("meanwhile 1")).Wait(); err != nil {
+	if err := j.Append([]byte("meanwhile 1")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Write([]byte("snapshot")); err != nil {
@@ -139,10 +141,10 @@ func TestCompactionKeepsWhatComesMeanwhile(t *testing.T) {
 	if err := c.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if err := last.Wait(); err != nil {
+	if err := last.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append([]byte("after")).Wait(); err != nil {
+	if err := j.Append([]byte("after")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if fi, _ := os.Stat(filepath.Join(dir, fileName)); fi.Size() != j.Size() {
@@ -158,19 +160,19 @@ func TestCompactionKeepsWhatComesMeanwhile(t *testing.T) {
 func TestCompactionMendsABrokenJournal(t *testing.T) {
 	dir := t.TempDir()
 	j, _, _ := open(t, dir)
-	if err := j.Append([]byte("a")).Wait(); err != nil {
+	if err := j.Append([]byte("a")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	j.io.Lock()
 	j.file.Close() // every write fails from now on
 	j.io.Unlock()
-	if err := j.Append([]byte("b")).Wait(); err == nil {
+	if err := j.Append([]byte("b")).Wait(t.Context()); err == nil {
 		t.Fatal("an append to a closed file was acknowledged")
 	}
 	if j.Broken() == nil {
 		t.Fatal("the journal does not know that it is broken")
 	}
-	if err := j.Append([]byte("c")).Wait(); err == nil {
+	if err := j.Append([]byte("c")).Wait(t.Context()); err == nil {
 		t.Fatal("a broken journal acknowledged")
 	}
 	c, err := j.Compact()
@@ -183,7 +185,7 @@ func TestCompactionMendsABrokenJournal(t *testing.T) {
 	if err := c.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append([]byte("d")).Wait(); err != nil {
+	if err := j.Append([]byte("d")).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	j.Close()
@@ -203,7 +205,7 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		j, before, _ := open(t, dir)
-		if err := j.Append([]byte("x")).Wait(); err != nil {
+		if err := j.Append([]byte("x")).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		j.Close()
@@ -212,4 +214,20 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("before %q, after %q", before, after)
 		}
 	})
+}
+
+// A wait ends with its context, and tells of what is durable all the same.
+func TestWaitEndsWithItsContext(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	b := &Batch{done: make(chan struct{})}
+	if err := b.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a wait that was given up: %v", err)
+	}
+	close(b.done)
+	for range 100 {
+		if err := b.Wait(ctx); err != nil {
+			t.Fatalf("what is durable is not: %v", err)
+		}
+	}
 }

@@ -91,7 +91,7 @@ func TestCompactionsUnderConcurrentAppendsConverge(t *testing.T) {
 				for i := range 400 {
 					b := s.put(l, name, entry{fmt.Sprint("k", rng.IntN(20)), rng.IntN(3) * (i + 1)})
 					if i%50 == 0 {
-						if err := b.Wait(); err != nil {
+						if err := b.Wait(t.Context()); err != nil {
 							t.Error(err)
 						}
 					}
@@ -173,7 +173,7 @@ func TestDamageInTheMiddleCostsOnlyItself(t *testing.T) {
 
 func TestWithoutFolderNothingIsKept(t *testing.T) {
 	l, shelves, _ := openShelves(t, "", "a")
-	if err := shelves["a"].put(l, "a", entry{"k", 1}).Wait(); err != nil {
+	if err := shelves["a"].put(l, "a", entry{"k", 1}).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if l.Broken() != nil || l.Size() != 0 || l.Syncs() != 0 || l.Compact() != nil || l.Close() != nil {
@@ -195,7 +195,7 @@ func TestRecordsOfStrangersAreSetAside(t *testing.T) {
 
 func TestAnUnmarshalableRecordIsRefused(t *testing.T) {
 	l, _, _ := openShelves(t, t.TempDir(), "a")
-	if err := l.Append("a", func() {}).Wait(); err == nil {
+	if err := l.Append("a", func() {}).Wait(t.Context()); err == nil {
 		t.Error("a record that is no JSON was acknowledged")
 	}
 }
@@ -206,14 +206,14 @@ func TestRunMendsABrokenJournalAndKeepsItShort(t *testing.T) {
 		l, shelves, log := openShelves(t, dir, "a")
 		go l.Run(t.Context())
 		breakFile(l.journal)
-		if err := shelves["a"].put(l, "a", entry{"k", 1}).Wait(); err == nil {
+		if err := shelves["a"].put(l, "a", entry{"k", 1}).Wait(t.Context()); err == nil {
 			t.Error("an append to a closed file was acknowledged")
 		}
 		for l.Broken() != nil {
 			<-time.After(time.Second) // the bubble's
 			synctest.Wait()
 		}
-		if err := shelves["a"].put(l, "a", entry{"k2", 2}).Wait(); err != nil {
+		if err := shelves["a"].put(l, "a", entry{"k2", 2}).Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if !strings.Contains(log.String(), "works again") {

@@ -73,7 +73,7 @@ func TestPlantedFileOfACompaction(t *testing.T) {
 	if _, err := j.Compact(); err == nil || !strings.Contains(err.Error(), "journal.new") {
 		t.Errorf("Compact: %v", err)
 	}
-	if err := j.Append([]byte("{}")).Wait(); err != nil {
+	if err := j.Append([]byte("{}")).Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(foreign); err == nil {

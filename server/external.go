@@ -58,7 +58,7 @@ func (x *oldExternal) moveAll(ctx context.Context, adopt func(context.Context, *
 		if err := adopt(ctx, set); err != nil {
 			return err
 		}
-		if err := x.forget(key).Wait(); err != nil {
+		if err := x.forget(key).Wait(ctx); err != nil {
 			return err
 		}
 	}

@@ -31,11 +31,11 @@ func TestOldExternalRecordsMove(t *testing.T) {
 	for i := range 3 {
 		name := fmt.Sprint("n", i)
 		set := &skerry.Set{Node: &skerry.Node{Name: name, Address: "10.0.0.1"}, Instances: []*skerry.Instance{{ID: "s", Service: "web"}}}
-		if err := ledger.Append(externalKeeper, externalRecord{Node: name, Set: set}).Wait(); err != nil {
+		if err := ledger.Append(externalKeeper, externalRecord{Node: name, Set: set}).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ledger.Append(externalKeeper, externalRecord{Node: "n2"}).Wait()
+	ledger.Append(externalKeeper, externalRecord{Node: "n2"}).Wait(t.Context())
 	ledger.Close()
 
 	kv, table := keyspace.NewMemory(), catalog.New(catalog.Config{})

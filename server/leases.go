@@ -72,7 +72,7 @@ func newLeases(a skerry.Announcer, limits LeaseLimits) *leases {
 }
 
 // PutOwner implements [skerry.Leases].
-func (l *leases) PutOwner(_ context.Context, id skerry.OwnerID, set skerry.Set, ttl time.Duration) (uint64, bool, error) {
+func (l *leases) PutOwner(ctx context.Context, id skerry.OwnerID, set skerry.Set, ttl time.Duration) (uint64, bool, error) {
 	if err := l.limits.judge(&set, ttl); err != nil {
 		return 0, false, err
 	}
@@ -100,7 +100,7 @@ func (l *leases) PutOwner(_ context.Context, id skerry.OwnerID, set skerry.Set, 
 	}
 	l.mu.Unlock()
 	if batch != nil {
-		if err := batch.Wait(); err != nil {
+		if err := batch.Wait(ctx); err != nil {
 			return 0, false, skerry.Errorf(skerry.Unavailable, "the lease could not be written to disk: %w", err)
 		}
 	}
@@ -126,7 +126,7 @@ func (l *leases) BeatOwner(id skerry.OwnerID, digest uint64) skerry.Outcome {
 }
 
 // DeleteOwner implements [skerry.Leases].
-func (l *leases) DeleteOwner(_ context.Context, id skerry.OwnerID) error {
+func (l *leases) DeleteOwner(ctx context.Context, id skerry.OwnerID) error {
 	l.mu.Lock()
 	if !l.announcer.Withdraw(leasePrefix + id) {
 		l.mu.Unlock()
@@ -135,7 +135,7 @@ func (l *leases) DeleteOwner(_ context.Context, id skerry.OwnerID) error {
 	delete(l.sets, id)
 	batch := l.ledger.Append(leaseKeeper, leased{Owner: id})
 	l.mu.Unlock()
-	if err := batch.Wait(); err != nil {
+	if err := batch.Wait(ctx); err != nil {
 		return skerry.Errorf(skerry.Unavailable, "the withdrawal could not be written to disk: %w", err)
 	}
 	return nil

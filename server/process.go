@@ -79,7 +79,7 @@ func (s *Server) Reload() error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	if err := s.agent.Configure(next.Services, next.NodeChecks); err != nil {
+	if err := s.agent.Configure(context.Background(), next.Services, next.NodeChecks); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
 	s.control.reload(next.ACL)

@@ -200,7 +200,7 @@ func (s *Server) restore() error {
 	if err := s.agent.Start(s.ledger); err != nil {
 		return err
 	}
-	return s.agent.Configure(s.cfg.Services, s.cfg.NodeChecks)
+	return s.agent.Configure(context.Background(), s.cfg.Services, s.cfg.NodeChecks)
 }
 
 // serverTag tells this server's indexes from another's.

@@ -58,7 +58,7 @@ func (s *Server) watchDir(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		s.lookAtDir(w)
+		s.lookAtDir(ctx, w)
 		select {
 		case <-ctx.Done():
 			return
@@ -67,7 +67,7 @@ func (s *Server) watchDir(ctx context.Context) {
 	}
 }
 
-func (s *Server) lookAtDir(w *watched) {
+func (s *Server) lookAtDir(ctx context.Context, w *watched) {
 	names, err := serviceFiles(s.cfg.WatchDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return // the folder may be mounted later; what it said stays
@@ -91,7 +91,7 @@ func (s *Server) lookAtDir(w *watched) {
 			s.complain(w, name, err)
 			continue
 		}
-		err = s.takeFile(name)
+		err = s.takeFile(ctx, name)
 		s.complain(w, name, err)
 		if passing(err) {
 			now = dropped{}
@@ -105,7 +105,7 @@ func (s *Server) lookAtDir(w *watched) {
 		w.note(name, dropped{})
 		delete(w.seen, name)
 		delete(w.said, name)
-		if err := s.agent.Drop(name, nil, nil); err != nil {
+		if err := s.agent.Drop(ctx, name, nil, nil); err != nil {
 			s.log.Error("watch_dir: withdrawing failed", "file", name, "error", err)
 			w.seen[name] = dropped{}
 			continue
@@ -168,7 +168,7 @@ func (w *watched) room(name string, now dropped) error {
 	return nil // the reader refuses one that is too large
 }
 
-func (s *Server) takeFile(name string) error {
+func (s *Server) takeFile(ctx context.Context, name string) error {
 	data, err := files.Read(filepath.Join(s.cfg.WatchDir, name), maxDropped)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (s *Server) takeFile(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.agent.Drop(name, services, checks); err != nil {
+	if err := s.agent.Drop(ctx, name, services, checks); err != nil {
 		return err
 	}
 	s.log.Info("watch_dir: registered from file", "file", name)

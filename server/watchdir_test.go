@@ -38,7 +38,7 @@ func watching(t *testing.T) (dir string, look func() ([]string, string)) {
 	return dir, func() ([]string, string) {
 		t.Helper()
 		done := make(chan struct{})
-		go func() { defer close(done); s.lookAtDir(w) }()
+		go func() { defer close(done); s.lookAtDir(t.Context(), w) }()
 		select {
 		case <-done:
 		case <-time.After(20 * time.Second):
