@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -82,7 +83,7 @@ func (q *request) aclMethodPut(name string) error {
 		return badRequest("AuthMethod Name in URL and payload do not match")
 	}
 	m, err := q.t.b.ACL.PutMethod(q.r.Context(), skerry.AuthMethod{
-		Name: first(name, b.Name), Type: b.Type, DisplayName: b.DisplayName, Description: b.Description,
+		Name: cmp.Or(name, b.Name), Type: b.Type, DisplayName: b.DisplayName, Description: b.Description,
 		MaxTTL: time.Duration(b.MaxTokenTTL), Locality: b.TokenLocality, Config: b.Config,
 	}, name == "")
 	if err != nil {

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -41,7 +42,7 @@ const hidden = "<hidden>"
 
 func tokenJSON(t *skerry.Token) jsonToken {
 	out := jsonToken{
-		AccessorID: t.Accessor, SecretID: first(t.Secret, hidden), Description: t.Description, jsonGrants: grantsJSON(&t.Grants),
+		AccessorID: t.Accessor, SecretID: cmp.Or(t.Secret, hidden), Description: t.Description, jsonGrants: grantsJSON(&t.Grants),
 		Roles: linksJSON(t.Roles), Local: t.Local, AuthMethod: t.Method, CreateTime: t.Made, Hash: t.Hash,
 		CreateIndex: t.Created, ModifyIndex: t.Modified,
 	}

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -52,7 +53,7 @@ func (q *request) agentCheckRegister() error {
 	if err := q.mustOwnCheck(&skerry.Check{ID: d.ID, ServiceID: d.ServiceID}); err != nil {
 		return err
 	}
-	if err := q.mustReplace(first(d.ID, d.Name)); err != nil {
+	if err := q.mustReplace(cmp.Or(d.ID, d.Name)); err != nil {
 		return err
 	}
 	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -121,12 +122,12 @@ func (b *registerBody) record(dc string) (skerry.ExternalRecord, error) {
 			continue
 		}
 		if c.Node != "" && !skerry.SameName(c.Node, b.Node) {
-			return r, serverError(fmt.Sprintf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, first(c.CheckID, c.Name), b.Node))
+			return r, serverError(fmt.Sprintf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, cmp.Or(c.CheckID, c.Name), b.Node))
 		}
 		one := c.record()
 		one.Interval, one.Timeout = c.Interval, c.Timeout
 		if one.Definition != nil {
-			one.Type = first(one.Type, typeOf(one.Definition))
+			one.Type = cmp.Or(one.Type, typeOf(one.Definition))
 		}
 		r.Checks = append(r.Checks, one)
 	}
@@ -166,7 +167,7 @@ func (s *registerService) instance() *skerry.Instance {
 		w = *s.Weights
 	}
 	i := &skerry.Instance{
-		ID: first(s.ID, s.Service), Service: s.Service, Tags: s.Tags, Address: s.Address, Port: s.Port,
+		ID: cmp.Or(s.ID, s.Service), Service: s.Service, Tags: s.Tags, Address: s.Address, Port: s.Port,
 		Meta: s.Meta, Weights: skerry.Weights(w), EnableTagOverride: s.EnableTagOverride,
 	}
 	if s.TaggedAddresses != nil {
@@ -180,9 +181,9 @@ func (s *registerService) instance() *skerry.Instance {
 }
 
 func (c *checkRecord) record() *skerry.Check {
-	id := first(c.CheckID, c.Name)
+	id := cmp.Or(c.CheckID, c.Name)
 	out := &skerry.Check{
-		ID: id, Name: c.Name, Status: first(skerry.Health(c.Status), skerry.Critical), Notes: c.Notes, Output: c.Output,
+		ID: id, Name: c.Name, Status: cmp.Or(skerry.Health(c.Status), skerry.Critical), Notes: c.Notes, Output: c.Output,
 		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
 	}
 	d, _ := c.Definition.definition(true)

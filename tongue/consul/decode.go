@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,16 +143,6 @@ func (c *serviceCheckBody) definition(legacy bool) (skerry.CheckDefinition, erro
 	return d, err
 }
 
-func first[T comparable](values ...T) T {
-	var none T
-	for _, v := range values {
-		if v != none {
-			return v
-		}
-	}
-	return none
-}
-
 // definition returns the check, or the error that Consul gives for it.
 func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 	args := c.Args
@@ -168,17 +159,17 @@ func (c *checkBody) definition(legacy bool) (skerry.CheckDefinition, error) {
 	}
 	d := skerry.CheckDefinition{
 		Name: c.Name, Notes: c.Notes, Status: skerry.Health(c.Status),
-		ServiceID: first(c.ServiceID, c.ServiceIDSnake),
-		Args:      args, DockerContainerID: first(c.DockerContainerID, c.DockerContainerIDSnake), Shell: c.Shell,
+		ServiceID: cmp.Or(c.ServiceID, c.ServiceIDSnake),
+		Args:      args, DockerContainerID: cmp.Or(c.DockerContainerID, c.DockerContainerIDSnake), Shell: c.Shell,
 		HTTP: c.HTTP, Method: c.Method, Header: c.Header, Body: c.Body,
 		DisableRedirects: c.DisableRedirects || c.DisableRedirectsSnake,
 		TCP:              c.TCP, TCPUseTLS: c.TCPUseTLS, UDP: c.UDP,
 		GRPC: c.GRPC, GRPCUseTLS: c.GRPCUseTLS || c.GRPCUseTLSSnake, H2PING: c.H2PING,
 		H2PingUseTLS: c.H2PING != "", OSService: c.OSService,
-		TLSServerName: first(c.TLSServerName, c.TLSServerNameSnake), TLSSkipVerify: c.TLSSkipVerify || c.TLSSkipVerifySnake,
+		TLSServerName: cmp.Or(c.TLSServerName, c.TLSServerNameSnake), TLSSkipVerify: c.TLSSkipVerify || c.TLSSkipVerifySnake,
 		AliasNode: c.AliasNode, AliasService: c.AliasService,
 		Interval: time.Duration(c.Interval), Timeout: time.Duration(c.Timeout), TTL: time.Duration(c.TTL),
-		DeregisterCriticalServiceAfter: time.Duration(first(c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake)),
+		DeregisterCriticalServiceAfter: time.Duration(cmp.Or(c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake)),
 		SuccessBeforePassing:           c.SuccessBeforePassing,
 		FailuresBeforeWarning:          c.FailuresBeforeWarning,
 		FailuresBeforeCritical:         c.FailuresBeforeCritical,

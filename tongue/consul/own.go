@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,7 +111,7 @@ func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 	if fault := metaFault(b.NodeMeta); fault != "" {
 		return skerry.Set{}, badRequest("Invalid NodeMeta: " + fault)
 	}
-	set := skerry.Set{Node: &skerry.Node{Name: first(b.Node, id), Datacenter: q.t.cfg.Datacenter, Address: b.Address, Meta: b.NodeMeta}}
+	set := skerry.Set{Node: &skerry.Node{Name: cmp.Or(b.Node, id), Datacenter: q.t.cfg.Datacenter, Address: b.Address, Meta: b.NodeMeta}}
 	if b.Locality != nil {
 		set.Node.Locality = &skerry.Locality{Region: b.Locality.Region, Zone: b.Locality.Zone}
 	}
@@ -244,7 +245,7 @@ func worstCheck(d skerry.Dropped) *jsonReason {
 		if c.Status != d.Entry.Health || d.Stage == "maintenance" && !c.Maintenance() {
 			continue
 		}
-		r := &jsonReason{CheckID: c.ID, Status: c.Status, Output: first(c.Output, c.Notes)}
+		r := &jsonReason{CheckID: c.ID, Status: c.Status, Output: cmp.Or(c.Output, c.Notes)}
 		if !c.Since.IsZero() {
 			since := c.Since.UTC()
 			r.Since = &since

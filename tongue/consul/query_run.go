@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -98,7 +99,7 @@ func (q *request) queryExecute(name string) error {
 		readMeta
 	}{
 		r.Query.Service.Service, make([]jsonEntry, len(r.Entries)), queryDNS{r.Query.TTL},
-		first(r.Datacenter, q.t.cfg.Datacenter), "", r.Failovers, q.readMeta(),
+		cmp.Or(r.Datacenter, q.t.cfg.Datacenter), "", r.Failovers, q.readMeta(),
 	}
 	for i, e := range r.Entries {
 		out.Nodes[i] = entryJSON(e)

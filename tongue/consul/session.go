@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,7 +88,7 @@ func (q *request) sessionCreate() error {
 		return decodeError(err)
 	}
 	s := skerry.Session{
-		Name: b.Name, Node: first(b.Node, q.t.cfg.NodeName), LockDelay: b.LockDelay.d,
+		Name: b.Name, Node: cmp.Or(b.Node, q.t.cfg.NodeName), LockDelay: b.LockDelay.d,
 		Behavior: b.Behavior, TTLText: b.TTL, NodeChecks: []string{"serfHealth"},
 	}
 	if b.LockDelay.given && s.LockDelay == 0 {
