@@ -21,7 +21,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/skerryhq/skerry/files"
@@ -101,13 +100,9 @@ func Open(dir string, replay func(record []byte) error) (*Journal, Report, error
 	if err := files.MakeFolder(dir, 0o700); err != nil {
 		return nil, Report{}, err
 	}
-	lock, err := files.Open(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := files.OpenLocked(filepath.Join(dir, lockName), 0o600)
 	if err != nil {
-		return nil, Report{}, err
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, Report{}, fmt.Errorf("data folder %s is in use by another process: %w", dir, err)
+		return nil, Report{}, fmt.Errorf("data folder %s is in use by another process, or cannot be locked: %w", dir, err)
 	}
 	file, err := files.Open(filepath.Join(dir, fileName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -235,7 +235,12 @@ func (a *agent) register(services ...string) {
 // instances returns "id status" of each instance of a service.
 func (a *agent) instances(service string) []string {
 	a.t.Helper()
-	found, _, err := a.client().Health().Service(service, "", false, nil)
+	// It is asked many times over: no connection stays behind.
+	c, err := api.NewClient(&api.Config{Address: a.http, Transport: &http.Transport{DisableKeepAlives: true}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	found, _, err := c.Health().Service(service, "", false, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -37,7 +37,8 @@ func TestAFlippedBitIsNotServed(t *testing.T) {
 			t.Errorf("%s was answered %d %s, want 500 with the key and the file", what, r.status, r.body)
 		}
 	}
-	await(t, "the store", func() error { _, _, err := a.client().KV().Get("k/0", nil); return err })
+	kv := a.client().KV()
+	await(t, "the store", func() error { _, _, err := kv.Get("k/0", nil); return err })
 	damaged("the damaged key", a.request("GET", "/v1/kv/k/1", ""))
 	damaged("the damaged key, raw", a.request("GET", "/v1/kv/k/1?raw", ""))
 	damaged("its folder", a.request("GET", "/v1/kv/k?recurse", ""))

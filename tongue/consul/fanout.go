@@ -1,9 +1,6 @@
 package consul
 
 import (
-	"net"
-	"syscall"
-
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/rescue"
 )
@@ -85,23 +82,4 @@ func (p *parking) share(answers map[question][]byte) (nothingLeft bool) {
 	// What the client sent early is answered by the server once it has the
 	// connection back.
 	return len(p.unsent) == 0 && len(p.early) == 0
-}
-
-// writeNow writes what the socket takes without waiting, and returns how much that
-// was. A connection that is no plain socket takes nothing; an error shows at the
-// next write.
-func writeNow(conn net.Conn, b []byte) (n int) {
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	raw.Write(func(fd uintptr) bool {
-		n, _ = syscall.Write(int(fd), b)
-		return true
-	})
-	return max(n, 0)
 }

@@ -125,6 +125,8 @@ type Process interface {
 	Follow(ctx context.Context, level slog.Level, json bool, w io.Writer)
 	// DebugConfig is the effective configuration without its secrets.
 	DebugConfig() any
+	// Host tells of the machine, by the names of agent/host.
+	Host() map[string]any
 	// Stats are counters for agent/self, by section.
 	Stats() map[string]map[string]string
 }
