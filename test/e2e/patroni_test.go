@@ -265,16 +265,24 @@ func (p *patroni) streams(node string) {
 		if err != nil {
 			return err
 		}
-		var members []struct{ Member, Role, State string }
+		var members []struct {
+			Member, Role, State string
+			TL                  int // its timeline
+		}
 		if err := json.Unmarshal([]byte(out), &members); err != nil {
 			return fmt.Errorf("%w in %s", err, out)
 		}
-		leader, replica := false, false
+		leads, follows := 0, 0
 		for _, m := range members {
-			leader = leader || m.Role == "Leader" && m.State == "running" && m.Member != node
-			replica = replica || m.Role == "Replica" && m.Member == node && (m.State == "streaming" || m.State == "running")
+			switch {
+			case m.Role == "Leader" && m.State == "running" && m.Member != node:
+				leads = m.TL
+			case m.Role == "Replica" && m.Member == node && (m.State == "streaming" || m.State == "running"):
+				follows = m.TL
+			}
 		}
-		if !leader || !replica {
+		// One that was a primary runs before it has gone back to where the new one began.
+		if leads == 0 || leads != follows {
 			return errors.New(out)
 		}
 		return nil
