@@ -18,6 +18,7 @@ import (
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/ttl"
 	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/test/testlog"
 )
 
 // rig is an agent with its journal and a fresh catalog, as after a start.
@@ -29,26 +30,8 @@ type rig struct {
 	dir    string
 	probes *probes
 	told   *told
-	logged *logged
+	logged *testlog.Log
 	stop   func()
-}
-
-// logged is what an agent logs.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) count(what string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), what)
 }
 
 // probes answers the checks of the only kind beside TTL, by their URL.
@@ -133,7 +116,7 @@ func (r *told) all() []string {
 // open starts an agent on dir ("": keeps nothing).
 func open(t testing.TB, dir string) *rig {
 	t.Helper()
-	r := &rig{TB: t, dir: dir, logged: &logged{}, probes: &probes{results: map[string]check.Result{}, runs: map[string]int{}}}
+	r := &rig{TB: t, dir: dir, logged: &testlog.Log{}, probes: &probes{results: map[string]check.Result{}, runs: map[string]int{}}}
 	r.start()
 	t.Cleanup(func() { r.stop() })
 	return r

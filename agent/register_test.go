@@ -45,14 +45,14 @@ func TestAddressesThatDNSLeavesOut(t *testing.T) {
 			warned  int
 		}{{"10.0.0.1", 0}, {"10.0.0.1:80", 1}, {"10.0.0.1:80", 1}, {"example.com", 1}, {"https://x", 2}} {
 			r.register(skerry.Instance{Service: "web", Address: step.address})
-			if n := r.logged.count("level=WARN"); n != step.warned {
+			if n := r.logged.Count("level=WARN"); n != step.warned {
 				t.Errorf("after %q there were %d warnings, want %d", step.address, n, step.warned)
 			}
 			if got := r.table.Service("web").Entries[0].Address(); got != step.address {
 				t.Errorf("the address is %q, want %q", got, step.address)
 			}
 		}
-		if r.logged.count("give the port as Port") != 1 {
+		if r.logged.Count("give the port as Port") != 1 {
 			t.Error("the fix is not named")
 		}
 	})

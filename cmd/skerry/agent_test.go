@@ -16,29 +16,12 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/test/testlog"
 )
-
-// logText is what an agent logs, for reading after it ended or while it runs.
-type logText struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // runningAgent runs an agent on a unix socket with the files of dir. stop ends it
 // and waits.
-func runningAgent(t *testing.T, dir string) (c *api.Client, log *logText, stop func()) {
+func runningAgent(t *testing.T, dir string) (c *api.Client, log *testlog.Log, stop func()) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	src := config.Source{Dev: true, Dirs: []string{dir}, Flags: map[string]any{
@@ -46,7 +29,7 @@ func runningAgent(t *testing.T, dir string) (c *api.Client, log *logText, stop f
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	banner, stdout := io.Pipe()
-	log = &logText{}
+	log = &testlog.Log{}
 	ended := make(chan error, 1)
 	go func() {
 		err := runAgent(ctx, src, stdout, log)

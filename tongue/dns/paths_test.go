@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"bytes"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry/test/testlog"
 )
 
 func TestReaches(t *testing.T) {
@@ -43,24 +44,6 @@ func TestReaches(t *testing.T) {
 			t.Errorf("%s comes to a listener on %s: %v, want %v", c.to, c.own, got, c.want)
 		}
 	}
-}
-
-// lines is a log for tests.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), s)
 }
 
 // listenOn opens both sockets on an address of this host, at one port.
@@ -96,7 +79,7 @@ func TestOwnAddressIsNoRecursor(t *testing.T) {
 	up := startUpstream(t, &upstream{zone: exampleZone})
 	for host, recursor := range map[string]string{"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.3", "::": "127.0.0.1"} {
 		packet, stream, port := listenOn(t, host)
-		var log lines
+		var log testlog.Log
 		cfg := withRecursors(net.JoinHostPort(recursor, port), up.addr)
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		s := New(basicCatalog(), cfg)
@@ -109,7 +92,7 @@ func TestOwnAddressIsNoRecursor(t *testing.T) {
 		if got := brief(dig(t, net.JoinHostPort("127.0.0.1", port), "svc.example.com A")); got != "NOERROR | A 192.0.2.1" {
 			t.Errorf("%s: %s", host, got)
 		}
-		if n := log.count("recursors: an address is this server's own"); n != 1 {
+		if n := log.Count("recursors: an address is this server's own"); n != 1 {
 			t.Errorf("%s: logged %d times", host, n)
 		}
 	}
@@ -131,7 +114,7 @@ func TestLoopThroughAnother(t *testing.T) {
 		}
 	}})
 	registry := prometheus.NewPedanticRegistry()
-	var log lines
+	var log testlog.Log
 	cfg := withRecursors(up.addr)
 	cfg.Registerer, cfg.Log = registry, slog.New(slog.NewTextHandler(&log, nil))
 	s := New(basicCatalog(), cfg)
@@ -158,7 +141,7 @@ func TestLoopThroughAnother(t *testing.T) {
 	if got := brief(dig(t, ours, "svc.example.com A")); got != "NOERROR | A 192.0.2.1" {
 		t.Errorf("after the loop: %s", got)
 	}
-	if n := log.count("passes our questions back"); n != 1 {
+	if n := log.Count("passes our questions back"); n != 1 {
 		t.Errorf("the loop is logged %d times", n)
 	}
 }
