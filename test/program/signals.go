@@ -4,7 +4,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"testing"
 )
+
+// MainTaking is the body of a TestMain whose tests start programs: see [TakeSignals].
+func MainTaking(m *testing.M) {
+	TakeSignals()
+	os.Exit(m.Run())
+}
 
 // TakeSignals lets programs that this process starts be ended by signals that it was itself
 // started to ignore, as by nohup or in the background of a script: what a process catches

@@ -1,13 +1,9 @@
 package child
 
 import (
-	"os"
 	"testing"
 
 	"github.com/skerryhq/skerry/test/program"
 )
 
-func TestMain(m *testing.M) {
-	program.TakeSignals()
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { program.MainTaking(m) }
