@@ -38,6 +38,24 @@ func (q *request) identify() error {
 	return q.needed()
 }
 
+// need is a permission that an endpoint asks for before anything else.
+type need struct {
+	resource skerry.Resource // "": none
+	get      skerry.Access
+	other    skerry.Access         // of methods that are not GET
+	name     func(*request) string // nil: the resource has no names
+}
+
+func ownNode(q *request) string { return q.t.cfg.NodeName }
+
+var (
+	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
+	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
+	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
+	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
+	aclReads      = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
+)
+
 // needed asks for what opens the endpoint.
 func (q *request) needed() error {
 	n := q.route.need

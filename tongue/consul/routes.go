@@ -29,8 +29,8 @@ type route struct {
 	at   place // where it is answered
 	need need  // what opens it as a whole; endpoints ask for more by what a request names
 	open bool  // it does not look at the token
-	// discovery endpoints answer from the catalog: those who are parked share answers, and
-	// the configuration may say that answers may be stale
+	// discovery endpoints answer from the catalog: parked requests share answers, and the
+	// configuration may allow stale ones
 	discovery bool
 }
 
@@ -41,24 +41,6 @@ const (
 	byAgent      place = ""           // by the agent that is asked, of its own things
 	byServer     place = "server"     // by any server
 	byDatacenter place = "datacenter" // by the servers of the datacenter that ?dc= names
-)
-
-// need is a permission that an endpoint asks for before anything else.
-type need struct {
-	resource skerry.Resource // "": none
-	get      skerry.Access
-	other    skerry.Access         // of methods that are not GET
-	name     func(*request) string // nil: the resource has no names
-}
-
-func ownNode(q *request) string { return q.t.cfg.NodeName }
-
-var (
-	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
-	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
-	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
-	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
-	aclReads      = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
 )
 
 // kind says how far an endpoint goes; doc/coverage.md is made from it.
