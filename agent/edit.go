@@ -56,8 +56,8 @@ func (e *edit) empty() bool {
 }
 
 // commit announces the change, tells the runner, and waits until it is on disk.
-// The change is visible before it is durable: it is soft state, and who is told
-// of a failure, or has given up the wait, asks again.
+// The change is visible before it is durable: it is soft state, and a caller
+// that is told of a failure, or gave up the wait, asks again.
 func (e *edit) commit(ctx context.Context) error {
 	a := e.a
 	if !e.empty() {

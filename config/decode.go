@@ -296,7 +296,7 @@ func (d *decoder) whole(v *value) (int64, bool) {
 }
 
 // duration takes "30s". A number is refused, as by Consul: the HTTP API takes it for
-// nanoseconds, whoever writes it in a file means seconds.
+// nanoseconds, but the author of a file means seconds.
 func (d *decoder) duration(v *value, path string) (time.Duration, bool) {
 	switch v.kind {
 	case text:
@@ -310,7 +310,7 @@ func (d *decoder) duration(v *value, path string) (time.Duration, bool) {
 	case number:
 		fix := shortened(v.text) + "s"
 		if n, ok := d.whole(v); ok && n >= int64(time.Millisecond) {
-			fix = time.Duration(n).String() // whoever wrote so many meant nanoseconds
+			fix = time.Duration(n).String() // so great a number meant nanoseconds
 		}
 		d.wrongType(v, path, fmt.Sprintf("a duration with its unit, in quotes, such as %q", fix))
 		return 0, false

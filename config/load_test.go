@@ -239,8 +239,8 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-// A number is no duration, wherever it stands: it would be nanoseconds, and whoever
-// wrote it meant seconds. Consul refuses it too.
+// A number is no duration, wherever it stands: it would be nanoseconds, and its author
+// meant seconds. Consul refuses it too.
 func TestNumbersAreNoDurations(t *testing.T) {
 	const web = `{"service": {"name": "a", "check": {"tcp": "x:1", %s}}}`
 	for fragment, want := range map[string]string{

@@ -12,7 +12,7 @@ func OpenLocked(name string, _ os.FileMode) (*os.File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "lock", Path: name, Err: err}
 	}
-	const shared = 0 // by nobody
+	const shared = 0 // no other process may open it
 	h, err := syscall.CreateFile(path, syscall.GENERIC_READ|syscall.GENERIC_WRITE, shared, nil, syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "lock", Path: name, Err: err}

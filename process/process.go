@@ -50,7 +50,7 @@ func Lead(cmd *exec.Cmd, mark string) {
 }
 
 // Group gives the program a process group of its own, and a mark. It stays in the
-// session, and so at the terminal, of whoever starts it.
+// session of its starter, and so at its terminal.
 func Group(cmd *exec.Cmd, mark string) {
 	cmd.Env = Marked(cmd.Env, mark)
 	ownGroup(cmd)

@@ -154,7 +154,7 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Pass passes a signal on that came from whoever runs us. One that asks for the end
+// Pass passes on a signal that this process was sent. One that asks for the end
 // goes to all that the program started; what lives on is killed after
 // Spec.KillAfter. Others are as with Signal.
 func (p *Process) Pass(sig os.Signal) error {
