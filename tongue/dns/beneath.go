@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func (s *Server) beneath(st *state, rest string, n name) bool {
 	}
 	switch n.form {
 	case serviceForm: // a tag may contain dots
-		return n.tag != "" && strings.Contains(tagsOf(s.catalog.Service(n.name), st.tagsKey), "."+n.tag+"\x00")
+		return n.tag != "" && bytes.Contains(tagsOf(s.catalog.Service(n.name), st.tagsKey), []byte("."+n.tag+"\x00"))
 	case nodeForm:
 		return s.nodesBeneath(n.name)
 	case queryForm:

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"math"
 	"net"
 	"strings"
@@ -82,11 +83,11 @@ func (e *envelope) bound(most int) {
 
 // hasTag asks the view's list of all tags, so that made-up tags cost no rendering.
 func hasTag(v *skerry.View, key, tag string) bool {
-	return !strings.Contains(tag, "\x00") && strings.Contains(tagsOf(v, key), "\x00"+tag+"\x00")
+	return !strings.Contains(tag, "\x00") && bytes.Contains(tagsOf(v, key), []byte("\x00"+tag+"\x00"))
 }
 
-func tagsOf(v *skerry.View, key string) string {
-	return string(v.Memo(key, func() []byte { return tagList(v) }))
+func tagsOf(v *skerry.View, key string) []byte {
+	return v.Memo(key, func() []byte { return tagList(v) })
 }
 
 // tagList is all tags of a service in lower case, each once, between zero bytes.
