@@ -4,13 +4,22 @@ GO          ?= go
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
+
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build run demo test tools lint test-kill fuzz bench bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster bootstraps storm fuzz bench bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
+
+# Checks that skerry compiles for all systems that releases are for.
+cross:
+	$(GO) run ./scripts/cross
+
+# Builds a release of the commit that is checked out into the folder dist, and verifies it.
+dist:
+	$(GO) run ./scripts/dist
 
 # Builds skerry, runs it with two sample services, shows them found by HTTP and DNS.
 run:
@@ -20,11 +29,9 @@ run:
 demo:
 	$(GO) run ./examples/demo
 
-test: tools lint
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
-	$(GO) test -run Simulation ./client/lb
-	# One after another: they start servers again on the ports that they had.
-	$(GO) test -race -timeout 20m -p 1 ./test/...
+test: tools lint cross
+	$(GO) test -race -timeout 20m ./...
+	$(GO) test -run Simulation ./client/lb ./cluster
 	for m in $(MODULES); do (cd $$m && $(GO) test -timeout 20m ./...) || exit 1; done
 
 # Installs the programs that the tests run beside skerry, where they are missing.
@@ -36,12 +43,28 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofmt wants to change:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
+	$(GO) run ./scripts/plain ./... README.md CONTRIBUTING.md SECURITY.md ./doc/...
 	for m in $(MODULES); do (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
 
 # Kills skerry 100 times under load in each of the tests that do so: registrations,
 # keys, and whether what clients see is linearizable. `make test` does it a few times.
 test-kill:
 	SKERRY_KILLS=100 $(GO) test -race -count=1 -timeout 60m -run 'TestKill|Linearizable' -v ./test/e2e
+
+# Replays all recorded answers of Consul at a server that follows, of three, each time three
+# fresh ones. `make test` replays a sample.
+conformance-cluster:
+	SKERRY_CONFORMANCE_CLUSTER=all $(GO) test -count=1 -timeout 20m -run AtAFollower -v ./test/conformance
+
+# Lets five servers form a cluster 200 times, while some of them are killed: about an hour.
+bootstraps:
+	SKERRY_BOOTSTRAPS=200 $(GO) test -count=1 -timeout 0 -run TestBootstrap -v ./test/e2e
+
+# Plays faults on three and five servers in network namespaces, each alone and then at
+# random, for STORM_MINUTES. Needs root and a machine that does nothing else.
+storm: export STORM_MINUTES := $(or $(STORM_MINUTES),20)
+storm:
+	$(GO) test -count=1 -timeout 0 -v -run TestAllStorms ./test/storm
 
 # Runs each fuzz target for FUZZTIME.
 fuzz:
@@ -50,6 +73,11 @@ fuzz:
 # Measures skerry beside bare servers that write the same bytes, in one run.
 bench:
 	$(GO) run ./test/bench
+
+# Measures three servers that hold one catalog, on this machine. Takes about 20 minutes and
+# 8 GB of memory.
+bench-cluster:
+	$(GO) run ./test/bench -cluster
 
 # Holds the manifests to their containers too, each run as its pod would be, and, where
 # KUBEBUILDER_ASSETS names kube-apiserver and etcd, to a real API server. Needs root.

@@ -2,9 +2,9 @@ package skerry
 
 import "time"
 
-// IDs that Consul gave out for good.
+// IDs that are fixed in Consul.
 const (
-	// AnonymousAccessor is the token of who brings none.
+	// AnonymousAccessor is the token of requests without one.
 	AnonymousAccessor = "00000000-0000-0000-0000-000000000002"
 	// GlobalManagement is the policy that allows everything.
 	GlobalManagement = "00000000-0000-0000-0000-000000000001"
@@ -12,7 +12,7 @@ const (
 	GlobalReadOnly = "00000000-0000-0000-0000-000000000002"
 )
 
-// Token is a secret and what its holder may do.
+// Token is a secret and the access that it grants.
 type Token struct {
 	Stamp       `json:"-"`
 	Accessor    string `json:"accessor"` // its public ID
@@ -22,12 +22,12 @@ type Token struct {
 	Roles   []Link    `json:"roles,omitempty"`
 	Local   bool      `json:"local,omitempty"`  // valid in this datacenter only
 	Method  string    `json:"method,omitempty"` // the auth method that made it, at a login
-	Hash    []byte    `json:"hash,omitempty"`   // of what it grants
+	Hash    []byte    `json:"hash,omitempty"`   // of its grants
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 	Made    time.Time `json:"made"`
 }
 
-// SetStamp sets the indexes of what carries a [Stamp].
+// SetStamp sets the indexes of a record.
 func (s *Stamp) SetStamp(to Stamp) { *s = to }
 
 // Expired reports whether the token is no longer valid.
@@ -35,7 +35,7 @@ func (t *Token) Expired(now time.Time) bool {
 	return !t.Expires.IsZero() && !now.Before(t.Expires)
 }
 
-// Grants are what tokens and roles give in the same way.
+// Grants are the grants that tokens and roles have in common.
 type Grants struct {
 	Policies  []Link            `json:"policies,omitempty"`
 	Services  []ServiceIdentity `json:"services,omitempty"`
@@ -43,25 +43,25 @@ type Grants struct {
 	Templates []TemplatedPolicy `json:"templates,omitempty"`
 }
 
-// Link names a policy or a role: by either when it is written, by both when it is read.
+// Link names a policy or a role: by ID or name when it is written, by both when it is read.
 type Link struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 }
 
-// ServiceIdentity grants what a service of that name needs.
+// ServiceIdentity grants the access that a service of that name needs.
 type ServiceIdentity struct {
 	Service     string   `json:"service"`
 	Datacenters []string `json:"datacenters,omitempty"` // empty: all
 }
 
-// NodeIdentity grants what the agent of a node of that name needs.
+// NodeIdentity grants the access that the agent of a node of that name needs.
 type NodeIdentity struct {
 	Node       string `json:"node"`
 	Datacenter string `json:"datacenter"`
 }
 
-// TemplatedPolicy grants the rules of a built-in template, made out for a name.
+// TemplatedPolicy grants the rules of a built-in template, filled in with a name.
 type TemplatedPolicy struct {
 	Template    string   `json:"template"`
 	Name        string   `json:"name,omitempty"`        // the template's variable
@@ -97,7 +97,7 @@ type Role struct {
 	Hash []byte `json:"hash,omitempty"`
 }
 
-// AuthMethod is a way to get a token for somebody whom another system vouches for.
+// AuthMethod grants tokens to callers that another system has authenticated.
 type AuthMethod struct {
 	Stamp       `json:"-"`
 	Name        string        `json:"name"`
@@ -106,17 +106,17 @@ type AuthMethod struct {
 	Description string        `json:"description,omitempty"`
 	MaxTTL      time.Duration `json:"max_ttl,omitempty"`  // of its tokens; 0: no end
 	Locality    string        `json:"locality,omitempty"` // of its tokens: "local" (also when empty) or "global"
-	// Config is of its type. It may hold a credential of the other system.
+	// Config depends on Type. It may hold a credential of the other system.
 	Config map[string]any `json:"config,omitempty"`
 }
 
-// BindingRule says what a login through a method grants.
+// BindingRule configures the grants of a login through a method.
 type BindingRule struct {
 	Stamp       `json:"-"`
 	ID          string `json:"id"`
 	Description string `json:"description,omitempty"`
 	Method      string `json:"method"`
-	Selector    string `json:"selector,omitempty"` // on what the method verified; empty: everybody
+	Selector    string `json:"selector,omitempty"` // filter on the verified claims; empty: all
 	BindType    string `json:"bind_type"`          // "service", "node", "role", "policy" or "templated-policy"
 	BindName    string `json:"bind_name"`          // may hold ${…}
 	BindVar     string `json:"bind_var,omitempty"` // the name of a templated policy; may hold ${…}
@@ -125,12 +125,20 @@ type BindingRule struct {
 // Act is one request for the audit log.
 type Act struct {
 	Time     time.Time `json:"time"`
-	Accessor string    `json:"accessor,omitempty"` // who; empty when the token is not known
+	Accessor string    `json:"accessor,omitempty"` // of the caller; empty when the token is not known
 	From     string    `json:"from"`               // the caller's address
 	Method   string    `json:"method"`
 	Path     string    `json:"path"` // without the query: it may hold a secret
-	// PathBytes is the length of a path of which only the beginning is noted.
+	// PathBytes is the length of a path that is cut off in the log.
 	PathBytes int    `json:"path_bytes,omitempty"`
 	Status    int    `json:"status"`
 	Reason    string `json:"reason,omitempty"` // why it was refused
+}
+
+// AuditLog notes requests, their callers and their results.
+type AuditLog interface {
+	// Wants reports whether a request with this method and answer is noted.
+	Wants(method string, status int) bool
+	// Note adds a request to the log.
+	Note(Act)
 }

@@ -1,37 +1,37 @@
 package skerry
 
 // Catalog is the reading side of the table of all owners' sets. Its answers are
-// immutable and may be kept; nothing of them may be written to.
+// immutable: they may be kept and must not be written to.
 //
 // Indexes are this server's own change counter. They are never 0, never above
 // 2^53, and grow over restarts too.
 type Catalog interface {
-	// Service returns the instances of a service, however its name is spelled: names
-	// are compared as [Fold] makes them. It never returns nil: a service without
-	// instances has an empty view that says why it is empty.
+	// Service returns the instances of a service. Names are compared as folded by
+	// [Fold]. It never returns nil: a service without instances has an empty view
+	// with the cause.
 	Service(name string) *View
 	// Node returns a node with its instances and checks, or nil. Names are
-	// compared as [Fold] makes them.
+	// compared as folded by [Fold].
 	Node(name string) *NodeView
 	// Nodes returns all nodes, ordered by name as [CompareNames] does.
 	Nodes() []*NodeView
 	// Services returns the names of all services in every spelling that instances
 	// have, in order of their bytes.
 	Services() []string
-	// Lookup returns what has this IP address, in canonical text form: nodes by
-	// their address, instances by their own.
+	// Lookup returns the nodes and the instances with this IP address, in canonical
+	// text form. An instance without an address of its own is not returned.
 	Lookup(ip string) []Owned
 	// Watch returns the index of the topic and a channel that is closed when the
 	// topic changes after it. Changes within the coalescing window (a few
-	// milliseconds) are one. A topic with no change yet has the start's index.
+	// milliseconds) are one. A topic without a change has the index of the start.
 	// A wake-up may be spurious: compare the index.
 	Watch(t Topic) (index uint64, changed <-chan struct{})
-	// Foreign reports whether an index was not issued by this run of this server;
-	// who comes with one is answered at once with the present state.
+	// Foreign reports whether an index was not issued by this run of this server.
+	// A request with such an index is answered at once with the present state.
 	Foreign(index uint64) bool
 }
 
-// TopicKind is a kind of thing that can be watched.
+// TopicKind is a kind of topic that can be watched.
 type TopicKind uint8
 
 const (
@@ -43,19 +43,19 @@ const (
 	TopicAll                       // anything at all
 )
 
-// Topic names what a watcher waits for.
+// Topic is the part of the catalog that a watcher waits for.
 type Topic struct {
 	Kind TopicKind
 	Name string // of the service or node, in any spelling
 }
 
-// Owned is an address's holder: a node, or an instance on it.
+// Owned is the holder of an address: a node, or an instance on it.
 type Owned struct {
 	Node     *Node
 	Instance *Instance // nil: the node itself
 }
 
-// NodeView is one node with all that is on it.
+// NodeView is one node with its instances and checks.
 type NodeView struct {
 	Node      *Node
 	Instances []*Instance // ordered by ID, as CompareNames does
@@ -63,7 +63,7 @@ type NodeView struct {
 	Index     uint64      // of the last change to any of it
 }
 
-// InstanceChecks returns the checks of one instance, the node's apart.
+// InstanceChecks returns the checks of one instance, without those of the node.
 func (v *NodeView) InstanceChecks(id string) []*Check {
 	var out []*Check
 	for _, c := range v.Checks {
@@ -74,11 +74,11 @@ func (v *NodeView) InstanceChecks(id string) []*Check {
 	return out
 }
 
-// Cause says why a view is empty or holds what it would otherwise not hold.
+// Cause is the reason why a view is empty or holds entries of silent owners.
 type Cause string
 
 const (
-	CauseNone         Cause = ""
+	CauseNone         Cause = ""             // not empty
 	CauseUnknown      Cause = "unknown"      // never seen since the start
 	CauseDeregistered Cause = "deregistered" // all were withdrawn by their owners
 	CauseExpired      Cause = "expired"      // the last ones were lost: their owners fell silent

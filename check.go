@@ -2,9 +2,9 @@ package skerry
 
 import "time"
 
-// CheckDefinition says how a check is run: who asks for it fills it in, package
-// check runs it. Exactly one of the targets (TTL, HTTP, TCP, …) is meant to be
-// set; when several are, the first in the order of package check's table counts.
+// CheckDefinition configures a check that package check runs. Exactly one of the
+// targets (TTL, HTTP, TCP, …) should be set; of several, the first in the order
+// of package check's table counts.
 type CheckDefinition struct {
 	ID        string `json:"id,omitempty"`   // default "service:<service id>[:n]", else the name
 	Name      string `json:"name,omitempty"` // default "Service '<name>' check"

@@ -1,6 +1,6 @@
 package skerry
 
-// Event is a user event: a word with a payload that reaches the nodes that it is for.
+// Event is a user event: a name with a payload that is delivered to selected nodes.
 type Event struct {
 	ID      string `json:"id"` // a UUID
 	Name    string `json:"name"`

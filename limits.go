@@ -1,7 +1,7 @@
 package skerry
 
-// The bounds of what is registered or kept, whichever tongue brings it. Consul
-// documents none for names; no DNS name, path or label comes near these.
+// The bounds of registrations and keys, for all front-ends. Consul documents none
+// for names. They are far above any DNS name, path or label.
 const (
 	MaxName        = 1 << 10  // bytes of a name, an ID, an address or a tag
 	MaxTags        = 1 << 10  // tags of an instance
@@ -105,7 +105,7 @@ func (d *CheckDefinition) Bounds() error {
 }
 
 func boundedPairs(field string, m map[string]string) error {
-	if len(m) > MaxPairs+8 { // a node's own pairs beside those that were given
+	if len(m) > MaxPairs+8 { // a node adds pairs of its own
 		return Errorf(Invalid, "%s: %d pairs are too many; at most %d are allowed", field, len(m), MaxPairs)
 	}
 	for k, v := range m {

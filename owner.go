@@ -9,7 +9,7 @@ import (
 // OwnerID names an owner: the one writer of its set.
 type OwnerID string
 
-// OwnerKind says who stands behind an owner, and so what its silence means.
+// OwnerKind is the kind of an owner. The meaning of its silence depends on it.
 type OwnerKind string
 
 const (
@@ -17,9 +17,9 @@ const (
 	AgentOwner OwnerKind = "agent"
 	// LeaseOwner is a program without an agent: it beats within its TTL, or expires.
 	LeaseOwner OwnerKind = "lease"
-	// ExternalOwner stands for records that an outside program writes through the
-	// catalog and that nobody announces again. It never expires, and an agent's or
-	// lease's record of the same node and id wins over its own.
+	// ExternalOwner holds records that an outside program writes through the catalog
+	// and does not announce again. It never expires, and an agent's or lease's record
+	// of the same node and id wins over its own.
 	ExternalOwner OwnerKind = "external"
 )
 
@@ -62,6 +62,7 @@ type Announcement struct {
 	Set     *Set          // the whole set, or nil
 	Base    Version       // of the set that Delta applies to
 	Delta   *Delta
+	Digest  uint64 // of the set after this announcement, as its owner worked it out
 }
 
 // Outcome is a receiver's answer to an announcement or a beat.
@@ -70,7 +71,7 @@ type Outcome int
 const (
 	// Applied: the announcement changed the catalog.
 	Applied Outcome = iota
-	// Unchanged: what was announced, or confirmed by a beat, is already there; nobody was woken.
+	// Unchanged: the announced or confirmed set is already there; no watcher was woken.
 	Unchanged
 	// Stale: a newer version is already there; the announcement was dropped.
 	Stale
@@ -84,16 +85,19 @@ type Announcer interface {
 	// Announce applies a. An invalid announcement is an error of kind [Invalid]
 	// and changes nothing.
 	Announce(a Announcement) (Outcome, error)
-	// Beat says that the owner is alive and has the set with this digest.
-	// It answers [Unchanged] or [Resend].
+	// Restore applies an announcement that a process kept on its disk. It gives way to
+	// later ones that other processes have.
+	Restore(a Announcement) error
+	// Beat notes that the owner is alive and has the set with this digest. It answers [Unchanged] or [Resend].
 	Beat(id OwnerID, digest uint64) Outcome
-	// Withdraw removes the owner and its set at once and leaves a tombstone, so
-	// that a late announcement of an older version does not revive it. It reports
-	// whether the owner was there.
-	Withdraw(id OwnerID) bool
-	// Digest returns the digest of the owner's present set: equal sets have equal
-	// digests, whatever the order of their records. ok is false for an unknown owner.
-	Digest(id OwnerID) (digest uint64, ok bool)
+	// Withdraw removes the owner and its set at once. v is above all versions before, and
+	// stays behind as a tombstone: no announcement of v or an older version revives the
+	// owner. It reports whether the owner was there.
+	Withdraw(id OwnerID, v Version) bool
+	// Known returns the owner's greatest version that is known here, with the digest that
+	// was announced with it, also after the owner departed. ok is false for an unknown
+	// owner.
+	Known(id OwnerID) (v Version, digest uint64, ok bool)
 }
 
 // Registration is one instance with its checks, as a program asks for it.
@@ -135,7 +139,7 @@ type Registrar interface {
 	ReplaceSet(ctx context.Context, rs []Registration) (changed bool, err error)
 }
 
-// Local reads a node's own set: what its agent runs and would announce.
+// Local reads a node's own set, which its agent announces.
 type Local interface {
 	Node() *Node
 	// Instances and Checks return all, ordered by ID.

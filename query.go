@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Stage is one step of the read path. It keeps or drops an entry, and can say
-// why it dropped it.
+// Stage is one step of the read path. It keeps or drops an entry.
 type Stage struct {
 	Name string // "health", "maintenance", "tag", "node-meta", "filter", …
 	Keep func(*Entry) bool
-	// Why tells a person what made Keep drop the entry. It is called only to explain.
+	// Why returns the reason why Keep drops the entry, for people. Only
+	// [Pipeline.Explain] calls it.
 	Why func(*Entry) string
-	// Health: it judges how an entry is, not what it is.
+	// Health is whether the stage depends on the entry's health.
 	Health bool
 }
 
@@ -41,7 +41,7 @@ func (p Pipeline) Select(entries []*Entry) []*Entry {
 	return out
 }
 
-// Explain splits entries into those that Select returns and those it leaves out.
+// Explain splits entries into those that Select returns and those that it drops.
 func (p Pipeline) Explain(entries []*Entry) (kept []*Entry, dropped []Dropped) {
 	for _, e := range entries {
 		if s := p.drops(e); s != nil {
@@ -53,7 +53,7 @@ func (p Pipeline) Explain(entries []*Entry) (kept []*Entry, dropped []Dropped) {
 	return kept, dropped
 }
 
-// selection returns the stages that judge what an entry is.
+// selection returns the stages that do not depend on health.
 func (p Pipeline) selection() Pipeline {
 	var out Pipeline
 	for _, s := range p {
@@ -73,9 +73,9 @@ func (p Pipeline) drops(e *Entry) *Stage {
 	return nil
 }
 
-// NotInMaintenance drops instances in maintenance mode. It changes no answer
-// beside a health stage (maintenance is a critical check); it stands before it so
-// that Explain names the true reason.
+// NotInMaintenance drops instances in maintenance mode. A health stage drops them
+// too, since maintenance is a critical check. This stage goes before it, so that
+// Explain names the true reason.
 func NotInMaintenance() Stage {
 	return Stage{
 		Name: "maintenance", Health: true,
@@ -157,7 +157,7 @@ func HasNodeMeta(want map[string]string) Stage {
 	}
 }
 
-// HasMeta reports whether the node carries every pair of want.
+// HasMeta reports whether the node has every pair of want.
 func (n *Node) HasMeta(want map[string]string) bool {
 	for k, v := range want {
 		if got, ok := n.Meta[k]; !ok || got != v {

@@ -1,13 +1,11 @@
-// Package skerry holds the words of the registry: what a service instance, a
-// check, a node and an owner are, and the interfaces through which the parts
-// of Skerry meet. It imports only the standard library, and everything else
-// imports it.
+// Package skerry defines the types of the registry (service instance, check, node,
+// owner) and the interfaces between the parts of Skerry. It imports only the
+// standard library, and all other packages import it.
 //
-// The words, from the outside in: an [Owner] announces one [Set] (a [Node], its
-// [Instance]s and its [Check]s). The [Catalog] holds every owner's set and
-// answers with immutable views: the instances of a service ([View]), of a node
-// ([NodeView]). A protocol front-end (a "tongue") only translates between these
-// words and its own.
+// An [Owner] announces one [Set] (a [Node], its [Instance]s and its [Check]s). The
+// [Catalog] holds every owner's set and answers with immutable views: the
+// instances of a service ([View]), or of a node ([NodeView]). A protocol front-end
+// (a "tongue") only translates between these types and its own.
 package skerry
 
 import (
@@ -19,8 +17,8 @@ import (
 // Health is the state of a check, and of an instance as the worst of its checks.
 type Health string
 
-// The states that every tongue knows. A check that an external program writes
-// through the catalog may carry another word; it counts as neither passing nor
+// The states that every front-end knows. A check that an external program writes
+// through the catalog may have another state, which counts as neither passing nor
 // critical.
 const (
 	Passing  Health = "passing"
@@ -49,18 +47,18 @@ func (h Health) Worse(other Health) Health {
 	return h
 }
 
-// Stamp says when the catalog of this server first saw a record and when it
-// last saw it change, in its own change counter (see [Catalog]). It is the
-// catalog's to write: what an owner announces carries none. External records are
-// the exception: theirs are the indexes of the store of decided things, the same on
-// all servers, so that a transaction can compare them.
+// Stamp holds the indexes at which the catalog of this server first saw a record
+// and last saw it change, in its own change counter (see [Catalog]). The catalog
+// sets it; announced records have none. External records are the exception: theirs
+// are the indexes of the quorum store, the same on all servers, so that a
+// transaction can compare them.
 type Stamp struct {
 	Created  uint64 `json:"-"`
 	Modified uint64 `json:"-"`
 }
 
-// Node is a host or, for external services, whatever stands for one. Its name
-// is unique within a datacenter.
+// Node is a host or, for external services, a stand-in for one. Its name is unique
+// within a datacenter.
 type Node struct {
 	Stamp
 	Name            string            `json:"name"`
@@ -72,7 +70,7 @@ type Node struct {
 	Locality        *Locality         `json:"locality,omitempty"`
 }
 
-// Locality is where a node or an instance stands.
+// Locality is the place of a node or an instance.
 type Locality struct {
 	Region string `json:"region,omitempty"`
 	Zone   string `json:"zone,omitempty"`
@@ -91,8 +89,8 @@ type NamedPort struct {
 	Default bool   `json:"default,omitempty"`
 }
 
-// Weights are an instance's shares of the traffic while it passes and while it
-// warns. 1 and 1 unless told otherwise.
+// Weights are an instance's shares of the traffic while it is passing and while it
+// is warning. The default is 1 and 1.
 type Weights struct {
 	Passing int `json:"passing"`
 	Warning int `json:"warning"`
@@ -117,9 +115,9 @@ type Instance struct {
 }
 
 // Tagged returns TaggedAddresses and, with TagAddress, the instance's own IP as
-// "lan_ipv4" and "wan_ipv4" (or "…_ipv6") where nothing else is tagged so. It is
-// worked out when it is asked for: as a map it would be the largest part of most
-// instances. The map must not be written to.
+// "lan_ipv4" and "wan_ipv4" (or "…_ipv6") unless these tags are set. It is computed
+// on demand: as a map it would be the largest part of most instances. The map must
+// not be written to.
 func (i *Instance) Tagged() map[string]Endpoint {
 	ip, err := netip.ParseAddr(i.Address)
 	if !i.TagAddress || err != nil {
@@ -136,7 +134,7 @@ func (i *Instance) Tagged() map[string]Endpoint {
 	return out
 }
 
-// Extra holds what few instances carry, apart so that the many stay small.
+// Extra holds the fields that few instances have, so that the others stay small.
 type Extra struct {
 	Ports      []NamedPort `json:"ports,omitempty"`
 	SocketPath string      `json:"socket_path,omitempty"`
@@ -148,26 +146,26 @@ type Extra struct {
 	Connect []byte `json:"connect,omitempty"`
 }
 
-// Check is what is known of one health check: of an instance when ServiceID is
-// set, of the whole node otherwise. A check is immutable once it was announced.
+// Check is the state of one health check: of an instance if ServiceID is set, else
+// of the whole node. A check is immutable once it was announced.
 type Check struct {
 	Stamp
 	ID     string `json:"id"` // unique on its node
 	Name   string `json:"name"`
 	Status Health `json:"status"`
 	Notes  string `json:"notes,omitempty"`  // for people
-	Output string `json:"output,omitempty"` // of the last run; not part of what watchers wait for
-	// Since is when Status became what it is, by the clock of who runs the check;
-	// zero when that is not known.
+	Output string `json:"output,omitempty"` // of the last run; its change wakes no watcher
+	// Since is the time of the last change of Status, by the clock of the process that
+	// runs the check; zero when that is not known.
 	Since       time.Time `json:"since,omitzero"`
 	ServiceID   string    `json:"service_id,omitempty"`
 	ServiceName string    `json:"service_name,omitempty"`
 	ServiceTags []string  `json:"service_tags,omitempty"`
-	Type        string    `json:"type,omitempty"` // "http", "ttl", …; empty when its writer did not say
-	// Interval and Timeout as their owner wrote them, for display.
+	Type        string    `json:"type,omitempty"` // "http", "ttl", …; empty when its writer did not set it
+	// Interval and Timeout are as their owner wrote them, for display.
 	Interval string `json:"interval,omitempty"`
 	Timeout  string `json:"timeout,omitempty"`
-	// Definition is set for checks that an outside program runs (Consul ESM).
+	// Definition is set for checks that an external program runs (Consul ESM).
 	Definition *CheckDefinition `json:"definition,omitempty"`
 }
 
@@ -178,5 +176,5 @@ const (
 	TypeMaintenance            = "maintenance"
 )
 
-// Maintenance reports whether c stands for maintenance mode and not for a probe.
+// Maintenance reports whether c marks maintenance mode and is not a probe.
 func (c *Check) Maintenance() bool { return c.Type == TypeMaintenance }

@@ -1,17 +1,17 @@
 package skerry
 
-// MaxTxnOps is how many operations one transaction may have, as in Consul.
+// MaxTxnOps is the largest number of operations in a transaction, as in Consul.
 const MaxTxnOps = 128
 
-// CatalogAction is what an operation of a transaction does to an external record.
+// CatalogAction is the action of a transaction's operation on an external record.
 type CatalogAction string
 
 const (
-	CatalogGet       CatalogAction = "get"
-	CatalogSet       CatalogAction = "set"
-	CatalogCAS       CatalogAction = "cas" // set if Modified is as given; 0: if it is not there
-	CatalogDelete    CatalogAction = "delete"
-	CatalogDeleteCAS CatalogAction = "delete-cas"
+	CatalogGet       CatalogAction = "get"        // read; an error if there is no record
+	CatalogSet       CatalogAction = "set"        // create or replace
+	CatalogCAS       CatalogAction = "cas"        // set if Modified is as given; 0: if there is no record
+	CatalogDelete    CatalogAction = "delete"     // delete without a condition
+	CatalogDeleteCAS CatalogAction = "delete-cas" // delete if Modified is as given
 )
 
 // Known reports whether a is one of these actions.
@@ -23,26 +23,29 @@ func (a CatalogAction) Known() bool {
 	return false
 }
 
-// NodeOp, ServiceOp and CheckOp are operations on external records. The record's
-// Modified is what a CAS compares.
+// NodeOp is an operation on an external node. A CAS compares the record's Modified.
 type NodeOp struct {
 	Action CatalogAction
 	Node   *Node
 }
 
+// ServiceOp is an operation on an external instance. A CAS compares the record's
+// Modified.
 type ServiceOp struct {
 	Action   CatalogAction
 	Node     string // its name
 	Instance *Instance
 }
 
+// CheckOp is an operation on an external check. A CAS compares the record's
+// Modified.
 type CheckOp struct {
 	Action CatalogAction
 	Node   string // its name
 	Check  *Check
 }
 
-// TxnOp is one operation of a transaction: one of its fields is set.
+// TxnOp is one operation of a transaction. Exactly one of its fields is set.
 type TxnOp struct {
 	Key     *KeyOp
 	Node    *NodeOp
@@ -50,8 +53,8 @@ type TxnOp struct {
 	Check   *CheckOp
 }
 
-// TxnResult is what an operation gave: one of its fields is set. NodeName is the
-// node of a service or check.
+// TxnResult is the result of an operation. Exactly one of Key, Node, Service and
+// Check is set. NodeName is the node of a service or check.
 type TxnResult struct {
 	Key      *KeyValue
 	Node     *Node
@@ -60,10 +63,10 @@ type TxnResult struct {
 	Check    *Check
 }
 
-// TxnError says which operation made a transaction fail, and why.
+// TxnError is the failure of one operation of a transaction.
 type TxnError struct {
-	Op   int // its place among the operations
-	What string
+	Op   int    // the index of the operation
+	What string // the message for the user
 }
 
 // ReadOnly reports whether a transaction of these operations changes nothing.

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Entry is one instance in a view, with all that a reader needs to judge it.
+// Entry is one instance in a view, with its node, checks and health.
 type Entry struct {
 	Node     *Node
 	Instance *Instance
@@ -19,7 +19,7 @@ type Entry struct {
 	Guarded  bool // its owner is silent and held by the guard
 }
 
-// Address returns where the instance is reached: its own address, else the node's.
+// Address returns the instance's own address, else the node's.
 func (e *Entry) Address() string {
 	if e.Instance.Address != "" {
 		return e.Instance.Address
@@ -38,35 +38,35 @@ func (e *Entry) Maintenance() bool {
 }
 
 // View is the instances of one service at one moment. It is immutable: a change
-// makes a new one, and who holds the old may go on reading it.
+// makes a new one, and holders of the old one may go on reading it.
 type View struct {
 	Service string   // its name, folded
-	Names   []string // the spellings of it that the instances have, in order
+	Names   []string // the spellings in the instances, in order
 	Index   uint64   // of the last change to the service
 	Entries []*Entry // ordered by node name, then instance ID
 	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
 	Guarded int      // how many entries the guard holds
-	Left    []Left   // what left not long ago, the latest last; see [View.EmptyCause]
+	Left    []Left   // the entries that left recently, the latest last; see [View.EmptyCause]
 
 	memo   sync.Map // string → []byte
 	chosen atomic.Pointer[chosenMemos]
 }
 
-// Left is an entry that a service has no more: withdrawn, expired, or announced anew as
+// Left is an entry that is no longer in the service: withdrawn, expired, or replaced by
 // another record.
 type Left struct {
 	Entry *Entry
 	Cause Cause // CauseDeregistered or CauseExpired
 }
 
-// EmptyCause returns why p keeps none of the entries. Where all that it would have kept,
-// whatever its health, has left, that is the cause of the last to leave; else it is
-// CauseFiltered as long as there are entries.
+// EmptyCause returns the cause of an empty result of p. If all entries that the stages
+// besides health would keep have left, it is the cause of the last one; else it is
+// CauseFiltered while there are entries.
 func (v *View) EmptyCause(p Pipeline) Cause {
 	p = p.selection()
 	for _, e := range v.Entries {
 		if p.drops(e) == nil {
-			return CauseFiltered // but for its health
+			return CauseFiltered // dropped for its health
 		}
 	}
 	for _, l := range slices.Backward(v.Left) {
@@ -104,7 +104,7 @@ func (v *View) Part(keep func(*Entry) bool) *View {
 	return part
 }
 
-// Spelled returns the entries whose instance writes the service's name in this way.
+// Spelled returns the entries whose instance has exactly this spelling of the name.
 func (v *View) Spelled(name string) []*Entry {
 	if len(v.Names) == 1 && v.Names[0] == name {
 		return v.Entries
@@ -118,14 +118,14 @@ func (v *View) Spelled(name string) []*Entry {
 	return out
 }
 
-// Memo returns what render returned for key on this view before, or calls it
-// now. A tongue keeps its encoded answers here, so that each is encoded once per
-// version and its bytes are shared by every reader. The bytes must not be written
-// to. A nil is not kept.
+// Memo returns the earlier result of render for key on this view, or calls it now.
+// A front-end keeps its encoded answers here, so that each is encoded once per
+// version and all readers share its bytes. The bytes must not be written to. A nil
+// is not kept.
 //
-// A key must tell apart all that the bytes depend on, beside the view: see [MemoKey].
-// It is kept whatever it is, so a client must not be able to make it up; see
-// [View.MemoChosen] for keys that a client chooses.
+// A key must contain everything that the bytes depend on besides the view: see
+// [MemoKey]. The number of keys is not limited, so clients must not be able to
+// choose them; use [View.MemoChosen] for keys that a client chooses.
 func (v *View) Memo(key string, render func() []byte) []byte {
 	if b, ok := v.memo.Load(key); ok {
 		return b.([]byte)
@@ -138,20 +138,20 @@ func (v *View) Memo(key string, render func() []byte) []byte {
 	return was.([]byte)
 }
 
-// The bounds of what is kept under keys that clients choose.
+// The bounds of answers under keys that clients choose.
 const (
 	maxChosen      = 64       // keys of one view
 	maxChosenBytes = 64 << 20 // keys and answers of all views
 )
 
-// chosenBytes is how many bytes all views keep under chosen keys.
+// chosenBytes is the size of all views' keys and answers under chosen keys.
 var chosenBytes atomic.Int64
 
-// chosenMemos counts what one view keeps under chosen keys.
+// chosenMemos counts one view's answers under chosen keys, and their bytes.
 type chosenMemos struct{ count, bytes atomic.Int64 }
 
-// MemoChosen is Memo for keys that clients choose. It keeps 64 answers of a view, and
-// 64 MiB in all views; beyond that it renders each time.
+// MemoChosen is Memo for keys that clients choose. It keeps at most 64 answers of a
+// view, and 64 MiB in all views; beyond that it renders each time.
 func (v *View) MemoChosen(key string, render func() []byte) []byte {
 	if b, ok := v.memo.Load(key); ok {
 		return b.([]byte)
@@ -164,8 +164,8 @@ func (v *View) MemoChosen(key string, render func() []byte) []byte {
 	return was.([]byte)
 }
 
-// chooses takes room for one more chosen answer, and reports whether there is any. The
-// room is given back when the view is collected.
+// chooses reserves room for one more chosen answer, and reports whether there is any.
+// The room is released when the view is garbage-collected.
 func (v *View) chooses(size int64) bool {
 	c := v.chosen.Load()
 	if c == nil {
@@ -185,8 +185,8 @@ func (v *View) chooses(size int64) bool {
 	return true
 }
 
-// MemoKey encodes what an answer depends on as one key. Different parts make
-// different keys, whatever bytes are in them. The first part is the tongue's name.
+// MemoKey encodes the parts that an answer depends on as one key. Different parts
+// make different keys, whatever bytes they hold. The first is the front-end's name.
 func MemoKey(parts ...string) string {
 	n := 0
 	for _, p := range parts {

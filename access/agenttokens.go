@@ -18,7 +18,7 @@ import (
 // The tokens that an agent acts with itself.
 const (
 	DefaultToken     = "default" // for callers that bring none
-	AgentToken       = "agent"   // for what the agent does
+	AgentToken       = "agent"   // for the agent's own requests
 	RecoveryToken    = "agent_recovery"
 	ReplicationToken = "replication"
 	FileToken        = "config_file_service_registration"
@@ -40,7 +40,7 @@ type AgentTokens struct {
 	now  atomic.Pointer[agentState]
 }
 
-// agentState is the tokens at one moment; nothing of it is written to.
+// agentState is the tokens at one moment. It is immutable.
 type agentState struct {
 	secrets  map[string]string
 	recovery [32]byte // the hash of the recovery token, if there is one
@@ -82,7 +82,7 @@ func (a *AgentTokens) Configure(configured map[string]string) {
 	a.put(secrets)
 }
 
-// Set changes one token. An error of kind NotFound says that there is no such kind.
+// Set changes one token. An error of kind NotFound means that there is no such kind.
 func (a *AgentTokens) Set(kind, secret string) error {
 	name, ok := kinds[kind]
 	if !ok {

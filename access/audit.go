@@ -14,7 +14,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// AuditConfig says where the audit log is and when a new file is begun.
+// AuditConfig sets the path of the audit log and when a new file is begun.
 type AuditConfig struct {
 	Path     string
 	MaxBytes int           // of a file; 0: 100 MiB. The unit of the library is 1 MiB.
@@ -23,18 +23,18 @@ type AuditConfig struct {
 	Reads    bool          // allowed GETs are noted too
 }
 
-// defaultFiles is how many old files are kept: with MaxBytes it bounds what the log
-// takes of the disk, since anybody can make lines.
+// defaultFiles is how many old files are kept: with MaxBytes it bounds the size of the
+// log on the disk, since any caller can make lines.
 const defaultFiles = 10
 
-// maxNoted is the most bytes that a line holds of a path, of a reason, and of the
-// other words of a request. The length of a longer path is told.
+// maxNoted is the most bytes that a line holds of a path, of a reason, and of the other
+// words of a request. The length of a longer path is logged.
 const (
 	maxNoted = 1024
 	maxWord  = 128
 )
 
-// Audit notes who did what, from where, and with what result: one JSON object a line.
+// Audit logs requests, with identity, address and result: one JSON object a line.
 // Refusals and writes are always noted.
 type Audit struct {
 	reads bool
@@ -60,7 +60,7 @@ func OpenAudit(c AuditConfig, log *slog.Logger) (*Audit, error) {
 		f.MaxSize = max(c.MaxBytes>>20, 1)
 	}
 	a := &Audit{reads: c.Reads, log: log, every: c.MaxAge, file: f, begun: time.Now()}
-	// A log that cannot be written is told at the start, not at the first refusal.
+	// A log that cannot be written is an error at the start, not at the first refusal.
 	if _, err := f.Write(nil); err != nil {
 		return nil, skerry.Errorf(skerry.Unavailable, "acl.audit.path: %w", err)
 	}
@@ -72,7 +72,7 @@ func (a *Audit) Wants(method string, status int) bool {
 	return a.reads || status == 401 || status == 403 || method != "GET" && method != "OPTIONS" && method != "HEAD"
 }
 
-// Note writes one line. What cannot be written is told in the log, once.
+// Note writes one line. A failure to write is logged once.
 func (a *Audit) Note(act skerry.Act) {
 	if n := len(act.Path); n > maxNoted {
 		act.Path, act.PathBytes = cut(act.Path, maxNoted), n

@@ -52,7 +52,7 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, er
 	return s.Token(t.Accessor), nil
 }
 
-// resetIndex returns what the operator wrote into the reset file, or 0.
+// resetIndex returns the index in the operator's reset file, or 0.
 func (s *Store) resetIndex() uint64 {
 	if s.o.ResetFile == "" {
 		return 0

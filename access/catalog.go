@@ -7,62 +7,65 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Catalog is a catalog as one identity sees it. It is for readers that have no
-// token of their own to bring, such as DNS: who finds out at every read who that is.
+// Catalog is a catalog as one identity sees it. It is for readers without a token of
+// their own, such as DNS: every read calls identity.
 type Catalog struct {
 	skerry.Catalog
-	who func() skerry.Identity
+	identity func() skerry.Identity
 
 	mu    sync.Mutex
 	views map[string]seen
 }
 
-// seen is what was left of a view for who had these rules.
+// seen is a view as holders of these rules see it.
 type seen struct {
 	of    *skerry.View
 	rules string
 	view  *skerry.View
 }
 
-// maxSeen bounds what is remembered: names come from outside.
+// maxSeen bounds the views that are kept: names come from outside.
 const maxSeen = 10_000
 
-// NewCatalog returns c as the identity sees it that who returns.
-func NewCatalog(c skerry.Catalog, who func() skerry.Identity) *Catalog {
-	return &Catalog{Catalog: c, who: who, views: map[string]seen{}}
+// NewCatalog returns c as the result of identity sees it.
+func NewCatalog(c skerry.Catalog, identity func() skerry.Identity) *Catalog {
+	return &Catalog{Catalog: c, identity: identity, views: map[string]seen{}}
 }
 
-// For returns the identity of a gate for what secret returns at that moment; who
-// has a token that is not known sees what the anonymous one does.
+// For returns a function that resolves the present result of secret to an identity. An
+// unknown token counts as the anonymous one.
 func For(g skerry.Gate, secret func() string) func() skerry.Identity {
 	return func() skerry.Identity {
-		who, err := g.Identify(secret())
+		caller, err := g.Identify(secret())
 		if err != nil {
-			who, err = g.Identify("")
+			caller, err = g.Identify("")
 		}
 		if err != nil {
-			return nobody{}
+			return none{}
 		}
-		return who
+		return caller
 	}
 }
 
-// nobody may do nothing.
-type nobody struct{ everybody }
+// none has no permission.
+type none struct{}
 
-func (nobody) Allows(skerry.Resource, string, skerry.Access) bool      { return false }
-func (nobody) AllowsBelow(skerry.Resource, string, skerry.Access) bool { return false }
-func (nobody) Rule(skerry.Resource, string) string                     { return "no token could be identified" }
+func (none) Accessor() string { return skerry.AnonymousAccessor }
+func (none) Anonymous() bool  { return true }
+
+func (none) Allows(skerry.Resource, string, skerry.Access) bool      { return false }
+func (none) AllowsBelow(skerry.Resource, string, skerry.Access) bool { return false }
+func (none) Rule(skerry.Resource, string) string                     { return "no token could be identified" }
 
 // Service implements [skerry.Catalog].
 func (c *Catalog) Service(name string) *skerry.View {
-	v, who := c.Catalog.Service(name), c.who()
+	v, caller := c.Catalog.Service(name), c.identity()
 	name = v.Service
 	if len(v.Entries) == 0 {
 		return v
 	}
 	key := ""
-	if r, ok := who.(skerry.Ruled); ok {
+	if r, ok := caller.(skerry.Ruled); ok {
 		key = r.RulesKey()
 		c.mu.Lock()
 		s, ok := c.views[name]
@@ -71,7 +74,7 @@ func (c *Catalog) Service(name string) *skerry.View {
 			return s.view
 		}
 	}
-	left := filteredView(v, who)
+	left := filteredView(v, caller)
 	if key != "" {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -83,17 +86,17 @@ func (c *Catalog) Service(name string) *skerry.View {
 	return left
 }
 
-func filteredView(v *skerry.View, who skerry.Identity) *skerry.View {
+func filteredView(v *skerry.View, caller skerry.Identity) *skerry.View {
 	sees := func(e *skerry.Entry) bool {
-		return who.Allows(skerry.ResourceService, e.Instance.Service, skerry.AccessRead) &&
-			who.Allows(skerry.ResourceNode, e.Node.Name, skerry.AccessRead)
+		return caller.Allows(skerry.ResourceService, e.Instance.Service, skerry.AccessRead) &&
+			caller.Allows(skerry.ResourceNode, e.Node.Name, skerry.AccessRead)
 	}
 	if !slices.ContainsFunc(v.Entries, func(e *skerry.Entry) bool { return !sees(e) }) {
 		return v
 	}
 	left := v.Part(sees)
 	if len(left.Entries) == 0 {
-		left.Cause = skerry.CauseUnknown // as for who asks for what is not there
+		left.Cause = skerry.CauseUnknown // as for services that do not exist
 	}
 	return left
 }
@@ -101,7 +104,7 @@ func filteredView(v *skerry.View, who skerry.Identity) *skerry.View {
 // Node implements [skerry.Catalog].
 func (c *Catalog) Node(name string) *skerry.NodeView {
 	v := c.Catalog.Node(name)
-	if v == nil || !c.who().Allows(skerry.ResourceNode, v.Node.Name, skerry.AccessRead) {
+	if v == nil || !c.identity().Allows(skerry.ResourceNode, v.Node.Name, skerry.AccessRead) {
 		return nil
 	}
 	return v
@@ -109,25 +112,25 @@ func (c *Catalog) Node(name string) *skerry.NodeView {
 
 // Nodes implements [skerry.Catalog].
 func (c *Catalog) Nodes() []*skerry.NodeView {
-	who := c.who()
+	caller := c.identity()
 	return slices.DeleteFunc(slices.Clone(c.Catalog.Nodes()), func(v *skerry.NodeView) bool {
-		return !who.Allows(skerry.ResourceNode, v.Node.Name, skerry.AccessRead)
+		return !caller.Allows(skerry.ResourceNode, v.Node.Name, skerry.AccessRead)
 	})
 }
 
 // Services implements [skerry.Catalog].
 func (c *Catalog) Services() []string {
-	who := c.who()
+	caller := c.identity()
 	return slices.DeleteFunc(slices.Clone(c.Catalog.Services()), func(name string) bool {
-		return !who.Allows(skerry.ResourceService, name, skerry.AccessRead)
+		return !caller.Allows(skerry.ResourceService, name, skerry.AccessRead)
 	})
 }
 
 // Lookup implements [skerry.Catalog].
 func (c *Catalog) Lookup(ip string) []skerry.Owned {
-	who := c.who()
+	caller := c.identity()
 	return slices.DeleteFunc(slices.Clone(c.Catalog.Lookup(ip)), func(o skerry.Owned) bool {
-		return !who.Allows(skerry.ResourceNode, o.Node.Name, skerry.AccessRead) ||
-			o.Instance != nil && !who.Allows(skerry.ResourceService, o.Instance.Service, skerry.AccessRead)
+		return !caller.Allows(skerry.ResourceNode, o.Node.Name, skerry.AccessRead) ||
+			o.Instance != nil && !caller.Allows(skerry.ResourceService, o.Instance.Service, skerry.AccessRead)
 	})
 }

@@ -5,13 +5,13 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 )
 
 // What is damaged opens no door: a policy that denied something is not left out, and
 // a token that cannot be read is an error.
 func TestDamageOpensNoDoor(t *testing.T) {
-	kv := keyspace.NewMemory()
+	kv := replicatest.NewMemory()
 	s := open(t, func(o *Options) { o.KV, o.Defaults = kv, rules.Open })
 	g := NewGate(s, nil)
 	policy := func(name, text string) *skerry.Policy {
@@ -78,7 +78,7 @@ func TestDamageOpensNoDoor(t *testing.T) {
 
 // The anonymous token may have denied something too. Init and the others go on.
 func TestADamagedAnonymousToken(t *testing.T) {
-	kv := keyspace.NewMemory()
+	kv := replicatest.NewMemory()
 	s := open(t, func(o *Options) { o.KV, o.Defaults = kv, rules.Open })
 	g := NewGate(s, nil)
 	if !allows(t, g, "", skerry.ResourceKey, "a", skerry.AccessRead) {

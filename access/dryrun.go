@@ -9,8 +9,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// DryRun lets everything pass that another gate would refuse, and tells of it in
-// the log: once a minute for the same token and thing.
+// DryRun allows requests that another gate would refuse, and logs them: once a minute for
+// the same token and resource.
 type DryRun struct {
 	gate    skerry.Gate
 	log     *slog.Logger
@@ -27,19 +27,16 @@ type refusal struct {
 	access         skerry.Access
 }
 
-// The bounds of what is told within one tellEvery.
+// The bounds of the refusals that are logged within one tellEvery.
 const (
 	tellEvery = time.Minute
 	maxTold   = 1000
 )
 
-// NewDryRun returns the gate that only tells what g would refuse.
+// NewDryRun returns a gate that only logs the refusals of g.
 func NewDryRun(g skerry.Gate, log *slog.Logger) *DryRun {
 	return &DryRun{gate: g, log: log, told: map[refusal]struct{}{}}
 }
-
-// Enabled implements [skerry.Gate].
-func (d *DryRun) Enabled() bool { return d.gate.Enabled() }
 
 // Default implements [skerry.Gate]: nothing is refused.
 func (d *DryRun) Default() skerry.Access { return skerry.AccessWrite }
@@ -53,8 +50,7 @@ func (d *DryRun) Changed() <-chan struct{} { return d.gate.Changed() }
 // Refused is how many decisions would have been refusals.
 func (d *DryRun) Refused() uint64 { return d.refused.Load() }
 
-// Identify implements [skerry.Gate]. Who has a secret that is not known counts as
-// the anonymous token.
+// Identify implements [skerry.Gate]. An unknown secret counts as the anonymous token.
 func (d *DryRun) Identify(secret string) (skerry.Identity, error) {
 	who, err := d.gate.Identify(secret)
 	if err != nil && skerry.KindOf(err) == skerry.Denied {

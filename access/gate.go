@@ -12,12 +12,12 @@ import (
 	"github.com/skerryhq/skerry/access/rules"
 )
 
-// caches holds what was worked out of the tokens: dropped by every change of
-// what is stored.
+// caches holds the identities computed from the tokens. Every change of the store drops
+// them.
 type caches struct {
 	now atomic.Pointer[cache]
-	// compiled are authorizers by what they are made of. They outlive a change,
-	// since most tokens are not touched by it.
+	// compiled are authorizers by their rules. They outlive a change, since it touches
+	// few tokens.
 	mu       sync.Mutex
 	compiled map[string]*rules.Authorizer
 	parsed   map[string][]rules.Rule
@@ -31,7 +31,7 @@ type cache struct {
 	anonymous  atomic.Pointer[identity]
 }
 
-// The bounds of what is remembered. Secrets that are not known are never kept.
+// The bounds of the caches. Unknown secrets are never kept.
 const (
 	maxIdentities = 100_000
 	maxCompiled   = 10_000
@@ -39,8 +39,8 @@ const (
 
 func (c *caches) drop() { c.now.Store(nil) }
 
-// cache returns the present cache. It is current: a change closes its channel
-// before whoever made it is told.
+// cache returns the present cache. It is current: a change closes its channel before its
+// caller gets the result.
 func (s *Store) cache() *cache {
 	if c := s.gates.now.Load(); c != nil {
 		select {
@@ -89,7 +89,8 @@ func (i *identity) Anonymous() bool  { return i.anonymous }
 // Expires implements [skerry.Ruled].
 func (i *identity) Expires() time.Time { return i.expires }
 
-// RulesKey names what the holder may do: holders with the same may do the same.
+// RulesKey identifies the holder's rules: holders with the same key have the same
+// permissions.
 func (i *identity) RulesKey() string { return i.key }
 
 // errUnknown is the answer to a secret that is not known.
@@ -132,7 +133,7 @@ func (s *Store) identify(h [32]byte) (*identity, error) {
 	return i, nil
 }
 
-// anonymous returns who comes without a token.
+// anonymous returns the identity without a token.
 func (s *Store) anonymous() *identity {
 	c := s.cache()
 	if i := c.anonymous.Load(); i != nil {
@@ -153,12 +154,12 @@ func (s *Store) anonymous() *identity {
 	return i
 }
 
-// holder works out what a token grants: its own policies and identities, and
-// those of its roles.
+// holder works out the grants of a token: its own policies and identities, and those of
+// its roles.
 func (s *Store) holder(at getter, t *skerry.Token) *identity {
 	key := ""
 	var ps []rules.Policy
-	// What a damaged record granted or denied is not known: it denies everything.
+	// The rules of a damaged record are unknown: it denies everything.
 	deny := func(what string) {
 		key += "damaged " + what + " "
 		ps = append(ps, rules.Policy{Name: "damaged " + what, Rules: rules.DenyAll})
@@ -211,8 +212,8 @@ func (s *Store) parse(p *skerry.Policy) []rules.Rule {
 	}
 	rs, err := rules.Parse(p.Rules)
 	if err != nil {
-		// It was read when it was written; a newer version may have written more.
-		// Who cannot read a policy must not guess what it denies.
+		// It was read when it was written; a newer version may have written more. The
+		// denials of an unreadable policy must not be guessed.
 		s.log.Error("a stored policy cannot be read: it denies everything", "policy", p.Name, "error", err)
 		rs = rules.DenyAll
 	}
@@ -237,7 +238,7 @@ func (s *Store) compile(key string, ps []rules.Policy) *rules.Authorizer {
 	return a
 }
 
-// Gate tells who stands behind a token. It implements [skerry.Gate].
+// Gate resolves a token to an identity. It implements [skerry.Gate].
 type Gate struct {
 	s        *Store
 	agent    *AgentTokens
@@ -254,9 +255,6 @@ func NewGate(s *Store, agent *AgentTokens) *Gate {
 	return &Gate{s: s, agent: agent, recovery: holder}
 }
 
-// Enabled implements [skerry.Gate].
-func (g *Gate) Enabled() bool { return true }
-
 // Default implements [skerry.Gate].
 func (g *Gate) Default() skerry.Access {
 	return g.s.o.Defaults[skerry.ResourceKey]
@@ -271,8 +269,8 @@ func (g *Gate) Changed() <-chan struct{} { return g.s.cache().changed }
 // recoveryAccessor is shown where the holder of the recovery token is named.
 const recoveryAccessor = "agent-recovery"
 
-// Identify implements [skerry.Gate]. Who brings no token has the agent's default
-// one, or else is anonymous. The recovery token works without the store.
+// Identify implements [skerry.Gate]. Requests without a token have the agent's default
+// one, or else are anonymous. The recovery token works without the store.
 func (g *Gate) Identify(secret string) (skerry.Identity, error) {
 	if secret == "" {
 		if secret = g.agent.secret(DefaultToken); secret == "" {
@@ -290,32 +288,3 @@ func (g *Gate) Identify(secret string) (skerry.Identity, error) {
 	}
 	return i, nil
 }
-
-// Everybody is the identity of all where access is not controlled.
-var Everybody skerry.Identity = everybody{}
-
-type everybody struct{}
-
-func (everybody) Accessor() string                                        { return skerry.AnonymousAccessor }
-func (everybody) Anonymous() bool                                         { return true }
-func (everybody) Allows(skerry.Resource, string, skerry.Access) bool      { return true }
-func (everybody) AllowsBelow(skerry.Resource, string, skerry.Access) bool { return true }
-func (everybody) Rule(skerry.Resource, string) string                     { return "access is not controlled" }
-
-// Off is the gate of a server that does not control access.
-type Off struct{}
-
-// Enabled implements [skerry.Gate].
-func (Off) Enabled() bool { return false }
-
-// Default implements [skerry.Gate].
-func (Off) Default() skerry.Access { return skerry.AccessWrite }
-
-// Hides implements [skerry.Gate].
-func (Off) Hides() bool { return false }
-
-// Changed implements [skerry.Gate].
-func (Off) Changed() <-chan struct{} { return nil }
-
-// Identify implements [skerry.Gate].
-func (Off) Identify(string) (skerry.Identity, error) { return Everybody, nil }

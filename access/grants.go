@@ -18,8 +18,8 @@ var (
 
 const maxIdentityName = 256
 
-// resolve makes links by ID of links by name or ID, drops repeated ones, and
-// says what is wrong with identities.
+// resolve makes links by ID of links by name or ID, drops repeated ones, and returns an
+// error for bad identities.
 func (s *Store) resolve(tx skerry.Tx, g *skerry.Grants, local bool) (err error) {
 	if g.Policies, err = resolveLinks(tx, g.Policies, policyByName, policyByID, "policy"); err != nil {
 		return err
@@ -126,8 +126,8 @@ func roleName(g getter, id string) (string, bool) {
 	return r.Name, true
 }
 
-// linked returns the links with the present names; those to what is gone are left
-// out, and what is damaged has no name.
+// linked returns the links with the present names; links to deleted records are left out,
+// and damaged ones have no name.
 func linked(g getter, links []skerry.Link, name func(getter, string) (string, bool)) (out []skerry.Link) {
 	for _, l := range links {
 		if n, ok := name(g, l.ID); ok {

@@ -15,7 +15,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// The keys of what is stored, in JSON unless said otherwise.
+// The keys of the records, in JSON unless noted otherwise.
 const (
 	root           = "acl/"
 	tokenPrefix    = root + "token/"       // accessor → storedToken
@@ -51,8 +51,8 @@ func splitExpiry(key string) (at time.Time, accessor string) {
 	return time.Unix(seconds+1, 0), accessor
 }
 
-// hashed is what is kept of a secret. The text before it keeps the hash from
-// being the one of the same word elsewhere.
+// hashed returns the hash that is stored of a secret. The prefix makes it differ from
+// hashes of the same word elsewhere.
 func hashed(secret string) []byte {
 	h := hash(secret)
 	return h[:]
@@ -87,7 +87,7 @@ func NewSealer(key []byte) (Sealer, error) {
 	return Sealer{aead}, err
 }
 
-// Seal binds the secret to the ID of what it belongs to: moved to another it does not open.
+// Seal binds the secret to the ID of its record: moved to another it does not open.
 func (s Sealer) Seal(secret, id string) []byte {
 	nonce := make([]byte, s.aead.NonceSize())
 	rand.Read(nonce) // it never fails
@@ -105,7 +105,7 @@ func (s Sealer) Open(sealed []byte, id string) (secret string, ok bool) {
 	return string(b), err == nil
 }
 
-// digest is the hash of what a thing grants, as the API shows it.
+// digest is the hash of a record's grants, as the API shows it.
 func digest(parts ...any) []byte {
 	b, err := json.Marshal(parts)
 	if err != nil {

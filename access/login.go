@@ -12,8 +12,8 @@ import (
 	"github.com/skerryhq/skerry/filter"
 )
 
-// Login makes a token for who has a credential that the method accepts and for
-// whom its binding rules grant something. meta is told in the token's description.
+// Login makes a token for a credential that the method accepts and that its binding rules
+// grant something. meta is part of the token's description.
 func (s *Store) Login(ctx context.Context, method, bearer string, meta map[string]string) (*skerry.Token, error) {
 	if err := s.Sound("method", method); err != nil {
 		return nil, err
@@ -58,12 +58,12 @@ func (s *Store) Login(ctx context.Context, method, bearer string, meta map[strin
 	return s.create(ctx, t)
 }
 
-// errRefusedLogin is the answer to a login that grants nothing. Where things are hidden
-// it is all that is told, since the caller has no identity yet: the log has the reason.
+// errRefusedLogin is the answer to a login that grants nothing. Where names are hidden
+// the answer has no more, since the caller has no identity yet: the log has the reason.
 var errRefusedLogin = skerry.Errorf(skerry.Denied, "Permission denied")
 
-// tellLogin logs why a credential could not be verified. Its address is
-// for the log alone; it is told once in a while for each method.
+// tellLogin logs why a credential could not be verified. The address is for the log
+// alone; a line is logged once in a while for each method.
 func (s *Store) tellLogin(method string, err error) {
 	cause := errors.Unwrap(err)
 	if skerry.KindOf(err) != skerry.Unavailable || cause == nil {
@@ -78,14 +78,14 @@ func (s *Store) tellLogin(method string, err error) {
 	s.log.Warn("a login cannot be verified: the system that vouches for it fails", "method", method, "error", cause)
 }
 
-// tellLoginEvery is how often the log is told of one method's failures.
+// tellLoginEvery is how often failures of one method are logged.
 const tellLoginEvery = 10 * time.Second
 
-// bind gives a token what the method's binding rules grant to who was verified.
-// Roles and policies that are not there grant nothing; a name that cannot be one
-// grants nothing either, since it comes from outside.
+// bind adds to a token the grants of the method's binding rules for the verified
+// identity. Missing roles and policies grant nothing; a name that cannot be one grants
+// nothing either, since it comes from outside.
 func (s *Store) bind(t *skerry.Token, m *skerry.AuthMethod, who Verified) error {
-	// One that is damaged may have bound what denies something.
+	// A damaged one may have bound a policy that denies something.
 	for _, kind := range []string{"binding", "policy-name", "role-name"} {
 		if err := s.Sound(kind, ""); err != nil {
 			return err

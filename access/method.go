@@ -15,19 +15,19 @@ import (
 // Verifier is one kind of auth method. All methods may be called from many
 // goroutines.
 type Verifier interface {
-	// Check says what is wrong with a method's Config; its error is of kind Invalid.
+	// Check validates a method's Config; its error is of kind Invalid.
 	Check(m *skerry.AuthMethod) error
-	// Shape returns what Verify returns for the method, with empty values.
+	// Shape returns a result of Verify for the method, with empty values.
 	Shape(m *skerry.AuthMethod) Verified
-	// Verify asks whether the bearer's credential is good. An error of kind Denied
-	// says that it is not, one of kind Unavailable that nobody could tell.
+	// Verify asks whether the bearer's credential is good. An error of kind Denied means
+	// that it is not, one of kind Unavailable that it could not be verified.
 	Verify(ctx context.Context, m *skerry.AuthMethod, bearer string) (Verified, error)
 }
 
-// Verified is what a method knows about a bearer.
+// Verified is a verified bearer.
 type Verified struct {
-	Fields any               // what selectors see: a struct with bexpr tags
-	Vars   map[string]string // what stands for ${name} in a BindName
+	Fields any               // the fields in selectors: a struct with bexpr tags
+	Vars   map[string]string // values for ${name} in a BindName
 }
 
 var methodNameForm = regexp.MustCompile(`^[A-Za-z0-9\-_]{1,128}$`)
@@ -42,7 +42,7 @@ func (s *Store) Methods() ([]*skerry.AuthMethod, uint64) {
 	return list[skerry.AuthMethod](s.kv, methodPrefix)
 }
 
-// PutMethod makes an auth method, or replaces the one of its name: create says which.
+// PutMethod makes an auth method, or replaces the one of its name: create selects which.
 func (s *Store) PutMethod(ctx context.Context, m skerry.AuthMethod, create bool) (*skerry.AuthMethod, error) {
 	if err := s.checkMethod(&m); err != nil {
 		return nil, err
@@ -227,5 +227,5 @@ func interpolate(text string, vars map[string]string) (string, error) {
 	return out, bad
 }
 
-// verifyWithin bounds what a login waits for the other system.
+// verifyWithin bounds the wait of a login for the other system.
 const verifyWithin = 10 * time.Second

@@ -1,5 +1,5 @@
-// Package access keeps tokens, policies, roles and auth methods in the store of
-// decided things, and tells what a token's holder may do. DESIGN.md has the map.
+// Package access keeps tokens, policies, roles and auth methods in the quorum store, and
+// decides what a token permits. See DESIGN.md.
 package access
 
 import (
@@ -23,13 +23,13 @@ const (
 	maxTTL = 24 * time.Hour
 )
 
-// Options say where and how.
+// Options configures a Store.
 type Options struct {
 	KV         skerry.KV
 	Datacenter string
 	Node       string // the name of this server's node
-	// Key seals the secrets that are shown again to who may write tokens: 32 bytes.
-	// Without one it is made anew, and older secrets cannot be shown.
+	// Key seals the secrets that are shown again to callers that may write tokens: 32
+	// bytes. Without one a new key is made, and older secrets cannot be shown.
 	Key []byte
 	// InitialManagement is the secret of a token that may do everything; it is made
 	// when it is not there. Empty: bootstrap makes the first one.
@@ -39,19 +39,18 @@ type Options struct {
 	ResetFile string
 	// MinTTL is the shortest life of a token that ends; default a minute.
 	MinTTL time.Duration
-	// Defaults is the access to what no rule speaks of: one of the presets.
+	// Defaults is the access to names without a rule: one of the presets.
 	Defaults rules.Defaults
-	// Hide makes what may not be seen look like what is not there: see
-	// [skerry.Gate.Hides].
+	// Hide makes hidden names look like missing ones: see [skerry.Gate.Hides].
 	Hide bool
 	// Verifiers are the kinds of auth methods by their type.
 	Verifiers map[string]Verifier
 	Log       *slog.Logger
 }
 
-// Store is tokens and what they grant. All methods may be called from many
-// goroutines. Errors are of kind [skerry.Invalid], [skerry.NotFound],
-// [skerry.Conflict], [skerry.Denied], or those of [skerry.KV].
+// Store keeps tokens and their grants. All methods may be called from many goroutines.
+// Errors are of kind [skerry.Invalid], [skerry.NotFound], [skerry.Conflict],
+// [skerry.Denied], or those of [skerry.KV].
 type Store struct {
 	o     Options
 	kv    skerry.KV
@@ -60,7 +59,7 @@ type Store struct {
 	gates caches
 
 	denials, unknown atomic.Uint64 // see Describe
-	loginFaults      sync.Map      // method → when the log was told of a failure last
+	loginFaults      sync.Map      // method → time of the last failure that was logged
 }
 
 // New returns a store. Init must have returned before a token can be found.
@@ -82,8 +81,8 @@ func New(o Options) (*Store, error) {
 	return &Store{o: o, kv: o.KV, seal: seal, log: o.Log}, nil
 }
 
-// Init writes what is always there: the built-in policies, the anonymous token
-// and the initial management token. It changes nothing that is there already.
+// Init writes the built-in policies, the anonymous token and the initial management
+// token. It does not change existing ones.
 func (s *Store) Init(ctx context.Context) error {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		s.builtins(tx)
@@ -168,8 +167,7 @@ func (s *Store) Run(ctx context.Context) {
 }
 
 // certainly is the time that it is by the wall clock and by the monotonic clock since
-// start: a wall clock that was set wrong for a moment must not remove what cannot be
-// brought back.
+// start: a wall clock that was set wrong for a moment must not remove records for good.
 func certainly(start, now time.Time) time.Time {
 	wall, elapsed := now.Round(0), start.Add(now.Sub(start)).Round(0)
 	if elapsed.Before(wall) {
@@ -213,7 +211,7 @@ func (s *Store) reap(ctx context.Context, now time.Time) error {
 	}
 }
 
-// getter is what a Tx and a Snapshot have in common.
+// getter is the common part of a Tx and a Snapshot.
 type getter interface {
 	Get(key string) *skerry.Record
 }
@@ -246,8 +244,8 @@ func broken(g getter, key string) bool {
 	return r != nil && r.Damage != nil
 }
 
-// dropLinks removes the keys below a prefix that lead to an ID, and those whose
-// value cannot be read: what led to a damaged record is not known any more.
+// dropLinks removes the keys below a prefix that lead to an ID, and those whose value
+// cannot be read: the links of a damaged record are unknown.
 func dropLinks(tx skerry.Tx, prefix, id string) {
 	for _, r := range tx.All(prefix) {
 		if r.Damage != nil || string(r.Value) == id {
@@ -274,7 +272,7 @@ func (s *Store) Sound(kind, id string) error {
 	return nil
 }
 
-// stamped is what carries the indexes of its record.
+// stamped is a value with the indexes of its record.
 type stamped interface{ SetStamp(skerry.Stamp) }
 
 func put(tx skerry.Tx, key string, v any) {

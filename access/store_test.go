@@ -16,14 +16,14 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 )
 
 const rootSecret = "aaaaaaaa-0000-4000-8000-00000000000a"
 
 func open(t *testing.T, change func(*Options)) *Store {
 	t.Helper()
-	o := Options{KV: keyspace.NewMemory(), Datacenter: "dc1", Node: "n1", InitialManagement: rootSecret, Key: bytes.Repeat([]byte{7}, 32)}
+	o := Options{KV: replicatest.NewMemory(), Datacenter: "dc1", Node: "n1", InitialManagement: rootSecret, Key: bytes.Repeat([]byte{7}, 32)}
 	if change != nil {
 		change(&o)
 	}
@@ -149,7 +149,7 @@ func TestTokenErrors(t *testing.T) {
 
 // No value that is stored holds a secret, and another key does not open it.
 func TestSecretsAreNotStored(t *testing.T) {
-	kv := keyspace.NewMemory()
+	kv := replicatest.NewMemory()
 	s := open(t, func(o *Options) { o.KV = kv })
 	made := must(s.CreateToken(t.Context(), skerry.Token{}, 0))(t)
 	for r := range kv.Snapshot().All(skerry.Below(""), "") {
@@ -170,7 +170,7 @@ func TestSecretsAreNotStored(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kv := keyspace.NewMemory()
+		kv := replicatest.NewMemory()
 		s := open(t, func(o *Options) { o.KV = kv })
 		g := NewGate(s, nil)
 		ctx, stop := context.WithCancel(t.Context())
@@ -300,7 +300,7 @@ func TestBootstrap(t *testing.T) {
 
 // The first token may be asked for before the store has what is always there.
 func TestBootstrapBeforeInit(t *testing.T) {
-	s := must(New(Options{KV: keyspace.NewMemory(), Datacenter: "dc1"}))(t)
+	s := must(New(Options{KV: replicatest.NewMemory(), Datacenter: "dc1"}))(t)
 	first := must(s.Bootstrap(t.Context(), ""))(t)
 	if len(first.Policies) != 1 || !allows(t, NewGate(s, nil), first.Secret, "acl", "", skerry.AccessWrite) {
 		t.Errorf("the first token is %+v", first)
@@ -308,7 +308,7 @@ func TestBootstrapBeforeInit(t *testing.T) {
 }
 
 func TestInitChangesNothingTwice(t *testing.T) {
-	kv := keyspace.NewMemory()
+	kv := replicatest.NewMemory()
 	s := open(t, func(o *Options) { o.KV = kv })
 	index := kv.Snapshot().Index()
 	if err := s.Init(t.Context()); err != nil || kv.Snapshot().Index() != index {
@@ -419,7 +419,7 @@ func TestIdentifyingAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkIdentify(b *testing.B) {
-	kv := keyspace.NewMemory()
+	kv := replicatest.NewMemory()
 	s, err := New(Options{KV: kv, InitialManagement: rootSecret, Defaults: rules.Strict})
 	if err != nil || s.Init(b.Context()) != nil {
 		b.Fatal(err)

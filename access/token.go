@@ -31,7 +31,7 @@ func ids(links []skerry.Link) []string {
 	return out
 }
 
-// remove takes a token away. Of t only what is stored is needed.
+// remove deletes a token. Only the stored fields of t are needed.
 func (s *Store) remove(tx skerry.Tx, t *skerry.Token) {
 	if st := read[storedToken](tx, tokenKey(t.Accessor)); st != nil {
 		tx.Delete(secretPrefix + hexOf(st.SecretHash))
@@ -177,8 +177,8 @@ func setExpiry(t *skerry.Token, ttl, least time.Duration, now time.Time) error {
 	return nil
 }
 
-// UpdateToken replaces what the token with this accessor grants, and its
-// description. What cannot change may be empty or as it is.
+// UpdateToken replaces the grants and the description of the token with this accessor.
+// Immutable fields may be empty or unchanged.
 func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		st := read[storedToken](tx, tokenKey(t.Accessor))
@@ -237,7 +237,7 @@ func (s *Store) CloneToken(ctx context.Context, accessor, description string) (*
 	return s.create(ctx, t)
 }
 
-// DeleteToken removes a token. An error of kind NotFound says that there is none.
+// DeleteToken removes a token. An error of kind NotFound means that there is none.
 func (s *Store) DeleteToken(ctx context.Context, accessor string) error {
 	if accessor == skerry.AnonymousAccessor {
 		return skerry.Errorf(skerry.Invalid, "Delete operation not permitted on the anonymous token")

@@ -1,11 +1,10 @@
-// Package agent is a node's own set: the instances that programs on this node
-// registered, their checks and maintenance mode. It keeps the set on disk, runs
-// the checks and announces every change to the catalog. DESIGN.md tells how.
+// Package agent is a node's own set: the instances that programs on this node registered,
+// their checks and maintenance mode. It keeps the set on disk, runs the checks and
+// announces every change to the catalog. See DESIGN.md.
 package agent
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -19,7 +18,7 @@ import (
 	"github.com/skerryhq/skerry/rescue"
 )
 
-// Config is what an agent needs to know.
+// Config configures an agent.
 type Config struct {
 	Owner skerry.OwnerID
 	Node  skerry.Node
@@ -31,8 +30,8 @@ type Config struct {
 	// Dir holds the deadlines of TTL checks; "" keeps nothing.
 	Dir           string
 	Kinds         check.Table
-	Policy        check.Policy // of what programs register
-	LocalPolicy   check.Policy // of what files on this node register
+	Policy        check.Policy // for registrations by programs
+	LocalPolicy   check.Policy // for registrations from files on this node
 	Runners       int          // checks under way at once; default 256
 	OutputMaxSize int          // bytes kept of a check's output; default 4096
 	DiscardOutput bool
@@ -47,18 +46,20 @@ type Config struct {
 // Agent implements [skerry.Registrar], [skerry.Local] and [journal.Keeper].
 type Agent struct {
 	cfg     Config
-	catalog skerry.Announcer
+	outbox  skerry.Outbox
 	ledger  *journal.Ledger
 	runner  *check.Runner
 	log     *slog.Logger
 	started time.Time
 
-	// edit serialises changes of the set. It is held while the runner is told, so
-	// that the runner follows the changes in their order; never while waiting for disk.
+	// edit serialises changes of the set. It is held while the runner is called, so that
+	// the runner follows the changes in their order; never while waiting for disk.
 	edit sync.Mutex
 
 	mu        sync.RWMutex
 	version   skerry.Version
+	sum       uint64 // of the digests of all records, once counted
+	counted   bool
 	services  map[string]*service // by instance ID
 	node      service             // holds the node's checks
 	checks    map[string]*checkState
@@ -73,6 +74,7 @@ type Agent struct {
 // service is an instance with its checks; without instance, the node's checks.
 type service struct {
 	instance *skerry.Instance
+	digest   uint64        // of instance, among Agent.sum
 	checks   []*checkState // in no order
 	source   source
 }
@@ -80,14 +82,15 @@ type service struct {
 // checkState is a check with its definition. check is replaced, never written to.
 type checkState struct {
 	check  *skerry.Check
+	digest uint64                  // of check, among Agent.sum
 	def    *skerry.CheckDefinition // nil for maintenance and the process's own
 	source source
 	slot   int32          // of its deadline; noSlot for other kinds than TTL
 	batch  *journal.Batch // of the last state written
 }
 
-// source says where a registration came from: each source replaces its own as a
-// whole and leaves the others' alone.
+// source is the origin of a registration: each source replaces its own as a whole and
+// leaves the others' alone.
 type source string
 
 const (
@@ -99,7 +102,7 @@ const (
 
 // New returns an agent that has nothing yet: open the ledger with it as the
 // keeper named [KeeperName], then call Start.
-func New(cfg Config, catalog skerry.Announcer) *Agent {
+func New(cfg Config) *Agent {
 	if cfg.ReapEvery == 0 {
 		cfg.ReapEvery = time.Second
 	}
@@ -107,7 +110,7 @@ func New(cfg Config, catalog skerry.Announcer) *Agent {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		cfg: cfg, catalog: catalog, log: cfg.Log,
+		cfg: cfg, log: cfg.Log,
 		services: map[string]*service{},
 		checks:   map[string]*checkState{},
 		reapable: map[string]*checkState{},
@@ -121,8 +124,9 @@ func New(cfg Config, catalog skerry.Announcer) *Agent {
 	return a
 }
 
-// Start announces the set that was replayed and begins to run its checks.
-func (a *Agent) Start(ledger *journal.Ledger) error {
+// Start has carrier announce the set that was replayed, and begins to run its checks. It
+// must be called once, before any other method but those of [journal.Keeper].
+func (a *Agent) Start(ledger *journal.Ledger, carrier skerry.Carrier) error {
 	a.edit.Lock()
 	defer a.edit.Unlock()
 	a.ledger = ledger
@@ -131,9 +135,8 @@ func (a *Agent) Start(ledger *journal.Ledger) error {
 	if err != nil {
 		return err
 	}
-	if err := a.announceRestored(moved); err != nil {
-		return fmt.Errorf("announce the restored set: %w", err)
-	}
+	a.restore(moved)
+	a.outbox = carrier.Carry(a.cfg.Owner, skerry.AgentOwner, 0, a)
 	var restored []*checkState
 	a.mu.RLock()
 	for _, cs := range a.checks {
@@ -149,7 +152,8 @@ func (a *Agent) Start(ledger *journal.Ledger) error {
 	return nil
 }
 
-func (a *Agent) announceRestored(moved []*checkState) error {
+// restore completes the set that was replayed, as a new epoch.
+func (a *Agent) restore(moved []*checkState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// The clock may have gone back since the last start.
@@ -167,10 +171,14 @@ func (a *Agent) announceRestored(moved []*checkState) error {
 	for _, cs := range a.checks {
 		a.noteReap(cs)
 	}
-	_, err := a.catalog.Announce(skerry.Announcement{
-		Owner: a.cfg.Owner, Kind: skerry.AgentOwner, Version: a.version, Set: a.set(),
-	})
-	return err
+	a.count()
+}
+
+// Whole implements [skerry.Source].
+func (a *Agent) Whole() (skerry.Version, uint64, *skerry.Set) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.version, a.digest(), a.set()
 }
 
 // set returns the whole set. Called with mu held.
@@ -186,7 +194,7 @@ func (a *Agent) set() *skerry.Set {
 	return s
 }
 
-// Close stops the checks. What was acknowledged is on disk already.
+// Close stops the checks. Acknowledged changes are on disk already.
 func (a *Agent) Close() {
 	a.runner.Close()
 	a.mu.Lock()
@@ -255,7 +263,7 @@ func sortChecks(cs []*skerry.Check) {
 	slices.SortFunc(cs, func(x, y *skerry.Check) int { return cmp.Compare(x.ID, y.ID) })
 }
 
-// holder returns what holds the checks of this service ID ("": of the node).
+// holder returns the owner of the checks of this service ID ("": of the node).
 func (a *Agent) holder(serviceID string) *service {
 	if serviceID == "" {
 		return &a.node
@@ -269,6 +277,7 @@ func (a *Agent) place(cs *checkState) {
 		a.unplace(old)
 	}
 	a.checks[cs.check.ID] = cs
+	a.tallyCheck(cs)
 	if h := a.holder(cs.check.ServiceID); h != nil {
 		h.checks = append(h.checks, cs)
 	}
@@ -276,6 +285,8 @@ func (a *Agent) place(cs *checkState) {
 
 func (a *Agent) unplace(cs *checkState) {
 	delete(a.checks, cs.check.ID)
+	a.sum -= cs.digest
+	cs.digest = 0
 	if h := a.holder(cs.check.ServiceID); h != nil {
 		h.checks = slices.DeleteFunc(h.checks, func(x *checkState) bool { return x == cs })
 	}

@@ -76,6 +76,7 @@ func TestAStateThatMissedTheSnapshotIsWrittenAgain(t *testing.T) {
 		r.mu.Lock()
 		c := *cs.check
 		c.Status, cs.check, cs.batch = skerry.Warning, &c, failed
+		r.tallyCheck(cs)
 		r.mu.Unlock()
 		r.ok(r.settle(r.ctx(), cs, failed))
 		dir := r.copyDir()

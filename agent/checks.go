@@ -12,8 +12,8 @@ import (
 
 func (cs *checkState) isTTL() bool { return cs.def != nil && cs.check.Type == "ttl" }
 
-// startCheck tells the runner of a check; with the time left that it had when
-// this process ended, if it was restored. Called with edit held.
+// startCheck hands a check to the runner. A restored one has the time left that it had
+// when the last process ended. Called with edit held.
 //
 // again: the runner may run a check of this ID already, whose last report can
 // come between our reading of the state and its Start. Then it starts once more.
@@ -85,6 +85,7 @@ func (a *Agent) report(id string, r check.Result) {
 	if turned {
 		// The output alone is not worth a write: it comes again with the next run.
 		cs.batch = a.logState(&c)
+		a.tallyCheck(cs)
 		a.noteReap(cs)
 		a.wakeLocal()
 	}
@@ -95,8 +96,8 @@ func (a *Agent) logState(c *skerry.Check) *journal.Batch {
 	return a.ledger.Append(KeeperName, record{State: &stateRecord{ID: c.ID, Status: c.Status, Output: c.Output, Since: c.Since}})
 }
 
-// UpdateTTL implements [skerry.Registrar]. A beat that changes nothing costs no
-// write and wakes nobody.
+// UpdateTTL implements [skerry.Registrar]. A beat that changes nothing causes no write
+// and wakes no watcher.
 func (a *Agent) UpdateTTL(ctx context.Context, id string, status skerry.Health, output string) error {
 	a.mu.RLock()
 	cs := a.checks[id]
@@ -150,8 +151,8 @@ func (a *Agent) runs(cs *checkState) bool {
 		old.check.ServiceID == cs.check.ServiceID && old.check.Name == cs.check.Name && old.check.Notes == cs.check.Notes
 }
 
-// ttlKey is what a plain TTL check's definition consists of. Programs register
-// thousands of equal ones; they share one definition.
+// ttlKey is the definition of a plain TTL check. Programs register thousands of equal
+// ones; they share one definition.
 type ttlKey struct {
 	ttl, after time.Duration
 	size       int
@@ -177,7 +178,7 @@ func (a *Agent) intern(d *skerry.CheckDefinition) *skerry.CheckDefinition {
 	return have
 }
 
-// stripped copies a definition without what the check's record says.
+// stripped copies a definition without the fields of the check's record.
 func stripped(d *skerry.CheckDefinition) *skerry.CheckDefinition {
 	out := *d
 	out.ID, out.Name, out.Notes, out.Status, out.ServiceID = "", "", "", "", ""

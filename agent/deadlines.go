@@ -7,28 +7,27 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
 	"github.com/skerryhq/skerry/files"
 )
 
-// deadlines keeps when each TTL check runs out, so that after a kill -9 it comes
-// back with the time that it had left. A beat that changes nothing must not
-// write to disk, yet moves the deadline: so this is a memory-mapped file of
-// 8-byte words, which outlives the process in the page cache, and which the
-// system writes back when it likes. What another run of the system left there may
-// be old in parts and does not count: checks then have a full TTL.
+// deadlines keeps when each TTL check runs out, so that after a kill -9 it comes back
+// with the time that it had left. A beat that changes nothing must not write to disk, yet
+// moves the deadline: so this is a memory-mapped file of 8-byte words, which outlives the
+// process in the page cache, and which the system writes back when it likes. Words from
+// another run of the system may be old in parts and do not count: checks then have a full
+// TTL.
 //
 // A word is a time in milliseconds (44 bits) with a checksum over it and its place
 // (20 bits): one that is damaged does not count either. Times are of the monotonic
 // clock, counted from the wall clock at the process's start, so that a step of the
 // wall clock brings no deadline nearer.
 //
-// The first words are a head: when this process was last known to run, from where
-// the time left is counted, since nobody can beat an agent that is down; and the
-// system's run. Slots are counted from 1.
+// The first words are a head: when this process was last known to run, from where the
+// time left is counted, since an agent that is down takes no beats; and the system's run.
+// Slots are counted from 1.
 type deadlines struct {
 	base time.Time
 	file *os.File // nil: keep nothing
@@ -94,16 +93,12 @@ func (d *deadlines) grow(n int32) error {
 	if fi, err := d.file.Stat(); err == nil && fi.Size() > int64(size) {
 		size = int(min(fi.Size(), maxSlot*wordSize)) / wordSize * wordSize
 	}
-	// Allocated, not only made longer: a write to a hole on a full disk would kill us.
-	if err := allocate(d.file, int64(size)); err != nil {
-		return err
-	}
-	mem, err := syscall.Mmap(int(d.file.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	mem, err := files.Map(d.file, size)
 	if err != nil {
 		return err
 	}
 	if d.mem != nil {
-		err = syscall.Munmap(d.mem)
+		err = files.Unmap(d.mem)
 	}
 	d.mem = mem
 	return err
@@ -195,13 +190,12 @@ func (d *deadlines) close() error {
 	d.touch(time.Now())
 	mem := d.mem
 	d.mem = nil
-	return errors.Join(syscall.Munmap(mem), d.file.Close())
+	return errors.Join(files.Unmap(mem), d.file.Close())
 }
 
 var boot atomic.Int64
 
-// bootID tells this run of the system from others; where that cannot be told,
-// all are one.
+// bootID identifies this run of the system; where that is unknown, all runs are one.
 func bootID() int64 {
 	if id := boot.Load(); id != 0 {
 		return id

@@ -9,9 +9,9 @@ import (
 	"github.com/skerryhq/skerry/journal"
 )
 
-// edit gathers one change of the set: what the catalog is told, what the journal
-// keeps, and which checks the runner starts and stops. Between begin and commit
-// edit and mu are held.
+// edit gathers one change of the set: the announcement to the catalog, the records of the
+// journal, and the checks that the runner starts and stops. Between begin and commit edit
+// and mu are held.
 type edit struct {
 	a     *Agent
 	delta skerry.Delta
@@ -21,7 +21,7 @@ type edit struct {
 	stop  []string
 }
 
-// begin takes the locks, or says why nothing can be changed now.
+// begin takes the locks, or returns why nothing can be changed now.
 func (a *Agent) begin() (*edit, error) {
 	a.edit.Lock()
 	if a.ledger == nil {
@@ -55,9 +55,9 @@ func (e *edit) empty() bool {
 	return len(e.delta.Instances)+len(e.delta.Checks)+len(e.delta.RemovedInstances)+len(e.delta.RemovedChecks) == 0
 }
 
-// commit announces the change, tells the runner, and waits until it is on disk.
-// The change is visible before it is durable: it is soft state, and a caller
-// that is told of a failure, or gave up the wait, asks again.
+// commit announces the change, updates the runner, and waits until it is on disk. The
+// change is visible before it is durable: it is soft state, and a caller that gets an
+// error, or gave up the wait, asks again.
 func (e *edit) commit(ctx context.Context) error {
 	a := e.a
 	if !e.empty() {
@@ -77,8 +77,8 @@ func (e *edit) commit(ctx context.Context) error {
 	if e.batch != nil {
 		return wait(ctx, e.batch)
 	}
-	// What is there already may still be on its way to the disk. If its write
-	// failed, the snapshot that mended the journal holds it.
+	// An existing registration may still be on its way to the disk. If its write failed,
+	// the snapshot that mended the journal holds it.
 	if err := wait(ctx, last); err != nil && a.ledger.Broken() != nil {
 		return err
 	}
@@ -116,21 +116,11 @@ func wait(ctx context.Context, b *journal.Batch) error {
 func (a *Agent) announce(d skerry.Delta) {
 	base := a.version
 	a.version.Seq++
-	ann := skerry.Announcement{
-		Owner: a.cfg.Owner, Kind: skerry.AgentOwner, Version: a.version, Base: base, Delta: &d,
-	}
-	outcome, err := a.catalog.Announce(ann)
-	if err == nil && outcome == skerry.Resend {
-		ann.Delta, ann.Set = nil, a.set()
-		outcome, err = a.catalog.Announce(ann)
-	}
-	if err != nil || outcome == skerry.Stale {
-		a.log.Error("the catalog refused a change of this node's set", "version", a.version, "outcome", outcome, "error", err)
-	}
+	a.outbox.Changed(a.version, base, d, a.digest())
 }
 
-// putService makes the instance what i says and its checks what states says;
-// unnamed says which of its other checks go. What is there already is left alone.
+// putService replaces the instance with i and its checks with states; unnamed selects
+// which of its other checks go. Equal ones are left alone.
 func (e *edit) putService(i *skerry.Instance, states []*checkState, from source, unnamed func(*checkState) bool) {
 	a := e.a
 	named := make(map[string]*checkState, len(states))
@@ -146,6 +136,7 @@ func (e *edit) putService(i *skerry.Instance, states []*checkState, from source,
 			sv.checks = was.checks
 		}
 		a.services[i.ID] = sv
+		a.tallyService(sv, was)
 		if err := skerry.AddressTrouble(i.Address); err != nil && (was == nil || was.instance.Address != i.Address) {
 			a.log.Warn("a service has an address that DNS cannot answer with", "service", i.ID, "error", err)
 		}
@@ -209,6 +200,7 @@ func (e *edit) putState(cs *checkState) {
 // replaceCheck shows a check anew without restarting it.
 func (e *edit) replaceCheck(cs *checkState, c *skerry.Check) {
 	cs.check = c
+	e.a.tallyCheck(cs)
 	e.delta.Checks = append(e.delta.Checks, c)
 	e.log(record{Check: ptr(recordOf(cs))})
 }
@@ -218,6 +210,7 @@ func (e *edit) removeService(id string) {
 	for _, cs := range slices.Clone(a.services[id].checks) {
 		e.dropCheck(cs)
 	}
+	a.sum -= a.services[id].digest
 	delete(a.services, id)
 	e.delta.RemovedInstances = append(e.delta.RemovedInstances, id)
 	e.log(record{GoneService: id})

@@ -10,10 +10,10 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Registrations are compared as the journal keeps them: it does not tell an empty
+// Registrations are compared as the journal keeps them: it does not distinguish an empty
 // list from none, so a set that came back from disk must equal the one registered.
 
-// sameInstance compares what was registered, not when.
+// sameInstance compares the registrations, not their times.
 func sameInstance(a, b *skerry.Instance) bool {
 	return a.ID == b.ID && a.Service == b.Service && a.Address == b.Address && a.Port == b.Port &&
 		a.Weights == b.Weights && a.EnableTagOverride == b.EnableTagOverride && a.TagAddress == b.TagAddress &&

@@ -11,6 +11,7 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/outbox"
 )
 
 // FuzzReplay: whatever two records say, they are taken or refused, and the agent
@@ -39,7 +40,7 @@ func FuzzReplay(f *testing.F) {
 		}
 		p := &probes{results: map[string]check.Result{}, runs: map[string]int{}}
 		a := New(Config{Owner: "o", Node: skerry.Node{Name: "n"}, Dir: dir, Kinds: kindsFor(p),
-			NodeChecks: []*skerry.Check{{ID: "alive", Status: skerry.Passing}}, Own: []*skerry.Instance{{ID: "self", Service: "self"}}}, catalog.New(catalog.Config{}))
+			NodeChecks: []*skerry.Check{{ID: "alive", Status: skerry.Passing}}, Own: []*skerry.Instance{{ID: "self", Service: "self"}}})
 		for _, line := range [][]byte{one, two, one} {
 			_ = a.Replay(line)
 		}
@@ -47,13 +48,13 @@ func FuzzReplay(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Start(l); err != nil {
+		if err := a.Start(l, outbox.NewLocal(catalog.New(catalog.Config{}), slog.New(slog.DiscardHandler))); err != nil {
 			t.Fatal(err)
 		}
 		defer a.Close()
 		a.Instances()
 		a.Checks()
-		again := New(Config{Kinds: kindsFor(p), Node: skerry.Node{Name: "n"}}, catalog.New(catalog.Config{}))
+		again := New(Config{Kinds: kindsFor(p), Node: skerry.Node{Name: "n"}})
 		defer again.Close()
 		if err := a.Snapshot(func(r any) error {
 			line, err := json.Marshal(r)

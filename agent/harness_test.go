@@ -18,6 +18,7 @@ import (
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/ttl"
 	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/outbox"
 	"github.com/skerryhq/skerry/test/testlog"
 )
 
@@ -88,11 +89,15 @@ func kindsFor(p *probes) check.Table {
 // told notes every state of a check that the catalog was told.
 type told struct {
 	*catalog.Table
+	deaf   bool
 	mu     sync.Mutex
 	states []string
 }
 
 func (r *told) Announce(a skerry.Announcement) (skerry.Outcome, error) {
+	if r.deaf {
+		return r.Table.Announce(a)
+	}
 	r.mu.Lock()
 	var checks []*skerry.Check
 	if a.Set != nil {
@@ -132,12 +137,12 @@ func (r *rig) start() {
 		NodeChecks:  []*skerry.Check{{ID: "alive", Name: "alive", Status: skerry.Passing}},
 		Own:         []*skerry.Instance{{ID: "self", Service: "self"}},
 		Log:         slog.New(slog.NewTextHandler(r.logged, nil)),
-	}, r.told)
+	})
 	var err error
 	if r.ledger, err = journal.OpenLedger(r.dir, map[string]journal.Keeper{KeeperName: r.Agent}, slog.New(slog.DiscardHandler)); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.Start(r.ledger); err != nil {
+	if err := r.Start(r.ledger, outbox.NewLocal(r.told, r.log)); err != nil {
 		r.ledger.Close()
 		r.Fatal(err)
 	}
@@ -148,6 +153,9 @@ func (r *rig) start() {
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
+		if _, digest, set := a.Whole(); digest != set.Digest() {
+			r.Errorf("the digest of the set is %x, counted is %x", set.Digest(), digest)
+		}
 		a.Close()
 		if err := l.Close(); err != nil && l.Broken() == nil {
 			r.Errorf("close: %v", err)

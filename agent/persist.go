@@ -11,8 +11,8 @@ import (
 // KeeperName is the agent's name in the ledger.
 const KeeperName = "agent"
 
-// record is one line of the journal: exactly one field is set. Every record says
-// how something is now, so that replaying one twice does no harm.
+// record is one line of the journal: exactly one field is set. Every record holds a
+// present state, so that replaying one twice does no harm.
 type record struct {
 	Epoch       uint64         `json:"epoch,omitempty"` // of this start
 	Service     *serviceRecord `json:"service,omitempty"`

@@ -28,7 +28,7 @@ func (a *Agent) RegisterService(ctx context.Context, r skerry.Registration) erro
 }
 
 // prepare checks a registration, and returns it with the defaults of its instance, and of
-// its checks' IDs and names. It touches nothing of the agent, nor what it is given.
+// its checks' IDs and names. It changes neither the agent nor its arguments.
 func (a *Agent) prepare(r skerry.Registration, policy check.Policy) (skerry.Registration, error) {
 	if r.Instance == nil || r.Instance.Service == "" {
 		return r, skerry.Errorf(skerry.Invalid, "service: a registration needs a service name")
@@ -100,8 +100,8 @@ func (a *Agent) state(i *skerry.Instance, d skerry.CheckDefinition, from source,
 	if display {
 		c.Interval, c.Timeout = d.Interval.String(), d.Timeout.String()
 	}
-	// The state is kept, also by another kind of probe, which runs at once. A TTL
-	// check in a probe's place begins anew: nobody has spoken for it yet.
+	// The state is kept, also by another kind of probe, which runs at once. A TTL check
+	// in a probe's place begins anew: it has had no beat yet.
 	if old := a.checks[d.ID]; old != nil && old.check.ServiceID == c.ServiceID && (kind == old.check.Type || kind != "ttl") {
 		c.Status, c.Output, c.Since = old.check.Status, old.check.Output, old.check.Since
 	}

@@ -8,14 +8,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// ReplaceSet implements [skerry.Registrar]: it replaces what came through the
-// API and leaves what configuration files and the watched folder say.
+// ReplaceSet implements [skerry.Registrar]: it replaces the registrations of the API and
+// leaves those of configuration files and the watched folder.
 func (a *Agent) ReplaceSet(ctx context.Context, rs []skerry.Registration) (bool, error) {
 	return a.replace(ctx, sourceAPI, rs, nil)
 }
 
-// Configure makes the registrations from configuration files exactly these.
-// What did not change is not touched: its checks run on.
+// Configure makes the registrations from configuration files exactly these. Unchanged
+// ones are not touched: their checks run on.
 func (a *Agent) Configure(ctx context.Context, rs []skerry.Registration, checks []skerry.CheckDefinition) error {
 	_, err := a.replace(ctx, sourceConfig, rs, checks)
 	return err
@@ -51,7 +51,7 @@ func (a *Agent) Dropped() []string {
 	return out
 }
 
-// wanted is what a source wants to have registered.
+// wanted is the wanted set of a source.
 type wanted struct {
 	services []skerry.Registration
 	checks   []skerry.CheckDefinition // beside the services
@@ -59,7 +59,7 @@ type wanted struct {
 	checkIDs map[string]bool
 }
 
-// want checks what a source asks for. It touches nothing of the agent.
+// want checks the registrations of a source. It does not change the agent.
 func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (*wanted, error) {
 	policy := a.cfg.LocalPolicy
 	if from == sourceAPI {
@@ -113,7 +113,7 @@ func (a *Agent) want(from source, rs []skerry.Registration, checks []skerry.Chec
 	return w, nil
 }
 
-// replace makes what came from a source exactly what it wants.
+// replace makes the registrations of a source exactly the wanted ones.
 func (a *Agent) replace(ctx context.Context, from source, rs []skerry.Registration, checks []skerry.CheckDefinition) (bool, error) {
 	w, err := a.want(from, rs, checks)
 	if err != nil {
@@ -147,7 +147,7 @@ func (a *Agent) replace(ctx context.Context, from source, rs []skerry.Registrati
 	return changed, e.commit(ctx)
 }
 
-// withdraw takes out what came from a source and is not wanted any more.
+// withdraw removes the registrations of a source that are not wanted any more.
 func (e *edit) withdraw(from source, w *wanted) {
 	a := e.a
 	for id, s := range a.services {

@@ -7,7 +7,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// freeService says why an instance cannot have this ID.
+// freeService returns an error if the ID is reserved.
 func (a *Agent) freeService(id string) error {
 	for _, own := range a.cfg.Own {
 		if own.ID == id {
@@ -17,8 +17,8 @@ func (a *Agent) freeService(id string) error {
 	return nil
 }
 
-// freeCheck says why a check cannot have this ID. The IDs of maintenance mode are
-// kept free also while it is off, or it could not be turned on.
+// freeCheck returns an error if the check's ID is reserved. The IDs of maintenance mode
+// are kept free also while it is off, or it could not be turned on.
 func (a *Agent) freeCheck(id string) error {
 	taken := id == skerry.NodeMaintenanceID || strings.HasPrefix(id, skerry.ServiceMaintenanceIDPrefix)
 	for _, c := range a.cfg.NodeChecks {

@@ -6,8 +6,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// resumeDeadlines works out the time left of what was replayed. It returns the
-// checks whose slot is new: their records on disk are wrong about it.
+// resumeDeadlines works out the time left of the replayed checks. It returns the checks
+// whose slot is new: their records on disk are wrong about it.
 func (a *Agent) resumeDeadlines() (moved []*checkState, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

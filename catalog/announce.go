@@ -8,7 +8,7 @@ import (
 
 // Announce implements [skerry.Announcer].
 func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
-	if err := validate(&a); err != nil {
+	if err := Validate(&a); err != nil {
 		return skerry.Stale, err
 	}
 	t.mu.Lock()
@@ -26,7 +26,7 @@ func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 		o = &owner{id: a.Owner, kind: a.Kind, items: map[string]*item{}, checks: map[string]*skerry.Check{}}
 		t.owners[a.Owner] = o
 		t.renew(o, a.TTL, now)
-		o.version = a.Version
+		o.version, o.digest = a.Version, a.Digest
 		t.apply(o, wholeSet(o, a.Set))
 		return skerry.Applied, nil
 	}
@@ -42,7 +42,7 @@ func (t *Table) announceSet(o *owner, a *skerry.Announcement, now time.Time) (sk
 	}
 	t.renew(o, a.TTL, now)
 	// The same version is compared too: it is how a differing digest is mended.
-	o.version, o.digest = a.Version, 0
+	o.version, o.digest = a.Version, a.Digest
 	if t.apply(o, wholeSet(o, a.Set)) {
 		return skerry.Applied, nil
 	}
@@ -57,24 +57,44 @@ func (t *Table) announceDelta(o *owner, a *skerry.Announcement, now time.Time) (
 		return skerry.Resend, nil
 	}
 	t.renew(o, a.TTL, now)
-	o.version = a.Version
+	o.version, o.digest = a.Version, a.Digest
 	if t.apply(o, a.Delta) {
 		return skerry.Applied, nil
 	}
 	return skerry.Unchanged, nil
 }
 
+// Restore implements [skerry.Announcer].
+func (t *Table) Restore(a skerry.Announcement) error {
+	_, err := t.Announce(a)
+	return err
+}
+
 // Withdraw implements [skerry.Announcer].
-func (t *Table) Withdraw(id skerry.OwnerID) bool {
+func (t *Table) Withdraw(id skerry.OwnerID, v skerry.Version) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.owners[id]
 	if o == nil {
 		return false
 	}
+	if o.version.Less(v) {
+		o.version = v
+	}
 	t.departed.bury(o, false, t.cfg.Now())
 	t.remove(o, skerry.CauseDeregistered)
 	return true
+}
+
+// Known implements [skerry.Announcer].
+func (t *Table) Known(id skerry.OwnerID) (skerry.Version, uint64, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if o := t.owners[id]; o != nil {
+		return o.version, o.digest, true
+	}
+	tomb, ok := t.departed.tombs[id]
+	return tomb.version, 0, ok
 }
 
 // remove takes an owner out of the table.
@@ -89,7 +109,9 @@ func (t *Table) remove(o *owner, cause skerry.Cause) {
 	delete(t.owners, o.id)
 }
 
-func validate(a *skerry.Announcement) error {
+// Validate returns an error of kind [skerry.Invalid] if a table would refuse the
+// announcement whatever it holds.
+func Validate(a *skerry.Announcement) error {
 	switch {
 	case a.Owner == "":
 		return skerry.Errorf(skerry.Invalid, "owner: an announcement needs an owner's id")

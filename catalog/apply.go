@@ -6,7 +6,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// wholeSet turns a set into the delta that leads to it from the owner's present one.
+// wholeSet returns the delta from the owner's present set to s.
 func wholeSet(o *owner, s *skerry.Set) *skerry.Delta {
 	d := &skerry.Delta{Node: s.Node, Instances: s.Instances, Checks: s.Checks}
 	keep := make(map[string]bool, len(s.Instances))
@@ -30,13 +30,13 @@ func wholeSet(o *owner, s *skerry.Set) *skerry.Delta {
 	return d
 }
 
-// change collects what one announcement touches, so that each thing is stamped
-// and its watchers are woken once.
+// change is one announcement being applied: each touched record is stamped and
+// its watchers are woken once.
 type change struct {
 	t     *Table
 	o     *owner
 	index uint64 // 0 until something changed
-	// wholeNode: every service of the node is touched
+	// wholeNode is whether every service of the node is touched.
 	wholeNode bool
 	cause     skerry.Cause // why instances leave
 }
@@ -57,14 +57,14 @@ func (t *Table) apply(o *owner, d *skerry.Delta) bool {
 	return c.index != 0
 }
 
-// keeps reports whether a record brings its stamp along: the records of external
-// owners have the store's, which is the same on all servers.
+// keeps reports whether a record keeps its stamp. Records of external owners have
+// the store's, which is the same on all servers.
 func (c *change) keeps(s skerry.Stamp) bool {
 	return c.o.kind == skerry.ExternalOwner && s.Modified != 0
 }
 
-// own returns the record's own copy to stamp. One that was announced before is
-// read by those who hold older views.
+// own returns a record that may be stamped. An announced record is copied, since
+// older views still refer to it.
 func own[T any](c *change, record *T, s skerry.Stamp) *T {
 	if s.Created == 0 || c.keeps(s) {
 		return record
@@ -73,8 +73,8 @@ func own[T any](c *change, record *T, s skerry.Stamp) *T {
 	return &again
 }
 
-// stamped is the stamp of a new or changed record. created is when the record came
-// to be, 0 for a new one.
+// stamped returns the stamp of a new or changed record. created is the index of its
+// creation, 0 for a new one.
 func (c *change) stamped(given skerry.Stamp, created uint64) skerry.Stamp {
 	index := c.stamp()
 	if c.keeps(given) {
@@ -86,7 +86,7 @@ func (c *change) stamped(given skerry.Stamp, created uint64) skerry.Stamp {
 	return skerry.Stamp{Created: created, Modified: index}
 }
 
-// restamped reports whether a record that is otherwise the same has another stamp.
+// restamped reports whether an otherwise equal record has another stamp.
 func (c *change) restamped(old, s skerry.Stamp) bool { return c.keeps(s) && old != s }
 
 func (c *change) run(d *skerry.Delta) {
@@ -128,7 +128,7 @@ func (c *change) setNode(n *skerry.Node) {
 		c.joinNode()
 	case created != 0:
 		o.node = n
-		if o.at.owners[0] == o { // else nobody sees it
+		if o.at.owners[0] == o { // else another owner's record hides it
 			c.touchNode()
 			t.touch(c.index, &t.topics.nodes)
 			c.wholeNode = true
@@ -138,8 +138,8 @@ func (c *change) setNode(n *skerry.Node) {
 	}
 }
 
-// moveTo moves the owner's set to a node of another name: its instances leave
-// and come back.
+// moveTo moves the owner's set to a node of another name: its instances are removed
+// and listed again.
 func (c *change) moveTo(n *skerry.Node) {
 	o, from := c.o, c.o.at
 	var ids []string
@@ -167,7 +167,7 @@ func (c *change) moveTo(n *skerry.Node) {
 	}
 }
 
-// joinNode puts the owner among those of its node's name.
+// joinNode adds the owner to the node of its name.
 func (c *change) joinNode() {
 	t, o, index := c.t, c.o, c.stamp()
 	key := skerry.Fold(o.node.Name)
@@ -197,7 +197,7 @@ func (c *change) joinNode() {
 	}
 }
 
-// leaveNode takes the owner, whose instances are not listed any more, from its node.
+// leaveNode removes the owner from its node. Its instances must not be listed.
 func (c *change) leaveNode() {
 	t, o, index := c.t, c.o, c.stamp()
 	n := o.at
@@ -301,7 +301,7 @@ func (c *change) setCheck(k *skerry.Check) {
 	old := c.o.checks[k.ID]
 	if old != nil && sameCheck(old, k) && !c.restamped(old.Stamp, k.Stamp) {
 		if old.Output != k.Output || !old.Since.Equal(k.Since) {
-			// Readers see the new output soon; it wakes nobody.
+			// Readers see the new output soon; it wakes no watcher.
 			k.Stamp = old.Stamp
 			c.storeCheck(k)
 			c.outdate(k.ServiceID)
@@ -352,8 +352,8 @@ func (c *change) removeCheck(id string) {
 	c.drop(k.ServiceID, it)
 }
 
-// touchChecked marks what a check judges, and what another owner's check of the
-// same ID does: one of them hides the other.
+// touchChecked marks the services that a check judges, and those that another owner's
+// check of the same ID judges: one of the two checks hides the other.
 func (c *change) touchChecked(k *skerry.Check) {
 	c.t.touch(c.stamp(), &c.t.topics.checks)
 	c.touchNode()
@@ -365,7 +365,7 @@ func (c *change) touchChecked(k *skerry.Check) {
 	}
 }
 
-// touchJudged marks what checks of this service ID (or of the node) judge.
+// touchJudged marks the services that checks of this service ID (or of the node) judge.
 func (c *change) touchJudged(serviceID string) {
 	if serviceID == "" {
 		c.wholeNode = true

@@ -8,5 +8,5 @@ import (
 )
 
 func TestCatalog(t *testing.T) {
-	catalogtest.Run(t, func(_ *testing.T, cfg catalog.Config) catalogtest.Catalog { return catalog.New(cfg) })
+	catalogtest.RunTable(t, func(_ *testing.T, cfg catalog.Config) catalogtest.Catalog { return catalog.New(cfg) })
 }

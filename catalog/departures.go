@@ -6,11 +6,11 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// departures remembers who left, for a while: so that a late announcement does
-// not revive a departed owner, and an empty answer can say why it is empty.
+// departures remembers departed owners and instances for a while, so that a late
+// announcement does not revive an owner, and an empty answer has a cause.
 type departures struct {
 	tombs    map[skerry.OwnerID]tombstone
-	graves   []grave              // of tombs, oldest first; may hold ones that are gone
+	graves   []grave              // of tombs, oldest first; may hold outdated ones
 	services map[string]departure // by folded name
 	entries  int                  // of all services
 }
@@ -18,7 +18,7 @@ type departures struct {
 type tombstone struct {
 	version skerry.Version
 	until   time.Time
-	// lost: the owner did not withdraw and may come back as it was.
+	// lost is whether the owner did not withdraw; it may return with this version.
 	lost bool
 }
 
@@ -27,9 +27,9 @@ type grave struct {
 	until time.Time
 }
 
-// departure is what is remembered of what left a service.
+// departure remembers the instances that left a service.
 type departure struct {
-	cause   skerry.Cause // why it is empty; none while it is not
+	cause   skerry.Cause // why the service is empty; none while it is not
 	entries []skerry.Left
 	at      time.Time // of the last
 }
@@ -37,13 +37,13 @@ type departure struct {
 const (
 	// tombstoneFor is how long a departed owner's version is remembered.
 	tombstoneFor = 24 * time.Hour
-	// maxTombstones bounds what a client that makes up owners can make us keep.
+	// maxTombstones bounds the memory that a client with made-up owners can use.
 	maxTombstones = 100_000
-	// maxDepartures bounds what is remembered of services that are gone; past it the
-	// cause of an empty answer is "unknown".
+	// maxDepartures bounds the remembered services; beyond it the cause of an empty
+	// answer is "unknown".
 	maxDepartures = 20_000
-	// maxLeft and maxLeftOf bound the instances that are remembered, in all and of one
-	// service; past them the cause of an answer that a query made empty is "filtered".
+	// maxLeft and maxLeftOf bound the remembered instances, in all and of one service;
+	// beyond them the cause of an answer that a query made empty is "filtered".
 	maxLeft   = 20_000
 	maxLeftOf = 16
 )
@@ -103,8 +103,8 @@ func (d *departures) returned(service string) {
 	}
 }
 
-// leave notes that an instance left a service, or is another from now on. Views hold the
-// list: it is replaced, never written into.
+// leave notes that an instance left a service or was replaced. Views hold the list, so
+// it is replaced and never written into.
 func (d *departures) leave(service string, l skerry.Left, now time.Time) {
 	gone, known := d.services[service]
 	if !known && len(d.services) >= maxDepartures || d.entries >= maxLeft && len(gone.entries) == 0 {
@@ -121,7 +121,7 @@ func (d *departures) leave(service string, l skerry.Left, now time.Time) {
 	d.services[service] = gone
 }
 
-// sweep forgets what is older than a tombstone lasts.
+// sweep forgets everything older than tombstoneFor.
 func (d *departures) sweep(now time.Time) {
 	for len(d.graves) > 0 && !now.Before(d.graves[0].until) {
 		d.openGrave()

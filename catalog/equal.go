@@ -29,7 +29,7 @@ func sameExtra(a, b *skerry.Extra) bool {
 		samePointer(a.Locality, b.Locality) && bytes.Equal(a.Proxy, b.Proxy) && bytes.Equal(a.Connect, b.Connect)
 }
 
-// sameCheck leaves out the output and the time: they are not what watchers wait for.
+// sameCheck ignores the output and the time: they wake no watcher.
 func sameCheck(a, b *skerry.Check) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Status == b.Status && a.Notes == b.Notes &&
 		a.ServiceID == b.ServiceID && a.ServiceName == b.ServiceName && a.Type == b.Type &&
@@ -37,7 +37,7 @@ func sameCheck(a, b *skerry.Check) bool {
 		(a.Definition == b.Definition || reflect.DeepEqual(a.Definition, b.Definition))
 }
 
-// nil and empty differ: a tongue may render them differently.
+// nil and empty differ: a front-end may render them differently.
 func sameList(a, b []string) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
 
 func sameMap[V comparable](a, b map[string]V) bool {

@@ -6,14 +6,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Guard says when expiries stop being believed. Independent failures do not
-// silence most owners of a service at the same time; a broken network or a
-// broken registry does. The zero value of a field means its default.
+// Guard configures when expiries are held. Independent failures do not silence most
+// owners of a service at the same time; a broken network or a broken registry does.
+// The zero value of a field means its default.
 type Guard struct {
 	// Share of a service's leased owners (in all, or in one zone) that may be
 	// silent at once before their expiry is held; default 0.5. 1 turns the guard off.
 	Share float64
-	// Least is how many must be silent at least; default 3.
+	// Least is the smallest number of silent owners; default 3.
 	Least int
 	// Window is how long a lost owner counts among the silent; default 30 s.
 	Window time.Duration
@@ -37,8 +37,7 @@ func (g Guard) withDefaults() Guard {
 	return g
 }
 
-// guardState is what the guard remembers: how many owners are held, and who was
-// lost within the window.
+// guardState is the number of held owners and the losses within the window.
 type guardState struct {
 	held   int
 	recent map[guardKey][]loss // oldest first
@@ -49,10 +48,10 @@ type loss struct {
 	at    time.Time
 }
 
-// guardKey is what failures are counted by: a service, in all or in one zone.
+// guardKey is a service, in all or in one zone, for which failures are counted.
 type guardKey struct{ service, zone string }
 
-// keysOf returns what an owner's loss counts for, each once however many
+// keysOf returns the keys that an owner's loss counts for, each once however many
 // instances of a service it has.
 func keysOf(o *owner) map[guardKey]bool {
 	keys := map[guardKey]bool{}
@@ -69,7 +68,7 @@ func keysOf(o *owner) map[guardKey]bool {
 	return keys
 }
 
-// judge decides for each owner whose time is up: lost, or held.
+// judge expires or holds each owner that is due, and returns the lost ones.
 func (t *Table) judge(due []*owner, now time.Time) []skerry.OwnerID {
 	suspicious := map[guardKey]bool{}
 	var lost []*owner
@@ -90,10 +89,16 @@ func (t *Table) judge(due []*owner, now time.Time) []skerry.OwnerID {
 }
 
 func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
+	return t.doubted(o, now, known, func(o *owner) bool { return now.Sub(o.lease.beat) >= o.lease.ttl*2/3 })
+}
+
+// doubted reports whether more owners of one of an owner's keys are silent than
+// independent failures explain. known has the verdicts so far.
+func (t *Table) doubted(o *owner, now time.Time, known map[guardKey]bool, silent func(*owner) bool) bool {
 	for key := range keysOf(o) {
 		verdict, ok := known[key]
 		if !ok {
-			verdict = t.tooMany(key, now)
+			verdict = t.tooMany(key, now, silent)
 			known[key] = verdict
 		}
 		if verdict {
@@ -103,10 +108,10 @@ func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
 	return false
 }
 
-// tooMany reports whether more owners behind key are silent than independent
-// failures explain. An owner beats every third of its TTL, so one that died at
-// the same moment as the first to expire has been silent for two thirds of it.
-func (t *Table) tooMany(key guardKey, now time.Time) bool {
+// tooMany reports whether more owners of key are silent than independent failures
+// explain. An owner beats every third of its TTL, so one that failed at the same
+// moment as the first to expire has been silent for two thirds of it.
+func (t *Table) tooMany(key guardKey, now time.Time, isSilent func(*owner) bool) bool {
 	s := t.services[key.service]
 	if s == nil {
 		return false
@@ -127,7 +132,7 @@ func (t *Table) tooMany(key guardKey, now time.Time) bool {
 		}
 		seen[o] = true
 		total++
-		if now.Sub(o.lease.beat) >= o.lease.ttl*2/3 {
+		if isSilent(o) {
 			silent++
 		}
 	}
@@ -188,14 +193,14 @@ func (t *Table) Held() int {
 	return t.guard.held
 }
 
-// Release ends the guard's hold at once: the owners that are still silent are
-// lost. It returns them.
-func (t *Table) Release() []skerry.OwnerID {
+// Release ends the guard's holds of the owners for which among is true: they are silent
+// still, and are lost. It returns them.
+func (t *Table) Release(among func(skerry.OwnerID) bool) []skerry.OwnerID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ids []skerry.OwnerID
 	for _, o := range t.owners {
-		if o.lease.held {
+		if o.lease.held && among(o.id) {
 			ids = append(ids, o.id)
 			t.expire(o)
 		}

@@ -8,9 +8,9 @@ import "time"
 //	18 bits: changes since, carrying into the bits above
 //	 6 bits: the server's tag
 //
-// The counter may carry, since time goes on too: as long as a server sees fewer
-// than 65,000 changes a second over its whole life, its next start is above all
-// that it issued. The persisted last index covers a clock that went back.
+// The counter may carry: as long as a server sees fewer than 65,000 changes a
+// second on average, its next start is above all indexes that it issued. The
+// persisted last index covers a clock that went back.
 const (
 	tagBits   = 6
 	indexStep = 1 << tagBits
@@ -21,9 +21,8 @@ const (
 
 var indexEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// FirstIndex returns the index at which a server that starts now begins. tag
-// tells servers apart (6 bits count); last is the greatest index that an earlier
-// run is known to have issued, or 0.
+// FirstIndex returns the first index of a server that starts now. tag distinguishes
+// servers (6 bits count); last is the greatest known index of an earlier run, or 0.
 func FirstIndex(now time.Time, tag uint8, last uint64) uint64 {
 	units := uint64(max(now.Sub(indexEpoch)/startUnit, 1))
 	first := units << startBits

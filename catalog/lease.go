@@ -15,6 +15,7 @@ type lease struct {
 	beat      time.Time // the last sign of life
 	due       time.Time // as the heap has it; the true deadline may be later
 	at        int       // place in the heap
+	queued    bool      // it is in the heap
 	held      bool      // by the guard
 	heldUntil time.Time
 }
@@ -35,10 +36,10 @@ type leases struct {
 }
 
 func (ls *leases) drop(o *owner) {
-	if o.lease.ttl > 0 {
+	if o.lease.queued {
 		heap.Remove(&ls.heap, o.lease.at)
-		o.lease = lease{}
 	}
+	o.lease = lease{}
 }
 
 // renew takes a sign of life. Called with mu held.
@@ -46,10 +47,14 @@ func (t *Table) renew(o *owner, ttl time.Duration, now time.Time) {
 	if ttl <= 0 {
 		return
 	}
-	// Who is heard first after a stall must not be dated into it.
+	if t.cfg.Judged {
+		o.lease.ttl = ttl
+		return
+	}
+	// An owner that is heard first after a stall must not be dated into it.
 	t.leases.clock.Observe(now, t.cfg.TickEvery)
 	now = t.leases.clock.Effective(now)
-	fresh := o.lease.ttl == 0
+	fresh := !o.lease.queued
 	if o.lease.held {
 		o.lease.held = false
 		t.guard.held--
@@ -78,7 +83,7 @@ func (t *Table) Beat(id skerry.OwnerID, digest uint64) skerry.Outcome {
 		return skerry.Resend
 	}
 	t.renew(o, o.lease.ttl, t.cfg.Now())
-	if o.currentDigest() != digest {
+	if o.digest != digest {
 		return skerry.Resend
 	}
 	return skerry.Unchanged
@@ -139,13 +144,14 @@ func (h leaseHeap) Swap(i, j int) {
 
 func (h *leaseHeap) Push(x any) {
 	o := x.(*owner)
-	o.lease.at = len(*h)
+	o.lease.at, o.lease.queued = len(*h), true
 	*h = append(*h, o)
 }
 
 func (h *leaseHeap) Pop() any {
 	old := *h
 	o := old[len(old)-1]
+	o.lease.queued = false
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return o

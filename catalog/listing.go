@@ -17,8 +17,8 @@ func compareItems(a, b *item) int {
 	return skerry.CompareNames(a.instance.ID, b.instance.ID)
 }
 
-// relist puts the record that wins among those of this ID on the node in the
-// list of its service, and takes the others out of theirs.
+// relist lists the winning record of this ID on the node under its service, and
+// unlists the others.
 func (c *change) relist(n *node, id string) {
 	var winner *item
 	for _, o := range n.owners {
@@ -36,7 +36,7 @@ func (c *change) relist(n *node, id string) {
 	}
 }
 
-// list puts an item among the instances of its service.
+// list adds an item to the instances of its service.
 func (c *change) list(it *item) {
 	t, name := c.t, skerry.Fold(it.instance.Service)
 	index := c.stamp()
@@ -57,8 +57,8 @@ func (c *change) list(it *item) {
 	t.touch(index, &s.topic)
 }
 
-// unlist takes an item from the instances of its service. It must still be on
-// its node.
+// unlist removes an item from the instances of its service. It must still be on its
+// node.
 func (c *change) unlist(it *item) {
 	t, name := c.t, skerry.Fold(it.instance.Service)
 	index := c.stamp()
@@ -83,7 +83,7 @@ func (c *change) unlist(it *item) {
 	}
 }
 
-// entry is an item as it leaves: on its node, and without its checks.
+// entry returns a departing item on its node, without its checks.
 func (it *item) entry() *skerry.Entry {
 	return &skerry.Entry{Node: it.owner.at.record(), Instance: it.instance, Owner: it.owner.id, Health: skerry.Passing}
 }
@@ -104,7 +104,7 @@ func (c *change) replace(it *item, i *skerry.Instance) {
 	}
 }
 
-// fewItems is up to how many items are looked through for a tag.
+// fewItems is the largest number of items that are searched for a tag.
 const fewItems = 16
 
 // uses reports whether some instance has the spelling of i, and some each of its tags.
@@ -130,12 +130,12 @@ next:
 	return true
 }
 
-// spelled returns where a spelling is, or -1.
+// spelled returns the index of a spelling, or -1.
 func (s *service) spelled(name string) int {
 	return slices.IndexFunc(s.spellings, func(sp spelling) bool { return sp.name == name })
 }
 
-// count follows the spellings and tags in use. It is called with the items as they are already.
+// count updates the spellings and tags in use. It is called after the items have changed.
 func (s *service) count(i *skerry.Instance, n int) {
 	at := s.spelled(i.Service)
 	if at < 0 {

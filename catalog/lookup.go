@@ -7,8 +7,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// addressBook finds who has an address. It is made when it is asked for and kept
-// until the next change: reverse look-ups are rare beside registrations.
+// addressBook maps addresses to their holders. It is built on demand and kept until
+// the next change: reverse look-ups are rarer than registrations.
 type addressBook struct {
 	index  uint64
 	owners map[netip.Addr][]skerry.Owned

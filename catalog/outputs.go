@@ -1,16 +1,16 @@
 package catalog
 
 // outputs are the views that show an old output of some check. They are dropped
-// together now and then: a probe may say something new each time it runs, and
-// each new view has to be built and encoded again.
+// together now and then: a probe may print something new each time it runs, and each
+// new view has to be built and encoded again.
 type outputs struct {
 	services  []*service
 	nodes     []*node
 	scheduled bool
 }
 
-// outdate notes that a check of this service ID (or of the node) has a new
-// output. It wakes nobody.
+// outdate notes that a check of this service ID (or of the node) has a new output.
+// It wakes no watcher.
 func (c *change) outdate(serviceID string) {
 	t, n := c.t, c.o.at
 	if n.view.Load() != nil && !n.old {

@@ -71,7 +71,7 @@ func (t *Table) buildView(name string, s *service) *skerry.View {
 	return v
 }
 
-// checksOf merges what the node's owners say of one service ID, or of the node.
+// checksOf merges the checks of the node's owners for one service ID, or for the node.
 func (n *node) checksOf(serviceID string) []*skerry.Check {
 	var out []*skerry.Check
 	merged := false
@@ -134,8 +134,8 @@ func (t *Table) Node(name string) *skerry.NodeView {
 	return nil
 }
 
-// Owned is Node without the external records: a node as those announce it who are
-// there themselves, or nil.
+// Owned is Node without the external records: a node as agents and leases announce it,
+// or nil.
 func (t *Table) Owned(name string) *skerry.NodeView {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -164,7 +164,7 @@ func (n *node) build() *skerry.NodeView {
 	return v
 }
 
-// of returns the node as some of its owners have it.
+// of returns the view of the node with only the records of owners.
 func (n *node) of(owners []*owner) *skerry.NodeView {
 	v := &skerry.NodeView{Node: owners[0].node, Index: n.topic.index}
 	if len(owners) == 1 {

@@ -1,8 +1,8 @@
 // Package catalog is the table of all owners' sets, and the views on it.
 //
 // It is pure: no socket, no disk, and the clock is passed in. Its promises are
-// the tests of package catalogtest; DESIGN.md tells how it works and what its
-// decisions cost.
+// the tests of package catalogtest. DESIGN.md describes how it works and the price of
+// its decisions.
 package catalog
 
 import (
@@ -30,13 +30,16 @@ type Config struct {
 	// 250 ms. Outputs change all the time, and each change costs new views.
 	OutputEvery time.Duration
 	// TickEvery is how often Tick will be called; default 250 ms. A longer gap
-	// counts as a stall of this process, for whose time nobody expires.
+	// counts as a stall of this process: its time expires no owner.
 	TickEvery time.Duration
-	// Recover is how long after the start nobody expires; default 0, which is right
+	// Recover is how long after the start no owner expires; default 0, which is right
 	// only where no lease can outlive a restart.
 	Recover time.Duration
 	Guard   Guard
-	Log     *slog.Logger
+	// Judged leaves the judging of silence to the cluster's protocol: Tick expires no
+	// owner, and Remove takes out the lost ones.
+	Judged bool
+	Log    *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -71,7 +74,7 @@ type Table struct {
 	recoverUntil time.Time
 
 	// warm are the services that were read, for readers without a lock; written
-	// under mu. Most of a large catalog is read by nobody, and costs less apart.
+	// under mu. Most of a large catalog is never read, and costs less apart.
 	warm sync.Map // folded name → *service
 
 	mu       sync.RWMutex
@@ -123,8 +126,7 @@ type owner struct {
 	checks  map[string]*skerry.Check // by check ID
 	lease   lease
 
-	digest   uint64
-	digestAt skerry.Version
+	digest uint64 // that the owner announced
 }
 
 // item is an instance with its checks. Without instance it holds checks of the
@@ -147,7 +149,8 @@ type node struct {
 
 func (n *node) record() *skerry.Node { return n.owners[0].node }
 
-// service is what has one service name, however it is spelled; there is at least one item.
+// service holds the instances of one service name in all its spellings; there is at least
+// one item.
 type service struct {
 	items     []*item // ordered by node, ID
 	spellings []spelling
@@ -166,7 +169,7 @@ type spelling struct {
 // use is a tag of instances that write their service's name alike.
 type use struct{ name, tag string }
 
-// outranks says whose record of the same node and ID wins.
+// outranks reports whether the records of o win over those of p with the same node and ID.
 func (o *owner) outranks(p *owner) bool {
 	if (o.kind == skerry.ExternalOwner) != (p.kind == skerry.ExternalOwner) {
 		return p.kind == skerry.ExternalOwner

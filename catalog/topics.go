@@ -6,17 +6,17 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// topic is one thing that can be watched. A channel exists only while somebody
-// waits; closing it wakes all of them at once.
+// topic is an object that can be watched. Its channel exists only while it has
+// waiters; closing it wakes all of them.
 type topic struct {
 	index   uint64
 	waiting chan struct{}
 	due     bool // among the topics that the next flush wakes
 }
 
-// absentTopics are shared by the names that no service has, so that a client
-// that asks for made-up names costs nothing. Appearing and disappearing
-// services wake their bucket.
+// absentTopics is the number of topics shared by all names without a service, so
+// that requests for made-up names cost nothing. A service that appears or disappears
+// wakes its bucket.
 const absentTopics = 256
 
 type topics struct {
@@ -43,7 +43,7 @@ func (ts *topics) absentOf(name string) *topic {
 	return &ts.absent[maphash.String(ts.seed, name)%absentTopics]
 }
 
-// touch marks topics as changed at index; who waits is woken by the next flush.
+// touch marks topics as changed at index; the next flush wakes their waiters.
 func (t *Table) touch(index uint64, changed ...*topic) {
 	for _, tp := range changed {
 		tp.index = index
@@ -65,7 +65,7 @@ func (t *Table) flush() {
 		woken = append(woken, tp.waiting)
 		tp.waiting, tp.due = nil, false
 	}
-	clear(t.topics.due) // some belong to what is gone
+	clear(t.topics.due) // some belong to removed services and nodes
 	t.topics.due, t.topics.scheduled = t.topics.due[:0], false
 	t.mu.Unlock()
 	for _, ch := range woken {
@@ -106,7 +106,7 @@ func (t *Table) topicOf(want skerry.Topic) *topic {
 	return &t.topics.all
 }
 
-// retire hands the watchers of a thing that is gone to the topic of its absence.
+// retire wakes the watchers of a removed object and those of its absence.
 func (t *Table) retire(index uint64, gone, absent *topic) {
 	t.touch(index, gone, absent)
 }

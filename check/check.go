@@ -1,6 +1,6 @@
-// Package check runs health checks: it says what a kind of check is, when each
-// check runs, and what its results mean. One kind of check is one folder below
-// this one; package check/kinds has the table of all.
+// Package check runs health checks: it defines a kind of check, schedules each check and
+// interprets its results. One kind of check is one folder below this one; package
+// check/kinds has the table of all.
 package check
 
 import (
@@ -40,20 +40,20 @@ type Kind struct {
 	Name    string                                        // "http": also skerry.Check.Type
 	Matches func(*skerry.CheckDefinition) bool            // its target field is set
 	Timeout time.Duration                                 // default timeout of a run; 0: not run by the clock, needs no interval
-	New     func(*skerry.CheckDefinition) (Prober, error) // nil: a TTL check, which nobody probes
-	// Peers name what a run depends on and may hang with it, as in "host:port":
+	New     func(*skerry.CheckDefinition) (Prober, error) // nil: a TTL check, which is not probed
+	// Peers name the systems that a run depends on and may hang with, as in "host:port":
 	// checks with a common peer share its part of the runners. May be nil.
 	Peers func(*skerry.CheckDefinition) []string
 	Runs  bool                                // runs a program that the definition names; see [Policy]
 	Valid func(*skerry.CheckDefinition) error // further rules, of kind [skerry.Invalid]; may be nil
 }
 
-// State is what a check resumes with. An empty Status means the definition's.
+// State is the state that a check resumes with. An empty Status means the definition's.
 type State struct {
 	Result
 	Service  string    // the name of the service that it is of; "": the node's
 	Deadline time.Time // TTL checks: when it expires, by the wall clock; zero: a full TTL from now
 }
 
-// Report is told of a check's change; see [Config].
+// Report is called with a check's change; see [Config].
 type Report func(id string, r Result)

@@ -97,9 +97,9 @@ func (r *Runner) notTTL(id string) error {
 	return e
 }
 
-// expireDue hands what is overdue to the expirer and returns how long nothing
-// else can be. The scheduler does not report itself: a slow Report must not keep
-// it from the clock.
+// expireDue hands overdue checks to the expirer and returns the time until the next can
+// be due. The scheduler does not report itself: a slow Report must not keep it from the
+// clock.
 func (r *Runner) expireDue(now int64) time.Duration {
 	wait := r.collectOverdue(now)
 	if len(r.overdue) > 0 && !r.expiring {

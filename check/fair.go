@@ -18,12 +18,11 @@ type share struct {
 	lanes   int // with targets in them
 }
 
-// queues hold the targets that are due, and say whose turn it is. Runs that hang
-// cannot be taken back, so runners are given out with care. All slow targets
-// together get one more only while they have fewer than are free; of what that
-// leaves a service gets one more only while it has fewer, and of what that leaves a
-// peer. One that hangs has a quarter to a half of them in the end, a second one
-// less, and some are always left for the others.
+// queues hold the targets that are due, and choose the next. Runs that hang cannot be
+// taken back, so runners are given out with care. All slow targets together get one more
+// only while they have fewer than are free. A service gets one more of the rest only
+// while it has fewer, and a peer of the rest after that. One that hangs has a quarter to
+// a half of them in the end, a second one less, and some are always left for the others.
 //
 // Turns go round: between prompt and slow targets, then between services, then
 // between the peers of a service.
@@ -56,7 +55,7 @@ type lane struct {
 	queue list.List     // of *target
 }
 
-// turn is what a target needs to have for its turns.
+// turn is the data of a target for its turns.
 type turn struct {
 	service string
 	peers   []string
@@ -244,7 +243,7 @@ func (q *queues) done(t *target, now int64) {
 // only for its service or its peers to give one back.
 func (q *queues) lacked(t *target) bool { return q.fullAt >= t.turn.since }
 
-// backlog is what waits.
+// backlog is the waiting targets.
 type backlog struct {
 	held   int     // targets that wait for a runner of their service, their peers or the slow ones
 	oldest *target // that waits

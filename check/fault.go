@@ -12,8 +12,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Fault is why a run says nothing of its target: this process, or its host, could
-// not do it.
+// Fault is why a run has no result: this process, or its host, could not do it.
 type Fault string
 
 // The faults.
@@ -38,8 +37,8 @@ func Failed(err error) Result {
 	return Result{Status: skerry.Critical, Output: err.Error()}
 }
 
-// FaultOf says whether an error is one of ours; "" when it is the target's. A name
-// that does not resolve is the target's, unless the resolver itself had a fault.
+// FaultOf returns the fault behind an error; "" when it is the target's. A name that does
+// not resolve is the target's, unless the resolver itself had a fault.
 func FaultOf(err error) Fault {
 	switch {
 	case err == nil:
@@ -57,7 +56,7 @@ func FaultOf(err error) Fault {
 	}
 	var name *net.DNSError
 	if errors.As(err, &name) && name.IsNotFound && outOfFiles() {
-		return FaultFiles // /etc/hosts could not be read: what it names is not found then
+		return FaultFiles // /etc/hosts could not be read: its names are not found then
 	}
 	return ""
 }
@@ -71,7 +70,7 @@ func is(err error, number syscall.Errno) bool {
 	return errors.As(err, &name) && strings.HasSuffix(name.Err, ": "+number.Error())
 }
 
-// tryAgain is what a system says that can start no process, or has no port for a
+// tryAgain is the error of a system that can start no process, or has no port for a
 // connection; of a unix socket it means that its owner does not accept.
 func tryAgain(err error) Fault {
 	var op *net.OpError
@@ -84,8 +83,8 @@ func tryAgain(err error) Fault {
 	return FaultPorts
 }
 
-// noAddress tells the two meanings apart: all local ports towards the target are in
-// use, or this host has no address of that family. UDP needs no port of TCP's.
+// noAddress distinguishes the two causes: all local ports towards the target are in use,
+// or this host has no address of that family. UDP needs no port of TCP's.
 func noAddress(err error) Fault {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Addr == nil || !strings.HasPrefix(op.Net, "tcp") {

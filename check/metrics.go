@@ -8,8 +8,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// metrics are the Runner's figures; without a registerer they are counted for
-// nobody.
+// metrics are the Runner's figures; without a registerer they are not exported.
 type metrics struct {
 	registerer prometheus.Registerer
 	registered []prometheus.Collector
@@ -35,7 +34,7 @@ func newMetrics(r *Runner) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 		}),
 		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "skerry_check_own_faults_total", Help: "Runs that say nothing of their target for a fault of this process or host, and runs that were late for want of a runner.",
+			Name: "skerry_check_own_faults_total", Help: "Runs without a result for a fault of this process or host, and runs that were late for want of a runner.",
 		}, []string{"reason"}),
 		expiries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "skerry_check_ttl_expiries_total", Help: "TTL checks that were not refreshed in time.",

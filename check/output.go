@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Capture keeps the first Max bytes of what is written to it and counts the
-// rest, so that a talkative peer costs no memory. It is not safe for use from
-// several goroutines at once.
+// Capture keeps the first Max bytes written to it and counts the rest, so that a
+// talkative peer costs no memory. It is not safe for use from several goroutines at once.
 type Capture struct {
 	Max   int
 	kept  []byte
@@ -24,8 +23,8 @@ func (c *Capture) Write(p []byte) (int, error) {
 // Full reports whether more was written than is kept.
 func (c *Capture) Full() bool { return c.total > len(c.kept) }
 
-// String returns what was kept, and how much of the whole that is when it is not
-// all. Bytes that are not UTF-8 are replaced.
+// String returns the kept bytes, with a note of the size of the whole if some are
+// missing. Bytes that are not UTF-8 are replaced.
 func (c *Capture) String() string {
 	s := strings.ToValidUTF8(string(c.kept), "\uFFFD")
 	if !c.Full() {
@@ -39,7 +38,7 @@ func Captured(kept string, n int, total int64) string {
 	return string(appendCaptured([]byte(kept), n, total))
 }
 
-// Truncate returns s within limit bytes, with a note of what was cut off.
+// Truncate returns s within limit bytes, with a note of the bytes cut off.
 func Truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s

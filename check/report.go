@@ -6,8 +6,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// shown is what the world knows of a check. Unless reporting is set, it is what
-// was last reported.
+// shown is the public state of a check. Unless reporting is set, it is the last reported
+// one.
 type shown struct {
 	id        string
 	output    string
@@ -23,7 +23,7 @@ type code uint8
 
 var codes = [...]skerry.Health{skerry.Critical, skerry.Warning, skerry.Passing}
 
-// encode takes what is no state for critical.
+// encode takes an unknown state for critical.
 func encode(h skerry.Health) code {
 	for i, known := range codes {
 		if known == h {
@@ -35,14 +35,14 @@ func encode(h skerry.Health) code {
 
 func (c code) health() skerry.Health { return codes[c] }
 
-// show makes status and output what the world knows of s, and reports them if
-// they are new. The lock is held before and after, not while it reports.
+// show makes status and output the public state of s, and reports them if they are new.
+// The lock is held before and after, not while it reports.
 func (r *Runner) show(s *shown, status code, output string) {
 	if s.gone || s.status == status && s.output == output {
 		return
 	}
 	s.status, s.output = status, strings.Clone(output)
-	if !s.reporting { // who reports looks again when it is done
+	if !s.reporting { // the goroutine that reports looks again when it is done
 		r.report(s)
 	}
 }

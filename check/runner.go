@@ -17,18 +17,17 @@ import (
 // the process is noticed before anything is judged by it.
 const tick = 250 * time.Millisecond
 
-// Config is what a Runner needs. Kinds and Report must be set.
+// Config configures a Runner. Kinds and Report must be set.
 type Config struct {
 	Kinds         Table
 	Node          string // spreads the nodes' checks of one target over the interval
 	MaxParallel   int    // probes under way at once: the runners; default 256
 	OutputMaxSize int    // bytes kept of an output, unless a check asks for less; default 4096
-	// Report is told of every change of a check's status, thresholds applied, or
-	// output: in order and never twice at once for one id, never when nothing
-	// changed. It is called without any lock of the Runner, but Start, Stop and
-	// Beat of an id wait for the Report of that id that is under way: Report must
-	// not call them for its own id, nor wait for a lock that is held by who calls
-	// them, nor call Close.
+	// Report is called for every change of a check's status, thresholds applied, or
+	// output: in order, once at a time for one id, and only for changes. It is called
+	// without any lock of the Runner, but Start, Stop and Beat of an id wait for the
+	// Report of that id that is under way: Report must not call them for its own id, wait
+	// for a lock that their callers hold, or call Close.
 	Report     func(id string, r Result)
 	Log        *slog.Logger          // default: none
 	Registerer prometheus.Registerer // may be nil
@@ -43,10 +42,10 @@ type Runner struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
-	base    time.Time // what all int64 moments count from
+	base    time.Time // the zero of all int64 moments
 	clock   steady.Clock
 	metrics *metrics
-	wake    chan struct{} // tells the scheduler of something due before it wakes
+	wake    chan struct{} // wakes the scheduler for something that is due earlier
 
 	mu         sync.Mutex
 	settled    sync.Cond // a Report has returned
@@ -62,7 +61,7 @@ type Runner struct {
 	stale    int // targets whose state is kept over a fault of ours
 	troubles troubles
 	looked   time.Time // at the queues
-	warned   time.Time // of what waits in them
+	warned   time.Time // of targets that wait in them
 
 	ttls      map[string]*ttlCheck
 	deadlines slots[*ttlCheck]
@@ -101,10 +100,10 @@ func NewRunner(cfg Config) *Runner {
 	return r
 }
 
-// Start runs the check under this id from now on, in place of the one that had
-// the id. It is probed at once; nothing is reported if the first result is what s
-// says. A definition that the table cannot run is an error of kind
-// [skerry.Invalid], and changes nothing; Start does not ask for the policy.
+// Start runs the check under this id from now on, in place of the one that had the id. It
+// is probed at once; nothing is reported if the first result equals s. A definition that
+// the table cannot run is an error of kind [skerry.Invalid], and changes nothing; Start
+// does not ask for the policy.
 func (r *Runner) Start(id string, def *skerry.CheckDefinition, s State) error {
 	k := r.cfg.Kinds.kind(def)
 	if k == nil {
@@ -175,8 +174,8 @@ func (r *Runner) Close() {
 // member is a check of either sort.
 type member interface{ face() *shown }
 
-// silence marks what runs under id as gone and waits until it is not reported
-// any more. It returns that check, still in its places, or nil.
+// silence marks the check under id as gone and waits until it is not reported any more.
+// It returns that check, still in its places, or nil.
 func (r *Runner) silence(id string) member {
 	for {
 		m := r.lookup(id)
@@ -201,7 +200,7 @@ func (r *Runner) lookup(id string) member {
 	return nil
 }
 
-// drop frees what a check that is gone and out of the maps still holds.
+// drop frees the resources of a check that is gone and out of the maps.
 func (r *Runner) drop(m member) {
 	switch m := m.(type) {
 	case *probed:
@@ -214,8 +213,8 @@ func (r *Runner) drop(m member) {
 // at returns a moment as nanoseconds since the Runner's start.
 func (r *Runner) at(now time.Time) int64 { return int64(now.Sub(r.base)) }
 
-// steady returns the moment without the stalls before it, and notices a stall
-// that ends now: whoever comes first after it must not count it.
+// steady returns the moment without the stalls before it, and notices a stall that ends
+// now: the first caller after it must not count it.
 func (r *Runner) steady(now time.Time) int64 {
 	r.clock.Observe(now, tick)
 	return r.at(now) - int64(r.clock.Stalled())

@@ -6,8 +6,8 @@ type slot[T any] struct {
 	of T
 }
 
-// slots is a binary heap, earliest first. Slots are never moved or taken out when
-// what they stand for changes: who pops one compares it with the truth.
+// slots is a binary heap, earliest first. Slots are never moved or removed when their
+// check changes: a popped slot is compared with the check.
 type slots[T any] []slot[T]
 
 func (h *slots[T]) push(at int64, of T) {

@@ -9,7 +9,7 @@ import (
 // Table is the list of kinds in the order in which their target fields count.
 type Table []Kind
 
-// Policy says which definitions are allowed.
+// Policy sets which definitions are allowed.
 type Policy struct {
 	AllowScripts bool // checks that run a program: script and docker
 	Local        bool // the definition comes from a configuration file, not from a caller

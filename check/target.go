@@ -21,10 +21,10 @@ type probed struct {
 	place  int // in target.members
 }
 
-// key tells targets apart.
+// key identifies targets.
 type key [sha256.Size]byte
 
-// phase is what a target does at the moment.
+// phase is the present activity of a target.
 type phase uint8
 
 const (
@@ -55,7 +55,7 @@ type target struct {
 	joined   chan struct{} // watched targets only: somebody waits for the present result
 }
 
-// anonymous returns the part of a definition that says what is probed and how.
+// anonymous returns the part of a definition that describes the probe.
 func anonymous(d *skerry.CheckDefinition) skerry.CheckDefinition {
 	a := *d
 	a.ID, a.Notes, a.Status, a.ServiceID = "", "", "", ""
@@ -77,8 +77,8 @@ func keyOf(service string, d *skerry.CheckDefinition) key {
 	return sha256.Sum256(text)
 }
 
-// stagger returns a part of the interval that depends on the node and the target,
-// so that what started together does not stay together.
+// stagger returns a part of the interval that depends on the node and the target, so that
+// targets that started together do not stay together.
 func stagger(node string, k key, interval time.Duration) time.Duration {
 	sum := sha256.Sum256(append([]byte(node), k[:]...))
 	part := float64(binary.BigEndian.Uint64(sum[:])) / math.MaxUint64
@@ -162,7 +162,7 @@ func (r *Runner) wait(t *target, at int64) {
 	r.wakeBefore(at)
 }
 
-// runDue queues what is due and returns how long nothing else is.
+// runDue queues the due targets and returns the time until the next is due.
 func (r *Runner) runDue(now int64) time.Duration {
 	for len(r.due) > 0 {
 		next := r.due[0]
@@ -219,7 +219,7 @@ func (r *Runner) work(t *target) {
 	}
 }
 
-// probe runs a probe once. One that panics says nothing of its target.
+// probe runs a probe once. A probe that panics has no result.
 func (r *Runner) probe(ctx context.Context, t *target) (result Result) {
 	defer r.cfg.Net.Catch(rescue.Check, func() { result = Result{Output: "the probe of this check panicked", Fault: FaultPanic} })
 	return t.prober.Check(ctx)

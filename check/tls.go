@@ -12,7 +12,7 @@ import (
 func TLSConfig(def *skerry.CheckDefinition) *tls.Config {
 	return &tls.Config{
 		ServerName:         def.TLSServerName,
-		InsecureSkipVerify: def.TLSSkipVerify, // asked for by who registered the check
+		InsecureSkipVerify: def.TLSSkipVerify, // requested by the check's definition
 		MinVersion:         tls.VersionTLS12,
 	}
 }

@@ -14,14 +14,13 @@ const (
 // trouble is a fault of ours that goes on.
 type trouble struct {
 	since, last, told time.Time
-	runs              int // since it was told
+	runs              int // since it was logged
 }
 
 // troubles keep the log short: thousands of checks have the same fault at once.
 type troubles map[Fault]*trouble
 
-// note takes in a fault and tells of it: when it begins, and each minute while it
-// lasts.
+// note takes in a fault and logs it: when it begins, and each minute while it lasts.
 func (ts troubles) note(now time.Time, f Fault, t *target, why string, log *slog.Logger) {
 	b := ts[f]
 	if b == nil || now.Sub(b.last) > faultQuiet {
@@ -41,8 +40,8 @@ func (ts troubles) note(now time.Time, f Fault, t *target, why string, log *slog
 	b.told, b.runs = now, 0
 }
 
-// faulted keeps a target's state after a run that says nothing of it, and has it
-// probed again soon.
+// faulted keeps a target's state after a run without a result, and has it probed again
+// soon.
 func (r *Runner) faulted(t *target, f Fault, why string, now time.Time) {
 	r.metrics.faulted(f)
 	r.troubles.note(now, f, t, why, r.cfg.Log)
@@ -52,7 +51,7 @@ func (r *Runner) faulted(t *target, f Fault, why string, now time.Time) {
 	}
 }
 
-// certain ends what faulted began.
+// certain ends the state that faulted began.
 func (r *Runner) certain(t *target) {
 	if t.stale {
 		t.stale = false
@@ -60,7 +59,7 @@ func (r *Runner) certain(t *target) {
 	}
 }
 
-// lookEvery is how often what waits is looked at.
+// lookEvery is how often waiting targets are looked at.
 const lookEvery = 10 * time.Second
 
 // lookAtQueue warns when targets wait for a runner longer than they should.

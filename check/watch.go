@@ -2,7 +2,7 @@ package check
 
 import "context"
 
-// watch shows what a Watcher says until its target is gone. It has a goroutine of
+// watch shows the results of a Watcher until its target is gone. It has a goroutine of
 // its own: these are few, and most of the time asleep.
 func (r *Runner) watch(t *target, w Watcher) {
 	ctx, cancel := context.WithCancel(r.ctx)

@@ -11,9 +11,9 @@ const (
 	mostRetry  = 5 * time.Second
 )
 
-// Backoff is how a [Source] waits before it asks again what did not answer: with full
-// jitter, so that those who lost the same server do not come back together, up to
-// 100 ms at first and twice as long each time, 5 s at most. The zero value is ready.
+// Backoff paces the retries of a [Source]: with full jitter, so that clients that lost
+// the same server do not return together, up to 100 ms at first and twice as long each
+// time, 5 s at most. The zero value is ready.
 type Backoff struct{ most time.Duration }
 
 // Wait waits, or until ctx ends.

@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// ErrClosed is returned by what is asked of a closed Client.
+// ErrClosed is returned by the methods of a closed Client.
 var ErrClosed = errors.New("client: closed")
 
 // ErrReadOnly is returned by Register where the source cannot take registrations.
@@ -60,8 +60,7 @@ func New(source Source, opts ...Option) *Client {
 	return c
 }
 
-// Close ends all watches. It does not withdraw what is registered: that is
-// [Registration.Close].
+// Close ends all watches. It does not withdraw registrations: [Registration.Close] does.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -71,10 +70,10 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Watch yields what is known of a service, and again after every change, until ctx
-// ends or the client is closed. It yields nothing before anything is known. Several
-// changes in a row may be seen as one. The service goes on being followed for a
-// while after the last Watch of it has ended.
+// Watch yields the list of a service, and again after every change, until ctx ends or the
+// client is closed. It yields nothing before the first list. Several changes in a row may
+// be seen as one. The service goes on being followed for a while after the last Watch of
+// it has ended.
 func (c *Client) Watch(ctx context.Context, name string) iter.Seq[Snapshot] {
 	return func(yield func(Snapshot) bool) {
 		s, err := c.follow(name)
@@ -101,8 +100,8 @@ func (c *Client) Watch(ctx context.Context, name string) iter.Seq[Snapshot] {
 	}
 }
 
-// Snapshot returns what is known of a service that is being watched; ok is false
-// while nothing is.
+// Snapshot returns the list of a service that is being watched; ok is false while there
+// is none.
 func (c *Client) Snapshot(name string) (s Snapshot, ok bool) {
 	c.mu.Lock()
 	f := c.services[name]
@@ -122,7 +121,7 @@ type Option func(*options)
 type options struct {
 	log      *slog.Logger
 	cacheDir string
-	place    string // tells the sources apart whose lists are in one folder
+	place    string // distinguishes sources whose lists are in one folder
 	maxAge   time.Duration
 	hold     time.Duration
 	shrink   float64

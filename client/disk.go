@@ -26,7 +26,7 @@ type cacheFile struct {
 
 const writeEvery = time.Second
 
-// cached is what the file holds.
+// cached is the content of the file.
 type cached struct {
 	Service   string           `json:"service"`
 	Revision  uint64           `json:"revision,omitempty"`
@@ -122,7 +122,7 @@ func encode(service string, k *keeper) []byte {
 	return body
 }
 
-// write replaces the file. A failure is told once: the list is in memory still.
+// write replaces the file. A failure is reported once: the list is in memory still.
 func (f *cacheFile) write(body []byte) {
 	f.dirty = false
 	if bytes.Equal(body, f.written) {

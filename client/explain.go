@@ -18,12 +18,12 @@ type Explanation struct {
 // ServiceState is a service that is followed.
 type ServiceState struct {
 	Service string `json:"service"`
-	// Known is false while there is no list; most of what is below is empty then.
+	// Known is false while there is no list; most fields below are empty then.
 	Known     bool      `json:"known"`
 	Freshness Freshness `json:"freshness"`
 	// Since is when the list was last confirmed by the source.
 	Since time.Time `json:"since,omitzero"`
-	// Error says why the list is not live.
+	// Error is the reason why the list is not live.
 	Error string `json:"error,omitempty"`
 	// Held are how many of Instances the source no longer names.
 	Held      int        `json:"held"`
@@ -36,7 +36,7 @@ type ServiceState struct {
 // BalancerState is how one balancer judges a service's instances. Their keys are the
 // instances' IDs.
 type BalancerState struct {
-	// Name says whose it is, with a number, such as "grpc-1".
+	// Name names its owner, with a number, such as "grpc-1".
 	Name      string     `json:"name"`
 	Instances []lb.State `json:"instances"`
 }
@@ -46,7 +46,7 @@ type RegistrationState struct {
 	Instance   Instance `json:"instance"`
 	Registered bool     `json:"registered"`
 	Draining   bool     `json:"draining,omitempty"`
-	// Error says why it is not registered.
+	// Error is the reason why it is not registered.
 	Error string `json:"error,omitempty"`
 }
 
@@ -57,8 +57,8 @@ type attached struct {
 	states func() []lb.State
 }
 
-// Attach lets [Client.Explain] tell of a balancer of a service, until detach is called.
-// The transports do it.
+// Attach adds a balancer of a service to [Client.Explain], until detach is called. The
+// transports call it.
 func (c *Client) Attach(service, name string, states func() []lb.State) (detach func()) {
 	a := &attached{name: name, number: 1, states: states}
 	c.mu.Lock()
@@ -77,7 +77,7 @@ func (c *Client) Attach(service, name string, states func() []lb.State) (detach 
 	}
 }
 
-// Explain tells what the client knows of the services that are followed and of its
+// Explain returns the state of the services that are followed and of the client's
 // registrations, and how its balancers judge each instance.
 func (c *Client) Explain() Explanation {
 	var e Explanation

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Group is the clients of a program, by names, for those who show what they know:
-// metrics and the debug page. The zero value is empty; it is safe for concurrent use.
+// Group is the clients of a program, by names, for metrics and the debug page. The zero
+// value is empty; it is safe for concurrent use.
 type Group struct {
 	mu      sync.Mutex
 	clients []member

@@ -8,9 +8,8 @@ import (
 
 type hashKey struct{}
 
-// WithHashKey says what decides which instance a call goes to, where the balancer's
-// policy is hash: calls with the same key, such as a customer's number, go to the
-// same instance as long as they can.
+// WithHashKey sets the key of a call for a balancer with the policy hash: calls with the
+// same key, such as a customer's number, go to the same instance as long as they can.
 func WithHashKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, key)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Instance is one running copy of a service, as its callers find it. What a Source
-// or a Client hands out must not be changed.
+// Instance is one running copy of a service, as its callers find it. Instances from a
+// Source or a Client must not be changed.
 type Instance struct {
 	// ID names the instance within its service, over its whole life.
 	ID string `json:"id"`
@@ -34,7 +34,7 @@ func (i *Instance) Equal(other *Instance) bool {
 		slices.Equal(i.Tags, other.Tags) && maps.Equal(i.Meta, other.Meta)
 }
 
-// Snapshot is what is known of a service at one moment.
+// Snapshot is the list of a service at one moment.
 type Snapshot struct {
 	Service string
 	// Instances are sorted by ID.
@@ -45,11 +45,11 @@ type Snapshot struct {
 	Held int
 	// Since is when the list was last confirmed by the source.
 	Since time.Time
-	// Err says why the list is not live; nil when it is.
+	// Err is the reason why the list is not live; nil when it is.
 	Err error
 }
 
-// Freshness says where a list comes from.
+// Freshness is the origin of a list.
 type Freshness uint8
 
 const (
@@ -63,4 +63,5 @@ const (
 
 var freshnessNames = [...]string{"live", "frozen", "cold"}
 
+// String implements [fmt.Stringer].
 func (f Freshness) String() string { return freshnessNames[f] }

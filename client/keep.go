@@ -86,7 +86,7 @@ func (k *keeper) take(now time.Time, u *Update) {
 	k.tick(now)
 }
 
-// believes reports whether what is missing may go at once.
+// believes reports whether missing instances may go at once.
 func (k *keeper) believes(now time.Time, confirmed int, missing []kept) bool {
 	k.gone = slices.DeleteFunc(k.gone, func(at time.Time) bool { return now.Sub(at) >= k.hold })
 	news := 0
@@ -108,7 +108,8 @@ func (k *keeper) fail(err error) {
 	}
 }
 
-// tick lets go what has been held for long enough, and reports whether there was any.
+// tick lets go instances that have been held for long enough, and reports whether there
+// were any.
 func (k *keeper) tick(now time.Time) bool {
 	before := len(k.kept)
 	k.set(slices.DeleteFunc(k.kept, func(i kept) bool {

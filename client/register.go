@@ -29,8 +29,8 @@ func WithPropagation(d time.Duration) RegisterOption {
 	return func(o *registerOptions) { o.propagation = d }
 }
 
-// WithReady sets what must succeed before the instance is registered; default: a TCP
-// connection to its address. It is tried again until it does.
+// WithReady sets a check that must succeed before the instance is registered; default: a
+// TCP connection to its address. It is repeated until it does.
 func WithReady(ready func(context.Context) error) RegisterOption {
 	return func(o *registerOptions) { o.ready = ready }
 }
@@ -186,7 +186,7 @@ func (r *Registration) Drain(ctx context.Context) error {
 	return r.drained
 }
 
-// end says that the registration has ended.
+// end marks the registration as ended.
 func (r *Registration) end() {
 	r.c.mu.Lock()
 	delete(r.c.registrations, r)
@@ -194,7 +194,7 @@ func (r *Registration) end() {
 	close(r.ended)
 }
 
-// state tells how the registration stands.
+// state returns how the registration stands.
 func (r *Registration) state() RegistrationState {
 	r.mu.Lock()
 	draining := r.draining

@@ -10,15 +10,15 @@ import (
 	"syscall"
 )
 
-// Serve leads a server's life: it registers the instance and calls serve, until ctx
-// ends or the program is told to stop by SIGTERM or an interrupt. Then it withdraws
-// the instance, goes on serving until callers know, and calls stop, which must let
-// serve return. A second signal ends the program as usual. The transports have a Serve
-// of their own that calls this one.
+// Serve leads a server's life: it registers the instance and calls serve, until ctx ends
+// or the program gets SIGTERM or an interrupt. Then it withdraws the instance, goes on
+// serving until callers know, and calls stop, which must let serve return. A second
+// signal ends the program as usual. The transports have a Serve of their own that calls
+// this one.
 //
-// An empty Instance.Address becomes the listener's, which must be one that callers
-// can reach then. A registry that is down is no error while serving; one that is
-// down at the end is told of, when everything else is done.
+// An empty Instance.Address becomes the listener's, which must be one that callers can
+// reach then. A registry that is down is no error while serving; one that is down at the
+// end is an error, returned when everything else is done.
 func (c *Client) Serve(ctx context.Context, l net.Listener, i Instance, serve func() error, stop func(), opts ...RegisterOption) error {
 	ctx, quiet := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer quiet()

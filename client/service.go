@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// service follows one service for all who watch it.
+// service follows one service for all its watchers.
 type service struct {
 	c    *Client
 	name string
@@ -16,7 +16,7 @@ type service struct {
 	since   time.Time     // in place of now's, which a confirmation leaves as it is
 	changed chan struct{} // closed when now is another
 	users   int
-	idle    *time.Timer // ends the following when nobody has watched for a while
+	idle    *time.Timer // ends the following a while after the last watcher has left
 	cancel  context.CancelFunc
 }
 
@@ -64,8 +64,8 @@ func (s *service) release() {
 	})
 }
 
-// current returns what is known, when it was last confirmed, and a channel that is
-// closed when what is known changes.
+// current returns the list, when it was last confirmed, and a channel that is closed when
+// the list changes.
 func (s *service) current() (now *Snapshot, since time.Time, changed <-chan struct{}) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *service) publish() {
 	s.changed = make(chan struct{})
 }
 
-// same reports whether a watcher need not be told of next.
+// same reports whether next means no change for a watcher.
 func (s *Snapshot) same(next *Snapshot) bool {
 	if s.Freshness != next.Freshness || s.Held != next.Held || len(s.Instances) != len(next.Instances) || (s.Err == nil) != (next.Err == nil) {
 		return false
@@ -167,7 +167,7 @@ func (s *service) write() {
 	s.disk.write(body)
 }
 
-// change lets f change the keeper, and shows what became of it.
+// change lets f change the keeper, and shows the result.
 func (s *service) change(f func(now time.Time)) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()

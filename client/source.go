@@ -16,32 +16,32 @@ import (
 // Source finds instances. Implementations need not be able to do more than that;
 // one that also takes registrations is a [Registry].
 type Source interface {
-	// Watch yields all instances of a service, and again after every change, until
-	// ctx ends or the caller stops. An error says that the source does not answer
-	// now: it never means that there are no instances. After an error the source
-	// tries again by itself, with growing pauses, and goes on yielding.
+	// Watch yields all instances of a service, and again after every change, until ctx
+	// ends or the caller stops. An error means that the source does not answer now, never
+	// that there are no instances. After an error the source tries again by itself, with
+	// growing pauses, and goes on yielding.
 	Watch(ctx context.Context, service string) iter.Seq2[Update, error]
 }
 
-// Update is the list of a service's instances as a source has it, with what speaks
-// for its being whole.
+// Update is the list of a service's instances as a source has it, with the evidence that
+// it is complete.
 type Update struct {
 	// Instances are all that there are; draining ones are among them.
 	Instances []Instance
 	// Revision grows with every change of the source's data; 0 where it has none. One
-	// that falls says that the source has lost data.
+	// that falls means that the source has lost data.
 	Revision uint64
-	// Epoch names the history that Revision belongs to, such as a cluster's ID. Another
-	// one says that the data is another's; "" where the source has none.
+	// Epoch names the history that Revision belongs to, such as a cluster's ID. A
+	// different one means that the data is another's; "" where the source has none.
 	Epoch string
 	// Left are the IDs of instances that withdrew by themselves since the last
 	// update. They are gone at once, even when they were the last.
 	Left []string
-	// Proven says that the source vouches for everything that is missing: its owners
+	// Proven means that the source vouches for everything that is missing: its owners
 	// withdrew it.
 	Proven bool
-	// Unsettled says that the source itself does not have everything, since it has
-	// just started or has lost sight of a part: nothing is gone for its sake.
+	// Unsettled means that the source itself is incomplete, since it has just started or
+	// has lost sight of a part: it does not prove that an instance is gone.
 	Unsettled bool
 }
 
@@ -49,8 +49,8 @@ type Update struct {
 type Registry interface {
 	Source
 	// Announce registers an instance and keeps it registered: it renews, and registers
-	// again after any loss, until Withdraw. It does not block. Each success (nil) and
-	// failure is told to report, one after another.
+	// again after any loss, until Withdraw. It does not block. report is called with each
+	// success (nil) and failure, one after another.
 	Announce(i Instance, ttl time.Duration, report func(error)) Announcement
 }
 
@@ -89,8 +89,8 @@ func Open(rawURL string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// place returns a short name of where a URL points to, whoever asks there: a service
-// may have its name in several registries.
+// place returns a short name of a registry, whichever client asks there: a service may
+// have its name in several registries.
 func place(rawURL string) string {
 	l, err := ParseLocation(rawURL)
 	if err != nil {
@@ -159,7 +159,7 @@ func ParseLocation(rawURL string) (Location, error) {
 	return l, nil
 }
 
-// URL is the inverse of [ParseLocation]. It has what is secret in it.
+// URL is the inverse of [ParseLocation]. It includes the secrets.
 func (l Location) URL() string {
 	out := l.Scheme + "://"
 	if l.User != nil {
@@ -172,7 +172,7 @@ func (l Location) URL() string {
 	return out
 }
 
-// Redact leaves out of a URL what may be a secret: the user and the query.
+// Redact removes possible secrets from a URL: the user and the query.
 func Redact(rawURL string) string {
 	rawURL, _, _ = strings.Cut(rawURL, "?")
 	if scheme, rest, ok := strings.Cut(rawURL, "://"); ok {

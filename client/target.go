@@ -14,9 +14,8 @@ func Schemes() []string {
 	return slices.Sorted(maps.Keys(schemes))
 }
 
-// SplitTarget takes a target apart that names a service together with where it is
-// found: the last part of the path is the service, and what is left is the source's
-// URL, for [Open].
+// SplitTarget splits a target that names a service together with its source: the last
+// part of the path is the service, and the rest is the source's URL, for [Open].
 //
 //	skerry://127.0.0.1:8500/orders       skerry://127.0.0.1:8500/    orders
 //	etcd://h1:2379,h2:2379/orders.rpc    etcd://h1:2379,h2:2379/     orders.rpc

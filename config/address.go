@@ -65,9 +65,8 @@ func (c *Config) Listeners(protocol string) ([]Listener, error) {
 	return out, nil
 }
 
-// Advertise returns the address that others are told: advertise_addr, else
-// bind_addr when that is one address, else the host's first private address, else
-// 127.0.0.1.
+// Advertise returns the address for others: advertise_addr, else bind_addr when that is
+// one address, else the host's first private address, else 127.0.0.1.
 func (c *Config) Advertise() (netip.Addr, error) {
 	if c.AdvertiseAddr != "" {
 		a, err := netip.ParseAddr(c.AdvertiseAddr)

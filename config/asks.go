@@ -12,16 +12,16 @@ var quiet = []string{
 	"limits.rpc_*", "tls.*", "autopilot.*", "performance.*",
 }
 
-// asksNothing reports whether a key that is without effect yet is at a value
-// that nobody would notice the lack of.
+// asksNothing reports whether a key that is without effect yet is at a value whose lack
+// is not noticed.
 func (c *Config) asksNothing(key string) bool {
 	switch key {
 	case "ports.grpc":
 		return c.Ports.GRPC <= 0
 	case "ports.grpc_tls":
 		return c.Ports.GRPCTLS <= 0
-	case "bootstrap_expect":
-		return c.BootstrapExpect <= 1
+	case "retry_join":
+		return c.Among() || len(c.RetryJoin) == 0 // servers join; agents do not yet
 	case "primary_datacenter":
 		return c.PrimaryDatacenter == c.Datacenter
 	}
@@ -44,8 +44,8 @@ func (c *Config) at(key string) (found reflect.Value) {
 	return found
 }
 
-// asksNothing reports whether what was written turns nothing on: false, empty,
-// or an object of such.
+// asksNothing reports whether the value turns nothing on: false, empty, or an object of
+// such.
 func (v *value) asksNothing() bool {
 	switch v.kind {
 	case null:

@@ -40,9 +40,10 @@ retry_join = ["192.0.2.1"]
 ui_config { enabled = true }
 telemetry { statsd_address = "127.0.0.1:1" }
 encrypt = "x"`, want: []string{
-			"bootstrap_expect", "primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect", "retry_join",
+			"primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect",
 			"ui_config.enabled", "telemetry.statsd_address", "encrypt",
 		}},
+		"an agent that joins": {hcl: `retry_join = ["192.0.2.1"]`, want: []string{"retry_join"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package config is what the operator wrote: Consul-compatible HCL and JSON
+// Package config reads the operator's configuration: Consul-compatible HCL and JSON
 // files, fragments and flags, brought together into one [Config].
 //
 // [Load] merges the sources, reports every mistake at once, and warns of keys
@@ -11,10 +11,10 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Config is the effective configuration: defaults, then every source in its
-// order, then what follows from other keys. Field tags name the key, its class
-// (C core, U useful, S Skerry's own) and what applies to it: "reload" for keys
-// that a reload can change, "later" for those that are kept without effect yet.
+// Config is the effective configuration: defaults, then every source in its order, then
+// the values that follow from other keys. Field tags name the key, its class (C core, U
+// useful, S Skerry's own) and what applies to it: "reload" for keys that a reload can
+// change, "later" for those that are kept without effect yet.
 type Config struct {
 	// Datacenter is the name of this datacenter: letters, digits, - and _.
 	Datacenter string `config:"datacenter,C"`
@@ -29,7 +29,7 @@ type Config struct {
 	// Locality is where the node stands: region and zone.
 	Locality skerry.Locality `config:"locality,U"`
 
-	// DataDir is the folder for what must outlive a restart; needed unless in dev mode.
+	// DataDir is the folder for state that outlives a restart; needed unless in dev mode.
 	DataDir string `config:"data_dir,C"`
 	// WatchDir is a folder whose service files (1 MiB each, 1,024 files, 64 MiB together; regular files and links to such) are registered while they are there; default none.
 	WatchDir string `config:"watch_dir,S"`
@@ -38,7 +38,7 @@ type Config struct {
 	// Bootstrap lets this server start a cluster alone.
 	Bootstrap bool `config:"bootstrap,C"`
 	// BootstrapExpect is how many servers must be there before a cluster starts; 0 means one that exists is joined.
-	BootstrapExpect int `config:"bootstrap_expect,C,later"`
+	BootstrapExpect int `config:"bootstrap_expect,C"`
 	// Dev is set by [Source].Dev, not by a key: everything in one process, nothing kept.
 	Dev bool
 
@@ -46,13 +46,13 @@ type Config struct {
 	BindAddr string `config:"bind_addr,C"`
 	// ClientAddr is where HTTP, DNS and gRPC listen: IPs, separated by spaces, or a template.
 	ClientAddr string `config:"client_addr,C"`
-	// AdvertiseAddr is the address that others are told; default by [Config.Advertise].
+	// AdvertiseAddr is the address for others; default by [Config.Advertise].
 	AdvertiseAddr string `config:"advertise_addr,C"`
 	// AdvertiseAddrIPv4 is the IPv4 address among the node's tagged addresses.
 	AdvertiseAddrIPv4 string `config:"advertise_addr_ipv4,C"`
 	// AdvertiseAddrIPv6 is the IPv6 address among the node's tagged addresses.
 	AdvertiseAddrIPv6 string `config:"advertise_addr_ipv6,C"`
-	// AdvertiseAddrWAN is the address that other datacenters are told; default advertise_addr.
+	// AdvertiseAddrWAN is the address for other datacenters; default advertise_addr.
 	AdvertiseAddrWAN string `config:"advertise_addr_wan,C"`
 	// AdvertiseAddrWANIPv4 is the IPv4 form of it.
 	AdvertiseAddrWANIPv4 string `config:"advertise_addr_wan_ipv4,C"`
@@ -64,13 +64,13 @@ type Config struct {
 	Addresses Addresses `config:"addresses,C"`
 	// Ports are the ports of all listeners; -1 turns one off.
 	Ports Ports `config:"ports,C"`
-	// UnixSockets says who may use sockets named unix:///path.
+	// UnixSockets sets the owner and the mode of sockets named unix:///path.
 	UnixSockets UnixSockets `config:"unix_sockets,U"`
 
-	// RetryJoin are addresses to join, tried until one answers.
+	// RetryJoin are the addresses of servers that a server joins, each a host or host:port of ports.server; all are tried, again and again. It has no effect on agents yet.
 	RetryJoin []string `config:"retry_join,C,later"`
-	// RetryInterval is the pause between tries to join.
-	RetryInterval time.Duration `config:"retry_interval,C,later"`
+	// RetryInterval is the pause between tries to join after the first minute; in that a server tries each second.
+	RetryInterval time.Duration `config:"retry_interval,C"`
 	// RetryMaxAttempts is after how many tries the agent gives up; 0 means never.
 	RetryMaxAttempts int `config:"retry_max,C,later"`
 	// RetryJoinWAN are addresses of servers in other datacenters.
@@ -94,7 +94,8 @@ type Config struct {
 	AltDomain string `config:"alt_domain,C,reload"`
 	// DNS is how DNS questions are answered.
 	DNS DNS `config:"dns_config,C,reload"`
-	// Recursors are asked what is not in the zone: IPs with or without port, or templates.
+	// Recursors answer questions outside the zone: IPs with or without port, or
+	// templates.
 	Recursors []string `config:"recursors,C,reload"`
 
 	// Services are registered on this node for as long as they are written here.
@@ -142,7 +143,9 @@ type Config struct {
 	SessionTTLMin time.Duration `config:"session_ttl_min,C"`
 	// ReconnectTimeout is after which time a lost node is forgotten; at least 8 h.
 	ReconnectTimeout time.Duration `config:"reconnect_timeout,C,later"`
-	// LegacyAPI allows what Consul has removed: GET where something changes (check/pass, warn, fail and deregister, service/deregister, join, force-leave), and script of checks, in the API and in files.
+	// LegacyAPI allows requests that Consul has removed: GET for changes (check/pass,
+	// warn, fail and deregister, service/deregister, join, force-leave), and script of
+	// checks, in the API and in files.
 	LegacyAPI bool `config:"legacy_api,S,reload"`
 	// EnableDebug opens the profiling endpoints.
 	EnableDebug bool `config:"enable_debug,C"`
@@ -166,15 +169,21 @@ type Config struct {
 	// ACL is access control.
 	ACL ACL `config:"acl,C"`
 	// Autopilot looks after the set of servers.
-	Autopilot Autopilot `config:"autopilot,C,later"`
-	// Performance is what of Consul's timing has a meaning here.
+	Autopilot Autopilot `config:"autopilot,C"`
+	// Performance is the part of Consul's timing that has a meaning here.
 	Performance Performance `config:"performance,C,later"`
 
-	// Quorum is where the decided things are kept.
+	// Voting lets this server have a vote in the quorum store. false makes it a read server: it has the whole catalog and all keys, and never a vote.
+	Voting bool `config:"voting,S"`
+	// InsecureCluster lets servers speak to each other without encryption beyond loopback addresses.
+	InsecureCluster bool `config:"insecure_cluster,S"`
+	// Bus is an outside NATS.
+	Bus Bus `config:"bus,S"`
+	// Quorum is the quorum store.
 	Quorum Quorum `config:"quorum,S"`
 	// Guard holds owners that fall silent all at once.
 	Guard Guard `config:"guard,S"`
-	// Lease bounds what programs without an agent may announce.
+	// Lease bounds the announcements of programs without an agent.
 	Lease Lease `config:"lease,S"`
 
 	set map[string]bool // the paths that a source named

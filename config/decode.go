@@ -14,7 +14,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// decoder brings one source into a Config and gathers what is wrong with it.
+// decoder brings one source into a Config and gathers its errors.
 type decoder struct {
 	file     string
 	set      map[string]bool
@@ -57,7 +57,7 @@ func (d *decoder) note(w Warning) {
 	d.warnings = append(d.warnings, w)
 }
 
-// field is a struct field with what its tag says.
+// field is a struct field with the content of its tag.
 type field struct {
 	key    string
 	class  string

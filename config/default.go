@@ -27,7 +27,7 @@ func Default() *Config {
 		DisableRemoteExec:   true,
 		Ports: Ports{
 			DNS: 8600, HTTP: 8500, HTTPS: -1, GRPC: -1, GRPCTLS: -1,
-			SerfLAN: 8301, SerfWAN: 8302, Server: 8300,
+			SerfLAN: 8301, SerfWAN: 8302, Server: 8300, Quorum: 8301, Bus: 8302,
 		},
 		DNS: DNS{
 			AllowStale:                  true,
@@ -60,6 +60,7 @@ func Default() *Config {
 			DefaultPolicy: "allow", DownPolicy: "extend-cache",
 			TokenTTL: 30 * time.Second, PolicyTTL: 30 * time.Second,
 		},
+		Voting: true,
 		Autopilot: Autopilot{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,
 			MaxTrailingLogs: 250, ServerStabilizationTime: 10 * time.Second,
@@ -107,6 +108,12 @@ func (c *Config) derive() {
 	if !c.IsSet("ports.grpc_tls") && c.Server {
 		c.Ports.GRPCTLS = 8503
 	}
+	if !c.IsSet("ports.quorum") {
+		c.Ports.Quorum = c.Ports.SerfLAN
+	}
+	if !c.IsSet("ports.bus") {
+		c.Ports.Bus = c.Ports.SerfWAN
+	}
 	if c.EnableScriptChecks {
 		c.EnableLocalScriptChecks = true
 	}
@@ -121,7 +128,7 @@ func fqdn(name string) string {
 	return strings.TrimSuffix(name, ".") + "."
 }
 
-// inheritTLS gives each listener what only the defaults name.
+// inheritTLS gives each listener the keys that only the defaults have.
 func (c *Config) inheritTLS() {
 	for name, l := range map[string]*TLSListener{
 		"https": &c.TLS.HTTPS, "grpc": &c.TLS.GRPC, "internal_rpc": &c.TLS.InternalRPC,

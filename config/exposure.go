@@ -11,7 +11,7 @@ import (
 // and is told at start, by validate and in agent/self.
 type Exposure struct {
 	Name    string // a word for programs, such as "http_without_acl"
-	Message string // what is exposed, and the keys that close it
+	Message string // the exposure, and the keys that close it
 }
 
 // Exposures lists what the configuration opens to callers beyond this host, ordered
@@ -27,16 +27,19 @@ func (c *Config) Exposures() []Exposure {
 		add("http_without_tls", "HTTP on %s is not encrypted: tokens and answers can be read on the way; set ports.https with tls.https, and client_addr or addresses.http to a loopback address", strings.Join(plain, ", "))
 	}
 	if len(reachable) > 0 && !c.aclRefuses() {
-		add("http_without_acl", "everybody who reaches %s may read all and see all values: set acl { enabled = true }, or listen on a loopback address", at)
+		add("http_without_acl", "every host that reaches %s may read all and see all values: set acl { enabled = true }, or listen on a loopback address", at)
 	}
 	if len(reachable) > 0 && c.anonymousWrites() && !c.writesFromLoopback() {
-		add("anonymous_writes", "everybody who reaches %s may register, deregister and write keys without a token: set acl { enabled = true preset = \"read-open\" }, or http_config.allow_write_http_from", at)
+		add("anonymous_writes", "every host that reaches %s may register, deregister and write keys without a token: set acl { enabled = true preset = \"read-open\" }, or http_config.allow_write_http_from", at)
 	}
 	if len(reachable) > 0 && c.EnableScriptChecks {
-		add("remote_scripts", "a caller of %s who may register a service can run programs here: use enable_local_script_checks in place of enable_script_checks", at)
+		add("remote_scripts", "a caller of %s that may register a service can run programs here: use enable_local_script_checks in place of enable_script_checks", at)
 	}
 	if len(dns) > 0 && !c.aclRefuses() {
-		add("dns_without_acl", "everybody who reaches %s finds all services by DNS: set acl { enabled = true preset = \"strict\" } with acl.tokens.dns, or listen on a loopback address", strings.Join(dns, ", "))
+		add("dns_without_acl", "every host that reaches %s finds all services by DNS: set acl { enabled = true preset = \"strict\" } with acl.tokens.dns, or listen on a loopback address", strings.Join(dns, ", "))
+	}
+	if c.Among() && c.beyondLoopbackBind() {
+		add("insecure_cluster", "every host that reaches %s on the ports %d, %d and %d can pose as a server, and change services and keys: let only the servers reach them", c.BindAddr, c.Ports.Server, c.Ports.Quorum, c.Ports.Bus)
 	}
 	slices.SortFunc(out, func(a, b Exposure) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -59,7 +62,7 @@ func (c *Config) beyondLoopback(protocol string) (out []string) {
 	}
 	listeners, err := c.Listeners(protocol)
 	if err != nil {
-		return nil // another rule tells of it
+		return nil // another rule reports it
 	}
 	for _, l := range listeners {
 		at, err := netip.ParseAddrPort(l.Address)
@@ -97,13 +100,13 @@ func (c *Config) writesFromLoopback() bool {
 	return len(c.HTTP.AllowWriteHTTPFrom) > 0
 }
 
-// exposure refuses what lets every stranger run programs on this host.
+// exposure refuses a configuration that lets every stranger run programs on this host.
 func (v *validator) exposure() {
 	c := v.c
 	reachable := c.reachable()
 	if !c.EnableScriptChecks || c.AllowExposedScripts || c.aclRefuses() || c.writesFromLoopback() || len(reachable) == 0 {
 		return
 	}
-	v.bad("enable_script_checks: everybody who reaches %s could run programs on this host: use enable_local_script_checks in its place, "+
+	v.bad("enable_script_checks: every host that reaches %s could run programs on this host: use enable_local_script_checks in its place, "+
 		"set acl.enabled, listen on a loopback address, or set allow_exposed_scripts = true if it must be so", strings.Join(reachable, ", "))
 }

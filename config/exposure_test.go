@@ -37,6 +37,8 @@ func TestExposures(t *testing.T) {
 		{"scripts, writes from here", `client_addr = "0.0.0.0" enable_script_checks = true http_config { allow_write_http_from = ["127.0.0.1/32"] }`, "dns_without_acl http_without_acl http_without_tls remote_scripts", false},
 		{"HTTPS with client certificates", `addresses { https = "0.0.0.0" } ports { https = 8501 } enable_script_checks = true tls { https { cert_file = "c" key_file = "k" ca_file = "a" verify_incoming = true } }`, "", false},
 		{"HTTPS without", `addresses { https = "0.0.0.0" } ports { https = 8501 } enable_script_checks = true tls { https { cert_file = "c" key_file = "k" } }`, "anonymous_writes http_without_acl remote_scripts", true},
+		{"servers on loopback", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1"`, "", false},
+		{"servers on a network", `server = true bootstrap_expect = 3 bind_addr = "10.0.0.1" insecure_cluster = true`, "insecure_cluster", false},
 	} {
 		c, _, err := Load(Source{HCL: []string{open + tt.hcl}})
 		if err != nil {

@@ -72,8 +72,8 @@ const (
 	unused     = "has no effect"
 	gossip     = "has no effect: nothing listens for gossip here"
 	reloads    = "has no effect: files are read again on SIGHUP and by \"skerry reload\""
-	// tuning keys set the pace of parts that are not here, or are what an agent
-	// writes down of itself: nobody misses anything, and nobody is warned.
+	// tuning keys set the pace of parts that are not here, or are what an agent writes
+	// down of itself: their lack has no effect, so there is no warning.
 	tuning = ""
 )
 
@@ -81,6 +81,7 @@ const (
 var laterNote = map[string]string{
 	"acl.enabled": ": every request is allowed",
 	"encrypt":     ": there is no gossip to encrypt",
+	"retry_join":  " on agents; servers join",
 }
 
 // ignored are keys that Consul knows and that do nothing here, by the type that
@@ -138,8 +139,7 @@ var ignored = map[reflect.Type][][2]string{
 	},
 }
 
-// ignoredKey says why a key of a type has no effect; ok is false for a key that
-// nobody knows.
+// ignoredKey returns why a key of a type has no effect; ok is false for an unknown key.
 func ignoredKey(t reflect.Type, key string) (why string, ok bool) {
 	key = plainKey(key)
 	for _, p := range ignored[t] {
@@ -192,7 +192,7 @@ func nearest(key string, keys []string) string {
 // distance is how many letters must be put in, taken out or changed (Levenshtein).
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
-		return max(len(a), len(b)) // nobody mistypes so long a key; the table would be large
+		return max(len(a), len(b)) // so long a key is not mistyped; the table would be large
 	}
 	row := make([]int, len(b)+1)
 	for j := range row {

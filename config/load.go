@@ -15,8 +15,8 @@ import (
 	"github.com/skerryhq/skerry/files"
 )
 
-// Source is where a configuration comes from. What comes later wins: defaults,
-// Files, Dirs, HCL, Flags. Lists append and maps merge.
+// Source is where a configuration comes from. Later ones win: defaults, Files, Dirs, HCL,
+// Flags. Lists append and maps merge.
 type Source struct {
 	// Files are HCL or JSON files, told apart by their ending, else by their first
 	// byte. A folder among them is read as one of Dirs.
@@ -33,16 +33,16 @@ type Source struct {
 	Dev bool
 }
 
-// Warning tells of a key that was accepted and does less than its writer may
-// think.
+// Warning is about a key that was accepted and does less than its writer may think.
 type Warning struct {
 	Key     string // its path
 	File    string // "" for flags
 	Line    int    // 0 when not known
-	Message string // what is to be said of the key
+	Message string // the text of the warning
 	later   bool   // the key is without effect yet
 }
 
+// String implements [fmt.Stringer].
 func (w Warning) String() string {
 	at := ""
 	if w.File != "" {
@@ -55,10 +55,10 @@ func (w Warning) String() string {
 	return w.Key + " " + w.Message + at
 }
 
-// Load brings the sources together. All that cannot be read, is unknown or has
-// the wrong type is reported in one joined error, whose parts are of kind
-// [skerry.Invalid]; then there is no Config. What can be read and does not work
-// is for [Config.Validate] to say.
+// Load brings the sources together. Keys that cannot be read, are unknown or have the
+// wrong type are reported in one joined error, whose parts are of kind [skerry.Invalid];
+// then there is no Config. [Config.Validate] reports values that can be read and do not
+// work.
 func Load(src Source) (*Config, []Warning, error) {
 	c := Default()
 	if src.Dev {
@@ -118,8 +118,8 @@ type source struct {
 	root *value
 }
 
-// legacyOf returns legacy_api ahead of all else: it says how files are understood,
-// also those before the one that sets it.
+// legacyOf returns legacy_api ahead of all else: it sets how files are understood, also
+// those before the one that sets it.
 func legacyOf(sources []source, flags map[string]any) (legacy bool) {
 	for _, s := range sources {
 		for _, m := range s.root.members {

@@ -63,7 +63,7 @@ func parseJSON(name string, data []byte) (*value, error) {
 	return v, nil
 }
 
-// jsonParser keeps the line numbers that encoding/json does not tell.
+// jsonParser keeps the line numbers, which encoding/json does not report.
 type jsonParser struct {
 	data  []byte
 	dec   *json.Decoder
@@ -155,11 +155,11 @@ func parseHCL(name string, data []byte) (v *value, err error) {
 	return v, nil
 }
 
-// prescan finds what the parser lets pass: it descends once per bracket without a
+// prescan finds errors that the parser lets pass: it descends once per bracket without a
 // limit, and drops a last key whose value was cut off.
 func prescan(data []byte) error {
 	s := scanner.New(data)
-	s.Error = func(token.Pos, string) {} // the parser tells of it
+	s.Error = func(token.Pos, string) {} // the parser reports it
 	depth := 0
 	for last := (token.Token{}); ; {
 		t := s.Scan()

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Quorum is the store of decided things: keys, locks, sessions, tokens, queries,
-// external services.
+// Quorum is the quorum store: keys, locks, sessions, tokens, queries, external services.
 type Quorum struct {
-	// Endpoints are those of an existing etcd cluster (3.5 or newer, --max-txn-ops=1024) that keeps the decided things, like https://etcd-1:2379; none: a server keeps them itself, in data_dir.
+	// Endpoints are those of an existing etcd cluster (3.5 or newer, --max-txn-ops=1024)
+	// that keeps the quorum store, like https://etcd-1:2379; none: a server keeps them
+	// itself, in data_dir.
 	Endpoints []string `config:"endpoints,S"`
 	// Prefix is what all keys in that cluster begin with; default "skerry/".
 	Prefix string `config:"prefix,S"`

@@ -30,12 +30,16 @@ type Ports struct {
 	GRPC int `config:"grpc,C,later"`
 	// GRPCTLS is its port with TLS; default 8503 on servers, else -1.
 	GRPCTLS int `config:"grpc_tls,C,later"`
-	// SerfLAN is where agents of this datacenter reach each other.
+	// SerfLAN is the port of Consul's gossip, and the default of quorum.
 	SerfLAN int `config:"serf_lan,C"`
-	// SerfWAN is where servers of other datacenters reach this one.
+	// SerfWAN is the port of Consul's gossip between datacenters, and the default of bus.
 	SerfWAN int `config:"serf_wan,C"`
-	// Server is where servers reach each other.
+	// Server is where servers join each other.
 	Server int `config:"server,C"`
+	// Quorum is where the members of the quorum store reach each other; default serf_lan.
+	Quorum int `config:"quorum,S"`
+	// Bus is where servers tell each other of changes; default serf_wan.
+	Bus int `config:"bus,S"`
 }
 
 // UnixSockets is the ownership of unix sockets that are listened on.
@@ -192,21 +196,22 @@ type Telemetry struct {
 	DogstatsdTags []string `config:"dogstatsd_tags,U,later"`
 }
 
-// Autopilot looks after the set of servers.
+// Autopilot looks after the set of servers. It has the values that the first leader of a
+// cluster decides; the operator changes them later.
 type Autopilot struct {
-	// CleanupDeadServers removes servers that are gone when new ones come.
+	// CleanupDeadServers lets a new server take the vote of one that is gone for 10 minutes.
 	CleanupDeadServers bool `config:"cleanup_dead_servers,C"`
 	// LastContactThreshold is the longest silence of a healthy server.
-	LastContactThreshold time.Duration `config:"last_contact_threshold,C"`
+	LastContactThreshold time.Duration `config:"last_contact_threshold,C,later"`
 	// MaxTrailingLogs is how many entries a healthy server may be behind.
-	MaxTrailingLogs int `config:"max_trailing_logs,C"`
+	MaxTrailingLogs int `config:"max_trailing_logs,C,later"`
 	// MinQuorum is how many servers cleanup leaves.
 	MinQuorum int `config:"min_quorum,U"`
-	// ServerStabilizationTime is how long a new server must be healthy to be counted.
+	// ServerStabilizationTime is how long a new server must be there before it gets a vote.
 	ServerStabilizationTime time.Duration `config:"server_stabilization_time,C"`
 }
 
-// Performance is what of Consul's timing has a meaning here.
+// Performance is the part of Consul's timing that has a meaning here.
 type Performance struct {
 	// LeaveDrainTime is how long a leaving agent goes on answering.
 	LeaveDrainTime time.Duration `config:"leave_drain_time,C"`
@@ -224,7 +229,7 @@ type Guard struct {
 	Hold time.Duration `config:"hold,S"`
 }
 
-// Lease bounds what programs without an agent may announce.
+// Lease bounds the announcements of programs without an agent.
 type Lease struct {
 	// MinTTL is the shortest TTL of a lease.
 	MinTTL time.Duration `config:"min_ttl,S"`

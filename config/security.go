@@ -5,7 +5,7 @@ import "time"
 // TLS is the TLS of all listeners. A key that HTTPS, GRPC or InternalRPC does not
 // name is taken from Defaults.
 type TLS struct {
-	// Defaults are for all that name nothing of their own.
+	// Defaults are for the listeners that do not name their own.
 	Defaults TLSListener `config:"defaults,C"`
 	// HTTPS is for the HTTPS API.
 	HTTPS TLSListener `config:"https,C"`
@@ -41,15 +41,18 @@ type TLSListener struct {
 type ACL struct {
 	// Enabled turns it on.
 	Enabled bool `config:"enabled,C"`
-	// DefaultPolicy is for what no rule names: allow or deny.
+	// DefaultPolicy is the access to names without a rule: allow or deny.
 	DefaultPolicy string `config:"default_policy,C"`
 	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache. Every server decides from its own copy, so it is always as extend-cache.
 	DownPolicy string `config:"down_policy,C"`
-	// Preset is access without a token in one word: open (default_policy = "allow"), read-open (who has no rule may find services, and write nothing) or strict ("deny"). It wins over default_policy.
+	// Preset is access without a token in one word: open (default_policy = "allow"),
+	// read-open (callers without a rule may find services, and write nothing) or strict
+	// ("deny"). It wins over default_policy.
 	Preset string `config:"preset,S"`
-	// DryRun refuses nothing and tells in the log what would be refused; it needs enabled.
+	// DryRun refuses nothing and logs the requests that would be refused; it needs
+	// enabled.
 	DryRun bool `config:"dry_run,S"`
-	// Audit is the log of who did what; it needs enabled.
+	// Audit is the audit log; it needs enabled.
 	Audit Audit `config:"audit,S"`
 	// TokenTTL is how long a token is remembered: a change is seen at once here.
 	TokenTTL time.Duration `config:"token_ttl,C"`
@@ -67,7 +70,8 @@ type ACL struct {
 	Tokens Tokens `config:"tokens,C"`
 }
 
-// Audit is the audit log: JSON lines of who, what, from where, and the result.
+// Audit is the audit log: a JSON line for each request, with identity, address and
+// result.
 type Audit struct {
 	// Path is its file; empty: there is none.
 	Path string `config:"path,S"`
@@ -87,7 +91,7 @@ type Tokens struct {
 	InitialManagement string `config:"initial_management,C"`
 	// Default is for callers that bring none.
 	Default string `config:"default,C"`
-	// Agent is for what the agent does itself.
+	// Agent is for the agent's own requests.
 	Agent string `config:"agent,C"`
 	// AgentRecovery works at this agent alone, without any server.
 	AgentRecovery string `config:"agent_recovery,C"`

@@ -107,7 +107,7 @@ func (d *decoder) definitions(v *value, path string, each func(item *value, at s
 	}
 }
 
-// judge says what can be seen to be wrong with a check without knowing its kind.
+// judge reports errors of a check that are visible without knowing its kind.
 func (d *decoder) judge(c *skerry.CheckDefinition, line int, at string) {
 	targets := map[string]bool{
 		"http": c.HTTP != "", "tcp": c.TCP != "", "udp": c.UDP != "", "grpc": c.GRPC != "", "h2ping": c.H2PING != "",
@@ -132,7 +132,7 @@ func (d *decoder) judge(c *skerry.CheckDefinition, line int, at string) {
 	case len(runs) > 0 && c.Interval <= 0:
 		d.errorf(line, `%s.interval: a check with %s needs one, such as "10s"`, at, runs[0])
 	case len(runs) == 0 && c.TTL <= 0 && c.AliasNode == "" && c.AliasService == "":
-		d.errorf(line, "%s: says nothing to check; it needs ttl, http, tcp, udp, grpc, h2ping, args, os_service, alias_service or alias_node", at)
+		d.errorf(line, "%s: has nothing to check; it needs ttl, http, tcp, udp, grpc, h2ping, args, os_service, alias_service or alias_node", at)
 	}
 }
 
@@ -147,7 +147,7 @@ func (d *decoder) watches(dst *[]Watch, v *value, path string) {
 		case !slices.Contains(watchTypes, kind):
 			d.errorf(item.line, "%s.type: unknown watch type %q; want one of %s", at, kind, strings.Join(watchTypes[:7], ", "))
 		case w["handler"] == nil && w["args"] == nil && w["http_handler_config"] == nil:
-			d.errorf(item.line, "%s: a watch needs args or http_handler_config, to be told of changes", at)
+			d.errorf(item.line, "%s: a watch needs args or http_handler_config, to run at changes", at)
 		default:
 			d.watchTimeout(item, at)
 			*dst = append(*dst, w)
@@ -207,8 +207,8 @@ func bare(root *value) bool {
 	return slices.ContainsFunc(root.members, func(m member) bool { return plainKey(m.key) == "name" })
 }
 
-// camel returns the value as JSON in the HTTP API's spelling of keys, which is
-// what mesh objects are kept in. What is below config is a proxy's own.
+// camel returns the value as JSON in the HTTP API's spelling of keys, in which mesh
+// objects are kept. The keys below config are a proxy's own.
 func (v *value) camel() any {
 	switch v.kind {
 	case list:

@@ -18,7 +18,7 @@ const (
 	object
 )
 
-// value is what stands in a file, before it is known what it should be.
+// value is a value in a file, before its type is known.
 type value struct {
 	kind    kind
 	line    int    // where it begins; 0 for flags
@@ -34,7 +34,7 @@ type member struct {
 	value *value
 }
 
-// maxDepth is how deep values may be nested; nobody writes more by hand.
+// maxDepth is how deep values may be nested; people write less by hand.
 const maxDepth = 100
 
 // set adds a member. A second object or list for a key joins the first, as a
@@ -88,7 +88,7 @@ func (v *value) merged() (*value, bool) {
 	return out, true
 }
 
-// found tells a person what stands there.
+// found describes the value for a person.
 func (v *value) found() string {
 	switch v.kind {
 	case null:
@@ -145,7 +145,7 @@ func (v *value) plain() any {
 	return nil
 }
 
-// fromGo makes a value of what a flag was given.
+// fromGo makes a value of a flag's argument.
 func fromGo(x any) (*value, error) {
 	switch x := x.(type) {
 	case nil:

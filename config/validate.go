@@ -15,9 +15,9 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Validate says what of a configuration cannot work. It reports everything in
-// one joined error, whose parts are of kind [skerry.Invalid] and name the key
-// and the fix. It looks at no file and no network.
+// Validate reports the settings that cannot work. It reports everything in one joined
+// error, whose parts are of kind [skerry.Invalid] and name the key and the fix. It looks
+// at no file and no network.
 func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.node()
@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	v.exposure()
 	v.tls()
 	v.quorum()
+	v.cluster()
 	v.times()
 	v.words()
 	v.definitions()
@@ -143,6 +144,7 @@ func (v *validator) listeners() {
 	}{
 		{"dns", c.Ports.DNS}, {"http", c.Ports.HTTP}, {"https", c.Ports.HTTPS}, {"grpc", c.Ports.GRPC},
 		{"grpc_tls", c.Ports.GRPCTLS}, {"serf_lan", c.Ports.SerfLAN}, {"serf_wan", c.Ports.SerfWAN}, {"server", c.Ports.Server},
+		{"quorum", c.Ports.Quorum}, {"bus", c.Ports.Bus},
 	} {
 		if p.port < -1 || p.port > 65535 {
 			v.bad("ports.%s: %d: want 1 to 65535, or -1 to turn it off", p.key, p.port)
@@ -235,7 +237,7 @@ func (v *validator) dns() {
 	v.dnsLimits()
 }
 
-// dnsLimits checks what bounds answers over UDP.
+// dnsLimits checks the bounds of answers over UDP.
 func (v *validator) dnsLimits() {
 	d := v.c.DNS
 	if d.UDPMax < 512 || d.UDPMax > 65535 {

@@ -13,26 +13,26 @@ import (
 	"github.com/skerryhq/skerry/door/tally"
 )
 
-// The bounds of one request, in bytes where nothing else is said. They are judged
+// The bounds of one request, in bytes unless stated otherwise. They are checked
 // before anything is parsed, kept or logged.
 const (
 	MaxHeader     = 128 << 10 // request line and headers; http_config.max_header_bytes
 	MaxPath       = 64 << 10  // decoded; Consul takes keys as long
 	MaxQuery      = 128 << 10
-	MaxParameter  = 4 << 10 // one parameter as it was sent, filter apart
+	MaxParameter  = 4 << 10 // one parameter as it was sent, except filter
 	MaxParameters = 512     // their number
 	MaxToken      = 16 << 10
 	MaxFields     = 256 // number of header fields
 )
 
-// How long the body of a request may take.
+// The times that the body of a request may take.
 const (
 	bodyWithin = time.Minute      // its first bodyFirst bytes
-	bodyFirst  = 4 << 20          // most bodies are at most as long
+	bodyFirst  = 4 << 20          // most bodies are no longer
 	bodyPause  = 30 * time.Second // between two parts of the rest
 )
 
-// Budget refuses requests beyond the bounds, and hands on the rest.
+// Budget refuses requests beyond the bounds, and passes on the rest.
 type Budget struct {
 	next    http.Handler
 	streams *tally.Tally // requests under way over HTTP/2: the limit on connections does not see them
@@ -40,12 +40,12 @@ type Budget struct {
 	refused *prometheus.CounterVec
 }
 
-// NewBudget returns a handler that refuses what is beyond the bounds. streams is how
-// many requests of one address may be under way over HTTP/2 at once, -1: no limit.
+// NewBudget returns a handler that refuses requests beyond the bounds. streamsPerClient is
+// the most concurrent HTTP/2 requests of one address, -1: no limit.
 func NewBudget(next http.Handler, streamsPerClient int, reg prometheus.Registerer) *Budget {
 	b := &Budget{next: next, streams: tally.New(streamsPerClient), most: streamsPerClient}
 	b.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "skerry_http_over_budget_total", Help: "Requests that were refused for their size or number, by what was too much.",
+		Name: "skerry_http_over_budget_total", Help: "Requests that were refused for their size or number, by the exceeded bound.",
 	}, []string{"part"})
 	reg.MustRegister(b.refused)
 	return b
@@ -81,7 +81,7 @@ func (b *Budget) refuse(w http.ResponseWriter, part string, status int, text str
 	http.Error(w, text, status)
 }
 
-// excess returns what of a request is beyond its bound, or "".
+// excess returns the part of a request that is beyond its bound, or "".
 func excess(r *http.Request) (part string, status int, text string) {
 	if n := len(r.URL.Path); n > MaxPath {
 		return "path", http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes; at most %d are allowed", n, MaxPath)
@@ -103,8 +103,7 @@ func excess(r *http.Request) (part string, status int, text string) {
 	return "", 0, ""
 }
 
-// excessParameters returns what is beyond its bound among the parameters of a query,
-// or "".
+// excessParameters returns the bound that the parameters of a query exceed, or "".
 func excessParameters(query string) string {
 	if len(query) < MaxParameters {
 		return "" // it is too short for either bound
@@ -125,7 +124,7 @@ func excessParameters(query string) string {
 }
 
 // timedBody is a body that must arrive in time. The time ends with the body, since
-// net/http reads on to see the client go.
+// net/http reads on to detect that the client disconnects.
 type timedBody struct {
 	io.ReadCloser
 	c    *http.ResponseController

@@ -8,8 +8,8 @@ import (
 	"github.com/skerryhq/skerry/rescue"
 )
 
-// Rescue answers a request whose handler panics with 500. Where a part of an answer was
-// sent already, the connection ends: what came is not whole.
+// Rescue returns a handler that answers with 500 if next panics. If a part of the answer was
+// sent already, it closes the connection, so that the client does not take it for the whole.
 func Rescue(next http.Handler, net *rescue.Net) http.Handler {
 	writers := sync.Pool{New: func() any { return new(recorder.Recorder) }}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -23,7 +23,7 @@ func Rescue(next http.Handler, net *rescue.Net) http.Handler {
 			switch {
 			case why == nil:
 			case why == http.ErrAbortHandler:
-				panic(why) // it is asked for
+				panic(why) // the handler aborts on purpose
 			default:
 				net.Note(rescue.HTTP, why)
 				if status != 0 || taken {

@@ -63,8 +63,8 @@ func TestRescue(t *testing.T) {
 		}
 	}
 	// A client whose connection was taken may see its end before the panic is counted.
-	const want = "# HELP skerry_panics_total Panics that were recovered, by what panicked.\n# TYPE skerry_panics_total counter\n" +
-		"skerry_panics_total{part=\"check\"} 0\nskerry_panics_total{part=\"dns\"} 0\nskerry_panics_total{part=\"http\"} 3\nskerry_panics_total{part=\"parked\"} 0\n"
+	const want = "# HELP skerry_panics_total Panics that were recovered, by the part that panicked.\n# TYPE skerry_panics_total counter\n" +
+		"skerry_panics_total{part=\"bus\"} 0\nskerry_panics_total{part=\"check\"} 0\nskerry_panics_total{part=\"dns\"} 0\nskerry_panics_total{part=\"http\"} 3\nskerry_panics_total{part=\"parked\"} 0\n"
 	var err error
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if err = testutil.GatherAndCompare(registry, strings.NewReader(want)); err == nil {

@@ -1,5 +1,5 @@
-// Package door is what stands before the front-ends: what a request must be, whichever
-// protocol or endpoint it asks for. DESIGN.md has the rules.
+// Package door has the listeners, the limits and the request rules in front of the
+// front-ends, for every protocol and endpoint. DESIGN.md has the rules.
 package door
 
 import (
@@ -17,37 +17,35 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Hosts are the names by which a browser may call this process, beside addresses and
+// Hosts are the host names that a browser may use for this process, besides addresses and
 // localhost. Names are compared without case.
 type Hosts struct {
-	Node        string          // the node's name
-	Zones       []string        // of DNS: names below them are ours
-	Allowed     []string        // http_config.allowed_hosts; "*.example.com" is all names below example.com
-	Certificate func() []string // names in the certificate of the moment; may be nil
+	Node    string   // the node's name
+	Zones   []string // of DNS: names below them are ours
+	Allowed []string // http_config.allowed_hosts; "*.example.com" is all names below example.com
 }
 
 // Site keeps web pages of other sites from using the API through a visitor's browser.
-// A program is let through whatever Host it sends, since it may use a DNS name that
-// the configuration does not know.
+// A program may send any Host, since it may use a DNS name that the configuration does
+// not know.
 //
-// Two attacks are refused with 403. A page of another site sends a request that
-// changes something: its Origin tells. A page's own name is made to resolve to our
-// address (DNS rebinding), so that our answers count as the page's: the Host tells.
+// Two attacks are refused with 403. In the first, a page of another site sends a request
+// that changes something; it is detected by its Origin. In the second, a page's own name
+// resolves to our address (DNS rebinding), so that our answers count as the page's; it is
+// detected by its Host.
 type Site struct {
-	next    http.Handler
-	changes func(*http.Request) bool
-	hosts   atomic.Pointer[Hosts]
-	refused *prometheus.CounterVec
-	log     *slog.Logger
-	seldom  rate.Sometimes
+	hosts       atomic.Pointer[Hosts]
+	certificate func() []string // names in the present certificate; nil without one
+	refused     *prometheus.CounterVec
+	log         *slog.Logger
+	seldom      rate.Sometimes
 }
 
-// NewSite returns a handler that refuses what another site's page sends, and hands on
-// the rest. changes reports whether a GET changes something.
-func NewSite(next http.Handler, changes func(*http.Request) bool, reg prometheus.Registerer, log *slog.Logger) *Site {
-	s := &Site{next: next, changes: changes, log: log, seldom: rate.Sometimes{Interval: 10 * time.Second}}
+// NewSite returns a Site that allows only addresses and localhost until Set is called.
+func NewSite(reg prometheus.Registerer, log *slog.Logger) *Site {
+	s := &Site{log: log, seldom: rate.Sometimes{Interval: 10 * time.Second}}
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "skerry_http_cross_site_refused_total", Help: "Requests of web pages of other sites that were refused, by what told: origin or host.",
+		Name: "skerry_http_cross_site_refused_total", Help: "Requests of web pages of other sites that were refused, by the header: origin or host.",
 	}, []string{"reason"})
 	reg.MustRegister(s.refused)
 	s.Set(Hosts{})
@@ -57,23 +55,33 @@ func NewSite(next http.Handler, changes func(*http.Request) bool, reg prometheus
 // Set replaces the names.
 func (s *Site) Set(h Hosts) { s.hosts.Store(&h) }
 
-// ServeHTTP implements [http.Handler].
-func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !fromBrowser(r) {
-		s.next.ServeHTTP(w, r)
-		return
-	}
+// certify adds the names of a certificate to those of [Site.Set]. It must be called before
+// the first request.
+func (s *Site) certify(names func() []string) { s.certificate = names }
+
+// Guard returns a handler that refuses requests of other sites' pages and passes the rest
+// to next. changes reports whether a GET changes something.
+func (s *Site) Guard(next http.Handler, changes func(*http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !fromBrowser(r) || s.admits(w, r, changes) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// admits reports whether a browser's request may pass. If not, it has answered.
+func (s *Site) admits(w http.ResponseWriter, r *http.Request, changes func(*http.Request) bool) bool {
 	h := s.hosts.Load()
-	if !h.ours(r.Host) {
+	if !h.ours(r.Host) && (s.certificate == nil || !matchesAny(s.certificate(), hostname(r.Host))) {
 		s.refuse(w, r, "host", fmt.Sprintf("Host %.100q is no name of this agent for a browser: use an address, localhost, the node's name, "+
 			"a name in its DNS zone or its certificate, or add the host to http_config.allowed_hosts", r.Host))
-		return
+		return false
 	}
-	if foreign := h.foreign(r, s.changes(r)); foreign != "" {
+	if foreign := h.foreign(r, changes(r)); foreign != "" {
 		s.refuse(w, r, "origin", fmt.Sprintf("A page of %.100q may not change anything here: add its host to http_config.allowed_hosts if it may", foreign))
-		return
+		return false
 	}
-	s.next.ServeHTTP(w, r)
+	return true
 }
 
 func (s *Site) refuse(w http.ResponseWriter, r *http.Request, reason, text string) {
@@ -86,8 +94,8 @@ func (s *Site) refuse(w http.ResponseWriter, r *http.Request, reason, text strin
 
 func bounded(s string) string { return s[:min(len(s), 100)] }
 
-// fromBrowser reports whether the request has a header that browsers send and
-// programs seldom do.
+// fromBrowser reports whether the request has a header that browsers send and programs
+// rarely do.
 func fromBrowser(r *http.Request) bool {
 	h := r.Header
 	for _, key := range [...]string{"Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"} {
@@ -114,16 +122,13 @@ func (h *Hosts) ours(host string) bool {
 			return true
 		}
 	}
-	if h.allows(name) {
-		return true
-	}
-	return h.Certificate != nil && matchesAny(h.Certificate(), name)
+	return h.allows(name)
 }
 
 func (h *Hosts) allows(name string) bool { return matchesAny(h.Allowed, name) }
 
-// matchesAny reports whether a pattern is the name, or "*." and what follows the
-// name's first label.
+// matchesAny reports whether a pattern is the name, or "*." and the name without its
+// first label.
 func matchesAny(patterns []string, name string) bool {
 	for _, p := range patterns {
 		p = strings.ToLower(strings.TrimSuffix(p, "."))
@@ -137,8 +142,8 @@ func matchesAny(patterns []string, name string) bool {
 	return false
 }
 
-// foreign returns the site whose page sent a request that changes something, or ""
-// when it is ours or allowed.
+// foreign returns the site whose page sent a request that changes something, or "" if
+// the site is ours or allowed.
 func (h *Hosts) foreign(r *http.Request, changes bool) string {
 	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 	if safe && !changes {

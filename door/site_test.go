@@ -69,11 +69,12 @@ func TestSite(t *testing.T) {
 		{"below an allowed one", get, "a.apps.example.com", header{"User-Agent": chrome}, 200, ""},
 	}
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200) })
-	s := NewSite(ok, func(r *http.Request) bool { return r.URL.Path == "/change" }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	s := NewSite(prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	s.Set(Hosts{
 		Node: "n1", Zones: []string{"consul.", "example.net."}, Allowed: []string{"ui.example.com", "*.apps.example.com"},
-		Certificate: func() []string { return []string{"registry.corp", "*.wild.corp"} },
 	})
+	s.certify(func() []string { return []string{"registry.corp", "*.wild.corp"} })
+	h := s.Guard(ok, func(r *http.Request) bool { return r.URL.Path == "/change" })
 	for _, tt := range tests {
 		host, path, _ := strings.Cut(tt.host, "/")
 		r := httptest.NewRequest(tt.method, "/"+path, nil)
@@ -82,7 +83,7 @@ func TestSite(t *testing.T) {
 			r.Header.Set(k, v)
 		}
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 		if w.Code != tt.want || !strings.Contains(w.Body.String(), tt.says) {
 			t.Errorf("%s: %d %s; want %d and %q", tt.name, w.Code, w.Body, tt.want, tt.says)
 		}
@@ -92,7 +93,7 @@ func TestSite(t *testing.T) {
 // A hostile name is told shortened, and the usual request costs no allocation.
 func TestSiteCosts(t *testing.T) {
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	s := NewSite(ok, func(*http.Request) bool { return false }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	s := NewSite(prometheus.NewRegistry(), slog.New(slog.DiscardHandler)).Guard(ok, func(*http.Request) bool { return false })
 	r := httptest.NewRequest("GET", "/v1/health/service/web", nil)
 	r.Header.Set("User-Agent", "Go-http-client/1.1")
 	if n := testing.AllocsPerRun(100, func() { s.ServeHTTP(nil, r) }); n != 0 {

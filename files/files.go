@@ -1,6 +1,6 @@
-// Package files reads the files that a process is told of, and opens those that it
-// keeps, so that no device, pipe, endless file or planted link can hang it, fill its
-// memory, or make it write elsewhere.
+// Package files reads the files that a process is given, and opens those that it keeps,
+// so that no device, pipe, endless file or planted link can hang it, fill its memory, or
+// make it write elsewhere.
 package files
 
 import (
@@ -20,8 +20,8 @@ const (
 	MaxSmall  = 64 << 10 // that hold an id, a key or a few tokens
 )
 
-// Read returns what is in a file of at most so many bytes. Links are followed; what
-// they lead to must be a regular file.
+// Read returns the content of a file of at most so many bytes. Links are followed; their
+// target must be a regular file.
 func Read(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -65,7 +65,7 @@ func ReadPiped(path string, most int64) ([]byte, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, fmt.Errorf("%s is a pipe whose writer did not end within %v", path, pipeWithin)
 	case err == nil && len(b) == 0:
-		return nil, fmt.Errorf("%s is a pipe that nobody writes to; a pipe can be read once, at the start", path)
+		return nil, fmt.Errorf("%s is a pipe without a writer; a pipe can be read once, at the start", path)
 	}
 	return b, err
 }
@@ -102,9 +102,8 @@ func notRegular(path string, m fs.FileMode) error {
 	return fmt.Errorf("%s %s; put a regular file there", path, what)
 }
 
-// Open opens a file that this process keeps: no link is followed and nothing but a
-// regular file is opened, so that a user who can write to the folder cannot have another
-// file written to.
+// Open opens a file that this process keeps. It follows no link and opens only regular
+// files, so that a user that can write to the folder cannot have another file written to.
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, notRegular(path, info.Mode())
@@ -158,6 +157,33 @@ func WriteOver(path string, data []byte, perm fs.FileMode) error {
 	return errors.Join(err, f.Close())
 }
 
+// Replace replaces a file, for the owner alone: it has the old content or the new one,
+// whenever the process ends.
+func Replace(path string, data []byte) error {
+	f, err := Open(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
+// SyncFolder makes the names of new and renamed files in a folder last.
+func SyncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
 // MakeFolder makes a folder that this process keeps files in, unless it is there. A
 // link in its place must be this process's user's or the superuser's.
 func MakeFolder(path string, perm fs.FileMode) error {
@@ -168,8 +194,8 @@ func MakeFolder(path string, perm fs.FileMode) error {
 	return os.MkdirAll(path, perm)
 }
 
-// Exposed says what is wrong with the permissions of a folder that this process
-// keeps, and of these files in it that are secret; nothing that is not there.
+// Exposed checks the permissions of a folder that this process keeps, and of these secret
+// files in it. Missing files are no fault.
 func Exposed(folder string, secrets ...string) (warnings []string) {
 	if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 {
 		warnings = append(warnings, fmt.Sprintf("everybody can write to %s, and so put files of their own there; chmod o-w it", folder))

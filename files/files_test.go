@@ -58,7 +58,7 @@ func TestRead(t *testing.T) {
 		})
 	}
 	within(t, "a pipe without a writer", func() {
-		if _, err := ReadPiped(at("fifo"), 100); err == nil || !strings.Contains(err.Error(), "nobody writes") {
+		if _, err := ReadPiped(at("fifo"), 100); err == nil || !strings.Contains(err.Error(), "without a writer") {
 			t.Errorf("a pipe without a writer: %v", err)
 		}
 	})

@@ -50,8 +50,8 @@ func (c *comparison) below(v reflect.Value, depth int) (bool, error) {
 	return false, fault("Value at selector %q with type %s does not support nested field selection", strings.Join(c.selector[:depth], "."), v.Kind())
 }
 
-// missing is the outcome for what is not there. As in go-bexpr it matches every
-// regular expression.
+// missing is the outcome for missing values. As in go-bexpr it matches every regular
+// expression.
 func (c *comparison) missing() bool {
 	switch c.op {
 	case opEqual, opNotEmpty, opIn:

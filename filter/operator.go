@@ -1,6 +1,6 @@
 package filter
 
-// operator says how a comparison compares.
+// operator is the kind of a comparison.
 type operator uint8
 
 const (

@@ -10,9 +10,9 @@ import (
 )
 
 // parser reads an expression. The grammar is that of go-bexpr, a parsing expression
-// grammar, whose choices are tried in order. Only a comparison is ever read again,
-// and comparisons do not nest, so the work is linear. What the library would read
-// again has the same result and the same failures.
+// grammar, whose choices are tried in order. Only a comparison is ever read again, and
+// comparisons do not nest, so the work is linear. Where the library reads a part again,
+// its result and failures are the same.
 //
 // A failed parse is explained by the terminals that were tried at the farthest
 // position, as the library does.
@@ -29,7 +29,7 @@ type parser struct {
 	errs     []string
 }
 
-// maxErrors bounds the errors told of one expression.
+// maxErrors bounds the errors reported for one expression.
 const maxErrors = 10
 
 // parse returns the expression's tree, whose comparisons are not bound yet, and the

@@ -55,7 +55,8 @@ var (
 	}()
 )
 
-// tried notes that a terminal was tried at a position, if that tells why the parse fails.
+// tried notes that a terminal was tried at a position, if that explains why the parse
+// fails.
 func (p *parser) tried(t terminal, at int, matched bool) {
 	if matched != p.inverted || at < p.farthest {
 		return
@@ -125,7 +126,7 @@ func (p *parser) any() bool {
 // end reports whether the text ends here.
 func (p *parser) end() bool { return p.without(p.any) }
 
-// without is a negative look-ahead: it reports whether what does not match here.
+// without is a negative look-ahead: it reports whether the terminal does not match here.
 func (p *parser) without(what func() bool) bool {
 	start := p.pos
 	p.inverted = !p.inverted

@@ -12,7 +12,7 @@ import (
 // Compaction writes a new, shorter journal beside the old one, while appends go on.
 type Compaction struct {
 	j    *Journal
-	cut  int64 // what was appended before is in the caller's snapshot
+	cut  int64 // earlier records are in the caller's snapshot
 	mend bool  // the journal was broken when it began, and so took nothing since
 	file *os.File
 	w    *bufio.Writer
@@ -69,16 +69,16 @@ func (c *Compaction) commit() error {
 		return err
 	}
 	// There is no way back: the old file has no name any more.
-	err = syncDir(c.j.dir)
+	err = files.SyncFolder(c.j.dir)
 	c.j.turnTo(c.file, size, err)
 	c.file = nil
 	return err
 }
 
-// carryOver adds what was appended since the compaction began. Called with io held.
+// carryOver adds the records appended since the compaction began. Called with io held.
 func (c *Compaction) carryOver() error {
 	j := c.j
-	j.commit() // of a broken journal: tells those who wait that it failed
+	j.commit() // of a broken journal: fails its waiters
 	j.mu.Lock()
 	broken, closed := j.broken, j.closed
 	j.mu.Unlock()
@@ -88,7 +88,8 @@ func (c *Compaction) carryOver() error {
 	case c.mend:
 		return nil
 	case broken != nil:
-		// What failed may be missing in the snapshot: the next compaction takes a new one.
+		// The failed records may be missing in the snapshot: the next compaction takes a
+		// new one.
 		return broken
 	}
 	if _, err := io.Copy(c.file, io.NewSectionReader(j.file, c.cut, j.size-c.cut)); err != nil {
@@ -97,8 +98,8 @@ func (c *Compaction) carryOver() error {
 	return c.file.Sync()
 }
 
-// turnTo goes on in a new file. The journal is broken if err says that the file's
-// name may not be durable. Called with io held.
+// turnTo goes on in a new file. The journal is broken if err means that the file's name
+// may not be durable. Called with io held.
 func (j *Journal) turnTo(file *os.File, size int64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

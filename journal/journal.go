@@ -40,7 +40,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ErrClosed is the error of an append to a closed journal.
 var ErrClosed = errors.New("the journal is closed")
 
-// Report tells what Open found.
+// Report is the result of Open.
 type Report struct {
 	Records int    // replayed
 	Damaged int    // lines that were skipped: a wrong checksum, or refused by replay
@@ -53,7 +53,7 @@ type Journal struct {
 	dir  string
 	lock *os.File
 
-	// io serialises what touches the file: commits and the end of a compaction.
+	// io serialises access to the file: commits and the end of a compaction.
 	io   sync.Mutex
 	file *os.File
 	size int64 // bytes of whole, committed lines
@@ -92,6 +92,15 @@ func (b *Batch) Wait(ctx context.Context) error {
 	}
 }
 
+// Lock holds the folder of a journal against all other processes until the file is closed.
+func Lock(dir string) (*os.File, error) {
+	lock, err := files.OpenLocked(filepath.Join(dir, lockName), 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s is in use by another process, or cannot be locked: %w", dir, err)
+	}
+	return lock, nil
+}
+
 // Open opens the journal in dir, makes it if there is none, and calls replay
 // with each record. It always opens a file that it may read and write: an
 // incomplete last line is cut off, damaged lines are skipped and reported. The
@@ -100,9 +109,9 @@ func Open(dir string, replay func(record []byte) error) (*Journal, Report, error
 	if err := files.MakeFolder(dir, 0o700); err != nil {
 		return nil, Report{}, err
 	}
-	lock, err := files.OpenLocked(filepath.Join(dir, lockName), 0o600)
+	lock, err := Lock(dir)
 	if err != nil {
-		return nil, Report{}, fmt.Errorf("data folder %s is in use by another process, or cannot be locked: %w", dir, err)
+		return nil, Report{}, err
 	}
 	file, err := files.Open(filepath.Join(dir, fileName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -120,7 +129,7 @@ func Open(dir string, replay func(record []byte) error) (*Journal, Report, error
 		_, err = file.Seek(size, io.SeekStart)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = files.SyncFolder(dir)
 	}
 	if err != nil {
 		file.Close()
@@ -196,14 +205,6 @@ func setAside(dir string, file *os.File) (string, error) {
 	return path, errors.Join(err, out.Sync(), out.Close())
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Append adds a record, in the order of the calls, and returns the batch that
 // makes it durable. The record must not hold a newline.
 func (j *Journal) Append(record []byte) *Batch {
@@ -232,8 +233,8 @@ func finished(err error) *Batch {
 	return b
 }
 
-// commitLoop writes and syncs what has gathered while the last sync ran: callers
-// that come at the same time share one sync.
+// commitLoop writes and syncs the records that came while the last sync ran: callers that
+// come at the same time share one sync.
 func (j *Journal) commitLoop() {
 	defer close(j.done)
 	for range j.wake {
@@ -285,8 +286,8 @@ func (j *Journal) write(buf []byte) error {
 	return nil
 }
 
-// fail notes that the file no longer follows what was appended. From here on
-// every append fails at once, until a compaction has written a whole new file.
+// fail marks the journal as broken: the file lacks appended records. Every append fails
+// at once until a compaction has written a whole new file.
 func (j *Journal) fail(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -300,7 +301,7 @@ func (j *Journal) Broken() error {
 	return j.broken
 }
 
-// Size returns the bytes in the file, with what is on its way there.
+// Size returns the bytes in the file and on the way there.
 func (j *Journal) Size() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -314,7 +315,7 @@ func (j *Journal) Syncs() uint64 {
 	return j.syncs
 }
 
-// Close makes durable what was appended and closes the file.
+// Close makes the appended records durable and closes the file.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closed {

@@ -67,7 +67,7 @@ func (l *Ledger) replay(line []byte) error {
 	}
 	k := l.keepers[name]
 	if k == nil {
-		return fmt.Errorf("a record for %q, which nobody keeps", name)
+		return fmt.Errorf("a record for %q, which has no keeper", name)
 	}
 	return k.Replay(record)
 }
@@ -123,6 +123,7 @@ func (l *Ledger) Size() int64 {
 	return l.journal.Size()
 }
 
+// Syncs returns the number of syncs of the journal so far.
 func (l *Ledger) Syncs() uint64 {
 	if l.journal == nil {
 		return 0
@@ -195,7 +196,7 @@ func (l *Ledger) threshold() int64 {
 	return l.compact
 }
 
-// Close makes durable what was appended.
+// Close makes the appended records durable.
 func (l *Ledger) Close() error {
 	if l.journal == nil {
 		return nil

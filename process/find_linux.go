@@ -7,10 +7,10 @@ import (
 	"strconv"
 )
 
-// most bounds what is read of a process's environment.
+// most bounds how much of a process's environment is read.
 const most = 256 << 10
 
-// running is what /proc says of a process.
+// running is the state of a process in /proc.
 type running struct {
 	name                   string
 	parent, group, session int

@@ -19,7 +19,7 @@ func ownSession(cmd *exec.Cmd) { attributes(cmd).Setsid = true }
 
 func ownGroup(cmd *exec.Cmd) { attributes(cmd).Setpgid = true }
 
-// kill sends a signal. Whoever is left is told of by the caller.
+// kill sends a signal. The caller reports the processes that are left.
 func kill(pid int, sig os.Signal) {
 	if number, ok := sig.(syscall.Signal); ok {
 		syscall.Kill(pid, number)

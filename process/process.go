@@ -1,5 +1,5 @@
-// Package process ends a program together with all that it started, also what has
-// left its process group and session to become a daemon.
+// Package process ends a program together with all that it started, also daemons that
+// have left its process group and session.
 //
 // A program's descendants are known by its process group and session, by their
 // parent, and by a mark in their environment, which they inherit. A process escapes

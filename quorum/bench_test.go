@@ -12,6 +12,11 @@ import (
 func BenchmarkPut(b *testing.B) {
 	s := open(b, Embedded{Dir: b.TempDir()})
 	defer s.Close()
+	putMany(b, s)
+}
+
+// putMany is writes of many callers at once.
+func putMany(b *testing.B, s *Store) {
 	value := make([]byte, 200)
 	var n atomic.Int64
 	b.SetParallelism(64)
@@ -41,4 +46,42 @@ func BenchmarkSync(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPutOfThree is BenchmarkPut through a member of three that follows.
+func BenchmarkPutOfThree(b *testing.B) {
+	stores := openAll(b, peersFor(b, 3)...)
+	putMany(b, stores[(leaderOf(b, stores)+1)%3])
+}
+
+// BenchmarkOnePut and BenchmarkOnePutOfThree are the time of a write without others.
+func BenchmarkOnePut(b *testing.B) {
+	s := open(b, Embedded{Dir: b.TempDir()})
+	defer s.Close()
+	onePut(b, s)
+}
+
+func BenchmarkOnePutOfThree(b *testing.B) {
+	stores := openAll(b, peersFor(b, 3)...)
+	onePut(b, stores[(leaderOf(b, stores)+1)%3])
+}
+
+func onePut(b *testing.B, s *Store) {
+	for b.Loop() {
+		if _, err := s.Update(context.Background(), func(tx skerry.Tx) error { tx.Put("k", nil, 0); return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMembersOfThree is a look at the list of members, which some answers to clients
+// need.
+func BenchmarkMembersOfThree(b *testing.B) {
+	ms := membersOf(b, openAll(b, peersFor(b, 3)...)[0])
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(ms.List()); n != 3 {
+			b.Fatalf("%d members", n)
+		}
+	}
 }

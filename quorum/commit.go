@@ -4,10 +4,9 @@ import (
 	"context"
 	"sync"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 // Commits that wait at the same time go to etcd together: one transaction with
@@ -15,15 +14,15 @@ import (
 // they share the round trip, the log entry and the revision.
 
 const (
-	// maxBatches is how many are under way at once. A further one leaves only when
-	// it is full: while one is written, those who come gather, and one large batch
-	// costs less than two small ones.
+	// maxBatches is how many are under way at once. A further one leaves only when it is
+	// full: while one is written, commits gather, and one large batch costs less than two
+	// small ones.
 	maxBatches = 2
 	// The bounds of one batch. An etcd of others' takes 128 operations.
 	memberBatch   = 256
 	externalBatch = 32
 	batchBytes    = 1 << 20
-	// smallOps and smallBytes say what may share a batch; larger commits go alone.
+	// smallOps and smallBytes limit the commits that share a batch; larger ones go alone.
 	smallOps   = 8
 	smallBytes = 64 << 10
 )
@@ -38,7 +37,7 @@ type batcher struct {
 }
 
 type pending struct {
-	commit *keyspace.Commit
+	commit *replica.Commit
 	size   int
 	done   chan outcome
 }
@@ -49,11 +48,11 @@ type outcome struct {
 	err      error
 }
 
-// Sync implements [keyspace.Engine].
+// Sync implements [replica.Engine].
 func (b *batcher) Sync(ctx context.Context) error { return b.store.Sync(ctx) }
 
-// Commit implements [keyspace.Engine].
-func (b *batcher) Commit(ctx context.Context, c *keyspace.Commit) (uint64, bool, error) {
+// Commit implements [replica.Engine].
+func (b *batcher) Commit(ctx context.Context, c *replica.Commit) (uint64, bool, error) {
 	if b.store.member != nil && len(c.Puts) > 0 {
 		if err := b.store.member.usable(); err != nil {
 			return 0, false, wrap(err)
@@ -161,7 +160,7 @@ func (b *batcher) take() []*pending {
 	return batch
 }
 
-func touches(c *keyspace.Commit, written, read map[string]bool) bool {
+func touches(c *replica.Commit, written, read map[string]bool) bool {
 	for _, r := range c.Reads {
 		if written[r.Key] {
 			return true
@@ -181,24 +180,37 @@ func touches(c *keyspace.Commit, written, read map[string]bool) bool {
 }
 
 // alone sends one commit by itself.
-func (b *batcher) alone(ctx context.Context, c *keyspace.Commit) outcome {
+func (b *batcher) alone(ctx context.Context, c *replica.Commit) outcome {
 	s := b.store
 	g := s.generation.Load()
 	if g.Steps != "" {
 		return outcome{index: s.Index(), conflict: true}
 	}
 	s.metrics.batch.Observe(1)
-	r, err := s.client.Txn(ctx).If(append(compares(g, c), s.counts(g))...).Then(ops(g, c)...).Commit()
+	a, err := s.propose(ctx, &proposal{append(compares(g, c), s.counts(g)), ops(g, c)})
 	if err != nil {
 		return outcome{err: wrap(err)}
 	}
-	if err := s.reach(ctx, r.Header.Revision); err != nil {
+	if !a.made {
+		return s.refused(ctx, g, a.revision)
+	}
+	if err := s.reach(ctx, a.revision); err != nil {
 		return outcome{err: err}
 	}
-	return outcome{index: g.index(r.Header.Revision), conflict: !r.Succeeded}
+	return outcome{index: g.index(a.revision)}
 }
 
-// together sends a batch and tells each commit how it went.
+// refused returns the outcome of commits whose conditions did not hold, when the table
+// shows why. When a commit in steps is the reason, the table stands still until its end.
+func (s *Store) refused(ctx context.Context, g *generation, revision int64) outcome {
+	frozen := func() bool { return s.generation.Load().Steps != "" }
+	if err := s.reachUnless(ctx, revision, frozen); err != nil {
+		return outcome{err: wrap(err)}
+	}
+	return outcome{index: min(g.index(revision), s.Index()), conflict: true}
+}
+
+// together sends a batch and gives each commit its result.
 func (b *batcher) together(ctx context.Context, batch []*pending) {
 	s := b.store
 	g := s.generation.Load()
@@ -213,28 +225,33 @@ func (b *batcher) together(ctx context.Context, batch []*pending) {
 	for i, p := range batch {
 		all[i] = clientv3.OpTxn(compares(g, p.commit), ops(g, p.commit), nil)
 	}
-	r, err := s.client.Txn(ctx).If(s.counts(g)).Then(all...).Commit()
+	a, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.counts(g)}, all})
+	if err == nil && !a.made {
+		o := s.refused(ctx, g, a.revision)
+		for _, p := range batch {
+			p.done <- o
+		}
+		return
+	}
 	if err == nil {
-		err = s.reach(ctx, r.Header.Revision)
+		err = s.reach(ctx, a.revision)
 	}
 	for i, p := range batch {
 		if err != nil {
 			p.done <- outcome{err: wrap(err)}
 			continue
 		}
-		p.done <- outcome{index: g.index(r.Header.Revision), conflict: !r.Succeeded || !nested(r.Responses[i])}
+		p.done <- outcome{index: g.index(a.revision), conflict: !a.nested[i]}
 	}
 }
-
-func nested(r *pb.ResponseOp) bool { return r.GetResponseTxn().GetSucceeded() }
 
 // counts is the condition of every commit: that its generation is the one that counts.
 func (s *Store) counts(g *generation) clientv3.Cmp {
 	return s.pointsAt(g.pointer)
 }
 
-// compares says what must be as it was read.
-func compares(g *generation, c *keyspace.Commit) []clientv3.Cmp {
+// compares returns the conditions that the records are as they were read.
+func compares(g *generation, c *replica.Commit) []clientv3.Cmp {
 	out := make([]clientv3.Cmp, 0, 1+len(c.Reads)+len(c.Ranges))
 	for _, r := range c.Reads {
 		out = append(out, clientv3.Compare(clientv3.ModRevision(g.prefix+r.Key), "=", g.revision(r.Modified)))
@@ -246,7 +263,7 @@ func compares(g *generation, c *keyspace.Commit) []clientv3.Cmp {
 	return out
 }
 
-func ops(g *generation, c *keyspace.Commit) []clientv3.Op {
+func ops(g *generation, c *replica.Commit) []clientv3.Op {
 	out := make([]clientv3.Op, 0, len(c.Puts)+len(c.Deletes)+len(c.Cleared))
 	for _, p := range c.Cleared {
 		out = append(out, clientv3.OpDelete(g.prefix+p, clientv3.WithPrefix()))

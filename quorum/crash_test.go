@@ -53,6 +53,7 @@ func TestHelperThatIsKilled(t *testing.T) {
 // Killed while etcd drops history and writes its file anew, the store opens again, with
 // every acknowledged record and none that is damaged.
 func TestKilledWhileTheStoreCompacts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	acknowledged := -1
 	rounds := 10

@@ -1,23 +1,25 @@
 package quorum
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"github.com/skerryhq/skerry/files"
 )
 
-// Embedded says how the etcd member in this process runs. Zero values mean their
-// defaults.
+// Embedded configures the etcd member in this process. Zero values mean their defaults.
 type Embedded struct {
 	// Dir is where it keeps its data; it must be this member's alone. Required.
 	Dir string
@@ -28,9 +30,14 @@ type Embedded struct {
 	// etcd stops for good when the disk is full. Default 128 MiB, two of its log
 	// files.
 	Spare int64
-	// Forget makes it not wait for the disk: for data that nobody will miss.
+	// Forget makes it not wait for the disk: for data that may be lost.
 	Forget bool
-	Log    *slog.Logger
+	// Peers makes it a member that can be one of several. nil: it is alone and has no
+	// listener.
+	Peers *Peers
+	Log   *slog.Logger
+
+	ops uint // that one transaction takes; 0: maxOps
 }
 
 // DefaultQuota is the largest size of a member's data file in bytes, unless another is given.
@@ -38,8 +45,9 @@ const DefaultQuota = 8 << 30
 
 const (
 	defaultSpare = 128 << 20
-	readyWithin  = 30 * time.Second
-	tickMs       = 20
+	// readyWithin is how long the start of a member alone, or of a connection, may take,
+	// and after how long one of several says that it waits for the others.
+	readyWithin = 30 * time.Second
 	// maxOps and maxRequest bound one transaction. Consul's take 128 operations; a
 	// session that ends may hold many more keys.
 	maxOps     = 16384
@@ -51,29 +59,67 @@ const (
 
 // member is a running etcd in this process.
 type member struct {
-	etcd   *embed.Etcd
-	client *clientv3.Client
-	dead   *death
-	spare  int64
-	dir    string
+	etcd    *embed.Etcd
+	client  *clientv3.Client
+	dead    *death
+	spare   int64
+	dir     string
+	log     *slog.Logger
+	ops     uint // that one transaction takes
+	leads   *leadership
+	peers   bool // it can have others beside it
+	closing atomic.Bool
 }
 
 // start runs an etcd member and returns when it answers.
 func start(ctx context.Context, cfg Embedded) (*member, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	cfg.ops = cmp.Or(cfg.ops, maxOps)
+	m := &member{ops: cfg.ops, dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir, log: cfg.Log, peers: cfg.Peers != nil}
+	conf, err := etcdConfig(cfg, m.dead)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(cfg); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
+	}
+	if err := m.launch(conf); err != nil {
+		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
+	}
+	m.leads = watchLeader(m.etcd.Server, time.Duration(conf.ElectionMs)*time.Millisecond, m.peers, cfg.Log)
+	if m.peers {
+		err = m.awaitOthers(ctx)
+	} else {
+		err = m.awaitAlone(ctx)
+	}
+	if err == nil {
+		err = begun(cfg.Dir)
+	}
+	if err != nil {
+		m.close()
+		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
+	}
+	return m, nil
+}
+
+// prepare makes the folder ready for the member's data.
+func prepare(cfg Embedded) error {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return err
 	}
 	if err := writable(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("the store's folder: %w", err)
+		return err
 	}
-	if err := begin(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("the store's folder: %w", err)
+	if cfg.Peers != nil {
+		if err := claimFolder(cfg.Dir, cfg.Peers); err != nil {
+			return err
+		}
 	}
-	m := &member{dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir}
-	conf := etcdConfig(cfg, m.dead)
+	return begin(cfg.Dir, cfg.Peers != nil)
+}
 
-	// etcd ends its goroutine, or the process, on what it cannot mend. The log's
-	// hook turns that into the end of this goroutine.
+// launch starts etcd. etcd ends its goroutine, or the process, on an error that it cannot
+// mend. The log's hook turns that into the end of this goroutine.
+func (m *member) launch(conf *embed.Config) error {
 	started := make(chan error, 1)
 	go func() {
 		err := fmt.Errorf("etcd gave up")
@@ -83,49 +129,111 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := <-started; err != nil {
 		if reason := m.dead.reason(); reason != nil {
 			err = reason
-			_ = release(cfg.Dir) // or the next attempt finds the files locked
+			_ = release(m.dir) // or the next attempt finds the files locked
 		}
-		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
+		return err
 	}
-	timer := time.NewTimer(readyWithin)
-	defer timer.Stop()
-	var err error
-	select {
-	case <-m.etcd.Server.ReadyNotify():
-		if err = begun(cfg.Dir); err == nil {
-			m.client = v3client.New(m.etcd.Server)
-			return m, nil
-		}
-	case err = <-m.etcd.Err():
-	case <-m.dead.happened:
-		err = m.dead.reason()
-	case <-timer.C:
-		err = fmt.Errorf("no leader within %v", readyWithin)
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	m.close()
-	return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
+	m.client = v3client.New(m.etcd.Server)
+	go m.awaitRemoval()
+	return nil
 }
 
-// etcdConfig is one member without any listener: nobody but this process speaks to it.
-func etcdConfig(cfg Embedded, dead *death) *embed.Config {
+// awaitRemoval notes when etcd stops by itself, which it does when the member was removed.
+func (m *member) awaitRemoval() {
+	select {
+	case <-m.etcd.Server.StopNotify():
+		if !m.closing.Load() {
+			m.dead.note(ErrRemoved)
+		}
+	case <-m.dead.happened:
+	}
+}
+
+// awaitAlone returns when a member without others is ready.
+func (m *member) awaitAlone(ctx context.Context) error {
+	timer := time.NewTimer(readyWithin)
+	defer timer.Stop()
+	select {
+	case <-m.etcd.Server.ReadyNotify():
+		return nil
+	case <-m.dead.happened:
+		return m.dead.reason()
+	case <-timer.C:
+		return fmt.Errorf("no leader within %v", readyWithin)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitOthers returns when a member of several has an answer of the leader. It waits as
+// long as ctx lasts: the others may be started much later, and they need this one.
+func (m *member) awaitOthers(ctx context.Context) error {
+	server := m.etcd.Server
+	if server.IsIDRemoved(uint64(server.MemberID())) {
+		return ErrRemoved
+	}
+	waiting := time.AfterFunc(readyWithin, func() {
+		m.log.Warn("the quorum store waits for a majority of its members", "members", len(server.Cluster().Members()))
+	})
+	defer waiting.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() { answered <- m.firstAnswer(ctx) }()
+	select {
+	case err := <-answered:
+		return err
+	case <-m.dead.happened:
+		return m.dead.reason()
+	}
+}
+
+// firstAnswer asks the leader until it answers. etcd's own sign that it is ready comes
+// later where its first message to the leader is lost: after 6 s.
+func (m *member) firstAnswer(ctx context.Context) error {
+	for {
+		asked := time.Now()
+		err := m.etcd.Server.LinearizableReadNotify(ctx)
+		if err == nil {
+			m.leads.hear(asked)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(againEvery):
+		}
+	}
+}
+
+// nowhere is the URL of a member without a listener.
+var nowhere = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+
+// etcdConfig is one member without a listener for clients: only this process uses it.
+func etcdConfig(cfg Embedded, dead *death) (*embed.Config, error) {
 	conf := embed.NewConfig()
 	conf.Name = "skerry"
 	conf.Dir = cfg.Dir
-	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	conf.ListenPeerUrls, conf.ListenClientUrls = nil, nil
 	conf.AdvertisePeerUrls, conf.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	conf.InitialCluster = conf.InitialClusterFromName(conf.Name)
-	// It waits for nobody else's vote: a start takes up to an election's time.
-	conf.TickMs, conf.ElectionMs = tickMs, 10*tickMs
+	conf.TickMs, conf.ElectionMs = tickAlone, electionAlone
+	conf.MaxLearners = maxLearners
 	conf.AutoCompactionMode, conf.AutoCompactionRetention = embed.CompactorModePeriodic, history
 	conf.QuotaBackendBytes = first(cfg.Quota, DefaultQuota)
 	conf.BootstrapDefragThresholdMegabytes = 256
-	conf.MaxTxnOps, conf.MaxRequestBytes = maxOps, maxRequest
+	conf.MaxTxnOps, conf.MaxRequestBytes = cfg.ops, maxRequest
 	conf.UnsafeNoFsync = cfg.Forget
 	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Log, dead))
-	return conf
+	if cfg.Peers == nil {
+		return conf, nil
+	}
+	if err := cfg.Peers.check(); err != nil {
+		return nil, err
+	}
+	return conf, cfg.Peers.into(conf)
 }
 
 // usable reports why nothing may be written now, or nil.
@@ -133,7 +241,7 @@ func (m *member) usable() error {
 	if err := m.dead.reason(); err != nil {
 		return err
 	}
-	if free, ok := freeSpace(m.dir); ok && free < m.spare {
+	if _, free, ok := files.Space(m.dir); ok && free < m.spare {
 		return &lowDisk{free: free, need: m.spare, dir: m.dir}
 	}
 	return nil
@@ -149,19 +257,36 @@ func (e *lowDisk) Error() string {
 		e.free>>20, filepath.Base(e.dir), e.need>>20)
 }
 
-// close stops the member. One that died may never stop; it is left behind.
+// close stops the member: one that leads hands that over first. One that died may never
+// stop; it is left behind.
 func (m *member) close() {
-	if m.client != nil {
-		m.client.Close()
+	m.closing.Store(true)
+	if m.leads != nil {
+		m.handOver()
+		m.leads.close()
 	}
+	m.client.Close()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
+		m.etcd.Server.HardStop() // else etcd tries to hand over for another 6 s
 		m.etcd.Close()
 	}()
+	dead := m.dead.happened
+	if errors.Is(m.dead.reason(), ErrRemoved) {
+		dead = nil // etcd itself is well
+	}
 	select {
 	case <-stopped:
-	case <-m.dead.happened:
+	case <-dead:
+		m.unlisten()
+	}
+}
+
+// unlisten closes the listener of a member that died, so that it can be started again.
+func (m *member) unlisten() {
+	for _, p := range m.etcd.Peers {
+		_ = p.Close()
 	}
 }
 
@@ -172,45 +297,6 @@ func writable(dir string) error {
 	}
 	f.Close()
 	return os.Remove(f.Name())
-}
-
-// death is the end of a member that could not go on.
-type death struct {
-	once     sync.Once
-	happened chan struct{}
-	err      error
-	ofSpace  bool // the disk was full
-}
-
-func newDeath() *death { return &death{happened: make(chan struct{})} }
-
-// died is closed when the store's member could not go on.
-func (s *Store) died() <-chan struct{} {
-	if s.member == nil {
-		return nil
-	}
-	return s.member.dead.happened
-}
-
-// of notes the reason and ends the calling goroutine, which is etcd's.
-func (d *death) of(reason error) {
-	d.once.Do(func() {
-		d.err = fmt.Errorf("the store stopped: %w; mend the cause and restart this server", reason)
-		if d.ofSpace = noRoom(reason); d.ofSpace {
-			d.err = fmt.Errorf("the store stopped: %w; make room on the disk: it is started again by itself when %d MiB are free", reason, startRoom>>20)
-		}
-		close(d.happened)
-	})
-	runtime.Goexit()
-}
-
-func (d *death) reason() error {
-	select {
-	case <-d.happened:
-		return d.err
-	default:
-		return nil
-	}
 }
 
 // first returns a, or b where a is the zero value.

@@ -11,14 +11,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// kinds maps what etcd says to error kinds. Everything else means that it does
-// not answer now.
+// kinds maps etcd's errors to error kinds. Everything else means that it does not answer
+// now.
 var kinds = []struct {
 	err  error
 	kind skerry.Kind
 	text string
 }{
-	{rpctypes.ErrNoSpace, skerry.Exhausted, "the store of decided things is full (quorum.quota): delete keys or raise the quota; reads go on meanwhile"},
+	{rpctypes.ErrNoSpace, skerry.Exhausted, "the quorum store is full (quorum.quota): delete keys or raise the quota; reads go on meanwhile"},
 	{rpctypes.ErrRequestTooLarge, skerry.Invalid, "the change is too large for one transaction"},
 	{rpctypes.ErrTooManyOps, skerry.Invalid, "the change touches too many keys for one transaction (an external etcd's limit is --max-txn-ops)"},
 	{rpctypes.ErrLeaseNotFound, skerry.NotFound, "the lease has ended"},

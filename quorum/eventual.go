@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"sync"
@@ -9,20 +10,20 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 // reopenEvery is how long to wait before a store that could not be opened is
 // tried again.
 const reopenEvery = 5 * time.Second
 
-// Eventual is a KV that opens in the background, so that registration and
-// discovery need not wait for it, nor fail with it. Until it is open the table is
-// empty, and what needs the store waits for it as long as it would for a quorum.
+// Eventual is a KV that opens in the background, so that registration and discovery
+// neither wait for it nor fail with it. Until it is open the table is empty, and
+// operations on the store wait for it as long as for a quorum.
 type Eventual struct {
 	open  func(context.Context) (*Store, error)
 	log   *slog.Logger
-	empty *keyspace.Table
+	empty *replica.Table
 	ready chan struct{}
 	store atomic.Pointer[Store]
 
@@ -35,21 +36,22 @@ type Eventual struct {
 // Eventually begins to open a store.
 func Eventually(open func(context.Context) (*Store, error), log *slog.Logger) *Eventual {
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &Eventual{open: open, log: log, empty: keyspace.NewTable(1), ready: make(chan struct{}), cancel: cancel}
+	e := &Eventual{open: open, log: log, empty: replica.NewTable(1), ready: make(chan struct{}), cancel: cancel}
 	e.done.Go(func() { e.run(ctx) })
 	return e
 }
 
-// Never is the KV of a process that has none; reason says what to do about it.
+// Never is the KV of a process that has none; reason tells the operator the remedy.
 func Never(reason string) *Eventual {
 	return &Eventual{
-		empty: keyspace.NewTable(1), ready: make(chan struct{}), cancel: func() {},
+		empty: replica.NewTable(1), ready: make(chan struct{}), cancel: func() {},
 		failed: &skerry.Error{Kind: skerry.Unavailable, Subject: "store", Message: reason},
 	}
 }
 
 // run keeps a store open until ctx ends. One that died of a full disk is opened anew
-// when there is room; until then its table is shown as it was.
+// when there is room, and one whose member was removed at once; until then its table is
+// shown as it was.
 func (e *Eventual) run(ctx context.Context) {
 	for {
 		started := time.Now()
@@ -58,16 +60,21 @@ func (e *Eventual) run(ctx context.Context) {
 			return
 		}
 		if old := e.store.Swap(s); old != nil {
-			old.WakeAll() // whoever watches it looks again, here and below
+			old.WakeAll() // watchers look again, here and below
 		} else {
 			close(e.ready)
 			e.empty.WakeAll()
 		}
-		e.log.Info("the store of decided things is open", "after", time.Since(started).Round(time.Millisecond))
+		e.log.Info("the quorum store is open", "after", time.Since(started).Round(time.Millisecond))
 		select {
 		case <-s.died():
 		case <-ctx.Done():
 			return
+		}
+		if errors.Is(s.member.dead.reason(), ErrRemoved) {
+			e.log.Warn("the quorum store is opened anew, since its member was removed from the cluster")
+			_ = s.Close()
+			continue
 		}
 		if !s.awaitRoom(ctx, e.log) {
 			return
@@ -91,7 +98,7 @@ func (e *Eventual) opened(ctx context.Context) *Store {
 		e.failed = wrap(err)
 		e.mu.Unlock()
 		if news {
-			e.log.Error("the store of decided things could not be opened; registration and discovery go on, and it is tried again", "error", err)
+			e.log.Error("the quorum store could not be opened; registration and discovery go on, and it is tried again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -126,7 +133,7 @@ func (e *Eventual) wait(ctx context.Context) (*Store, error) {
 	if s := e.store.Load(); s != nil {
 		return s, nil
 	}
-	// What failed already fails at once: the next attempt may be long in coming.
+	// A failed open fails at once: the next attempt may be long in coming.
 	if _, err := e.Ready(); err != nil {
 		return nil, err
 	}
@@ -136,7 +143,7 @@ func (e *Eventual) wait(ctx context.Context) (*Store, error) {
 	case <-e.ready:
 		return e.store.Load(), nil
 	case <-ctx.Done():
-		return nil, skerry.Errorf(skerry.Unavailable, "No cluster leader: the store of decided things is not open yet")
+		return nil, skerry.Errorf(skerry.Unavailable, "No cluster leader: the quorum store is not open yet")
 	}
 }
 
@@ -159,7 +166,7 @@ func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 	}
 }
 
-func (e *Eventual) tableOf(s *Store) *keyspace.Table {
+func (e *Eventual) tableOf(s *Store) *replica.Table {
 	if s == nil {
 		return e.empty
 	}

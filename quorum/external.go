@@ -13,7 +13,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// External says where an existing etcd cluster is.
+// External configures the connection to an existing etcd cluster.
 type External struct {
 	Endpoints []string // host:port, or URLs
 	Prefix    string   // of all our keys; default DefaultPrefix

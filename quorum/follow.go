@@ -13,7 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 // pointerKey names the generation that counts. A restore writes a new generation
@@ -26,7 +26,7 @@ type generation struct {
 	// Base is added to etcd's revisions to make indexes, so that they go on
 	// growing when the data of a longer history is restored into a young etcd.
 	Base uint64 `json:"base"`
-	// Steps names the commit in steps that is under way, and Decided says that it will
+	// Steps names the commit in steps that is under way, and Decided means that it will
 	// be made: see steps.go.
 	Steps   string `json:"steps,omitempty"`
 	Decided bool   `json:"decided,omitempty"`
@@ -69,7 +69,7 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 	if err := s.settle(ctx); err != nil {
 		return 0, err
 	}
-	r, err := s.client.Get(ctx, s.prefix+pointerKey)
+	r, err := s.get(ctx, s.prefix+pointerKey)
 	if err != nil {
 		return 0, err
 	}
@@ -100,7 +100,7 @@ func (s *Store) begin(ctx context.Context) error {
 
 // point writes the pointer if it has the revision was; 0: if there is none.
 func (s *Store) point(ctx context.Context, was int64, g *generation) error {
-	_, err := s.client.Txn(ctx).If(s.pointsAt(was)).Then(s.pointTo(g)).Commit()
+	_, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.pointsAt(was)}, []clientv3.Op{s.pointTo(g)}})
 	return err
 }
 
@@ -139,7 +139,7 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 	s.held = nil
 	s.damage.reset(all)
 	if s.Table == nil {
-		s.Table = keyspace.NewTable(g.index(revision))
+		s.Table = replica.NewTable(g.index(revision))
 	}
 	s.Reset(g.index(revision), slices.Values(all))
 	return nil
@@ -150,7 +150,7 @@ func (s *Store) pages(ctx context.Context, prefix string, revision int64) iter.S
 	return func(yield func(*mvccpb.KeyValue, error) bool) {
 		end := clientv3.GetPrefixRangeEnd(prefix)
 		for from := prefix; ; {
-			r, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize))
+			r, err := s.get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize))
 			if err != nil {
 				yield(nil, err)
 				return
@@ -168,7 +168,7 @@ func (s *Store) pages(ctx context.Context, prefix string, revision int64) iter.S
 	}
 }
 
-// record checks what came from etcd: all that the table holds comes this way.
+// record checks a record from etcd: all records of the table come this way.
 func (s *Store) record(g *generation, key string, kv *mvccpb.KeyValue) *skerry.Record {
 	r := &skerry.Record{
 		Key: key, Lease: skerry.LeaseID(kv.Lease),
@@ -188,7 +188,7 @@ func (s *Store) record(g *generation, key string, kv *mvccpb.KeyValue) *skerry.R
 	return r
 }
 
-// follow applies what etcd decides, from after a revision on, until ctx ends.
+// follow applies etcd's changes, from after a revision on, until ctx ends.
 func (s *Store) follow(ctx context.Context, revision int64) {
 	for ctx.Err() == nil {
 		var err error
@@ -233,8 +233,8 @@ func (s *Store) watch(ctx context.Context, revision int64) (int64, error) {
 	return revision, fmt.Errorf("etcd ended the watch")
 }
 
-// stepped takes in a move of the pointer by a commit in steps. What came since the first
-// is shown with the last, at once.
+// stepped takes in a move of the pointer by a commit in steps. Changes since the first
+// are shown with the last, at once.
 func (s *Store) stepped(was, next *generation, revision int64) {
 	switch {
 	case next.Steps == "":
@@ -250,10 +250,11 @@ func (s *Store) stepped(was, next *generation, revision int64) {
 // one revision in one response.
 func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 	g := s.generation.Load()
-	var changes []keyspace.Change
+	s.moved.Store(int64(time.Since(s.born)))
+	var changes []replica.Change
 	for i, e := range r.Events {
 		if key, ok := s.own(e.Kv.Key, g); ok {
-			c := keyspace.Change{Key: key}
+			c := replica.Change{Key: key}
 			if e.Type == mvccpb.PUT {
 				c.Record = s.record(g, key, e.Kv)
 			}
@@ -288,7 +289,7 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 			changes = nil
 		}
 	}
-	// A progress note says that nothing of ours came up to there.
+	// A progress note means that there is no change of ours up to it.
 	if r.IsProgressNotify() && g.Steps == "" {
 		s.Advance(g.index(r.Header.Revision))
 	}

@@ -3,10 +3,12 @@ package quorum
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 )
 
 const (
@@ -17,7 +19,8 @@ const (
 )
 
 // keep gives room back: it defragments a data file that is mostly empty, and
-// lifts the alarm of a full one once there is room again.
+// lifts the alarm of a full one once there is room again. A leader without room hands
+// over.
 func (m *member) keep(ctx context.Context, log *slog.Logger) {
 	t := time.NewTicker(keepEvery)
 	defer t.Stop()
@@ -26,7 +29,7 @@ func (m *member) keep(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-m.dead.happened:
-			log.Error("the store of decided things has stopped; registration and discovery go on", "error", m.dead.reason())
+			log.Error("the quorum store has stopped; registration and discovery go on", "error", m.dead.reason())
 			return
 		case <-t.C:
 			m.tidy(ctx, log)
@@ -35,9 +38,12 @@ func (m *member) keep(ctx context.Context, log *slog.Logger) {
 }
 
 func (m *member) tidy(ctx context.Context, log *slog.Logger) {
+	if m.usable() != nil {
+		m.handOver() // a leader whose disk fills up stops all
+	}
 	full := m.full()
 	if full {
-		// What was deleted still takes room until its history is dropped.
+		// Deleted records still take room until its history is dropped.
 		if _, err := m.client.Compact(ctx, m.etcd.Server.KV().Rev(), clientv3.WithCompactPhysical()); err != nil {
 			log.Debug("compact the full store", "error", err)
 		}
@@ -52,14 +58,30 @@ func (m *member) tidy(ctx context.Context, log *slog.Logger) {
 		size, _ = m.sizes()
 	}
 	if full && size < m.quota()/10*9 {
-		_, err := m.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: uint64(m.etcd.Server.MemberID()), Alarm: pb.AlarmType_NOSPACE})
-		if err != nil {
+		m.disarm(ctx, log)
+	}
+}
+
+// disarm lifts this member's alarm, and those of members that were removed since.
+func (m *member) disarm(ctx context.Context, log *slog.Logger) {
+	server := m.etcd.Server
+	for _, a := range server.Alarms() {
+		others := slices.ContainsFunc(server.Cluster().Members(), func(o *membership.Member) bool {
+			return o.ID != server.MemberID() && uint64(o.ID) == a.MemberID
+		})
+		if a.Alarm != pb.AlarmType_NOSPACE || others {
+			continue
+		}
+		if _, err := m.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: a.MemberID, Alarm: a.Alarm}); err != nil {
 			log.Error("lift the store's alarm", "error", err)
 			return
 		}
 		log.Info("the store has room again and takes writes")
 	}
 }
+
+// id is the id of the member in etcd, in hexadecimal.
+func (m *member) id() string { return m.etcd.Server.MemberID().String() }
 
 func (m *member) quota() int64 { return m.etcd.Server.Cfg.QuotaBackendBytes }
 

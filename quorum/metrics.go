@@ -6,11 +6,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
-// metrics are counted where things happen; what has a value at any time is asked
-// for when somebody looks.
+// metrics are counted where things happen; gauges are read when they are collected.
 type metrics struct {
 	made, conflicts, failed prometheus.Counter
 	seconds                 prometheus.Histogram // of commits that were answered
@@ -18,11 +17,15 @@ type metrics struct {
 	syncs, unanswered       prometheus.Counter
 	round                   prometheus.Histogram // of rounds that were answered
 	damaged, unmarked       prometheus.Counter   // records that were read
+	found, repeated         prometheus.Counter   // transactions whose answer was lost
 }
 
 func newMetrics() *metrics {
 	commits := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "skerry_quorum_commits_total", Help: "Commits, by result: made, conflict (it is tried again), failed.",
+	}, []string{"result"})
+	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skerry_quorum_unanswered_total", Help: "Transactions without an answer when the leader changed, by result: made, or again (not made, and sent again).",
 	}, []string{"result"})
 	count := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -33,6 +36,7 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		made: commits.WithLabelValues("made"), conflicts: commits.WithLabelValues("conflict"), failed: commits.WithLabelValues("failed"),
+		found: lost.WithLabelValues("made"), repeated: lost.WithLabelValues("again"),
 		seconds:    histogram("skerry_quorum_commit_seconds", "How long commits took that were answered.", times),
 		batch:      histogram("skerry_quorum_batch_commits", "Commits that went to etcd together, by transaction.", prometheus.ExponentialBuckets(1, 2, 9)),
 		syncs:      count("skerry_quorum_syncs_total", "Reads that asked the majority whether they are up to date."),
@@ -50,11 +54,11 @@ func (m *metrics) all() []prometheus.Collector {
 // counted is the engine with its commits counted.
 type counted batcher
 
-// Sync implements [keyspace.Engine].
+// Sync implements [replica.Engine].
 func (c *counted) Sync(ctx context.Context) error { return c.store.Sync(ctx) }
 
-// Commit implements [keyspace.Engine].
-func (c *counted) Commit(ctx context.Context, commit *keyspace.Commit) (index uint64, conflict bool, err error) {
+// Commit implements [replica.Engine].
+func (c *counted) Commit(ctx context.Context, commit *replica.Commit) (index uint64, conflict bool, err error) {
 	m, started := c.store.metrics, time.Now()
 	index, conflict, err = (*batcher)(c).Commit(ctx, commit)
 	switch {
@@ -93,32 +97,37 @@ const (
 	stateFailed  state = "failed"  // it could not be opened, and is tried again
 	stateOpen    state = "open"
 	stateFull    state = "full"    // writes are refused: the quota or the disk's reserve is reached
-	stateStopped state = "stopped" // the member ended on what it cannot mend
+	stateStopped state = "stopped" // the member ended on an error that it cannot mend
 )
 
 var states = []state{stateNone, stateOpening, stateFailed, stateOpen, stateFull, stateStopped}
 
 var (
-	stateDesc   = prometheus.NewDesc("skerry_quorum_state", "How the store of decided things is: 1 for what holds.", []string{"state"}, nil)
+	stateDesc   = prometheus.NewDesc("skerry_quorum_state", "State of the quorum store: 1 for the present one.", []string{"state"}, nil)
 	indexDesc   = prometheus.NewDesc("skerry_quorum_index", "The index of the last change that this server holds.", nil, nil)
 	sizeDesc    = prometheus.NewDesc("skerry_quorum_file_bytes", "Size of the member's data file.", nil, nil)
 	usedDesc    = prometheus.NewDesc("skerry_quorum_file_used_bytes", "The part of the data file that is in use.", nil, nil)
-	damagedDesc = prometheus.NewDesc("skerry_quorum_damaged", "Records that are damaged now: nobody can read them until they are written anew or deleted.", nil, nil)
+	damagedDesc = prometheus.NewDesc("skerry_quorum_damaged", "Records that are damaged now: they cannot be read until they are written anew or deleted.", nil, nil)
+	membersDesc = prometheus.NewDesc("skerry_quorum_members", "Members of the quorum that this server knows, by whether they have a vote.", []string{"vote"}, nil)
+	leaderDesc  = prometheus.NewDesc("skerry_quorum_leader", "1 where this server's member leads the quorum, else 0.", nil, nil)
+	contactDesc = prometheus.NewDesc("skerry_quorum_leader_silent_seconds", "For how long the leader was not heard, at most.", nil, nil)
 	quotaDesc   = prometheus.NewDesc("skerry_quorum_quota_bytes", "The size of the data file at which writes are refused.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (e *Eventual) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{stateDesc, indexDesc, sizeDesc, usedDesc, quotaDesc, damagedDesc} {
+	for _, d := range []*prometheus.Desc{stateDesc, indexDesc, sizeDesc, usedDesc, quotaDesc, damagedDesc, membersDesc, leaderDesc, contactDesc} {
 		to <- d
 	}
-	for _, c := range newMetrics().all() {
+	figures := newMetrics()
+	for _, c := range append(figures.all(), figures.found, figures.repeated) {
 		c.Describe(to)
 	}
 }
 
-// Collect implements [prometheus.Collector]. Figures of a store that is not open
-// are left out; an external cluster tells its own sizes.
+// Collect implements [prometheus.Collector]. Figures of a store that is not open are left
+// out, and those of the members where there can be only one; an external cluster reports
+// its own sizes.
 func (e *Eventual) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -143,9 +152,36 @@ func (e *Eventual) Collect(to chan<- prometheus.Metric) {
 		gauge(usedDesc, float64(used))
 		gauge(quotaDesc, float64(s.member.quota()))
 	}
+	if s.member != nil && s.member.peers && s.member.dead.reason() == nil {
+		s.member.gauges(gauge)
+		to <- s.metrics.found
+		to <- s.metrics.repeated
+	}
 	for _, c := range s.metrics.all() {
 		c.Collect(to)
 	}
+}
+
+// gauges shows the figures of the members. It does not ask etcd's metrics: it may be called
+// while they are collected.
+func (m *member) gauges(gauge func(*prometheus.Desc, float64, ...string)) {
+	server := m.etcd.Server
+	voters, learners, leads := 0.0, 0.0, 0.0
+	for _, one := range server.Cluster().Members() {
+		if one.IsLearner {
+			learners++
+		} else {
+			voters++
+		}
+	}
+	gauge(membersDesc, voters, "yes")
+	gauge(membersDesc, learners, "no")
+	if server.Leader() == server.MemberID() {
+		leads = 1
+	}
+	gauge(leaderDesc, leads)
+	silent, _ := m.leads.contact() // since the start, if it was never heard
+	gauge(contactDesc, silent.Seconds())
 }
 
 func (e *Eventual) state() state {

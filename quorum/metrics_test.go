@@ -134,3 +134,27 @@ func TestMetricsTellHowTheStoreIs(t *testing.T) {
 		t.Errorf("refused commits are not counted: %v", got)
 	}
 }
+
+func TestMetricsOfMembers(t *testing.T) {
+	configs := peersFor(t, 3)
+	stores := openAll(t, configs[1:]...)
+	e := Eventually(func(ctx context.Context) (*Store, error) { return Open(ctx, configs[0]) }, configs[0].Log)
+	t.Cleanup(func() { e.Close() })
+	<-e.ready
+	if err := put(t, stores[0], "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	got := figures(t, e)
+	if got["members/yes"] != 3 || got["members/no"] != 0 {
+		t.Errorf("three members: %v", got)
+	}
+	for _, name := range []string{"leader", "leader_silent_seconds", "unanswered_total/made", "unanswered_total/again"} {
+		if _, ok := got[name]; !ok {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	alone := figures(t, opened(t, Embedded{Dir: t.TempDir()}))
+	if _, ok := alone["members/yes"]; ok {
+		t.Error("a member that cannot have others has figures of members")
+	}
+}

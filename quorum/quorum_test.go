@@ -24,12 +24,14 @@ func open(t testing.TB, cfg Embedded) *Store {
 }
 
 func TestEmbeddedKeepsThePromises(t *testing.T) {
+	t.Parallel()
 	s := open(t, Embedded{Dir: t.TempDir()})
 	defer s.Close()
 	kvtest.Run(t, func(*testing.T) skerry.KV { return s }, flip)
 }
 
 func TestExternalKeepsThePromises(t *testing.T) {
+	t.Parallel()
 	endpoint := cluster(t)
 	s, err := Dial(t.Context(), External{Endpoints: []string{endpoint}, Prefix: "team/registry/", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

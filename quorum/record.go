@@ -41,7 +41,7 @@ func recordSum(key string, value []byte, lease skerry.LeaseID) uint32 {
 	return crc32.Update(sum, castagnoli, value)
 }
 
-// encodeRecord returns what etcd keeps of a value.
+// encodeRecord returns the bytes that etcd keeps of a value.
 func encodeRecord(key string, value []byte, lease skerry.LeaseID) string {
 	var b strings.Builder
 	b.Grow(recordHead + len(value))
@@ -53,7 +53,7 @@ func encodeRecord(key string, value []byte, lease skerry.LeaseID) string {
 	return b.String()
 }
 
-// soundness is what is known of a record.
+// soundness is the state of a record.
 type soundness int
 
 const (
@@ -71,8 +71,8 @@ func decodeRecord(key string, b []byte, lease skerry.LeaseID) ([]byte, soundness
 		}
 		return value, sound
 	}
-	// Earlier versions wrote text, or an entry that begins with its version, 1. The
-	// mark is nothing of both, nor is what a flipped bit makes of it.
+	// Earlier versions wrote text, or an entry that begins with its version, 1. Neither
+	// begins like the mark, even if a bit of it has flipped.
 	if len(b) == 0 || b[0] == 1 || utf8.Valid(b) {
 		return b, unmarked
 	}

@@ -13,8 +13,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// The bounds of one transaction of a restore: what an etcd takes that nobody
-// configured.
+// The bounds of one transaction of a restore: those of an etcd with its defaults.
 const (
 	chunkOps   = 100
 	chunkBytes = 1 << 20
@@ -23,8 +22,8 @@ const (
 	replaceWithin = 10 * time.Minute
 )
 
-// Replace implements [skerry.Replacer]: it writes a new generation beside the
-// present one, then moves the pointer. Whatever fails before leaves all as it was.
+// Replace implements [skerry.Replacer]: it writes a new generation beside the present
+// one, then moves the pointer. A failure before that leaves all as it was.
 func (s *Store) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
 	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
 	defer cancel()
@@ -42,16 +41,16 @@ func (s *Store) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[s
 		s.drop(next.prefix)
 		return wrap(err)
 	}
-	r, err := s.client.Txn(ctx).If(s.counts(old)).Then(s.pointTo(&next)).Commit()
+	a, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.counts(old)}, []clientv3.Op{s.pointTo(&next)}})
 	if err != nil {
 		return wrap(err) // it may have been made: then the new generation counts
 	}
-	if !r.Succeeded {
+	if !a.made {
 		s.drop(next.prefix)
 		return skerry.Errorf(skerry.Conflict, "another restore came first")
 	}
 	defer s.drop(old.prefix)
-	return s.Wait(ctx, next.index(r.Header.Revision))
+	return s.Wait(ctx, next.index(a.revision))
 }
 
 // write puts all records below the generation's prefix.
@@ -64,7 +63,7 @@ func (s *Store) write(ctx context.Context, g *generation, records iter.Seq2[sker
 		chunk := ops
 		ops, size = nil, 0
 		group.Go(func() error {
-			_, err := s.client.Txn(ctx).Then(chunk...).Commit()
+			_, err := s.propose(ctx, &proposal{operations: chunk})
 			return err
 		})
 	}
@@ -86,12 +85,12 @@ func (s *Store) write(ctx context.Context, g *generation, records iter.Seq2[sker
 	return group.Wait()
 }
 
-// drop removes a generation that does not count. What is left behind when that
-// fails takes room and does nothing else.
+// drop removes a generation that does not count. If that fails, its records only take
+// room.
 func (s *Store) drop(prefix string) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
-	if _, err := s.client.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+	if _, err := s.propose(ctx, &proposal{operations: []clientv3.Op{clientv3.OpDelete(prefix, clientv3.WithPrefix())}}); err != nil {
 		s.log.Warn("remove what a restore replaced", "error", err)
 	}
 }

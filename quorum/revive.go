@@ -7,22 +7,24 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/skerryhq/skerry/files"
 )
 
 // A member that died because the disk was full is started again in this process once
-// there is room: what it could not write was not acknowledged. After a write or sync
-// that failed for another reason, only a new process knows what the disk really has.
+// there is room: it acknowledged no change that it could not write. After a write or sync
+// that failed for another reason, only a new process knows the disk's content.
 
 const (
 	// roomEvery is how often it is looked whether there is room again.
 	roomEvery = time.Second
-	// startRoom is what a member writes when it starts: two of its log files.
+	// startRoom is the room that a member needs when it starts: two of its log files.
 	startRoom = 128 << 20
 	// parting is how long a dead member is given to close its files.
 	parting = 2 * time.Second
 )
 
-// noRoom reports whether an error says that the disk is full.
+// noRoom reports whether an error means that the disk is full.
 func noRoom(err error) bool {
 	return err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()))
 }
@@ -37,8 +39,8 @@ func (s *Store) awaitRoom(ctx context.Context, log *slog.Logger) bool {
 	tick := time.NewTicker(roomEvery)
 	defer tick.Stop()
 	for {
-		if free, ok := freeSpace(m.dir); ok && free >= max(m.spare, startRoom) {
-			log.Info("there is room for the store of decided things again; it is started anew", "free", free)
+		if _, free, ok := files.Space(m.dir); ok && free >= max(m.spare, startRoom) {
+			log.Info("there is room for the quorum store again; it restarts", "free", free)
 			return true
 		}
 		select {
@@ -49,10 +51,12 @@ func (s *Store) awaitRoom(ctx context.Context, log *slog.Logger) bool {
 	}
 }
 
-// abandon leaves a dead member behind, without a hold on its files. Its goroutines may
-// be stuck for ever; what they still write goes nowhere.
+// abandon leaves a dead member behind, without a hold on its files. Its goroutines may be
+// stuck for ever; their writes go nowhere.
 func (s *Store) abandon() {
 	s.cancel()
+	s.member.closing.Store(true)
+	s.member.leads.close()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -65,6 +69,7 @@ func (s *Store) abandon() {
 	case <-closed:
 	case <-timer.C:
 	}
+	s.member.unlisten()
 	if err := release(s.member.dir); err != nil {
 		s.log.Warn("the files of the store that stopped are not let go", "error", err)
 	}

@@ -5,9 +5,8 @@ import (
 	"sync"
 )
 
-// rounds lets many callers share one question to the majority: who comes while
-// one is under way takes part in the next, since the answer must be newer than
-// the question.
+// rounds lets many callers share one question to the majority: callers that come during
+// one take part in the next, since the answer must be newer than the question.
 type rounds struct {
 	round func(context.Context) error
 

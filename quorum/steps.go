@@ -14,12 +14,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 // A commit that is too large for one transaction of etcd is made in steps. The pointer
-// says so while it lasts: no other writer writes then, and followers keep the steps back
-// and show them all at once with the last. Before anything is changed, all of it is
+// records that while it lasts: no other writer writes then, and followers keep the steps
+// back and show them all at once with the last. Before anything is changed, all of it is
 // staged beside the generation and then decided, so that a process that ends in the
 // middle is completed, or undone, by the next that opens the store.
 
@@ -27,18 +28,21 @@ const (
 	stagePrefix = "steps/"
 	// stepsWithin bounds a commit in steps: it must not end half-way for a caller's haste.
 	stepsWithin = 5 * time.Minute
-	// memberStep is how many operations a member of our own takes in one step; others
-	// take what a restore gives them, chunkOps.
-	memberStep = 4096
+	// stepShare is the part of the operations of a transaction that a member of our own
+	// takes in one step; others take as many as in a restore, chunkOps.
+	stepShare = 4
+	// takeOverAfter is how long the steps of another may stand still before they are
+	// completed, or undone: its process may have ended. A slow disk takes seconds for one.
+	takeOverAfter = 10 * time.Second
 	// thawEvery is how often a writer that waits for the end of the steps looks.
 	thawEvery = 5 * time.Millisecond
 )
 
 // step is a part of a commit as it is staged.
 type step struct {
-	Puts    []keyspace.Put `json:",omitempty"`
-	Deletes []string       `json:",omitempty"`
-	Cleared []string       `json:",omitempty"`
+	Puts    []replica.Put `json:",omitempty"`
+	Deletes []string      `json:",omitempty"`
+	Cleared []string      `json:",omitempty"`
 }
 
 // tooLarge reports whether etcd refused a transaction for its size.
@@ -51,7 +55,7 @@ func tooLarge(err error) bool {
 			return true
 		}
 	}
-	// The client's own limit of what it sends.
+	// The client's own limit of a message.
 	return status.Code(unwrapped(err)) == codes.ResourceExhausted && skerry.KindOf(err) != skerry.Exhausted
 }
 
@@ -65,7 +69,7 @@ func unwrapped(err error) error {
 
 // divisible reports whether a commit can be made in steps. Keys that are bound to a
 // lease cannot: it may end meanwhile.
-func divisible(c *keyspace.Commit) bool {
+func divisible(c *replica.Commit) bool {
 	for _, p := range c.Puts {
 		if p.Lease != 0 || len(p.Key)+len(p.Value) > chunkBytes {
 			return false
@@ -76,9 +80,9 @@ func divisible(c *keyspace.Commit) bool {
 
 // roomFor reports whether a commit may be staged and made: where the room ends in the
 // middle, nothing could be deleted to make some.
-func (s *Store) roomFor(c *keyspace.Commit) error {
+func (s *Store) roomFor(c *replica.Commit) error {
 	if s.member == nil {
-		return nil // what another's etcd has is not known
+		return nil // the size of another's etcd is not known
 	}
 	size := int64(0)
 	for _, p := range c.Puts {
@@ -89,7 +93,7 @@ func (s *Store) roomFor(c *keyspace.Commit) error {
 	if used+size > s.member.quota() {
 		return wrap(rpctypes.ErrNoSpace)
 	}
-	if free, ok := freeSpace(s.member.dir); ok && free-2*size < s.member.spare {
+	if _, free, ok := files.Space(s.member.dir); ok && free-2*size < s.member.spare {
 		return wrap(&lowDisk{free: free, need: s.member.spare + 2*size, dir: s.member.dir})
 	}
 	return nil
@@ -98,6 +102,9 @@ func (s *Store) roomFor(c *keyspace.Commit) error {
 // thawed returns when no commit in steps is under way.
 func (s *Store) thawed(ctx context.Context) error {
 	for s.generation.Load().Steps != "" {
+		if err := s.takeOver(ctx); err != nil {
+			return wrap(err)
+		}
 		select {
 		case <-ctx.Done():
 			return wrap(ctx.Err())
@@ -109,8 +116,20 @@ func (s *Store) thawed(ctx context.Context) error {
 	return nil
 }
 
+// takeOver ends steps that stand still.
+func (s *Store) takeOver(ctx context.Context) error {
+	if time.Since(s.born)-time.Duration(s.moved.Load()) < takeOverAfter || !s.taking.TryLock() {
+		return nil
+	}
+	defer s.taking.Unlock()
+	s.log.Warn("a large change of another process stands still; it is completed, or undone", "steps", s.generation.Load().Steps)
+	err := s.settle(ctx)
+	s.moved.Store(int64(time.Since(s.born)))
+	return err
+}
+
 // inSteps makes a large commit.
-func (s *Store) inSteps(ctx context.Context, c *keyspace.Commit) outcome {
+func (s *Store) inSteps(ctx context.Context, c *replica.Commit) outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepsWithin)
 	defer cancel()
 	s.stepping.Lock()
@@ -171,15 +190,15 @@ func (s *Store) settled(err error) error {
 // move changes the pointer from one state of the steps to the next, if it is still
 // there, and returns the generation as it is then: nil when another came first.
 func (s *Store) move(ctx context.Context, from *generation, next generation, with ...clientv3.Op) (*generation, int64, error) {
-	r, err := s.client.Txn(ctx).If(s.counts(from)).Then(append(with, s.pointTo(&next))...).Commit()
+	a, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.counts(from)}, append(with, s.pointTo(&next))})
 	if err != nil {
 		return nil, 0, err
 	}
-	if !r.Succeeded {
-		return nil, r.Header.Revision, nil
+	if !a.made {
+		return nil, a.revision, nil
 	}
-	next.pointer = r.Header.Revision
-	return &next, r.Header.Revision, nil
+	next.pointer = a.revision
+	return &next, a.revision, nil
 }
 
 // freeze keeps all others from writing and returns when the table has all that they wrote.
@@ -201,7 +220,7 @@ func (s *Store) freeze(ctx context.Context) (*generation, outcome) {
 }
 
 // unchanged reports whether all is as a commit read it. No other writer writes now.
-func (s *Store) unchanged(c *keyspace.Commit) bool {
+func (s *Store) unchanged(c *replica.Commit) bool {
 	now := s.Snapshot()
 	for _, r := range c.Reads {
 		var modified uint64
@@ -223,10 +242,10 @@ func (s *Store) unchanged(c *keyspace.Commit) bool {
 }
 
 // split divides a commit into steps.
-func (s *Store) split(c *keyspace.Commit) []step {
+func (s *Store) split(c *replica.Commit) []step {
 	most := chunkOps
 	if s.member != nil {
-		most = memberStep
+		most = int(s.member.ops / stepShare)
 	}
 	var out []step
 	ops, size := most, 0
@@ -257,16 +276,21 @@ func (s *Store) stageKey(g *generation, n int) string {
 	return fmt.Sprintf("%s%s%s/%08d", s.prefix, stagePrefix, g.Steps, n)
 }
 
-// stage writes down what is to be done.
-func (s *Store) stage(ctx context.Context, g *generation, c *keyspace.Commit) error {
+// stage writes the steps to make.
+func (s *Store) stage(ctx context.Context, g *generation, c *replica.Commit) error {
 	for n, one := range s.split(c) {
 		value, err := json.Marshal(one)
 		if err != nil {
 			return err
 		}
 		key := s.stageKey(g, n)
-		if _, err := s.client.Put(ctx, key, string(encodeRecord(key, value, 0))); err != nil {
+		put := clientv3.OpPut(key, encodeRecord(key, value, 0))
+		a, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.counts(g)}, []clientv3.Op{put}})
+		if err != nil {
 			return err
+		}
+		if !a.made {
+			return errTakenOver
 		}
 	}
 	return nil
@@ -274,7 +298,7 @@ func (s *Store) stage(ctx context.Context, g *generation, c *keyspace.Commit) er
 
 var errTakenOver = errors.New("another took over the steps of a large change")
 
-// decide makes what is staged sure to happen.
+// decide makes the staged steps final.
 func (s *Store) decide(ctx context.Context, g *generation) (*generation, error) {
 	next := *g
 	next.Decided = true
@@ -288,11 +312,11 @@ func (s *Store) decide(ctx context.Context, g *generation) (*generation, error) 
 	return now, nil
 }
 
-// finish does what was decided, and lets the others write again.
+// finish makes the decided steps, and lets the others write again.
 func (s *Store) finish(ctx context.Context, g *generation) (int64, error) {
 	for n := 0; ; n++ {
 		key := s.stageKey(g, n)
-		r, err := s.client.Get(ctx, key)
+		r, err := s.get(ctx, key)
 		if err != nil {
 			return 0, err
 		}
@@ -307,12 +331,12 @@ func (s *Store) finish(ctx context.Context, g *generation) (int64, error) {
 		if err := json.Unmarshal(value, &one); err != nil {
 			return 0, err
 		}
-		c := &keyspace.Commit{Puts: one.Puts, Deletes: one.Deletes, Cleared: one.Cleared}
-		done, err := s.client.Txn(ctx).If(s.counts(g)).Then(ops(g, c)...).Commit()
+		c := &replica.Commit{Puts: one.Puts, Deletes: one.Deletes, Cleared: one.Cleared}
+		a, err := s.propose(ctx, &proposal{[]clientv3.Cmp{s.counts(g)}, ops(g, c)})
 		if err != nil {
 			return 0, err
 		}
-		if !done.Succeeded {
+		if !a.made {
 			return 0, errTakenOver
 		}
 	}
@@ -336,7 +360,7 @@ func (s *Store) thaw(ctx context.Context, g *generation) (int64, error) {
 // settle completes the steps that another left behind when they were decided, and
 // undoes them when not.
 func (s *Store) settle(ctx context.Context) error {
-	r, err := s.client.Get(ctx, s.prefix+pointerKey)
+	r, err := s.get(ctx, s.prefix+pointerKey)
 	if err != nil || len(r.Kvs) == 0 {
 		return err
 	}

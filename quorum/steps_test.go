@@ -12,11 +12,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 // many is more than one transaction takes.
 const many = maxOps + 1000
+
+// fewOps is what one transaction takes where a large change is made again and again.
+const fewOps = 1024
 
 func count(s skerry.Snapshot, prefix string) (n int) {
 	for range s.All(skerry.Below(prefix), "") {
@@ -38,7 +41,17 @@ func swap(tx skerry.Tx, from, to string) {
 // part of it: neither readers of the table, nor watchers, nor other writers.
 func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) (*Store, int){
-		"member":  func(t *testing.T) (*Store, int) { return open(t, Embedded{Dir: t.TempDir(), Forget: true}), many },
+		"member": func(t *testing.T) (*Store, int) {
+			return open(t, Embedded{Dir: t.TempDir(), Forget: true, ops: fewOps}), fewOps + 200
+		},
+		"members": func(t *testing.T) (*Store, int) {
+			peers := peersFor(t, 3)
+			for i := range peers {
+				peers[i].ops = fewOps
+			}
+			stores := openAll(t, peers...)
+			return stores[(leaderOf(t, stores)+1)%3], fewOps + 200
+		},
 		"cluster": func(t *testing.T) (*Store, int) { return dialSmall(t), 300 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +70,7 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 			done := make(chan struct{})
 			var readers sync.WaitGroup
 			readers.Go(func() {
-				for {
+				for ; ; time.Sleep(time.Millisecond) { // reading without a pause would only slow the change down
 					now := s.Snapshot()
 					a, b := count(now, "a/"), count(now, "b/")
 					if !(a == n && b == 0 || a == 0 && b == n) {
@@ -80,7 +93,7 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 					default:
 					}
 					// With the race detector the steps take longer than a write waits by itself.
-					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 					_, err := s.Update(ctx, func(tx skerry.Tx) error { tx.Put("other", []byte(fmt.Sprint(others)), 0); return nil })
 					cancel()
 					if err != nil {
@@ -157,11 +170,11 @@ func same(t *testing.T, s *Store) {
 // it was not decided, and completes when it was.
 func TestALargeChangeThatIsBrokenOff(t *testing.T) {
 	const n = 300
-	commit := func(s *Store) *keyspace.Commit {
-		c := &keyspace.Commit{At: s.Index()}
+	commit := func(s *Store) *replica.Commit {
+		c := &replica.Commit{At: s.Index()}
 		for i := range n {
 			c.Deletes = append(c.Deletes, fmt.Sprintf("a/%06d", i))
-			c.Puts = append(c.Puts, keyspace.Put{Key: fmt.Sprintf("b/%06d", i), Value: []byte("v")})
+			c.Puts = append(c.Puts, replica.Put{Key: fmt.Sprintf("b/%06d", i), Value: []byte("v")})
 		}
 		return c
 	}
@@ -200,7 +213,7 @@ func TestALargeChangeThatIsBrokenOff(t *testing.T) {
 			}
 			if at == "half made" || at == "made" {
 				for _, one := range s.split(c)[:2] {
-					_, err := s.client.Txn(ctx).If(s.counts(g)).Then(ops(g, &keyspace.Commit{Puts: one.Puts, Deletes: one.Deletes})...).Commit()
+					_, err := s.client.Txn(ctx).If(s.counts(g)).Then(ops(g, &replica.Commit{Puts: one.Puts, Deletes: one.Deletes})...).Commit()
 					must(err)
 				}
 			}
@@ -251,5 +264,14 @@ func TestALargeChangeNeedsRoom(t *testing.T) {
 	}
 	if err := put(t, s, "x", nil); err != nil || count(s.Snapshot(), "a/") != 0 {
 		t.Errorf("afterwards: %v", err)
+	}
+	// With room it is made, with the usual size of a transaction.
+	if _, err := s.Update(t.Context(), func(tx skerry.Tx) error {
+		for i := range many {
+			tx.Put(fmt.Sprintf("a/%06d", i), nil, 0)
+		}
+		return nil
+	}); err != nil || count(s.Snapshot(), "a/") != many {
+		t.Errorf("with room: %v, %d of %d", err, count(s.Snapshot(), "a/"), many)
 	}
 }

@@ -1,5 +1,5 @@
-// Package quorum keeps the decided things in etcd: a member in this process, or
-// an existing cluster. It is the only package that knows etcd. DESIGN.md has the map.
+// Package quorum is the quorum store in etcd: a member in this process, or an existing
+// cluster. No other package knows etcd. See DESIGN.md.
 package quorum
 
 import (
@@ -15,38 +15,43 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
-// DefaultPrefix is what all keys in etcd begin with.
+// DefaultPrefix is the default prefix of all keys in etcd.
 const DefaultPrefix = "skerry/"
 
-// answerWithin bounds what does not come with a deadline of its own: Consul's
+// answerWithin bounds operations without a deadline of their own: Consul's
 // rpc_hold_timeout.
 const answerWithin = 7 * time.Second
 
 // Store is a [skerry.KV] in etcd.
 type Store struct {
-	*keyspace.Table
+	*replica.Table
 	client *clientv3.Client
 	member *member // nil: an existing cluster
 	prefix string
 	log    *slog.Logger
 
-	// generation is the one whose keys count, as the pointer key says.
+	// generation is the generation that counts, as in the pointer key.
 	generation atomic.Pointer[generation]
 	damage     damage
-	held       []keyspace.Change // steps of a commit that are not shown yet
-	stepping   sync.Mutex        // one commit in steps at a time
+	held       []replica.Change // steps of a commit that are not shown yet
+	stepping   sync.Mutex       // one commit in steps at a time
+	taking     sync.Mutex       // one takes over the steps of others
+	moved      atomic.Int64     // when steps went on last, in nanoseconds since born
 	batch      *batcher
 	syncs      *rounds
+	slots      *slots
 	metrics    *metrics
 	born       time.Time
 	asked      atomic.Int64 // when progress was asked for last, in nanoseconds since born
 
-	life   context.Context // ends with the store
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	life    context.Context // ends with the store
+	over    context.Context // ends with the store or its member, with the cause
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	closing sync.Once
 }
 
 // Open starts a member in this process and returns its store.
@@ -66,17 +71,41 @@ func Open(ctx context.Context, cfg Embedded) (*Store, error) {
 
 func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
 	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics(), born: time.Now()}
+	if m != nil {
+		s.slots = newSlots(prefix + slotPrefix + m.id() + "/")
+	}
 	s.batch = &batcher{store: s}
 	s.syncs = &rounds{round: s.metrics.rounds(s.readIndex)}
 	inner, cancel := context.WithCancel(context.Background())
 	s.life, s.cancel = inner, cancel
+	s.over = s.untilOver(inner)
 	revision, err := s.load(ctx)
 	if err != nil {
 		cancel()
 		return nil, wrap(err)
 	}
 	s.run(func(context.Context) { s.follow(inner, revision) })
+	if m != nil && m.peers {
+		s.run(func(ctx context.Context) { m.leads.listen(ctx, s.readIndex) })
+	}
 	return s, nil
+}
+
+// untilOver returns a context that ends with ctx, or when the member dies.
+func (s *Store) untilOver(ctx context.Context) context.Context {
+	if s.member == nil {
+		return ctx
+	}
+	over, end := context.WithCancelCause(context.Background())
+	go func() {
+		select {
+		case <-s.died():
+			end(s.member.dead.reason())
+		case <-ctx.Done():
+			end(errClosed)
+		}
+	}()
+	return over
 }
 
 // run starts a goroutine that Close ends and waits for.
@@ -87,16 +116,18 @@ func (s *Store) run(f func(context.Context)) {
 	s.done.Go(func() { f(ctx) })
 }
 
-// Close stops the store.
+// Close stops the store. A second call waits for the first.
 func (s *Store) Close() error {
-	s.cancel()
-	if s.member == nil {
-		s.client.Close()
-	}
-	s.done.Wait()
-	if s.member != nil {
-		s.member.close()
-	}
+	s.closing.Do(func() {
+		s.cancel()
+		if s.member == nil {
+			s.client.Close()
+		}
+		s.done.Wait()
+		if s.member != nil {
+			s.member.close()
+		}
+	})
 	return nil
 }
 
@@ -131,7 +162,8 @@ func (s *Store) readIndex(ctx context.Context) error {
 			return wrap(err)
 		}
 		server := s.member.etcd.Server
-		if err := server.LinearizableReadNotify(ctx); err != nil {
+		_, err := asked(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, server.LinearizableReadNotify(ctx) })
+		if err != nil {
 			return wrap(err)
 		}
 		revision = server.KV().Rev()
@@ -151,8 +183,13 @@ const patience = 2 * time.Millisecond
 
 // reach waits until the table holds everything up to a revision.
 func (s *Store) reach(ctx context.Context, revision int64) error {
+	return s.reachUnless(ctx, revision, func() bool { return false })
+}
+
+// reachUnless is reach that ends early when stop returns true.
+func (s *Store) reachUnless(ctx context.Context, revision int64, stop func() bool) error {
 	index := s.generation.Load().index(revision)
-	for s.Index() < index {
+	for s.Index() < index && !stop() {
 		step, cancel := context.WithTimeout(ctx, patience)
 		err := s.Wait(step, index)
 		cancel()
@@ -176,7 +213,10 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 func (s *Store) Grant(ctx context.Context, ttl time.Duration) (skerry.LeaseID, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	r, err := s.client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
+	// A lease whose answer was lost has no keys and ends by itself.
+	r, err := again(ctx, s, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+		return s.client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
+	})
 	if err != nil {
 		return 0, wrap(err)
 	}
@@ -187,7 +227,9 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (skerry.LeaseID, e
 func (s *Store) Renew(ctx context.Context, id skerry.LeaseID) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	_, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+	_, err := again(ctx, s, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
+		return s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+	})
 	return wrap(err)
 }
 
@@ -195,7 +237,9 @@ func (s *Store) Renew(ctx context.Context, id skerry.LeaseID) error {
 func (s *Store) Revoke(ctx context.Context, id skerry.LeaseID) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	_, err := s.client.Revoke(ctx, clientv3.LeaseID(id))
+	_, err := again(ctx, s, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+		return s.client.Revoke(ctx, clientv3.LeaseID(id))
+	})
 	if err = wrap(err); skerry.KindOf(err) == skerry.NotFound && err != nil {
 		return nil
 	}

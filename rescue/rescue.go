@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Part is what panicked.
+// Part is the part that panicked.
 type Part string
 
 // The parts.
@@ -20,6 +20,7 @@ const (
 	Parked Part = "parked" // a blocking query that was parked
 	DNS    Part = "dns"    // a question
 	Check  Part = "check"  // a probe
+	Bus    Part = "bus"    // a frame of another server
 )
 
 // Net recovers panics, counts them, and logs each with its stack once. The methods of a
@@ -37,18 +38,18 @@ func New(log *slog.Logger, reg prometheus.Registerer) *Net {
 	n := &Net{
 		log: log, told: map[string]bool{},
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "skerry_panics_total", Help: "Panics that were recovered, by what panicked.",
+			Name: "skerry_panics_total", Help: "Panics that were recovered, by the part that panicked.",
 		}, []string{"part"}),
 	}
-	for _, p := range []Part{HTTP, Parked, DNS, Check} {
+	for _, p := range []Part{HTTP, Parked, DNS, Check, Bus} {
 		n.panics.WithLabelValues(string(p))
 	}
 	reg.MustRegister(n.panics)
 	return n
 }
 
-// Catch recovers a panic of part, and calls then for one: it must be deferred itself.
-// What is caught is a fault of ours: then answers that.
+// Catch recovers a panic of part, and calls then for one: it must be deferred itself. The
+// panic is our fault: then answers that.
 func (n *Net) Catch(part Part, then func()) {
 	if n == nil {
 		return

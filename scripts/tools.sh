@@ -13,6 +13,8 @@ need nginx nginx-light
 need unbound unbound
 need prometheus prometheus
 need curl curl
+need ip iproute2
+need nft nftables
 need python3 python3
 need npm "nodejs npm"
 [ -n "${ZOOKEEPER_HOME:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || missing="$missing zookeeper"

@@ -1,6 +1,6 @@
-// Package steady tells time that stands still while this process does: after a
-// pause of the process (a stopped container, a starved CPU, a blocked disk) nobody
-// may be judged for the time in which nobody could have been heard.
+// Package steady is a clock that stops while this process does: after a pause of the
+// process (a stopped container, a starved CPU, a blocked disk) the pause must not count
+// as the silence of others.
 package steady
 
 import (
@@ -8,25 +8,24 @@ import (
 	"time"
 )
 
-// slack is what a tick may be late beyond twice its period before the lateness
-// counts as a stall: schedulers and garbage collectors are late by less.
+// slack is how late a tick may be beyond twice its period before it counts as a stall:
+// schedulers and garbage collectors are late by less.
 const slack = 500 * time.Millisecond
 
 // Clock subtracts stalls from time. The zero value is ready to use, and all
 // methods may be called at once from many goroutines.
 //
-// Somebody must call [Clock.Observe] regularly; a clock that is never told of a
-// tick counts no stalls.
+// [Clock.Observe] must be called regularly; without it, a clock counts no stalls.
 type Clock struct {
 	start   atomic.Pointer[time.Time] // of the first Observe
 	last    atomic.Int64              // the latest Observe, since start
 	stalled atomic.Int64
 }
 
-// Observe says that the process runs at now, and that it is told so every
-// expected. When the gap since the Observe before is more than twice expected and
-// half a second, what it is longer than expected counts as stalled. Calling it
-// more often than expected does no harm, and a now before the latest is ignored.
+// Observe records that the process runs at now, and that the next call is expected after
+// this time. If the gap since the last call is more than twice expected and half a
+// second, its excess over expected counts as stalled. Calling it more often than expected
+// does no harm, and a now before the latest is ignored.
 func (c *Clock) Observe(now time.Time, expected time.Duration) {
 	start := c.start.Load()
 	if start == nil {

@@ -72,8 +72,8 @@ func leeway(d Duration, by time.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// algorithms are those that verify with a public key. A shared secret in a method
-// would let everybody who may read it make tokens.
+// algorithms are those that verify with a public key. A shared secret in a method would
+// let all its readers make tokens.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
 }
@@ -84,7 +84,7 @@ type Verifier struct{ keys keyCache }
 // New returns the verifier.
 func New() *Verifier { return &Verifier{} }
 
-// fields is what selectors see.
+// fields are the names in selectors.
 type fields struct {
 	Value map[string]string   `bexpr:"value"`
 	List  map[string][]string `bexpr:"list"`
@@ -224,8 +224,8 @@ func (v *Verifier) claims(ctx context.Context, c *Config, m *skerry.AuthMethod, 
 	return denied("no known key successfully validated the token signature")
 }
 
-// valid checks who made the token, for whom, and for when. A token needs at least
-// one of its three moments; the others follow from it, as in Consul.
+// valid checks the token's issuer, audience and times. A token needs at least one of its
+// three moments; the others follow from it, as in Consul.
 func (c *Config) valid(s *jwt.Claims, now time.Time) error {
 	skew := leeway(c.ClockSkewLeeway, defaultSkew)
 	if s.Expiry == nil && s.NotBefore == nil && s.IssuedAt == nil {

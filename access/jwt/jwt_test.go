@@ -20,7 +20,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/jwt"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 )
 
 func newKey(t *testing.T) (*ecdsa.PrivateKey, string) {
@@ -200,7 +200,7 @@ func TestFetchedKeys(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	key, public := newKey(t)
-	s, err := access.New(access.Options{KV: keyspace.NewMemory(), Datacenter: "dc1", Verifiers: map[string]access.Verifier{"jwt": jwt.New()}})
+	s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", Verifiers: map[string]access.Verifier{"jwt": jwt.New()}})
 	if err != nil || s.Init(t.Context()) != nil {
 		t.Fatal(err)
 	}

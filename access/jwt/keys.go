@@ -124,7 +124,7 @@ func (c *Config) fetch(ctx context.Context) ([]any, error) {
 			return nil, err
 		}
 		if strings.TrimSuffix(found.Issuer, "/") != strings.TrimSuffix(c.OIDCDiscoveryURL, "/") {
-			cause := fmt.Errorf("the provider says that its issuer is %q, not %q", found.Issuer, c.OIDCDiscoveryURL)
+			cause := fmt.Errorf("the provider's issuer is %q, not %q", found.Issuer, c.OIDCDiscoveryURL)
 			return nil, &skerry.Error{Kind: skerry.Unavailable, Message: "it names another issuer", Err: cause}
 		}
 		url = found.Keys

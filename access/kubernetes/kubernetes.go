@@ -1,5 +1,5 @@
-// Package kubernetes is the auth method for pods: the API server says whether a
-// service account's token is good, and whose it is.
+// Package kubernetes is the auth method for pods: the API server checks a service
+// account's token and names its owner.
 package kubernetes
 
 import (
@@ -37,7 +37,7 @@ type Verifier struct {
 // New returns the verifier.
 func New() *Verifier { return &Verifier{} }
 
-// fields is what selectors see.
+// fields are the names in selectors.
 type fields struct {
 	ServiceAccount account `bexpr:"serviceaccount"`
 }

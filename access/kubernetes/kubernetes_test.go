@@ -11,7 +11,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/kubernetes"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 )
 
 const ours = "a.b.c"
@@ -69,7 +69,7 @@ func method(s *httptest.Server, jwt string) skerry.AuthMethod {
 
 func TestLogin(t *testing.T) {
 	server := apiServer(t)
-	s, err := access.New(access.Options{KV: keyspace.NewMemory(), Datacenter: "dc1", Verifiers: map[string]access.Verifier{"kubernetes": kubernetes.New()}})
+	s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", Verifiers: map[string]access.Verifier{"kubernetes": kubernetes.New()}})
 	if err != nil || s.Init(t.Context()) != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // Package outside asks other systems that verify the credentials of logins: identity
-// providers and API servers. They may be hostile: what they send is bounded, and whoever
-// logs in is told no address.
+// providers and API servers. They may be hostile: their answers are bounded, and error
+// messages name no address.
 package outside
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// The bounds of what another system may answer.
+// The bounds of another system's answer.
 const (
 	maxBody   = 1 << 20
 	maxHeader = 64 << 10
@@ -30,9 +30,9 @@ type Way struct {
 	Redirects int    // how many are followed, never from https to http
 }
 
-// Ask sends the request and decodes the answer's JSON. Its error is of kind
-// Unavailable; the message is for whoever logs in and names no address. The cause is
-// for the log.
+// Ask sends the request and decodes the answer's JSON. Its error is of kind Unavailable;
+// the message is for the user that logs in and names no address. The cause is for the
+// log.
 func (o Way) Ask(req *http.Request, into any) error {
 	t := &http.Transport{
 		DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
@@ -103,8 +103,8 @@ func fault(cause error) error {
 	return &skerry.Error{Kind: skerry.Unavailable, Message: text, Err: cause}
 }
 
-// Because returns an error of kind Unavailable that says what could not be done and
-// why, with the cause of why as its own.
+// Because returns an error of kind Unavailable that names the failed step and the reason,
+// with the cause of why as its own.
 func Because(why error, format string, args ...any) *skerry.Error {
 	return &skerry.Error{Kind: skerry.Unavailable, Message: fmt.Sprintf(format, args...) + ": " + why.Error(), Err: errors.Unwrap(why)}
 }

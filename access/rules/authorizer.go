@@ -11,10 +11,10 @@ import (
 // Authorizer decides by the rules of several policies together. It is immutable,
 // and a decision allocates nothing.
 //
-// An exact rule beats one for a prefix; of prefixes the longest wins. Where
-// policies differ on the same name, deny beats write, write beats list, and list
-// beats read. What no rule speaks of has the default; mesh and peering follow the
-// operator's rule before that.
+// An exact rule beats one for a prefix; of prefixes the longest wins. Where policies
+// differ on the same name, deny beats write, write beats list, and list beats read. Names
+// without a rule have the default; mesh and peering follow the operator's rule before
+// that.
 type Authorizer struct {
 	tables   [len(resources)]table
 	policies []string
@@ -157,8 +157,8 @@ func (a *Authorizer) Allows(r skerry.Resource, name string, want skerry.Access) 
 	return n >= 0 && a.tables[n].decide(name).access >= want
 }
 
-// AllowsBelow is [skerry.Identity.AllowsBelow]: what holds for the prefix itself
-// must allow it, and so must every rule for a name that begins with it.
+// AllowsBelow is [skerry.Identity.AllowsBelow]: the rule for the prefix itself must allow
+// it, and so must every rule for a name that begins with it.
 func (a *Authorizer) AllowsBelow(r skerry.Resource, prefix string, want skerry.Access) bool {
 	n := number(r)
 	if n < 0 {

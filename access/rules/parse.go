@@ -58,7 +58,7 @@ func Parse(text string) (out []Rule, err error) {
 func tooDeep(text string) bool {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		s := jsonscanner.New([]byte(text))
-		s.Error = func(jsontoken.Pos, string) {} // the parser tells of it
+		s.Error = func(jsontoken.Pos, string) {} // the parser reports it
 		return nested(func() (bracket int, more bool) {
 			t := s.Scan().Type
 			return bracketOf(t == jsontoken.LBRACE || t == jsontoken.LBRACK, t == jsontoken.RBRACE || t == jsontoken.RBRACK), t != jsontoken.EOF
@@ -120,8 +120,8 @@ func unknown(kind string, item *ast.ObjectItem) error {
 	return skerry.Errorf(skerry.Invalid, "Failed to parse ACL rules: At %s: there are no %q rules; known are acl, agent, event, key, keyring, mesh, node, operator, peering, query, service and session, those with names also as NAME_prefix", item.Pos(), kind)
 }
 
-// named reads what stands behind a kind with names: the names yet to come, then
-// the object with the policy.
+// named reads the rest of a rule behind its kind: the names yet to come, then the object
+// with the policy.
 func (p *parser) named(r Rule, kind string, keys []*ast.ObjectKey, val ast.Node) error {
 	switch {
 	case len(keys) > 1:
@@ -229,8 +229,8 @@ func access(word string, r skerry.Resource) (skerry.Access, bool) {
 	return skerry.AccessNone, false
 }
 
-// invalidPolicy words a bad access. That of services was recorded; the others say
-// what would be right.
+// invalidPolicy words a bad access. The message for services was recorded from Consul;
+// the others name the valid ones.
 func invalidPolicy(r Rule, policy, intentions string) error {
 	if r.Resource == skerry.ResourceService {
 		return skerry.Errorf(skerry.Invalid, "Invalid service policy: %s", recordedRule(r, policy, intentions))

@@ -35,22 +35,22 @@ type Policy struct {
 	Rules []Rule
 }
 
-// Defaults is the access to what no rule speaks of, by resource. What is not
-// there is denied.
+// Defaults is the access to names without a rule, by resource. Missing resources are
+// denied.
 type Defaults map[skerry.Resource]skerry.Access
 
-// The presets. None of them opens what acl rules guard: who may write tokens may
-// do everything.
+// The presets. None of them opens the resource acl: the permission to write tokens
+// includes all others.
 var (
-	// Strict denies what no rule allows.
+	// Strict denies access without a rule that allows it.
 	Strict = Defaults{}
-	// ReadOpen lets everybody find services: what discovery reads is open. Keys are
-	// not, since they often hold secrets.
+	// ReadOpen lets everybody find services: it opens the resources that discovery reads.
+	// Keys are not, since they often hold secrets.
 	ReadOpen = Defaults{
 		skerry.ResourceAgent: skerry.AccessRead, skerry.ResourceEvent: skerry.AccessRead, skerry.ResourceNode: skerry.AccessRead,
 		skerry.ResourceQuery: skerry.AccessRead, skerry.ResourceService: skerry.AccessRead, skerry.ResourceSession: skerry.AccessRead,
 	}
-	// Open allows what no rule denies.
+	// Open allows access without a rule that denies it.
 	Open = Defaults{
 		skerry.ResourceAgent: skerry.AccessWrite, skerry.ResourceEvent: skerry.AccessWrite, skerry.ResourceKey: skerry.AccessWrite,
 		skerry.ResourceKeyring: skerry.AccessWrite, skerry.ResourceMesh: skerry.AccessWrite, skerry.ResourceNode: skerry.AccessWrite,

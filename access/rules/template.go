@@ -172,8 +172,8 @@ func text(rs []Rule) string {
 	return b.String()
 }
 
-// Granted returns what service and node identities and templated policies stand
-// for in a datacenter.
+// Granted returns the rules of service and node identities and templated policies in a
+// datacenter.
 func Granted(g skerry.Grants, datacenter string) (out []Policy) {
 	for _, s := range g.Services {
 		if here(s.Datacenters, datacenter) {

@@ -1,5 +1,7 @@
-// Package catalogtest is what any catalog promises, as a suite of tests: the one
-// in memory and the one behind a bus must pass it alike.
+// Package catalogtest is the promises of a catalog, as two suites of tests. [RunTable] has
+// the promises of a table: they hold as soon as a call has returned. [RunEventually] has
+// the promises of any number of catalogs that owners reach through outboxes: they hold once
+// all is quiet.
 package catalogtest
 
 import (
@@ -13,12 +15,13 @@ import (
 type Catalog interface {
 	skerry.Catalog
 	skerry.Announcer
-	// Tick expires who fell silent, and returns them.
+	// Tick expires the owners that fell silent, and returns them.
 	Tick() []skerry.OwnerID
 	// Held returns how many owners the guard holds.
 	Held() int
-	// Release gives up the owners that the guard holds, and returns them.
-	Release() []skerry.OwnerID
+	// Release gives up those of the owners that the guard holds for which among is true,
+	// and returns them.
+	Release(among func(skerry.OwnerID) bool) []skerry.OwnerID
 	// Index returns the last index issued.
 	Index() uint64
 }
@@ -26,8 +29,8 @@ type Catalog interface {
 // Open makes an empty catalog. It must use the clock in cfg, and end with t.
 type Open func(t *testing.T, cfg catalog.Config) Catalog
 
-// Run tests every promise.
-func Run(t *testing.T, open Open) {
+// RunTable tests the promises of a table.
+func RunTable(t *testing.T, open Open) {
 	for _, group := range []struct {
 		name   string
 		proofs []proof

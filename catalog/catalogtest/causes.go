@@ -26,7 +26,7 @@ var causeProofs = []proof{
 	}},
 	{name: "deregistered by withdrawal", test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		w.cause("web", skerry.CauseDeregistered)
 	}},
 	{name: "expired", test: func(w *world) {
@@ -39,9 +39,9 @@ var causeProofs = []proof{
 		w.run(30 * time.Second)
 		w.cause("web", skerry.CauseUnknown)
 	}},
-	{name: "what is known is said also while recovering", cfg: catalog.Config{Recover: 30 * time.Second}, test: func(w *world) {
+	{name: "a known cause is given also while recovering", cfg: catalog.Config{Recover: 30 * time.Second}, test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		w.cause("web", skerry.CauseDeregistered)
 	}},
 	{name: "what a query selects has left", test: func(w *world) {
@@ -66,7 +66,7 @@ var causeProofs = []proof{
 		w.lease("l", 10*time.Second, node("m")).with(inst("one", "WEB", "v1")).announce()
 		w.run(11 * time.Second)
 		w.selects("v1", skerry.CauseExpired)
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		w.selects("v1", skerry.CauseExpired)
 		w.selects("v2", skerry.CauseDeregistered)
 		w.selects("v3", skerry.CauseDeregistered) // as of the whole service
@@ -77,7 +77,7 @@ var causeProofs = []proof{
 		w.agent("b2", node("o")).with(inst("another", "web")).announce()
 		w.selects("v1", skerry.CauseFiltered) // forgotten
 	}},
-	{name: "what has left is bounded", test: func(w *world) {
+	{name: "the memory of departures is bounded", test: func(w *world) {
 		a := w.agent("a", node("n")).with(inst("stay", "web"), inst("old", "web", "old"))
 		a.announce()
 		a.change(skerry.Delta{RemovedInstances: []string{"old"}})
@@ -95,7 +95,7 @@ var causeProofs = []proof{
 	}},
 	{name: "forgotten after a day", test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		w.clock.pass(25 * time.Hour)
 		w.c.Tick()
 		w.cause("web", skerry.CauseUnknown)

@@ -31,7 +31,7 @@ func concurrent(t *testing.T, open Open) {
 				return
 			default:
 				c.Tick()
-				c.Withdraw("flapping")
+				c.Withdraw("flapping", skerry.Version{Epoch: uint64(time.Now().UnixNano())})
 				_, _ = c.Announce(skerry.Announcement{Owner: "flapping", Kind: skerry.AgentOwner, Version: skerry.Version{Epoch: uint64(time.Now().UnixNano())},
 					Set: &skerry.Set{Node: node("n0"), Instances: []*skerry.Instance{inst("flap", "flapping")}}})
 			}
@@ -113,7 +113,7 @@ func readAll(c Catalog, done <-chan struct{}) {
 			_ = v.InstanceChecks("")
 		}
 		c.Lookup("192.0.2.1")
-		c.Digest("w0")
+		c.Known("w0")
 		c.Foreign(c.Index())
 	}
 }

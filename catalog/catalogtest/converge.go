@@ -76,10 +76,11 @@ func (s *story) step() {
 		p.version = skerry.Version{Epoch: p.version.Epoch + 1, Seq: 1}
 		s.flying = append(s.flying, p.whole())
 	case "withdraw":
-		// What it said before is behind it or lost; what was delivered may come again.
+		// Earlier announcements are behind it or lost; delivered ones may come again.
 		s.flying = slices.DeleteFunc(s.flying, func(a skerry.Announcement) bool { return a.Owner == p.id })
 		s.last = slices.DeleteFunc(s.last, func(a skerry.Announcement) bool { return a.Owner == p.id })
-		s.observe(func() skerry.Outcome { s.c.Withdraw(p.id); return skerry.Applied })
+		p.version.Seq++
+		s.observe(func() skerry.Outcome { s.c.Withdraw(p.id, p.version); return skerry.Applied })
 		p.with()
 	}
 }
@@ -89,16 +90,17 @@ func (s *story) change(p *party) {
 	old := copySet(&p.set)
 	base := p.version
 	p.version.Seq++
-	p.set = *s.draw(p)
+	p.set = *draw(s.r, p)
 	if rapid.Bool().Draw(s.r, "as delta") {
-		s.flying = append(s.flying, skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Base: base, Delta: difference(old, copySet(&p.set))})
+		s.flying = append(s.flying, skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Base: base, Delta: difference(old, copySet(&p.set)), Digest: p.set.Digest()})
 		return
 	}
 	s.flying = append(s.flying, p.whole())
 }
 
-func (s *story) draw(p *party) *skerry.Set {
-	pick := func(from ...string) string { return rapid.SampledFrom(from).Draw(s.r, "pick") }
+// draw returns a random set for an owner.
+func draw(r *rapid.T, p *party) *skerry.Set {
+	pick := func(from ...string) string { return rapid.SampledFrom(from).Draw(r, "pick") }
 	set := &skerry.Set{Node: node(p.set.Node.Name)}
 	if pick("stay", "stay", "stay", "stay", "move") == "move" {
 		set.Node.Name = pick("n1", "n2", "N2", "n3")
@@ -145,7 +147,7 @@ func (s *story) deliver(a skerry.Announcement) {
 	}
 }
 
-// observe checks that what is seen and its index change together.
+// observe checks that views and their indexes change together.
 func (s *story) observe(do func() skerry.Outcome) skerry.Outcome {
 	seen := func() (views map[skerry.Topic]string, indexes map[skerry.Topic]uint64) {
 		views, indexes = map[skerry.Topic]string{}, map[skerry.Topic]uint64{}
@@ -187,7 +189,7 @@ func (s *story) settle() {
 		if p.version.Seq == 0 {
 			p.version.Seq = 1
 		}
-		if _, known := s.c.Digest(p.id); !known {
+		if v, digest, _ := s.c.Known(p.id); v == (skerry.Version{}) || digest == 0 {
 			p.version.Epoch++ // after a tombstone: a new start
 		}
 		if out := s.announce(p.whole()); out != skerry.Applied && out != skerry.Unchanged {
@@ -201,31 +203,39 @@ func (s *story) settle() {
 }
 
 func (s *story) compare() {
-	want, got := expected(s.parties), s.shown()
-	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if got[key] != want[key] {
-			s.Fatalf("%s is\n%s\nwant\n%s", key, got[key], want[key])
-		}
-	}
-	if len(got) != len(want) {
-		s.Fatalf("shown are %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
-	}
+	compare(s, s.c, expected(s.parties))
 	for _, p := range s.parties {
 		mixed := copySet(&p.set)
 		slices.Reverse(mixed.Instances)
 		slices.Reverse(mixed.Checks)
-		if digest, ok := s.c.Digest(p.id); !ok || digest != catalog.SetDigest(mixed) {
-			s.Fatalf("the digest of %s is not that of its set", p.id)
+		if _, digest, ok := s.c.Known(p.id); !ok || digest != mixed.Digest() {
+			s.Fatalf("the digest of %s is not the one that it announced", p.id)
 		}
 	}
 }
 
-// shown is all that the catalog shows, as text.
-func (s *story) shown() map[string]string {
+func (s *story) shown() map[string]string { return shownBy(s.c) }
+
+// compare fails f where a catalog does not show want.
+func compare(f failer, c skerry.Catalog, want map[string]string) {
+	f.Helper()
+	got := shownBy(c)
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		if got[key] != want[key] {
+			f.Fatalf("%s is\n%s\nwant\n%s", key, got[key], want[key])
+		}
+	}
+	if len(got) != len(want) {
+		f.Fatalf("shown are %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
+}
+
+// shownBy returns all that a catalog shows, as text.
+func shownBy(c skerry.Catalog) map[string]string {
 	out := map[string]string{}
-	for _, name := range s.c.Services() {
+	for _, name := range c.Services() {
 		var lines []string
-		for _, e := range s.c.Service(name).Entries {
+		for _, e := range c.Service(name).Entries {
 			line := fmt.Sprintf("%s %s %s %s %s %s:", e.Owner, e.Node.Name, e.Node.Address, e.Instance.ID, e.Instance.Tags[0], e.Health)
 			for _, c := range e.Checks {
 				line += checkLine(c)
@@ -234,7 +244,7 @@ func (s *story) shown() map[string]string {
 		}
 		out["service "+name] = strings.Join(lines, "\n")
 	}
-	for _, v := range s.c.Nodes() {
+	for _, v := range c.Nodes() {
 		lines := []string{v.Node.Name + " " + v.Node.Address}
 		for _, i := range v.Instances {
 			lines = append(lines, i.ID+" "+i.Service+" "+i.Tags[0])

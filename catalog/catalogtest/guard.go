@@ -93,7 +93,7 @@ var guardProofs = []proof{
 		w.lost(w.silence(12*time.Second, ps[:2]...))
 		w.held(1, 1)
 	}},
-	{name: "what is past the window does not count", cfg: guardConfig, test: func(w *world) {
+	{name: "losses past the window do not count", cfg: guardConfig, test: func(w *world) {
 		ps := w.fleet(5)
 		for i := 4; i >= 2; i-- {
 			w.lost(w.silence(12*time.Second, ps[:i]...), ps[i].id)
@@ -107,7 +107,7 @@ var guardProofs = []proof{
 		w.lost(w.silence(12*time.Second, ps...), "many")
 		w.lost(w.silence(12*time.Second, ps[:3]...), "p3")
 	}},
-	{name: "who came back does not count", cfg: guardConfig, test: func(w *world) {
+	{name: "an owner that came back does not count", cfg: guardConfig, test: func(w *world) {
 		ps := w.fleet(4)
 		for range 3 { // one that flaps
 			w.lost(w.silence(12*time.Second, ps[:3]...), "p3")
@@ -129,7 +129,7 @@ var guardProofs = []proof{
 		w.held(0, 0)
 		w.cause("web", skerry.CauseExpired)
 	}},
-	{name: "return ends it for who returns", cfg: guardConfig, test: func(w *world) {
+	{name: "return ends it for the owner that returns", cfg: guardConfig, test: func(w *world) {
 		ps := w.fleet(4)
 		w.silence(12 * time.Second)
 		w.held(4, 4)
@@ -148,20 +148,23 @@ var guardProofs = []proof{
 		ps := w.fleet(4)
 		w.silence(12*time.Second, ps[0])
 		w.held(3, 3)
-		w.lost(w.c.Release(), "p1", "p2", "p3")
+		w.lost(w.c.Release(func(id skerry.OwnerID) bool { return id == "p0" || id == "p2" }), "p2")
+		w.held(2, 2)
+		all := func(skerry.OwnerID) bool { return true }
+		w.lost(w.c.Release(all), "p1", "p3")
 		w.held(0, 0)
 		w.shows("web", "n0/x")
-		w.lost(w.c.Release())
+		w.lost(w.c.Release(all))
 	}},
 	{name: "explicit withdrawal passes at once", cfg: guardConfig, test: func(w *world) {
 		ps := w.fleet(4)
 		w.silence(12 * time.Second)
-		w.c.Withdraw("p0")
+		w.withdraw("p0")
 		w.held(3, 3)
 		ps[1].with().announce()
 		w.held(2, 2)
 		for _, p := range ps[1:] {
-			w.c.Withdraw(p.id)
+			w.withdraw(p.id)
 		}
 		w.held(0, 0)
 		w.cause("web", skerry.CauseDeregistered)

@@ -47,10 +47,10 @@ var indexProofs = []proof{
 			{"a node's check", func() { a.with(inst("x", "web"), chk("c", "", skerry.Critical)).announce() }},
 			{"a move", func() { a.set.Node = node("m"); a.announce() }},
 			{"a move back", func() { a.set.Node = node("n"); a.announce() }},
-			{"a withdrawal", func() { w.c.Withdraw("b") }},
+			{"a withdrawal", func() { w.withdraw("b") }},
 			{"an empty service", func() { a.with().announce() }},
 			{"a return", func() { a.with(inst("x", "web")).announce() }},
-			{"the last withdrawal", func() { w.c.Withdraw("a") }},
+			{"the last withdrawal", func() { w.withdraw("a") }},
 		} {
 			step.do()
 			look(step.what)

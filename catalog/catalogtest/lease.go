@@ -10,7 +10,7 @@ import (
 
 const ttl = 10 * time.Second
 
-// lost checks who was lost.
+// lost checks which owners were lost.
 func (w *world) lost(got []skerry.OwnerID, want ...skerry.OwnerID) {
 	w.Helper()
 	slices.Sort(got)
@@ -82,13 +82,13 @@ var leaseProofs = []proof{
 		}{{"c", 3 * time.Second}, {"a", time.Second}, {"d", 4 * time.Second}, {"b", 2 * time.Second}} {
 			w.lease(p.id, p.ttl, node(p.id)).with(inst("x", p.id)).announce()
 		}
-		w.c.Withdraw("c")
+		w.withdraw("c")
 		w.lost(w.run(time.Second+tickEvery), "a")
 		w.lost(w.run(time.Second), "b")
 		w.lost(w.run(time.Second))
 		w.lost(w.run(time.Second), "d")
 	}},
-	{name: "nobody expires for a stall of ours", test: func(w *world) {
+	{name: "no owner expires for a stall of ours", test: func(w *world) {
 		a := w.lease("a", ttl, node("n"))
 		a.announce()
 		w.run(ttl / 2)
@@ -97,7 +97,7 @@ var leaseProofs = []proof{
 		w.lost(w.run(ttl/2 - 2*tickEvery))
 		w.lost(w.run(4*tickEvery), "a")
 	}},
-	{name: "who is heard first after a stall has its TTL and no more", test: func(w *world) {
+	{name: "an owner heard first after a stall has its TTL and no more", test: func(w *world) {
 		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
 		a.announce()
 		b.announce()
@@ -107,7 +107,7 @@ var leaseProofs = []proof{
 		w.lost(w.run(ttl-time.Second+2*tickEvery), "b")
 		w.lost(w.run(time.Second), "a")
 	}},
-	{name: "nobody expires while recovering", cfg: catalog.Config{Recover: time.Minute}, test: func(w *world) {
+	{name: "no owner expires while recovering", cfg: catalog.Config{Recover: time.Minute}, test: func(w *world) {
 		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
 		a.announce()
 		b.announce()

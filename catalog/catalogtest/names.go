@@ -66,7 +66,7 @@ var nameProofs = []proof{
 		watch("one of another spelling", func() { a.change(skerry.Delta{Instances: []*skerry.Instance{inst("w2", "web")}}) })
 		watch("another spelling of one", func() { a.change(skerry.Delta{Instances: []*skerry.Instance{inst("w2", "wEB")}}) })
 		watch("the end of one", func() { a.change(skerry.Delta{RemovedInstances: []string{"W1"}}) })
-		watch("the end of all", func() { w.c.Withdraw("a") })
+		watch("the end of all", func() { w.withdraw("a") })
 		w.cause("WeB", skerry.CauseDeregistered)
 	}},
 	{name: "the list of services changes with spellings and their tags", test: func(w *world) {
@@ -98,7 +98,7 @@ var nameProofs = []proof{
 			services := w.watch(skerry.TopicServices, "")
 			a.change(skerry.Delta{Instances: []*skerry.Instance{inst("three", "WEB")}, RemovedInstances: []string{"nothing"}})
 			w.sleeps(services, "no change")
-			w.c.Withdraw(a.id)
+			w.withdraw(a.id)
 		}
 	}},
 	{name: "the guard counts a service's owners whatever spelling they have", cfg: catalog.Config{Guard: catalog.Guard{Least: 3}}, test: func(w *world) {

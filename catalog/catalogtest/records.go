@@ -19,7 +19,7 @@ func chk(id, serviceID string, status skerry.Health) *skerry.Check {
 	return &skerry.Check{ID: id, Name: id, ServiceID: serviceID, Status: status}
 }
 
-// copySet copies the records: what is announced is the catalog's from then on.
+// copySet copies the records: announced records belong to the catalog.
 func copySet(s *skerry.Set) *skerry.Set {
 	n := *s.Node
 	return &skerry.Set{Node: &n, Instances: copies(s.Instances), Checks: copies(s.Checks)}

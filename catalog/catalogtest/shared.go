@@ -9,7 +9,7 @@ import (
 // A node that several owners announce: an agent and outside programs, or several
 // programs with leases.
 var sharedProofs = []proof{
-	{name: "external records stand beside owned ones", test: func(w *world) {
+	{name: "external records are shown beside owned ones", test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
 		w.external("e", node("n")).with(inst("y", "web"), inst("z", "db")).announce()
 		w.shows("web", "n/x; n/y")
@@ -18,7 +18,7 @@ var sharedProofs = []proof{
 			w.Errorf("the node has %d instances", len(v.Instances))
 		}
 	}},
-	{name: "the owner's record wins, whoever came first", test: func(w *world) {
+	{name: "the owner's record wins in either order", test: func(w *world) {
 		owned, foreign := inst("x", "web", "owned"), inst("x", "web", "external")
 		e := w.external("b", node("n")).with(foreign)
 		e.announce()
@@ -34,8 +34,8 @@ var sharedProofs = []proof{
 		}
 		web := w.watch(skerry.TopicService, "web")
 		e.with(inst("x", "web", "other")).announce()
-		w.sleeps(web, "a record that nobody sees")
-		w.c.Withdraw("z")
+		w.sleeps(web, "a hidden record")
+		w.withdraw("z")
 		w.wakes(web, "the record that is seen again")
 		if tags() != "other" {
 			w.Error("the external record did not come back")
@@ -99,7 +99,7 @@ var sharedProofs = []proof{
 		e.with(chk("c", "x", skerry.Passing)).announce()
 		w.wakes(web, "another owner's check")
 		w.shows("web", "n/x c=passing m=passing")
-		w.c.Withdraw("e")
+		w.withdraw("e")
 		w.shows("web", "n/x m=passing")
 	}},
 	{name: "the owner's check wins, whatever it judges", test: func(w *world) {
@@ -135,9 +135,9 @@ var sharedProofs = []proof{
 		farther.Address = "192.0.2.7"
 		e.set.Node = farther
 		e.announce()
-		w.sleeps(nodes, "a record of the node that nobody sees")
-		w.sleeps(web, "a record of the node that nobody sees")
-		w.c.Withdraw("z")
+		w.sleeps(nodes, "a hidden record of the node")
+		w.sleeps(web, "a hidden record of the node")
+		w.withdraw("z")
 		w.wakes(nodes, "the record that is seen again")
 		if got := w.c.Node("N").Node.Address; got != farther.Address {
 			w.Errorf("the node's address is %s", got)
@@ -150,18 +150,18 @@ var sharedProofs = []proof{
 		w.lease("a", time.Minute, node("n")).with(inst("x", "web")).announce()
 		web := w.watch(skerry.TopicService, "web")
 		w.lease("b", time.Minute, node("n")).with(inst("y", "db"), chk("c", "y", skerry.Passing)).announce()
-		w.c.Withdraw("b")
+		w.withdraw("b")
 		w.sleeps(web, "another program on the node")
 		w.shows("web", "n/x")
 	}},
 	{name: "the node vanishes with its last owner", test: func(w *world) {
 		w.lease("a", time.Minute, node("n")).announce()
 		w.external("b", node("n")).announce()
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		if w.c.Node("n") == nil {
 			w.Error("the node left with its first owner")
 		}
-		w.c.Withdraw("b")
+		w.withdraw("b")
 		if w.c.Node("n") != nil {
 			w.Error("the node stayed without owner")
 		}
@@ -245,7 +245,7 @@ var readProofs = []proof{
 		if held[0].Instance != nil || held[1].Instance == nil || held[1].Instance.ID != "y" || held[1].Node.Name != "n" {
 			w.Errorf("holders %+v", held)
 		}
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		if len(w.c.Lookup("203.0.113.1")) != 1 || len(w.c.Lookup("198.51.100.1")) != 0 {
 			w.Error("the addresses of an owner that left are still there, or those it hid are not")
 		}

@@ -30,14 +30,14 @@ var watchProofs = []proof{
 			w.sleeps(db, what+" of another service")
 		}
 	}},
-	{name: "other nodes' churn wakes nobody", test: func(w *world) {
+	{name: "other nodes' churn wakes no watcher", test: func(w *world) {
 		w.agent("a", node("n")).with(inst("x", "web")).announce()
 		web, n := w.watch(skerry.TopicService, "web"), w.watch(skerry.TopicNode, "n")
 		b := w.agent("b", node("m"))
 		for i := range 10 {
 			b.with(inst("y", "db"), chk("c", "y", []skerry.Health{skerry.Passing, skerry.Critical}[i%2])).announce()
 		}
-		w.c.Withdraw("b")
+		w.withdraw("b")
 		w.sleeps(web, "another service's churn")
 		w.sleeps(n, "another node's churn")
 	}},
@@ -63,7 +63,7 @@ var watchProofs = []proof{
 		w.shows("web", "n/x; n/x2; n/x3")
 		w.sleeps(w.watch(skerry.TopicService, "web"), "a change that was told already")
 	}},
-	{name: "an output wakes nobody and is shown soon", test: func(w *world) {
+	{name: "an output wakes no watcher and is shown soon", test: func(w *world) {
 		c := chk("c", "x", skerry.Passing)
 		nc := chk("nc", "", skerry.Passing)
 		a := w.agent("a", node("n")).with(inst("x", "web"), c, nc)
@@ -91,7 +91,7 @@ var watchProofs = []proof{
 			w.Error("a view that a reader holds changed")
 		}
 	}},
-	{name: "appearing and going services wake who waits for them", test: func(w *world) {
+	{name: "appearing and going services wake their watchers", test: func(w *world) {
 		absent := w.watch(skerry.TopicService, "web")
 		a := w.agent("a", node("n")).with(inst("x", "web"))
 		a.announce()
@@ -140,7 +140,7 @@ var watchProofs = []proof{
 		w.wakes(web, "a node's new address")
 		w.wakes(there, "a node's new address")
 		there = w.watch(skerry.TopicNode, "n")
-		w.c.Withdraw("a")
+		w.withdraw("a")
 		w.wakes(there, "a node that left")
 		if again := w.watch(skerry.TopicNode, "n"); again.index <= there.index {
 			w.Errorf("the node's index went from %d to %d", there.index, again.index)

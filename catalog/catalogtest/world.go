@@ -34,7 +34,7 @@ func (c *clock) After(d time.Duration, f func()) {
 	c.timers = append(c.timers, timer{c.now.Add(d), f})
 }
 
-// pass lets d pass and runs what came due.
+// pass lets d pass and runs the functions that came due.
 func (c *clock) pass(d time.Duration) {
 	c.mu.Lock()
 	c.now = c.now.Add(d)
@@ -75,10 +75,12 @@ type world struct {
 	clock *clock
 	cfg   catalog.Config
 	c     Catalog
+
+	parties map[skerry.OwnerID]*party
 }
 
 func newWorld(t *testing.T, open Open, cfg catalog.Config) *world {
-	w := &world{failer: t, clock: &clock{now: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)}}
+	w := &world{failer: t, clock: &clock{now: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)}, parties: map[skerry.OwnerID]*party{}}
 	cfg.Now, cfg.After = w.clock.Now, w.clock.After
 	cfg.Coalesce, cfg.OutputEvery, cfg.TickEvery = coalesce, outputEvery, tickEvery
 	w.cfg = cfg
@@ -87,7 +89,7 @@ func newWorld(t *testing.T, open Open, cfg catalog.Config) *world {
 	return w
 }
 
-// run lets time pass with the ticks that belong to it, and returns who was lost.
+// run lets time pass with the ticks that belong to it, and returns the lost owners.
 func (w *world) run(d time.Duration) []skerry.OwnerID {
 	w.Helper()
 	var lost []skerry.OwnerID
@@ -110,7 +112,9 @@ type party struct {
 }
 
 func (w *world) agent(id string, node *skerry.Node) *party {
-	return &party{w: w, id: skerry.OwnerID(id), kind: skerry.AgentOwner, version: skerry.Version{Epoch: 1}, set: skerry.Set{Node: node}}
+	p := &party{w: w, id: skerry.OwnerID(id), kind: skerry.AgentOwner, version: skerry.Version{Epoch: 1}, set: skerry.Set{Node: node}}
+	w.parties[p.id] = p
+	return p
 }
 
 func (w *world) external(id string, node *skerry.Node) *party {
@@ -145,7 +149,7 @@ func (p *party) with(records ...any) *party {
 
 // whole is the announcement of the whole set as it is.
 func (p *party) whole() skerry.Announcement {
-	return skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Set: copySet(&p.set)}
+	return skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Set: copySet(&p.set), Digest: p.set.Digest()}
 }
 
 // announce announces the whole set as a new version.
@@ -160,12 +164,12 @@ func (p *party) change(d skerry.Delta) skerry.Outcome {
 	p.w.Helper()
 	base := p.version
 	p.version.Seq++
-	return p.w.announce(skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Base: base, Delta: &d})
+	return p.w.announce(skerry.Announcement{Owner: p.id, Kind: p.kind, TTL: p.ttl, Version: p.version, Base: base, Delta: &d, Digest: p.set.Digest() + p.version.Seq})
 }
 
 func (p *party) beat() skerry.Outcome {
 	p.w.Helper()
-	digest, ok := p.w.c.Digest(p.id)
+	_, digest, ok := p.w.c.Known(p.id)
 	if !ok {
 		return skerry.Resend
 	}
@@ -181,6 +185,13 @@ func (w *world) announce(a skerry.Announcement) skerry.Outcome {
 	return out
 }
 
+// withdraw withdraws an owner by a new version.
+func (w *world) withdraw(id skerry.OwnerID) bool {
+	p := w.parties[id]
+	p.version.Seq++
+	return w.c.Withdraw(id, p.version)
+}
+
 // must checks what an announcement or a beat was answered.
 func (w *world) must(want, got skerry.Outcome) {
 	w.Helper()
@@ -190,7 +201,7 @@ func (w *world) must(want, got skerry.Outcome) {
 	}
 }
 
-// wait is one who watches a topic.
+// wait is a watcher of a topic.
 type wait struct {
 	w       *world
 	index   uint64

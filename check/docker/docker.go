@@ -24,8 +24,8 @@ import (
 
 // Kind returns the row of the table. host is the engine's address
 // ("unix:///run/docker.sock"); "" takes DOCKER_HOST and its companions from the
-// environment, else the usual socket. What cannot be ended after a timeout is told in
-// the log, which may be nil.
+// environment, else the usual socket. Processes that cannot be ended after a timeout are
+// logged; log may be nil.
 func Kind(host string, log *slog.Logger) check.Kind {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -110,8 +110,8 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	return check.Result{Status: script.Status(code), Output: out.String()}
 }
 
-// connecting keeps why the engine could not be reached: its client tells that it
-// could not, alone.
+// connecting keeps the reason why the engine could not be reached: its client reports the
+// failure without one.
 type connecting struct {
 	mu  sync.Mutex
 	err error
@@ -171,8 +171,8 @@ func (p *prober) exec(ctx context.Context, mark string, out io.Writer) (code int
 	return done.ExitCode, nil
 }
 
-// command returns what to run. Several arguments, or one plain word, are a program,
-// run as it is, so that containers without a shell can be checked; one argument
+// command returns the command to run. Several arguments, or one plain word, are a
+// program, run as it is, so that containers without a shell can be checked; one argument
 // with more in it, or any with a shell asked for, is a line for the shell.
 func (p *prober) command(ctx context.Context, api *client.Client) ([]string, error) {
 	shell := p.shell

@@ -71,7 +71,7 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	return check.Result{Status: skerry.Passing, Output: "gRPC check " + p.target + ": success"}
 }
 
-// dialer keeps the last error of a connection: gRPC tells its text alone.
+// dialer keeps the last error of a connection: gRPC reports only its text.
 type dialer struct {
 	mu  sync.Mutex
 	err error

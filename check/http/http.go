@@ -16,7 +16,7 @@ import (
 	"github.com/skerryhq/skerry/check"
 )
 
-// What a probe sends unless the check's header says otherwise.
+// Headers of a probe unless the check's header replaces them.
 const (
 	userAgent = "Skerry Health Check"
 	accept    = "text/plain, text/*, */*"
@@ -67,7 +67,7 @@ func newProber(d *skerry.CheckDefinition) *prober {
 		p.header[http.CanonicalHeaderKey(name)] = values
 	}
 	p.client = &http.Client{
-		// No proxy: what is judged is the service, not the way of somebody else to it.
+		// No proxy: the check judges the service, not a way to it.
 		Transport: &http.Transport{
 			TLSClientConfig:        check.TLSConfig(d),
 			DisableKeepAlives:      true, // an open connection proves less than a new one

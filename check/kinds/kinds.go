@@ -18,16 +18,17 @@ import (
 	"github.com/skerryhq/skerry/check/udp"
 )
 
-// Env is what the kinds need of the process. The zero value offers all but aliases.
+// Env is the environment of the kinds in the process. The zero value offers all but
+// aliases.
 type Env struct {
 	Alias      alias.Lookup // nil: alias checks are refused
 	DockerHost string       // the engine's address; "": from the environment
-	Log        *slog.Logger // what cannot be ended of a script; may be nil
+	Log        *slog.Logger // logs processes of scripts that cannot be ended; may be nil
 	Systemctl  string       // the program to ask; "": the one on the PATH
 }
 
-// All returns every kind. When a definition has several targets, the first one
-// here counts; ttl is last, as a TTL beside a target is a mistake to be told of.
+// All returns every kind. When a definition has several targets, the first one here
+// counts; ttl is last, as a TTL beside a target is a mistake to report.
 func All(env Env) []check.Kind {
 	return []check.Kind{
 		http.Kind(),

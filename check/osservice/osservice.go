@@ -1,7 +1,6 @@
-// Package osservice is the check that asks the service manager of this host about
-// one of its services. It knows systemd: an active unit passes, one that is not is
-// critical, and where that cannot be told the check warns, as it says nothing
-// about the service.
+// Package osservice is the check that asks the service manager of this host about one of
+// its services. It knows systemd: an active unit passes, one that is not is critical, and
+// where the state is unknown the check warns, as that is no result for the service.
 package osservice
 
 import (
@@ -77,7 +76,7 @@ func judge(unit, state, reason string) check.Result {
 	return check.Result{Status: skerry.Warning, Output: fmt.Sprintf("The state of service %s is not known: %s", unit, reason)}
 }
 
-// limited keeps the beginning of what systemctl says.
+// limited keeps the beginning of systemctl's output.
 type limited struct{ to *strings.Builder }
 
 func (l *limited) Write(b []byte) (int, error) {

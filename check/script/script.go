@@ -19,11 +19,11 @@ import (
 // linger is how long a program's children may hold its output open after it ended.
 const linger = time.Second
 
-// endWithin is how long what a program started may take to end when it is killed.
+// endWithin is how long a killed program's descendants may take to end.
 const endWithin = 2 * time.Second
 
-// Kind returns the row of the table. What cannot be ended after a timeout is told in
-// the log, which may be nil.
+// Kind returns the row of the table. Processes that cannot be ended after a timeout are
+// logged; log may be nil.
 func Kind(log *slog.Logger) check.Kind {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -47,9 +47,9 @@ type prober struct {
 	outputMax int
 }
 
-// Check implements [check.Prober]. When ctx ends, the program and all that it
-// started are killed. What a program leaves behind that ended in time is its own
-// business: it may have started a service.
+// Check implements [check.Prober]. When ctx ends, the program and all that it started are
+// killed. Processes that a program leaves behind when it ends in time are not killed: it
+// may have started a service.
 func (p *prober) Check(ctx context.Context) check.Result {
 	out := check.Capture{Max: p.outputMax}
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
@@ -73,7 +73,7 @@ func (p *prober) Check(ctx context.Context) check.Result {
 	return result
 }
 
-// end ends what a program that took too long has started.
+// end ends the descendants of a program that took too long.
 func (p *prober) end(cmd *exec.Cmd, mark string) {
 	if cmd.Process == nil {
 		return
@@ -83,11 +83,11 @@ func (p *prober) end(cmd *exec.Cmd, mark string) {
 	case len(left) > 0:
 		p.log.Warn("a check's program took too long and was killed; these that it started could not be and go on", "program", p.args[0], "left", process.Names(left))
 	case len(killed) > 0:
-		p.log.Info("a check's program took too long; it was killed with what had left its process group", "program", p.args[0], "killed", process.Names(killed))
+		p.log.Info("a check's program took too long; it was killed with processes that had left its group", "program", p.args[0], "killed", process.Names(killed))
 	}
 }
 
-// Status returns what a program's exit status means.
+// Status returns the meaning of a program's exit status.
 func Status(code int) skerry.Health {
 	switch code {
 	case 0:

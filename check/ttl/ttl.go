@@ -1,6 +1,6 @@
-// Package ttl is the check that nobody probes: its program reports, and falls
-// critical when it does not within the TTL. The state is a deadline that
-// [check.Runner] keeps, so this package only names the kind.
+// Package ttl is the check without a probe: its program reports, and the check becomes
+// critical when it does not within the TTL. The state is a deadline that [check.Runner]
+// keeps, so this package only names the kind.
 package ttl
 
 import (

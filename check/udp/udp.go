@@ -1,6 +1,6 @@
-// Package udp is the check that sends a datagram. An answer passes, and so does
-// silence, since few protocols answer what they do not know; only a refusal (ICMP:
-// nobody listens) or an unknown address is critical.
+// Package udp is the check that sends a datagram. An answer passes, and so does silence,
+// since few protocols answer what they do not know; only a refusal (ICMP: port
+// unreachable) or an unknown address is critical.
 package udp
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/skerryhq/skerry/check"
 )
 
-// payload is what is sent: an empty line, harmless to whoever reads text.
+// payload is an empty line, harmless to servers that read text.
 var payload = []byte("\n")
 
 // Kind returns the row of the table.

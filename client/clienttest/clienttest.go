@@ -52,8 +52,8 @@ func (a *answer) set(u client.Update, err error) {
 	a.changed = make(chan struct{})
 }
 
-// Set answers for a service with these addresses from now on. What is missing counts
-// as gone without proof.
+// Set answers for a service with these addresses from now on. Missing instances count as
+// gone without proof.
 func (m *Manual) Set(service string, addresses ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// ErrDown is what a registry that is down in a script answers with.
+// ErrDown is the error of a registry that is down in a script.
 var ErrDown = errors.New("clienttest: the registry is down")
 
-// Step is what becomes of a registry after a while.
+// Step changes a registry after a while.
 type Step struct {
 	// After is how long after the step before it.
 	After time.Duration
-	// Do is what happens.
+	// Do is the change.
 	Do func(*Manual)
 }
 
@@ -39,8 +39,8 @@ func (m *Manual) Play(ctx context.Context, steps ...Step) {
 	}
 }
 
-// Lists is a step after which a service has these addresses; what is missing counts as
-// gone without proof, and registrations succeed.
+// Lists is a step after which a service has these addresses; missing ones count as gone
+// without proof, and registrations succeed.
 func Lists(service string, addresses ...string) func(*Manual) {
 	return func(m *Manual) {
 		m.FailAnnouncements(nil)

@@ -19,8 +19,8 @@ import (
 type registration interface {
 	// register announces everything.
 	register(ctx context.Context) error
-	// renew says that the instance lives; it reports false when the registry does
-	// not know it any more.
+	// renew extends the instance's lease; it returns false when the registry no longer
+	// knows the instance.
 	renew(ctx context.Context) (known bool, err error)
 	withdraw(ctx context.Context) error
 }

@@ -24,7 +24,7 @@ type api struct {
 // maxAnswer bounds an answer.
 const maxAnswer = 64 << 20
 
-// errStatus is an answer that says no.
+// errStatus is an answer with an error status.
 type errStatus struct {
 	status int
 	text   string

@@ -6,10 +6,10 @@
 //	c, err := client.Open("skerry://10.0.0.1:8500,10.0.0.2:8500/?tag=v2&token=…")
 //
 // "skerry" registers instances by a lease with the server, without an agent; "consul"
-// registers them with the agent at the address, with a TTL check. What is read is the
-// same. Parameters: tag (may come several times), dc, token, passing=false to see the
-// unhealthy too, tagged (the tagged address to call where an instance has it, such as
-// wan, or Kratos's grpc and http), and those of [client.TLS].
+// registers them with the agent at the address, with a TTL check. Both read the same.
+// Parameters: tag (may come several times), dc, token, passing=false to see the unhealthy
+// too, tagged (the tagged address to call where an instance has it, such as wan, or
+// Kratos's grpc and http), and those of [client.TLS].
 package consul
 
 import (
@@ -92,8 +92,8 @@ func open(l client.Location, lease bool) (*Source, error) {
 }
 
 const (
-	// wait is how long a blocking query may wait: shorter than what drops idle
-	// connections on the way.
+	// wait is how long a blocking query may wait: shorter than the idle timeouts on the
+	// way.
 	wait = 55 * time.Second
 	// slack is how much later its answer may come: servers add a sixteenth.
 	slack = wait/16 + 10*time.Second
@@ -140,7 +140,7 @@ func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Upd
 	}
 }
 
-// entry is what the answer of health/service has of an instance.
+// entry is an instance in the answer of health/service.
 type entry struct {
 	Node struct {
 		Node, Address string
@@ -204,7 +204,8 @@ func (s *Source) ask(ctx context.Context, service string, index uint64) (u clien
 	case "deregistered":
 		u.Proven = true
 	case "recovering", "unknown":
-		// It has just started, or never knew the service: it cannot know who is gone.
+		// It has just started, or never knew the service: it cannot know which instances
+		// are gone.
 		u.Unsettled = true
 	}
 	return u, next, nil

@@ -32,8 +32,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"why":     why,
 }).Parse(pageText))
 
-// Handler serves the page: HTML, and JSON to those who ask for it by the parameter
-// format=json or by an Accept header.
+// Handler serves the page: as HTML, or as JSON if the parameter format=json or the Accept
+// header asks for it.
 func Handler(g *client.Group) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -47,7 +47,7 @@ func Handler(g *client.Group) http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
-			_ = e.Encode(members) // who asked has gone
+			_ = e.Encode(members) // the client has gone
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -58,7 +58,7 @@ func Handler(g *client.Group) http.Handler {
 
 // table is a service's instances as one balancer judges them.
 type table struct {
-	Balancer string // "": nobody calls them
+	Balancer string // "" if there are no calls to them
 	Rows     []row
 }
 
@@ -69,8 +69,8 @@ type row struct {
 	Judged *lb.State
 }
 
-// tables returns a table for each balancer of a service. What a balancer judges and
-// the list no longer has is shown as well.
+// tables returns a table for each balancer of a service. An instance that a balancer
+// judges and the list no longer has is shown as well.
 func tables(s client.ServiceState) []table {
 	balancers := s.Balancers
 	if len(balancers) == 0 {
@@ -97,7 +97,7 @@ func tables(s client.ServiceState) []table {
 	return all
 }
 
-// why says in words how an instance stands.
+// why explains in words how an instance stands.
 func why(r row) string {
 	switch j := r.Judged; {
 	case j == nil:

@@ -144,7 +144,7 @@ func (s *Source) parse(service string) (name string, port int, err error) {
 	return name, port, nil
 }
 
-// finding is what one round of questions finds.
+// finding is the result of one round of questions.
 type finding struct {
 	service   string
 	instances map[string]client.Instance // by address
@@ -185,8 +185,8 @@ func (f *finding) byAddress(ctx context.Context, r *resolver, name string, port 
 	return nil
 }
 
-// bySRV finds what a name's SRV records point at. A target whose address is not to be
-// had now makes the finding partial.
+// bySRV finds the targets of a name's SRV records. A target whose address cannot be found
+// now makes the finding partial.
 func (f *finding) bySRV(ctx context.Context, r *resolver, name string) error {
 	a, err := r.lookup(ctx, name, dns.TypeSRV)
 	if err != nil {
@@ -219,7 +219,7 @@ func (f *finding) bySRV(ctx context.Context, r *resolver, name string) error {
 	return nil
 }
 
-// update returns what was found.
+// update returns the instances that were found.
 func (f *finding) update() client.Update {
 	first := uint16(1<<16 - 1)
 	for _, priority := range f.priority {

@@ -15,8 +15,8 @@ import (
 
 const (
 	answerWithin = 2 * time.Second
-	// size is what passes everywhere by UDP without being split, as agreed upon at DNS
-	// Flag Day 2020.
+	// size is the size that passes everywhere by UDP without being split, as agreed upon
+	// at DNS Flag Day 2020.
 	size = 1232
 	// udpFor is for how long a server that took no TCP is not asked by it again.
 	udpFor = time.Minute
@@ -32,16 +32,16 @@ type resolver struct {
 
 func newResolver(conf string) *resolver { return &resolver{conf: conf} }
 
-// answer is what the servers say of a name. One that does not exist has nothing.
+// answer holds the servers' records of a name. A name that does not exist has none.
 type answer struct {
 	name  string
 	srv   []*dns.SRV
 	ips   []string            // of name: IPv4, or IPv6 where it has no other
 	extra map[string][]string // the addresses that came with SRV records, by name in lower case
 	ttl   time.Duration
-	// absent says that there is no such name at all, with records of any kind.
+	// absent is true if the name does not exist, with records of any kind.
 	absent bool
-	// cut says that the server had more to say than fits into a packet.
+	// cut is true if the answer did not fit into a packet.
 	cut bool
 }
 
@@ -54,8 +54,8 @@ func (r *resolver) addresses(ctx context.Context, name string) (*answer, error) 
 	return r.lookup(ctx, name, dns.TypeAAAA)
 }
 
-// lookup asks for a name, with each of the search list until one has what is sought.
-// No such name is no error: it is an answer with nothing in it.
+// lookup asks for a name, with each suffix of the search list until one has such records.
+// A missing name is no error: the answer is empty.
 func (r *resolver) lookup(ctx context.Context, name string, kind uint16) (*answer, error) {
 	servers, names := r.servers, []string{dns.Fqdn(name)}
 	if len(servers) == 0 {
@@ -110,8 +110,8 @@ func (r *resolver) ask(ctx context.Context, servers []string, name string, kind 
 	return nil, errors.Join(failed...)
 }
 
-// exchange asks one server: by TCP, since servers such as Consul cut what they send by
-// UDP to a size without saying so. Where TCP is not to be had, UDP must do.
+// exchange asks one server: by TCP, since servers such as Consul cut answers by UDP to a
+// size without marking them. Where there is no TCP, UDP must do.
 func (r *resolver) exchange(ctx context.Context, server, name string, kind uint16) (reply *dns.Msg, err error) {
 	question := new(dns.Msg).SetQuestion(name, kind)
 	question.SetEdns0(size, false)
@@ -151,7 +151,7 @@ func over(ctx context.Context, network, server string, question *dns.Msg) (*dns.
 	return reply, err
 }
 
-// unsaid is when to ask again where no record says it.
+// unsaid is when to ask again where no record has a TTL.
 const unsaid = 5 * time.Second
 
 // read takes the records of an answer. Aliases have been followed by the server.

@@ -105,7 +105,7 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) erro
 	if err := stream.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil && err != io.EOF {
 		return err
 	}
-	answer, err := stream.Recv() // also says why nothing could be sent
+	answer, err := stream.Recv() // also the reason why nothing could be sent
 	if err != nil {
 		return err
 	}

@@ -7,18 +7,18 @@
 //	…
 //	for s := range c.Watch(ctx, "orders.rpc") { … }
 //
-// A service's instances are below "<service>/"; a path in the URL comes before it.
-// With layout=gozero, the default, a key is "<service>/<lease or ID>" and its value
-// "host:port". With layout=endpoints it is what etcd's package naming/endpoints
-// writes; with layout=kratos or kratos-http it is the gRPC or the HTTP endpoint of what
-// Kratos's registry writes, below /microservices unless the URL has a path.
-// Parameters: layout, tls=true, ca, cert, key (PEM files; cert and key are read
+// A service's instances are below "<service>/"; a path in the URL comes before it. With
+// layout=gozero, the default, a key is "<service>/<lease or ID>" and its value
+// "host:port". With layout=endpoints the format is that of etcd's package
+// naming/endpoints; with layout=kratos or kratos-http it is that of Kratos's registry, of
+// which the gRPC or the HTTP endpoint is read, below /microservices unless the URL has a
+// path. Parameters: layout, tls=true, ca, cert, key (PEM files; cert and key are read
 // anew at each connection), skip-verify=true; tls may also be a name given to
-// [RegisterTLS]. The user and password stand before the hosts. Any host that answers
-// will do.
+// [RegisterTLS]. The user and password stand before the hosts. Any host that answers will
+// do.
 //
-// etcd cannot say whether a key was deleted or has expired: what is gone is believed
-// as any settled source is.
+// etcd cannot say whether a key was deleted or has expired: its missing instances are
+// believed as any settled source's are.
 package etcd
 
 import (
@@ -48,8 +48,8 @@ var (
 )
 
 // RegisterTLS gives a TLS configuration a name, for the parameter tls of URLs: for
-// programs that have one already, rather than files. The last one of a name counts, for
-// what is opened from then on.
+// programs that have one already, rather than files. A later one of the same name
+// replaces it for clients opened from then on.
 func RegisterTLS(name string, config *tls.Config) {
 	tlsMu.Lock()
 	defer tlsMu.Unlock()
@@ -89,8 +89,8 @@ func open(l client.Location) (*Source, error) {
 	s := &Source{layout: goZero{}}
 	s.cfg = clientv3.Config{
 		DialTimeout: answerWithin, DialKeepAliveTime: keepaliveEvery, DialKeepAliveTimeout: keepaliveFor,
-		Logger: zap.NewNop(), // what fails is told to whoever asked
-		// What fails is to be known soon: the source asks again by itself.
+		Logger: zap.NewNop(), // errors are returned to the caller
+		// A failure is returned soon: the source asks again by itself.
 		MaxUnaryRetries: mostTries,
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{
@@ -144,7 +144,7 @@ func endpointsOf(hosts []string) (out []string) {
 	return out
 }
 
-// acquire says that the connection is used until release.
+// acquire marks the connection as used until release.
 func (s *Source) acquire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,8 +180,8 @@ func asking(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(clientv3.WithRequireLeader(ctx), answerWithin)
 }
 
-// failFast takes back the wish of etcd's client to wait for a connection, which ends
-// as a "deadline exceeded" that does not say what is wrong.
+// failFast undoes the setting of etcd's client to wait for a connection, which ends in a
+// "deadline exceeded" without the cause.
 func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }

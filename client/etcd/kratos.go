@@ -14,10 +14,10 @@ import (
 // grpc://10.0.0.1:9000 and http://10.0.0.1:8000, of which one scheme is wanted.
 type kratos struct{ scheme string }
 
-// kratosRoot is where Kratos keeps services unless it is told otherwise.
+// kratosRoot is where Kratos keeps services by default.
 const kratosRoot = "/microservices/"
 
-// program is what it writes.
+// program is the value that it writes.
 type program struct {
 	ID        string            `json:"id"`
 	Name      string            `json:"name"`
@@ -26,7 +26,7 @@ type program struct {
 	Endpoints []string          `json:"endpoints"`
 }
 
-// What Kratos has a name for, and we have in the metadata.
+// The keys that Kratos has names for, and we have in the metadata.
 const (
 	metaVersion = "version"
 	kratosShare = 100 // Kratos's usual weight, which is 1 of ours

@@ -13,7 +13,8 @@ import (
 
 // layout is how instances are written as keys and values.
 type layout interface {
-	// instance reads what is below the service; ok is false for a key that is not of it.
+	// instance reads a key and value below the service; ok is false for a key that is not
+	// of it.
 	instance(id string, value []byte) (i client.Instance, ok bool, err error)
 	// entry writes an instance: the part of the key below the service, and the value.
 	entry(i client.Instance) (id, value string)
@@ -42,7 +43,7 @@ func (goZero) entry(i client.Instance) (id, value string) { return url.PathEscap
 // naming is that of etcd's package naming/endpoints.
 type naming struct{}
 
-// endpoint is what it writes; see its internal type Update.
+// endpoint is the value that it writes; see its internal type Update.
 type endpoint struct {
 	Op       uint8
 	Addr     string

@@ -21,9 +21,8 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// Watch implements [client.Source]: the inventory, then what changes. A watch that
-// ends is begun anew with an inventory; only if that fails too, the source does not
-// answer.
+// Watch implements [client.Source]: the inventory, then the changes. A watch that ends is
+// begun anew with an inventory; only if that fails too, the source does not answer.
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		s.acquire()
@@ -71,7 +70,7 @@ func (f *follower) follow(ctx context.Context) (watched bool, err error) {
 	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	// A stream of our own: the client's watcher takes up by itself what is lost, and
+	// A stream of our own: the client's watcher resumes a lost stream by itself, and
 	// would wait in silence for a revision that a cluster without its data reaches late.
 	stream, err := etcdserverpb.NewWatchClient(c.ActiveConnection()).Watch(ctx, grpc.MaxCallRecvMsgSize(math.MaxInt32))
 	if err != nil {
@@ -113,7 +112,7 @@ func (f *follower) inventory(ctx context.Context, c *clientv3.Client) error {
 	return f.tell()
 }
 
-// put takes an instance in. Where its value cannot be read, what it was before stays.
+// put takes an instance in. Where its value cannot be read, the last one stays.
 func (f *follower) put(kv *mvccpb.KeyValue, before map[string]client.Instance) {
 	key := string(kv.Key)
 	i, ours, err := f.s.layout.instance(strings.TrimPrefix(key, f.prefix), kv.Value)

@@ -1,5 +1,5 @@
-// Package figures names what the metrics of a client are, once for all that export
-// them: client/prometheus and client/otel.
+// Package figures defines the metrics of a client, once for all exporters:
+// client/prometheus and client/otel.
 package figures
 
 import (
@@ -34,7 +34,7 @@ var (
 	perService  = []string{"client", "service"}
 	perInstance = []string{"client", "service", "balancer", "instance"}
 
-	live      = &Figure{"skerry.client.list.live", "1", "Whether the list of instances is what the registry says now (1), or an older one (0)", false, perService}
+	live      = &Figure{"skerry.client.list.live", "1", "Whether the list of instances is the registry's present one (1), or an older one (0)", false, perService}
 	instances = &Figure{"skerry.client.list.instances", "{instance}", "Instances in the list, held ones among them", false, perService}
 	held      = &Figure{"skerry.client.list.held", "{instance}", "Instances that the registry no longer names, without proof that they are gone", false, perService}
 	confirmed = &Figure{"skerry.client.list.confirmed", "s", "When the registry confirmed the list last, in seconds since 1970", false, perService}
@@ -44,7 +44,7 @@ var (
 	calls    = &Figure{"skerry.client.calls", "{call}", "Calls by how they ended: ok, failed, pushback or neutral", true, append(perInstance[:len(perInstance):len(perInstance)], "result")}
 	inFlight = &Figure{"skerry.client.in_flight", "{call}", "Calls without an answer", false, perInstance}
 	share    = &Figure{"skerry.client.share", "1", "Part of the calls of the last minute or so, 0 to 1", false, perInstance}
-	cost     = &Figure{"skerry.client.cost", "s", "What the next call is judged by, less being better", false, perInstance}
+	cost     = &Figure{"skerry.client.cost", "s", "The cost by which the next call is judged, less being better", false, perInstance}
 	latency  = &Figure{"skerry.client.latency", "s", "Recent latency, rising at once and falling slowly", false, perInstance}
 	success  = &Figure{"skerry.client.success", "1", "Recent part of the calls that did not fail, 0 to 1", false, perInstance}
 	ready    = &Figure{"skerry.client.ready", "1", "Part of its share that an instance takes, less than 1 while it is new or has just returned", false, perInstance}

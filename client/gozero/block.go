@@ -16,7 +16,8 @@ import (
 type block struct {
 	values map[string]any
 	path   string // in the file; "" is the file
-	// around is what Etcd is inherited from; nil for the file, and within a list.
+	// around is the block that Etcd is inherited from; nil for the file, and within a
+	// list.
 	around *block
 	err    *error
 }
@@ -127,8 +128,7 @@ func (b *block) get(key string) any {
 	return value
 }
 
-// wrong notes a value that is not what it must be. It does not say the value, which
-// may be a secret.
+// wrong notes a wrong value, without the value itself, which may be a secret.
 func (b *block) wrong(key, want string) {
 	if *b.err == nil {
 		*b.err = fmt.Errorf("%s: want %s", key, want)
@@ -141,7 +141,7 @@ func (b *block) text(key string) string {
 	case string:
 		return v
 	default:
-		b.wrong(key, "text; what looks like a number or a truth must be quoted")
+		b.wrong(key, "text; numbers and booleans must be quoted")
 	}
 	return ""
 }
@@ -235,7 +235,7 @@ func (b *block) block(key string) *block {
 	return &block{values: m, path: strings.TrimPrefix(b.path+"."+key, "."), around: b, err: b.err}
 }
 
-// etcd returns the block Etcd, with what it inherits.
+// etcd returns the block Etcd, with the values that it inherits.
 func (b *block) etcd() Etcd {
 	merged := map[string]any{}
 	for at := b; at != nil; at = at.around {

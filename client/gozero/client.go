@@ -27,11 +27,11 @@ type ClientConf struct {
 	// KeepaliveTime is the silence after which a server is pinged; 0: never.
 	KeepaliveTime time.Duration
 	Middlewares   ClientMiddlewares
-	// BalancerName is p2c_ewma unless said.
+	// BalancerName is p2c_ewma by default.
 	BalancerName string
 }
 
-// ClientMiddlewares says which of zrpc's interceptors a client has; default: all.
+// ClientMiddlewares selects zrpc's interceptors of a client; default: all.
 type ClientMiddlewares struct{ Trace, Duration, Prometheus, Breaker, Timeout bool }
 
 // Etcd is a block of the kind discov.EtcdConf.
@@ -86,7 +86,7 @@ func ReadClient(file, path string, opts ...Option) (*ClientConf, error) {
 
 const defaultTimeout = 2 * time.Second
 
-// locate says where the service is found.
+// locate returns where the service is found.
 func (c *ClientConf) locate() (source, service string, err error) {
 	switch {
 	case len(c.Endpoints) > 0:
@@ -94,7 +94,7 @@ func (c *ClientConf) locate() (source, service string, err error) {
 	case c.Target != "":
 		return ParseTarget(c.Target)
 	case len(c.Etcd.Hosts) == 0:
-		return "", "", errors.New("nothing says where the service is: set Endpoints, Target, or Etcd with Hosts and Key")
+		return "", "", errors.New("the service has no address: set Endpoints, Target, or Etcd with Hosts and Key")
 	case c.Etcd.Key == "":
 		return "", "", errors.New("Etcd.Key is empty: set it to the name of the service")
 	}

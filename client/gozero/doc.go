@@ -1,6 +1,6 @@
-// Package gozero reads the configuration of go-zero programs as it is, and says where
-// this module's client finds the same services. It needs nothing of go-zero: for programs
-// that leave zrpc, or that never had it and live among those that do.
+// Package gozero reads the configuration of go-zero programs as it is, and returns where
+// this module's client finds the same services. It does not import go-zero: it is for
+// programs that leave zrpc, or that never had it and live among others that do.
 //
 //	conf, err := gozero.ReadClient("etc/shop.yaml", "OrdersRpc")
 //	…
@@ -16,7 +16,7 @@
 //	…
 //	r, err := c.Register(conf.Instance())
 //
-// The source's package must be imported, as always: client/etcd for what is in etcd,
+// The source's package must be imported, as always: client/etcd for services in etcd,
 // client/kubernetes for targets k8s://; "direct" is there.
 //
 // Files are .yaml, .yml, .json, .json5 and .toml. Capitals in keys do not matter. ${NAME}

@@ -209,7 +209,7 @@ func TestMistakes(t *testing.T) {
 		{"a.json5", "{\n\nPass: secret}", "", "line 3: it is no JSON5"},
 		{"a.toml", "Pass = secret", "", "line 1: it is no TOML"},
 		{"a.toml", "a = inf", "", "no TOML with numbers that are finite"},
-		{"a.yaml", "Pass: secret", "", "nothing says where the service is"},
+		{"a.yaml", "Pass: secret", "", "the service has no address"},
 		{"a.yaml", "Endpoints: [1.5, {}]", "", "Endpoints: want a list of texts"},
 		{"a.yaml", "Endpoints: 3", "", "Endpoints: want a list of texts"},
 		{"a.yaml", "Endpoints: secret", "", "Endpoints: want a list of texts"},

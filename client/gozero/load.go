@@ -21,7 +21,8 @@ var formats = map[string]func([]byte) (any, error){
 	".yaml": readYAML, ".yml": readYAML, ".json": readJSON, ".json5": readJSON5, ".toml": readTOML,
 }
 
-// errSyntax says where a file cannot be read. What stands there may be a secret.
+// errSyntax has the position at which a file cannot be read, without the text there,
+// which may be a secret.
 type errSyntax struct {
 	format string
 	line   int // 0: not known
@@ -57,7 +58,7 @@ func load(file, path string, opts []Option) (*block, error) {
 func parse(ext string, content []byte, path string) (*block, error) {
 	read := formats[ext]
 	if read == nil {
-		return nil, fmt.Errorf("the ending %q says no format: want .yaml, .yml, .json, .json5 or .toml", ext)
+		return nil, fmt.Errorf("the ending %q is no format: want .yaml, .yml, .json, .json5 or .toml", ext)
 	}
 	value, err := read(content)
 	if err != nil {

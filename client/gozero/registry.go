@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// What the registries of go-zero's contributed resolvers are called with, and what our
-// sources call it.
+// The parameters of go-zero's contributed resolvers, and their names in our sources.
 var (
 	consulWords = map[string]string{"tag": "tag", "dc": "dc", "token": "token", "healthy": "passing", "insecure": "skip-verify"}
 	nacosWords  = map[string]string{"namespaceid": "namespace", "groupname": "group", "clusters": "cluster"}

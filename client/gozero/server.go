@@ -19,8 +19,8 @@ type ServerConf struct {
 	Source string
 	// Service is the name that it is found by: Etcd.Key.
 	Service string
-	// Address is what callers are told: ListenOn, if that says a host; else the
-	// host is $POD_IP, or the first address of this machine that is not loopback.
+	// Address is the address for callers: ListenOn, if that has a host; else the host is
+	// $POD_IP, or the first address of this machine that is not loopback.
 	Address string
 
 	Name     string
@@ -67,7 +67,7 @@ func (c *ServerConf) Open(opts ...client.Option) (*client.Client, error) {
 	return client.Open(c.Source, opts...)
 }
 
-// Instance returns what is to be registered.
+// Instance returns the instance to register.
 func (c *ServerConf) Instance() client.Instance {
 	i := client.Instance{Service: c.Service, Address: c.Address}
 	if c.Etcd.ID > 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// ParseTarget takes a target of go-zero's apart: what [client.Open] opens, and what is
-// watched there.
+// ParseTarget splits a target of go-zero's into the URL for [client.Open] and the service
+// to watch there.
 //
 //	direct:///10.0.0.1:80,10.0.0.2:80
 //	etcd:///10.0.0.1:2379,10.0.0.2:2379?key=orders.rpc
@@ -23,8 +23,8 @@ import (
 //
 // Several hosts are taken in both forms of etcd's. In Kubernetes, no namespace means
 // "default", a port is a number or a name, and none, or 0, the first; the parameters
-// kubeconfig, context and server are handed on. The error does not quote what may be a
-// secret.
+// kubeconfig, context and server are handed on. The error does not quote possible
+// secrets.
 func ParseTarget(raw string) (sourceURL, service string, err error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
@@ -105,11 +105,11 @@ func fields(list string) []string {
 // spaceless leaves out all white space.
 func spaceless(s string) string { return strings.Join(strings.Fields(s), "") }
 
-// longestName is what a file's name bears, with room for escapes and an ending.
+// longestName is the longest name of a file, with room for escapes and an ending.
 const longestName = 150
 
-// direct returns a fixed list of addresses. The name tells lists apart where they are
-// kept on disk.
+// direct returns a fixed list of addresses. The name distinguishes lists that are kept on
+// disk.
 func direct(addresses []string) (sourceURL, service string, err error) {
 	// Commas within are as good as those between, and spaces as good as none.
 	list := fields(spaceless(strings.Join(addresses, ",")))

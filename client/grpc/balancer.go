@@ -70,8 +70,8 @@ func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer
 	return b
 }
 
-// p2c is a balancer of one service. Its children, a pick_first for each endpoint,
-// tell it their states by UpdateState.
+// p2c is a balancer of one service. Its children, a pick_first for each endpoint, report
+// their states by UpdateState.
 type p2c struct {
 	balancer.ClientConn
 	children balancer.Balancer
@@ -97,7 +97,7 @@ type p2c struct {
 	detach    func() // from the client that the lists come from; nil if from none
 }
 
-// states tells what is known of the instances.
+// states returns the state of the instances.
 func (b *p2c) states() []lb.State {
 	b.mu.Lock()
 	picker := b.picker
@@ -187,7 +187,7 @@ func instance(e resolver.Endpoint) (client.Instance, string) {
 	return client.Instance{}, e.Addresses[0].Addr
 }
 
-// ResolverError implements [balancer.Balancer]. What is known stays.
+// ResolverError implements [balancer.Balancer]. The list is kept.
 func (b *p2c) ResolverError(err error) {
 	b.mu.Lock()
 	b.err = err
@@ -235,7 +235,7 @@ func (b *p2c) nodes(children []endpointsharding.ChildState) (nodes []lb.Node, re
 	return nodes, ready
 }
 
-// empty says why there is no instance. Called with mu held.
+// empty returns the reason why there is no instance. Called with mu held.
 func (b *p2c) empty() error {
 	switch {
 	case b.err != nil:
@@ -246,7 +246,7 @@ func (b *p2c) empty() error {
 	return errors.New("skerrygrpc: no addresses have been found")
 }
 
-// observe tells of instances that go out and come in.
+// observe reports instances that go out and come in.
 func (b *p2c) observe(e lb.Event) {
 	verb := "is let in again"
 	if e.Out {

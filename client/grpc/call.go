@@ -14,8 +14,8 @@ import (
 
 type callKey struct{}
 
-// call is what the picker knows of a call besides its method. All attempts of a call
-// share it.
+// call is the picker's data of a call besides its method. All attempts of a call share
+// it.
 type call struct {
 	retryable bool // gRPC makes it again elsewhere if it fails
 	stream    bool
@@ -24,7 +24,7 @@ type call struct {
 	tried []string // the instances that attempts went to
 }
 
-// request says how to pick for the next attempt.
+// request returns how to pick for the next attempt.
 func (c *call) request() (r lb.Request, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,14 +57,16 @@ func (m methods) has(method string) bool { return m[method] || m[serviceOf(metho
 // serviceOf returns a method's service, with a slash at the end.
 func serviceOf(method string) string { return method[:strings.LastIndexByte(method, '/')+1] }
 
-// interceptors note in the context what the picker has to know, and hedge.
+// interceptors put the picker's data into the context, and hedge.
 func interceptors(retryable methods, h *hedger) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			ctx = context.WithValue(ctx, callKey{}, &call{retryable: retryable.has(method)})
 			if after := h.delay(method); after > 0 {
-				if message, ok := reply.(proto.Message); ok {
-					return h.invoke(ctx, after, message, opts, func(ctx context.Context, reply any, opts []grpc.CallOption) error {
+				request, ok := req.(proto.Message)
+				answer, both := reply.(proto.Message)
+				if ok && both {
+					return h.invoke(ctx, after, request, answer, opts, func(ctx context.Context, req, reply any, opts []grpc.CallOption) error {
 						return invoke(ctx, method, req, reply, cc, opts...)
 					})
 				}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/skerryhq/skerry/client"
@@ -179,5 +180,23 @@ func TestHedgesAreBounded(t *testing.T) {
 	}
 	if most := int64(calls + hedge.Most + calls*hedge.Share + 1); sent > most || sent == calls {
 		t.Errorf("%d calls were sent for %d, want more, and at most %d", sent, calls, most)
+	}
+}
+
+// Callers may use their messages again once a call has returned, while the other half
+// of the hedge still runs. The race detector judges.
+func TestHedgesLeaveTheMessagesAlone(t *testing.T) {
+	backends := serveAll(t, 2, true)
+	c, m := newClient(t)
+	m.Set(service, addresses(backends)...)
+	conn := dial(t, c, Hedge(time.Microsecond, "skerry.test.Work"))
+	warm(t, conn, backends)
+	req, reply := &emptypb.Empty{}, &emptypb.Empty{}
+	for range 300 {
+		if err := conn.Invoke(t.Context(), method, req, reply); err != nil {
+			t.Fatal(err)
+		}
+		proto.Reset(req)
+		proto.Reset(reply)
 	}
 }

@@ -117,7 +117,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// subset says which instances to connect to.
+// subset returns which instances to connect to.
 func (c *Config) subset() lb.Subset {
 	s := lb.Subset{Client: c.ClientID}
 	if c.Subset > 0 && c.Policy != lb.Hash {

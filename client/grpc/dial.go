@@ -55,17 +55,16 @@ func Retry(methods ...string) Option {
 	return func(o *dialOptions) { o.retry = append(o.retry, methods...) }
 }
 
-// WithForeignServers is for servers that do not have [ServerOptions] and are not
-// started by [Serve]: gRPC servers close connections that are pinged more often than
-// every five minutes unless they are told to bear it. Pings are off then, so that a
-// connection that has silently died is noticed by failing calls, and health is not
-// watched.
+// WithForeignServers is for servers that do not have [ServerOptions] and are not started
+// by [Serve]: gRPC servers close connections that are pinged more often than every five
+// minutes unless they are configured to bear it. Pings are off then, so that a connection
+// that has silently died is noticed by failing calls, and health is not watched.
 func WithForeignServers() Option { return func(o *dialOptions) { o.foreign = true } }
 
-// DialOptions returns what [grpc.NewClient] needs to call services by name through a
-// client: the resolver, the balancer, reconnects within 3 s, pings after 10 s of
-// silence that must be answered in 2 s. Transport credentials are the caller's to add.
-// Instances are connected to directly, whatever HTTPS_PROXY says.
+// DialOptions returns the options for [grpc.NewClient] to call services by name through a
+// client: the resolver, the balancer, reconnects within 3 s, pings after 10 s of silence
+// that must be answered in 2 s. Transport credentials are the caller's to add. Instances
+// are connected to directly, whatever HTTPS_PROXY says.
 func DialOptions(c *client.Client, opts ...Option) []grpc.DialOption {
 	o := newDialOptions(opts)
 	dial := o.dialOptions()

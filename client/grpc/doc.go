@@ -13,10 +13,10 @@
 //	pb.RegisterOrdersServer(s, &orders{})
 //	err = skerrygrpc.Serve(ctx, s, listener, c, client.Instance{Service: "orders"})
 //
-// The balancer takes the cheaper of two random instances (see package client/lb): slow and failing
-// ones get next to nothing, and one that fails is out until probes by grpc.health
-// succeed. What is known of an instance outlives list updates and reconnects. It can
-// be chosen without the rest of the package too, by its name in a service config.
+// The balancer takes the cheaper of two random instances (see package client/lb): slow
+// and failing ones get next to nothing, and one that fails is out until probes by
+// grpc.health succeed. The statistics of an instance outlive list updates and reconnects.
+// It can be chosen without the rest of the package too, by its name in a service config.
 //
 // It is made of gRPC's endpointsharding and pick_first. endpointsharding is marked
 // experimental: the tests of this package are what holds it to its ways.

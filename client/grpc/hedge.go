@@ -58,11 +58,14 @@ func (l *leg) good() bool {
 
 // invoke makes a call, and makes it again at another instance if there is no answer in
 // time. The first good answer counts, else the last.
-func (h *hedger) invoke(ctx context.Context, after time.Duration, reply proto.Message, opts []grpc.CallOption, invoke func(ctx context.Context, reply any, opts []grpc.CallOption) error) error {
-	l, done := hedge.Do(ctx, after, h.budget, func(ctx context.Context, _ bool) *leg {
+func (h *hedger) invoke(ctx context.Context, after time.Duration, req, reply proto.Message, opts []grpc.CallOption, invoke func(ctx context.Context, req, reply any, opts []grpc.CallOption) error) error {
+	l, done := hedge.Do(ctx, after, h.budget, func(ctx context.Context, _ bool) func() *leg {
 		l := &leg{reply: reply.ProtoReflect().New().Interface()}
-		l.err = invoke(ctx, l.reply, l.options(opts))
-		return l
+		req, opts := proto.Clone(req), l.options(opts)
+		return func() *leg {
+			l.err = invoke(ctx, req, l.reply, opts)
+			return l
+		}
 	}, (*leg).good, func(*leg) {})
 	done()
 	return l.answer(reply, opts)

@@ -21,7 +21,7 @@ const (
 	latencyField  = "latency_seconds"
 )
 
-// Load measures a server's load, and tells it to callers whose policy is prequal.
+// Load measures a server's load, and reports it to callers whose policy is prequal.
 //
 //	load := &skerrygrpc.Load{}
 //	s := grpc.NewServer(append(skerrygrpc.ServerOptions(), load.ServerOptions()...)...)
@@ -33,8 +33,8 @@ type Load struct {
 	began   time.Time
 }
 
-// ServerOptions returns what measures the unary calls. Streams are not counted: what
-// they cost has nothing to do with how long they last.
+// ServerOptions returns the options that measure unary calls. Streams are not counted:
+// their cost is unrelated to their duration.
 func (l *Load) ServerOptions() []grpc.ServerOption {
 	l.began = time.Now()
 	own := "/" + loadService + "/" + loadMethod
@@ -48,7 +48,7 @@ func (l *Load) ServerOptions() []grpc.ServerOption {
 	})}
 }
 
-// loadTeller is what gRPC wants a service to be.
+// loadTeller is the type that gRPC wants of a service.
 type loadTeller interface {
 	get() (*structpb.Struct, error)
 }
@@ -58,7 +58,7 @@ func (l *Load) get() (*structpb.Struct, error) {
 	return structpb.NewStruct(map[string]any{inFlightField: now.InFlight, latencyField: now.Latency.Seconds()})
 }
 
-// Register lets the server tell its load.
+// Register lets the server report its load.
 func (l *Load) Register(s grpc.ServiceRegistrar) {
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: loadService, HandlerType: (*loadTeller)(nil),

@@ -27,8 +27,8 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 			}
 		}
 	} else {
-		// Nobody says whether it is a stream. What has no deadline may be one, and
-		// its age must not count.
+		// gRPC does not tell whether it is a stream. A call without a deadline may be
+		// one, and its age must not count.
 		_, limited := info.Ctx.Deadline()
 		r.Stream = !limited
 	}
@@ -62,7 +62,7 @@ func (p *pick) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	return result, nil
 }
 
-// classify says what a call's end tells of the instance.
+// classify returns the meaning of a call's end for the instance.
 func classify(info *balancer.DoneInfo) lb.Result {
 	if info.Err == nil && !info.BytesSent {
 		return lb.Neutral // gRPC found the connection gone and picks again
@@ -70,7 +70,7 @@ func classify(info *balancer.DoneInfo) lb.Result {
 	return resultOf(status.Code(info.Err))
 }
 
-// resultOf says what a code tells of the instance.
+// resultOf returns the meaning of a code for the instance.
 func resultOf(code codes.Code) lb.Result {
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss, codes.Unknown:
@@ -80,5 +80,5 @@ func resultOf(code codes.Code) lb.Result {
 	case codes.Canceled, codes.Unimplemented, codes.NotFound:
 		return lb.Neutral
 	}
-	return lb.OK // also an answer that says no
+	return lb.OK // also an answer that refuses the call
 }

@@ -71,7 +71,7 @@ func (b *p2c) probe(ctx context.Context) {
 
 // suspect has an instance asked for its health, to which a call has timed out and from
 // which nothing has come since that began: it may be slow in this, or hang, and users'
-// calls must not be what finds out.
+// calls must not be the test.
 func (b *p2c) suspect(n lb.Node) {
 	select {
 	case b.suspects <- n:
@@ -137,7 +137,7 @@ func ask(ctx context.Context, connection balancer.Picker) answer {
 	return failing
 }
 
-// only returns what calls the server at the other end of a connection, and no other.
+// only returns a client of the server at the other end of a connection, and no other.
 func only(ctx context.Context, connection balancer.Picker) (conn grpc.ClientConnInterface, release func(), err error) {
 	result, err := connection.Pick(balancer.PickInfo{Ctx: ctx})
 	if err != nil {

@@ -31,8 +31,7 @@ type builder struct {
 
 func (b *builder) Scheme() string { return b.scheme }
 
-// nothingWithin is when calls are told that nothing is known of a service; they wait
-// until then.
+// nothingWithin is how long calls to an unknown service wait before they fail.
 const nothingWithin = 5 * time.Second
 
 // Build implements [resolver.Builder]. It does not block.
@@ -52,7 +51,7 @@ type watching struct {
 	c       *client.Client
 	service string
 	config  *serviceconfig.ParseResult // nil: the dial options say it
-	release func()                     // what Close does last; may be nil
+	release func()                     // the last step of Close; may be nil
 
 	cancel context.CancelFunc
 	late   *time.Timer

@@ -13,7 +13,7 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// ServerOptions returns what a server needs for callers that use [DialOptions]: it
+// ServerOptions returns the options of a server for callers that use [DialOptions]: it
 // bears their pings.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
@@ -44,14 +44,14 @@ func WithRegistration(opts ...client.RegisterOption) ServeOption {
 }
 
 // Serve serves on a listener and keeps the instance registered, until ctx ends or the
-// program is told to stop by SIGTERM or an interrupt. Then it stops so that no call
-// fails: it withdraws the instance and goes on serving until callers know, reports
-// NOT_SERVING by grpc.health, and waits for the calls under way. A second signal ends
-// the program as usual.
+// program gets SIGTERM or an interrupt. Then it stops so that no call fails: it withdraws
+// the instance and goes on serving until callers know, reports NOT_SERVING by
+// grpc.health, and waits for the calls under way. A second signal ends the program as
+// usual.
 //
-// An empty Instance.Address becomes the listener's, which must be one that callers
-// can reach then. A registry that is down is no error while serving; one that is
-// down at the end is told of, when everything else is done.
+// An empty Instance.Address becomes the listener's, which must be one that callers can
+// reach then. A registry that is down is no error while serving; one that is down at the
+// end is an error, returned when everything else is done.
 func Serve(ctx context.Context, s *grpc.Server, l net.Listener, c *client.Client, i client.Instance, opts ...ServeOption) error {
 	o := serveOptions{within: 10 * time.Second}
 	for _, opt := range opts {

@@ -25,9 +25,9 @@ func WithClient(opts ...client.Option) TargetOption {
 	return func(b *targetBuilder) { b.client = append(b.client, opts...) }
 }
 
-// WithOpened calls f with each client that is opened, and what f returns when it is
-// closed: so that a [client.Group] knows it, as with WithOpened(group.Add). Its name is
-// the source without what may be secret.
+// WithOpened calls f with each client that is opened, and the function that f returns
+// when the client is closed. WithOpened(group.Add) adds each to a [client.Group]. The
+// name is the source without possible secrets.
 func WithOpened(f func(name string, c *client.Client) (closed func())) TargetOption {
 	return func(b *targetBuilder) { b.opened = f }
 }

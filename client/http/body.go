@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// body tells when an answer has been read to its end, or is closed.
+// body notices when an answer has been read to its end, or is closed.
 type body struct {
 	io.ReadCloser
 	once sync.Once

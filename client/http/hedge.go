@@ -27,9 +27,12 @@ func (l leg) drop() {
 // hedged sends the request, and again to another instance if there is no answer in
 // time. The first good answer counts, else the last.
 func (c *calling) hedged(req *http.Request) (*http.Response, error) {
-	l, done := hedge.Do(req.Context(), c.t.o.hedge, c.s.hedges, func(ctx context.Context, again bool) (l leg) {
-		l.resp, l.err = c.send(req.WithContext(ctx), again)
-		return l
+	l, done := hedge.Do(req.Context(), c.t.o.hedge, c.s.hedges, func(ctx context.Context, again bool) func() leg {
+		req := req.Clone(ctx)
+		return func() (l leg) {
+			l.resp, l.err = c.send(req, again)
+			return l
+		}
 	}, leg.good, leg.drop)
 	if l.err != nil {
 		done()

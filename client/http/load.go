@@ -31,7 +31,7 @@ func WithLoad(h http.Handler) http.Handler {
 		if r.URL.Path == LoadPath {
 			now := tracker.Load(time.Since(began))
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(loadBody{now.InFlight, now.Latency.Seconds()}) // who asked has gone
+			_ = json.NewEncoder(w).Encode(loadBody{now.InFlight, now.Latency.Seconds()}) // the client has gone
 			return
 		}
 		start, beside := time.Now(), tracker.Begin()

@@ -36,9 +36,9 @@ const linger = time.Second
 // connections that are kept alive end with their next answer, for a second, and waits
 // for the calls under way. A second signal ends the program as usual.
 //
-// An empty Instance.Address becomes the listener's, which must be one that callers
-// can reach then. A registry that is down is no error while serving; one that is
-// down at the end is told of, when everything else is done.
+// An empty Instance.Address becomes the listener's, which must be one that callers can
+// reach then. A registry that is down is no error while serving; one that is down at the
+// end is an error, returned when everything else is done.
 func Serve(ctx context.Context, s *http.Server, l net.Listener, c *client.Client, i client.Instance, opts ...ServeOption) error {
 	o := serveOptions{within: 10 * time.Second}
 	for _, opt := range opts {

@@ -225,7 +225,7 @@ func (t *Transport) send(req *http.Request, call *lb.Call, again bool) (*http.Re
 	return resp, nil
 }
 
-// classify says what an answer tells of the instance.
+// classify returns the meaning of an answer for the instance.
 func classify(resp *http.Response) lb.Result {
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests:

@@ -51,7 +51,7 @@ func newAPI(a *access) (*api, error) {
 	}}}, nil
 }
 
-// errStatus is an answer that says no: Kubernetes' Status.
+// errStatus is an answer with an error: Kubernetes' Status.
 type errStatus struct {
 	Code    int
 	Reason  string
@@ -65,8 +65,8 @@ func (e *errStatus) Error() string {
 	return fmt.Sprintf("the API server answers %d %s: %s", e.Code, e.Reason, e.Message)
 }
 
-// outdated reports whether the answer says no more than that the version which was
-// asked for is not there any more, or not there yet.
+// outdated reports whether the answer only means that the requested version is not there
+// any more, or not there yet.
 func outdated(err error) bool {
 	var e *errStatus
 	if !errors.As(err, &e) {
@@ -81,8 +81,8 @@ func outdated(err error) bool {
 	return e.Code == http.StatusGone || strings.Contains(e.Message, "Too large resource version")
 }
 
-// refused reports whether the answer says that this resource may not be read, or
-// is not there.
+// refused reports whether the answer means that this resource may not be read, or is not
+// there.
 func refused(err error) bool {
 	var e *errStatus
 	return errors.As(err, &e) && (e.Code == http.StatusForbidden || e.Code == http.StatusNotFound)
@@ -162,8 +162,8 @@ type event struct {
 	Object json.RawMessage
 }
 
-// watch opens the stream of what happened after a version. The function returns the
-// next event; io.EOF says that the server has ended the watch.
+// watch opens the stream of events after a version. The function returns the next event;
+// io.EOF means that the server has ended the watch.
 func (a *api) watch(ctx context.Context, path string, selector url.Values, version string) (next func() (event, error), err error) {
 	length := watchFor + rand.N(watchFor)
 	query := url.Values{

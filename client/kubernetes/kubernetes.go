@@ -20,8 +20,9 @@
 // http://127.0.0.1:8001).
 //
 // Endpoints that are ready take calls. Those that are terminating and still serve are
-// draining; those that are not ready are left out, but when most become so at once,
-// they are held as those are that go without proof. What Kubernetes removes is gone.
+// draining; those that are not ready are left out. When most become so at once, they are
+// held, as instances are that vanish without proof. Endpoints that Kubernetes removes are
+// gone.
 package kubernetes
 
 import (
@@ -87,7 +88,7 @@ func open(l client.Location) (*Source, error) {
 
 const defaultNamespace = "default"
 
-// target is what a service's name says.
+// target is a parsed name of a service.
 type target struct {
 	namespace, service string
 	port               port

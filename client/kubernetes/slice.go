@@ -64,7 +64,7 @@ type slice struct {
 // truncated marks Endpoints that do not hold everything.
 const truncated = "endpoints.kubernetes.io/over-capacity"
 
-// slices returns what the object holds.
+// slices returns the slices in the object.
 func (o *object) slices() []slice {
 	// Versions are numbers that grow, which Kubernetes has promised since 1.35.
 	version, _ := strconv.ParseUint(o.Metadata.ResourceVersion, 10, 64)
@@ -94,7 +94,7 @@ func (o *object) slices() []slice {
 	return out
 }
 
-// standing is what an endpoint's conditions mean.
+// standing is the meaning of an endpoint's conditions.
 type standing uint8
 
 const (
@@ -246,7 +246,7 @@ func (e *endpoint) instance(service string, port int) client.Instance {
 	return i
 }
 
-// What an instance's metadata says.
+// The keys of an instance's metadata.
 const (
 	MetaNode     = "node"
 	MetaHostname = "hostname"

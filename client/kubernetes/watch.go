@@ -20,8 +20,8 @@ import (
 const debounce = 100 * time.Millisecond
 
 // Watch implements [client.Source]: a list, then a watch from its version. A watch that
-// breaks goes on where it was; one whose version is forgotten begins with a new list,
-// and what was known stays until that is there.
+// breaks goes on where it was; one whose version is forgotten begins with a new list, and
+// the old one stays until that has come.
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		t, err := s.parse(service)
@@ -42,7 +42,8 @@ func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Upd
 			if f.told && time.Since(began) >= time.Second {
 				pause.Reset()
 			}
-			// What was cut or is outdated is asked for again before anybody is alarmed.
+			// A watch that was cut or is outdated is opened again before an error is
+			// reported.
 			if !f.told || !errors.Is(err, errBroken) && !outdated(err) {
 				f.failing = true
 				if !yield(client.Update{}, fmt.Errorf("client/kubernetes: %s: %w", service, err)) {
@@ -66,7 +67,7 @@ type follower struct {
 	path     string
 	selector url.Values
 	warned   bool // of the fallback
-	failing  bool // an error has been told since the last list
+	failing  bool // an error has been reported since the last list
 	told     bool // the last attempt to follow came as far as a watch
 	present  map[string]bool
 }
@@ -100,7 +101,7 @@ func (f *follower) follow(ctx context.Context) error {
 	return f.read(ctx, cancel, next)
 }
 
-// list reads everything anew. What was known before stays until it has come.
+// list reads everything anew. The last list stays until the new one has come.
 func (f *follower) list(ctx context.Context) error {
 	f.path, f.selector = f.target.slices()
 	o, err := f.api.list(ctx, f.path, f.selector)
@@ -152,7 +153,7 @@ func (f *follower) read(ctx context.Context, cancel func(), next func() (event, 
 	}()
 	var gathered <-chan time.Time
 	if f.failing {
-		// It answers again; what it has to say of the version comes first.
+		// It answers again, but the error about the version comes first.
 		gathered = time.After(debounce)
 	}
 	dirty := false
@@ -191,7 +192,7 @@ func (f *follower) read(ctx context.Context, cancel func(), next func() (event, 
 	}
 }
 
-// malformed reports whether what came is no JSON, rather than cut off.
+// malformed reports whether the answer is no JSON, rather than cut off.
 func malformed(err error) bool {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -225,8 +226,8 @@ func (f *follower) take(e event) (changed bool, err error) {
 	return changed, nil
 }
 
-// tell yields the list as it is. What was there before an event and is not there after
-// it has been removed; a new list says nothing of why something is missing.
+// tell yields the list as it is. An instance that is missing after an event has been
+// removed; a new list does not prove that.
 func (f *follower) tell(events bool) error {
 	w, err := f.view.union()
 	if err != nil {

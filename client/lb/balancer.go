@@ -64,7 +64,8 @@ func (c *Call) Unheard() bool {
 	return failing < othersAnswer && answer
 }
 
-// Done says how the call ended. It must be called once; the call is nobody's then.
+// Done reports how the call ended. It must be called once; the call must not be used
+// afterwards.
 func (c *Call) Done(now time.Duration, r Result) {
 	b, s := c.b, c.stat
 	node := *c.Node
@@ -133,9 +134,9 @@ func (b *Balancer) probe(now time.Duration, stream bool) *Call {
 	return nil
 }
 
-// Probes returns the instances that are out and are to be probed now, and when to
-// ask again at the latest; a negative time when only a change of standing makes it
-// worthwhile. For each, Probe must be told what came of it.
+// Probes returns the instances that are out and are to be probed now, and when to ask
+// again at the latest; a negative time when only a change of standing makes it
+// worthwhile. For each, Probe must be called with the result.
 func (b *Balancer) Probes(now time.Duration) (due []Node, next time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,7 +154,7 @@ func (b *Balancer) Probes(now time.Duration) (due []Node, next time.Duration) {
 	return due, -1
 }
 
-// Probe says how a probe of an instance ended.
+// Probe reports how a probe of an instance ended.
 func (b *Balancer) Probe(now time.Duration, key string, ok bool) {
 	b.judge(now, key, func(s *standing) change { return s.probed(now, ok) })
 }
@@ -193,7 +194,7 @@ func (b *Balancer) judge(now time.Duration, key string, f func(*standing) change
 	b.note(now, s, &node, changed)
 }
 
-// elsewhere tells how the other instances do: which part of their last few calls
+// elsewhere returns the state of the other instances: which part of their last few calls
 // failed, and whether any has answered since then, or has not been called.
 func (b *Balancer) elsewhere(but *stat, since time.Duration) (failing float64, answer bool) {
 	failed, calls, others := uint64(0), uint64(0), false

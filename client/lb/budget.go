@@ -2,8 +2,8 @@ package lb
 
 import "sync"
 
-// Budget bounds calls that are sent twice, so that they do not add to what ails a
-// service: they may be a share of all calls.
+// Budget bounds calls that are sent twice, so that they do not overload a service
+// further: they may be a share of all calls.
 type Budget struct {
 	share, most float64
 

@@ -7,29 +7,30 @@ import (
 )
 
 const (
-	// A latency this many times what was usual is a spike: a pause of the instance, as
-	// garbage collectors and the machines' other tenants make, or the beginning of
-	// something worse, which the next call tells.
+	// A latency this many times the usual one is a spike: a pause of the instance, as
+	// garbage collectors and the machines' other tenants cause, or the beginning of
+	// something worse. The next call decides which.
 	spike = 10
-	// confirm is how many times what was usual the next call takes if it was the latter.
+	// confirm is how many times the usual latency the next call takes in the worse case.
 	confirm = 1.5
-	// sentence is the time in which a spike that no call confirms falls to what was usual.
+	// sentence is the time in which a spike that no call confirms falls to the usual
+	// latency.
 	sentence = 500 * time.Millisecond
 	// believed is for how long spikes are not doubted after one has been confirmed.
 	believed = 30 * time.Second
 )
 
-// latency is what calls to an instance take, in nanoseconds: a peak EWMA, which takes
-// what is worse at once and what is better by and by. Only a spike is forgotten soon,
-// and at once when a call that began after it takes what calls took before. What is
-// read is atomic; observe holds the stat's mu.
+// latency is the latency of calls to an instance, in nanoseconds: a peak EWMA, which
+// rises at once and falls slowly. Only a spike is forgotten soon, and at once when a call
+// that began after it takes the usual time. Values that picks read are atomic; observe
+// holds the stat's mu.
 type latency struct {
 	decay float64 // in which it falls to 1/e while nothing is known
 
 	value atomic.Uint64 // bits of a float64, at since
 	since atomic.Int64
 	fades atomic.Uint64 // bits of a float64: in place of decay, after a spike
-	calm  atomic.Uint64 // bits of a float64: what it was before the spike, at since; 0 if there is none
+	calm  atomic.Uint64 // bits of a float64: the value before the spike, at since; 0 if there is none
 
 	until time.Duration // when the spike's last call ended
 	wary  time.Duration // until when spikes are not doubted
@@ -54,7 +55,7 @@ func (l *latency) age(now time.Duration) float64 { return float64(max(int64(now)
 // lowers it: one that fails fast is not fast.
 func (l *latency) observe(now, took time.Duration, r Result) {
 	v, sample, left := l.read(now), float64(took), math.Exp(-l.age(now)/l.decay)
-	usual := math.Float64frombits(l.calm.Load()) * left // what it would be without the spike, if there is one
+	usual := math.Float64frombits(l.calm.Load()) * left // the value without the spike, if there is one
 	switch {
 	case r != OK:
 		if sample > v {
@@ -87,7 +88,7 @@ func (l *latency) keep(now time.Duration, v float64) {
 	l.since.Store(int64(now))
 }
 
-// doubt makes the latency of now a spike above what is usual.
+// doubt makes the latency of now a spike above the usual one.
 func (l *latency) doubt(now time.Duration, v, usual float64) {
 	l.until = now
 	l.fades.Store(math.Float64bits(min(l.decay, float64(sentence)/math.Log(v/usual))))

@@ -1,13 +1,12 @@
-// Package lb chooses the instance for a call. It does no I/O and reads no clock:
-// whoever sends the calls tells it the time, and the tests simulate it.
+// Package lb chooses the instance for a call. It does no I/O and reads no clock: its
+// caller passes the time, and the tests simulate it.
 //
-// The default policy takes the cheaper of two random instances (Mitzenmacher, "The
-// Power of Two Choices", 2001). Cost is the peak of the recent latency (Finagle's
-// peak EWMA) times the calls in flight, raised by failures and by the age of the
-// oldest call that has no answer. A spike that no other call confirms is forgotten
-// soon, so that a pause costs an instance little of its share. An instance that fails is
-// taken out, probed, and let in again slowly. What is known of an instance outlives
-// every update of the list.
+// The default policy takes the cheaper of two random instances (Mitzenmacher, "The Power
+// of Two Choices", 2001). Cost is the peak of the recent latency (Finagle's peak EWMA)
+// times the calls in flight, raised by failures and by the age of the oldest call that
+// has no answer. A spike that no other call confirms is forgotten soon, so that a pause
+// costs an instance little of its share. An instance that fails is taken out, probed, and
+// let in again slowly. The statistics of an instance outlive every update of the list.
 package lb
 
 import (
@@ -27,7 +26,7 @@ type Node struct {
 	// Started is when it was registered, on the clock of the calls; the zero value
 	// is long ago. It takes less for a while then.
 	Started time.Duration
-	// Down says that it cannot take calls now, for want of a connection.
+	// Down means that it cannot take calls now, for want of a connection.
 	Down bool
 	// Value is the caller's own, such as a connection.
 	Value any
@@ -37,7 +36,7 @@ type Node struct {
 type Result uint8
 
 const (
-	// OK is an answer, also one that says no.
+	// OK is an answer, also one that refuses the call.
 	OK Result = iota
 	// Failed is a failure that is the instance's: no connection, no answer in time,
 	// an internal error.
@@ -45,25 +44,24 @@ const (
 	// Pushback is a refusal for want of capacity: the instance is not broken, but
 	// others are better now.
 	Pushback
-	// Neutral says nothing of the instance: the caller gave up, or asked for what
-	// there is not.
+	// Neutral results do not count: the caller gave up, or asked for something that does
+	// not exist.
 	Neutral
 )
 
-// Request is what is known of a call before it is sent. The zero value is a call
-// like any other.
+// Request describes a call before it is sent. The zero value is a call like any other.
 type Request struct {
 	// Exclude reports an instance that must not be taken if there is another, as
 	// for the second attempt. It may be nil.
 	Exclude func(*Node) bool
-	// Retryable calls may be lost without harm: they try instances that had failed,
-	// where nobody else probes them.
+	// Retryable calls may be lost without harm: they try instances that had failed, where
+	// nothing else probes them.
 	Retryable bool
-	// Hash is what decides with the policy [Hash], such as [HashOf] a customer's number;
-	// 0: nothing.
+	// Hash is the key for the policy [Hash], such as [HashOf] a customer's number; 0:
+	// none.
 	Hash uint64
-	// Stream calls last as long as their caller likes: one counts as load and by how
-	// it ends, and its length says nothing of the instance.
+	// Stream calls last as long as their caller likes: one counts as load and by how it
+	// ends, but its length does not count.
 	Stream bool
 }
 
@@ -96,8 +94,8 @@ type Options struct {
 	// EjectMax is the longest time for which a failing instance is out before it is
 	// probed; default 10 s.
 	EjectMax time.Duration
-	// Probed says that somebody else probes the instances that are out, by Probes
-	// and Probe: no call does.
+	// Probed means that the transport probes the instances that are out, by Probes and
+	// Probe: no call does.
 	Probed bool
 	// Zone is the caller's. Instances of its zone are preferred as far as they
 	// bear it; "": all are alike.
@@ -109,8 +107,8 @@ type Options struct {
 	// Random returns random bits; default: those of math/rand/v2. One that is given
 	// is called under a lock.
 	Random func() uint64
-	// Observe is told of instances that go out and come in; it may be nil. It must
-	// not call the picker.
+	// Observe is called when instances go out and come in; it may be nil. It must not
+	// call the picker.
 	Observe func(Event)
 }
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Policy is how one of the instances that take calls is chosen. All policies share
-// what stands around it: instances that fail are taken out, probed, and let in again.
+// Policy is how one of the instances that take calls is chosen. All policies share the
+// rest: instances that fail are taken out, probed, and let in again.
 type Policy uint8
 
 const (
@@ -22,15 +22,16 @@ const (
 	// subsets and slow start, in which callers would differ. Calls without a hash go
 	// anywhere.
 	Hash
-	// Prequal asks random instances how many calls they have in flight and how long
-	// those take, and takes the best of the last answers (Wydrowski et al., "Load is
-	// not what you should balance: Introducing Prequal", NSDI 2024). Whoever sends the
-	// calls asks them: see [Balancer.Ask].
+	// Prequal asks random instances how many calls they have in flight and how long those
+	// take, and takes the best of the last answers (Wydrowski et al., "Load is not what
+	// you should balance: Introducing Prequal", NSDI 2024). The transport asks them: see
+	// [Balancer.Ask].
 	Prequal
 )
 
 var policies = [...]string{"p2c", "round_robin", "hash", "prequal"}
 
+// String implements [fmt.Stringer].
 func (p Policy) String() string { return policies[p] }
 
 // ParsePolicy returns the policy of this name: p2c, round_robin, hash or prequal.
@@ -73,8 +74,8 @@ func (b *Balancer) choose(v *view, now time.Duration, r *Request) *member {
 	return b.cheapest(s, now)
 }
 
-// clear is how much cheaper another must be than the first that was drawn: what is
-// alike takes its share of the draws.
+// clear is how much cheaper another must be than the first that was drawn: similar ones
+// take their share of the draws.
 const clear = .9
 
 // cheapest returns the cheapest of some random members.
@@ -118,7 +119,7 @@ func (b *Balancer) passes(m *member, now time.Duration) bool {
 	return ready == 1 || b.random() < ready
 }
 
-// golden spreads successive turns over what lies on a line as evenly as can be.
+// golden spreads successive turns over the points of a line as evenly as can be.
 const golden = 0x9e3779b97f4a7c15
 
 // next returns the member whose turn it is.

@@ -12,16 +12,16 @@ const (
 	asksPerCall = 3
 	mostPool    = 16 // answers; at most half as many as there are instances
 	answerAge   = time.Second
-	hotQuantile = .84 // of the calls in flight that instances have told of
+	hotQuantile = .84 // of the calls in flight that instances have reported
 	leastPool   = 2   // answers; with fewer, chance decides
 	toldWindow  = 64  // answers that the quantile is of
 )
 
-// Load is what an instance says of itself.
+// Load is the load that an instance reports.
 type Load struct {
 	// InFlight is how many calls it has not answered yet.
 	InFlight int
-	// Latency is what calls take that come in while about as many are in flight.
+	// Latency is the latency of calls that come in while about as many are in flight.
 	Latency time.Duration
 }
 
@@ -78,8 +78,8 @@ func (p *pool) best(s *set, now time.Duration) *member {
 	if a.uses >= p.reuse {
 		drop = chosen
 	}
-	// One answer goes with each call, the worst and the oldest in turn, so that the
-	// pool does not fill up with instances that nobody wants.
+	// One answer goes with each call, the worst and the oldest in turn, so that the pool
+	// does not fill up with bad instances.
 	if p.oldest = !p.oldest; p.oldest {
 		worst = 0
 	}
@@ -137,7 +137,7 @@ func (p *pool) take(of *stat, now time.Duration, l Load, instances int) {
 }
 
 // Ask returns the instances to be asked for their load after a call, for the policy
-// [Prequal]; none with others. What they say is told to Told.
+// [Prequal]; none with others. Told takes their answers.
 func (b *Balancer) Ask() []Node {
 	if b.o.Policy != Prequal {
 		return nil
@@ -153,7 +153,7 @@ func (b *Balancer) Ask() []Node {
 	return out
 }
 
-// Told takes in what an instance has said of its load.
+// Told takes the load that an instance has reported.
 func (b *Balancer) Told(now time.Duration, key string, l Load) {
 	b.mu.Lock()
 	s := b.stats[key]

@@ -10,8 +10,8 @@ import (
 // would not do: an instance that fails half of its calls passes it every other time.
 const (
 	consecutiveFailures = 3
-	// Callers that call an instance now and then must find out by few calls: what was
-	// good long ago is no reason to go on.
+	// A caller that seldom calls an instance must decide by few calls: old successes do
+	// not count.
 	lastCalls, lastFailures = 5, 3
 	lastBits                = 1<<lastCalls - 1
 	windowCalls             = 20 // the last calls that are looked at
@@ -26,7 +26,7 @@ const (
 	// when its probes have been wrong before.
 	relapseCalls  = 5 // a failure
 	relapseWithin = 30 * time.Second
-	// probeLost is when a probe that nobody answered for is taken for failed.
+	// probeLost is when a probe without an answer counts as failed.
 	probeLost = 10 * time.Second
 )
 
@@ -41,7 +41,7 @@ const (
 	NoAnswer    Cause = "no_answer"            // somebody found it not to answer: [Balancer.Eject]
 )
 
-// change is what became of an instance's standing.
+// change is a change of an instance's standing.
 type change uint8
 
 const (
@@ -51,7 +51,7 @@ const (
 	moved // the time of its next probe
 )
 
-// standing says whether an instance is in.
+// standing records whether an instance is in.
 type standing struct {
 	out    bool
 	cause  Cause         // why it was taken out last
@@ -80,9 +80,9 @@ type verdict struct {
 	lately     float64 // which part of the last few failed
 }
 
-// worse is how much more often than the others' an instance's calls must fail: what
-// fails everywhere alike is no fault of its own, but of the caller or the load, and
-// those that are left would have to bear what it took.
+// worse is how much more often than the others' an instance's calls must fail: failures
+// that are the same everywhere are the fault of the caller or the load, and the remaining
+// instances would have to take its calls.
 const worse = 2
 
 // othersAnswer is the part of the other instances' calls of which no more may fail where
@@ -103,8 +103,8 @@ func (v verdict) reason() string {
 	return fmt.Sprintf("%d of the last %d calls failed", v.failed, v.of)
 }
 
-// called takes the result of an ordinary call in, and says whether it is a reason to
-// take the instance out.
+// called takes the result of an ordinary call, and returns whether it is a reason to take
+// the instance out.
 func (s *standing) called(now time.Duration, r Result) verdict {
 	if r == Neutral || r == Pushback || s.out {
 		return verdict{}

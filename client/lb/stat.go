@@ -14,16 +14,16 @@ const (
 	// flood follows it before there is an answer.
 	unknownCost = time.Millisecond
 	untriedCost = time.Second
-	// leastLatency is what a latency counts as at least: where the calls are few, or
-	// streams, it is the calls in flight that matter, not how long ago the last was.
+	// leastLatency is the least that a latency counts as: where the calls are few, or
+	// streams, only the calls in flight matter, not the age of the last one.
 	leastLatency = 10 * time.Microsecond
 	successShare = .1  // of the last call in the success rate
-	leastSuccess = .05 // what a success rate counts as at least
+	leastSuccess = .05 // the least that a success rate counts as
 	none         = int64(math.MaxInt64)
 )
 
-// stat is what is known of an instance. What cost reads is atomic, so that picks
-// take no lock; what changes it holds mu.
+// stat is the statistics of an instance. The fields that cost reads are atomic, so that
+// picks take no lock; changes hold mu.
 type stat struct {
 	key string
 
@@ -45,7 +45,7 @@ type stat struct {
 	counted     time.Duration
 }
 
-// shareOver is the time over which shares of the calls are told.
+// shareOver is the time over which shares of the calls are measured.
 const shareOver = time.Minute
 
 // traffic returns how many calls there were of late. Called with mu held.
@@ -60,7 +60,7 @@ func newStat(key string, decay time.Duration) *stat {
 	return s
 }
 
-// cost is what the next call to an instance of this weight is judged by; less is better.
+// cost is the cost of the next call to an instance of this weight; less is better.
 func (s *stat) cost(now time.Duration, weight float64) float64 {
 	flying := float64(s.flying.Load()) / weight
 	latency := max(s.latency.read(now), float64(leastLatency))
@@ -95,8 +95,8 @@ func (s *stat) begin(c *Call) {
 	s.last = c
 }
 
-// end counts a call out and takes its result in. It reports what changed of the
-// instance's standing.
+// end counts a call out and takes its result in. It returns the change of the instance's
+// standing.
 func (s *stat) end(c *Call, now time.Duration, r Result) change {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// State is what a balancer knows of an instance.
+// State is the state of an instance in a balancer.
 type State struct {
 	Key    string  `json:"key"`
 	Weight float64 `json:"weight"`
 	Zone   string  `json:"zone,omitempty"`
-	// Down says that it cannot take calls, for want of a connection.
+	// Down means that it cannot take calls, for want of a connection.
 	Down bool `json:"down,omitempty"`
-	// Out says that it was taken out, Cause and, in words, Reason why it was the last
-	// time, and ProbeIn when it is probed next, if it is out.
+	// Out means that it was taken out. Cause and, in words, Reason are why it was the
+	// last time. ProbeIn is when it is probed next, if it is out.
 	Out     bool          `json:"out,omitempty"`
 	Cause   Cause         `json:"cause,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
@@ -23,8 +23,8 @@ type State struct {
 	// Ready is the part of its share that it takes: less than 1 while it is new, or
 	// has just been let in again.
 	Ready float64 `json:"ready"`
-	// Cost is what the next call is judged by, less being better; Latency, Success
-	// (0 to 1) and InFlight are what it is made of.
+	// Cost is the cost of the next call, less being better. It is computed from Latency,
+	// Success (0 to 1) and InFlight.
 	Cost     time.Duration `json:"cost_ns"`
 	Latency  time.Duration `json:"latency_ns"`
 	Success  float64       `json:"success"`
@@ -40,8 +40,8 @@ type State struct {
 	Share float64 `json:"share"`
 }
 
-// States returns what is known of the instances, those of the subset if there is one,
-// in the order of their keys.
+// States returns the state of the instances, those of the subset if there is one, in the
+// order of their keys.
 func (b *Balancer) States(now time.Duration) []State {
 	b.mu.Lock()
 	defer b.mu.Unlock()

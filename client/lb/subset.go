@@ -31,8 +31,8 @@ func (s Subset) withDefaults() Subset {
 }
 
 // Of returns the caller's part of the nodes. held reports those that it has already.
-// [Balancer.Update] does it with Options.Subset; those who connect before they
-// update do it themselves.
+// [Balancer.Update] does it with Options.Subset; transports that connect before they
+// update call it themselves.
 func (s Subset) Of(nodes []Node, held func(key string) bool) []Node {
 	s = s.withDefaults()
 	if s.Above < 0 || len(nodes) <= max(s.Above, s.Size) {

@@ -11,8 +11,8 @@ import (
 const (
 	trackedCalls = 64
 	leastTracked = 5 // calls that a latency is the median of
-	// trackedDecay is the time in which a latency's weight falls to a third while no
-	// call ends: who was slow and has been left alone since is to be tried again.
+	// trackedDecay is the time in which a latency's weight falls to a third while no call
+	// ends: a slow instance that has been left alone since must be tried again.
 	trackedDecay = 3 * time.Second
 )
 
@@ -31,7 +31,7 @@ type tracked struct {
 	took   time.Duration
 }
 
-// Begin counts a call in, and returns what End must be told: how many were in flight.
+// Begin counts a call in, and returns the argument for End: the calls in flight.
 func (t *Tracker) Begin() (beside int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,9 +49,8 @@ func (t *Tracker) End(now time.Duration, beside int, took time.Duration) {
 	t.at = now
 }
 
-// Load returns the calls in flight, and the median of what those of the last calls took
-// that came in beside about as many; less as time goes by without any, 0 before the
-// first.
+// Load returns the calls in flight, and the median latency of the last calls that came in
+// beside about as many. It falls while there are no calls, and is 0 before the first.
 func (t *Tracker) Load(now time.Duration) Load {
 	t.mu.Lock()
 	l := Load{InFlight: t.flying}

@@ -1,9 +1,8 @@
 package lb
 
-// split divides the members by the caller's zone. Its own zone takes all of its
-// calls while the zone's share of the capacity is at least its share of the
-// callers; else what it can bear, and the other zones the rest (Envoy's
-// zone-aware routing).
+// split divides the members by the caller's zone. Its own zone takes all of its calls
+// while the zone's share of the capacity is at least its share of the callers; else as
+// many as it can bear, and the other zones the rest (Envoy's zone-aware routing).
 func (v *view) split(in []*member, zone string, callers map[string]float64) {
 	capacity := map[string]float64{}
 	total := 0.
@@ -33,8 +32,8 @@ func (v *view) split(in []*member, zone string, callers map[string]float64) {
 		case m.Zone == zone:
 			near = append(near, m)
 		case v.nearShare < 1 && spare > 0:
-			// The rest goes where there is more capacity than callers, to each zone
-			// by what it has to spare.
+			// The rest goes where there is more capacity than callers, to each zone by
+			// its spare capacity.
 			other := *m
 			other.weight *= spare * total / capacity[m.Zone]
 			far = append(far, &other)

@@ -76,8 +76,8 @@ func (l *link) connect(ctx context.Context) (*wire, error) {
 	return nil, fmt.Errorf("not connected: %w", errors.Join(failed...))
 }
 
-// hold waits until the connection breaks, and says why. Where its server asks for that,
-// it goes to another before it leaves this one.
+// hold waits until the connection breaks, and returns why. If its server asks for it, it
+// connects to another server before it leaves this one.
 func (l *link) hold(ctx context.Context, w *wire) error {
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
@@ -123,7 +123,7 @@ func (l *link) asked(w *wire) {
 	}
 }
 
-// set notes what connection there is, or why there is none.
+// set notes the connection, or why there is none.
 func (l *link) set(w *wire, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,7 +193,7 @@ func (l *link) request(ctx context.Context, r rpc_request.IRequest, kind string)
 	}
 }
 
-// push hands a list that a server sent to those who follow it.
+// push hands a list that a server sent to its followers.
 func (l *link) push(from *wire, info *model.Service) {
 	name := strings.TrimPrefix(info.Name, info.GroupName+splitter)
 	l.mu.Lock()

@@ -75,7 +75,7 @@ func (g *login) get(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("login: %w", errors.Join(failed...))
 }
 
-// forget says that the server does not take a token any more.
+// forget drops a token that the server no longer takes.
 func (g *login) forget(token string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

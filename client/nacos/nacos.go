@@ -8,36 +8,37 @@
 //	…
 //	for s := range c.Watch(ctx, "orders") { … }
 //
-// A service may also be named "group@@orders", as Nacos writes it. Parameters:
-// namespace (its ID, default public), group (default DEFAULT_GROUP), cluster (only the
-// instances of these clusters, with commas between; what is registered without a zone
-// goes into the first), tls=true, ca, cert, key (PEM files; cert and key are read anew at
-// each connection), skip-verify=true. A host's gRPC port is
-// its port and 1000 more; a path in the URL is the one of Nacos's HTTP API in place of
-// "nacos". Any host that answers will do.
+// A service may also be named "group@@orders", as Nacos writes it. Parameters: namespace
+// (its ID, default public), group (default DEFAULT_GROUP), cluster (only the instances of
+// these clusters, with commas between; instances that are registered without a zone go
+// into the first), tls=true, ca, cert, key (PEM files; cert and key are read anew at each
+// connection), skip-verify=true. A host's gRPC port is its port and 1000 more; a path in
+// the URL is the one of Nacos's HTTP API in place of "nacos". Any host that answers will
+// do.
 //
 // Of an instance in Nacos, clusterName is the Zone (but for DEFAULT, which says nothing),
-// metadata is Meta, and weight is Weight, rounded up: never scaled, since instances
-// that are kept from an earlier list, or come from another registry, would then weigh
-// what they do not. Those that are not healthy, not enabled or of no weight are
-// Draining: they are known to be there, so they are not held as lost ones are, and take
-// calls only when there are no others. (Nacos itself leaves out of its lists what is not
-// enabled; such an instance is gone for us.)
+// metadata is Meta, and weight is Weight, rounded up: never scaled, since instances that
+// are kept from an earlier list, or come from another registry, would then weigh what
+// they do not. Those that are not healthy, not enabled or of no weight are Draining: they
+// are known to be there, so they are not held as lost ones are, and take calls only when
+// there are no others. (Nacos itself leaves instances that are not enabled out of its
+// lists; for us they are gone.)
 //
 // Registered instances are ephemeral: the connection, which each has to itself, is their
 // heartbeat, and when it ends the server forgets them. How soon it notices that a
 // program has died without a word is the server's affair: a TTL changes nothing about it.
 // Tags and Started are kept in the metadata, as "skerry.tags" and "skerry.started".
 //
-// Nacos cannot say whether an instance left or was lost: what is gone is believed as
-// any settled source is, and for 15 s after Nacos was away nothing is, because a server
-// that has just started knows only of instances that have come back to it.
+// Nacos cannot say whether an instance left or was lost: missing instances are believed
+// as any settled source's are, and for 15 s after Nacos was away nothing is, because a
+// server that has just started knows only of instances that have come back to it.
 //
-// Of the SDK, this package uses the messages. The connection is its own: the SDK's tells
-// of no loss and of no reason, may go on for ever when it has been closed, and is never
-// forgotten; its naming client takes a refusal for an empty list, keeps one registration
-// of a service, writes its cache and its log to the disk and listens at a UDP port. A lost connection is replaced within 100 ms, or after pauses that grow to
-// 5 s.
+// Of the SDK, this package uses the messages. The connection is its own: the SDK's
+// reports neither losses nor reasons, may go on for ever when it has been closed, and is
+// never forgotten; its naming client takes a refusal for an empty list, keeps one
+// registration of a service, writes its cache and its log to the disk and listens at a
+// UDP port. A lost connection is replaced within 100 ms, or after pauses that grow to 5
+// s.
 package nacos
 
 import (

@@ -14,9 +14,8 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// Watch implements [client.Source]: a subscription, and what is pushed. When the
-// connection is lost that is told at once; with the next one the subscription is made
-// again.
+// Watch implements [client.Source]: a subscription, and its pushes. The loss of the
+// connection is reported at once; the next connection subscribes again.
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		l := s.acquire()
@@ -63,12 +62,12 @@ func (l *link) leave(f *follower) {
 	if wanted || !up || left == 0 {
 		return
 	}
-	// Nobody waits for it. Should another have come meanwhile, that one subscribes anew
-	// within refreshEvery.
+	// The call does not wait for it. Should another follower have come meanwhile, that
+	// one subscribes anew within refreshEvery.
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	go func() {
 		defer cancel()
-		_, _ = l.request(ctx, f.question(false), subscribed) // what is pushed for nobody is left out
+		_, _ = l.request(ctx, f.question(false), subscribed) // pushes without a follower are left out
 	}()
 }
 

@@ -37,14 +37,14 @@ type wire struct {
 	calls  pb.RequestClient
 	stream pb.BiRequestStream_RequestBiStreamClient
 	cancel context.CancelFunc // ends the stream
-	ip     string             // of this machine, as the server is told
+	ip     string             // of this machine, as the server sees it
 
 	once sync.Once
 	dead chan struct{} // closed when it has broken
 	err  error         // why; read when dead is closed
 }
 
-// answer has what is read of answers.
+// answer has the fields of answers that are read.
 type answer struct {
 	ResultCode  int            `json:"resultCode"`
 	ErrorCode   int            `json:"errorCode"`
@@ -61,7 +61,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("%s: code %d: %s", r.kind, r.code, r.message) }
 
-// dial connects to a server, and has what it says handed to l.
+// dial connects to a server, and passes its messages to l.
 func (l *link) dial(ctx context.Context, at string) (*wire, error) {
 	secure := insecure.NewCredentials()
 	if l.s.tls != nil {
@@ -110,7 +110,7 @@ func (w *wire) setup(ctx, living context.Context, l *link) error {
 		return err
 	}
 	go w.hear(l)
-	// It does not say when it has done so.
+	// The server does not report when it has done so.
 	for {
 		err := w.check(ctx)
 		var refused *refusal
@@ -154,7 +154,7 @@ func (w *wire) call(ctx context.Context, r rpc_request.IRequest, kind string) (*
 	return &a, nil
 }
 
-// hear takes what the server sends, and acknowledges it, until the stream ends.
+// hear takes the server's messages, and acknowledges them, until the stream ends.
 func (w *wire) hear(l *link) {
 	for {
 		p, err := w.stream.Recv()

@@ -57,7 +57,7 @@ func TestCollector(t *testing.T) {
 # TYPE skerry_client_ejections_total counter
 skerry_client_ejections_total{balancer="http-1",client="main",instance="` + of(bad) + `",service="orders"} 1
 skerry_client_ejections_total{balancer="http-1",client="main",instance="` + of(good) + `",service="orders"} 0
-# HELP skerry_client_list_live Whether the list of instances is what the registry says now (1), or an older one (0).
+# HELP skerry_client_list_live Whether the list of instances is the registry's present one (1), or an older one (0).
 # TYPE skerry_client_list_live gauge
 skerry_client_list_live{client="main",service="orders"} 1
 `

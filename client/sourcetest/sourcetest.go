@@ -1,4 +1,4 @@
-// Package sourcetest helps the tests of sources: it hears what one yields.
+// Package sourcetest helps the tests of sources: it records the updates that one yields.
 package sourcetest
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// Told is what a source yielded.
+// Told is an update or an error that a source yielded.
 type Told struct {
 	client.Update
 	Err error
 }
 
-// String is an error, or the instances, "(draining)" behind those, and who left.
+// String is an error, or the instances, "(draining)" behind those, and the IDs that left.
 func (u Told) String() string {
 	if u.Err != nil {
 		return "error " + u.Err.Error()
@@ -35,7 +35,7 @@ func (u Told) String() string {
 	return strings.Join(out, " ")
 }
 
-// Watch returns what the source yields, as it comes, until the test ends.
+// Watch returns the updates and errors of the source, as they come, until the test ends.
 func Watch(t testing.TB, s client.Source, service string) <-chan Told {
 	t.Helper()
 	out := make(chan Told, 10_000)
@@ -60,8 +60,7 @@ func Addresses(instances []client.Instance) string {
 	return strings.Join(out, " ")
 }
 
-// Until returns the first of what is told that is right; the test ends when that takes
-// too long.
+// Until returns the first matching event; the test ends when that takes too long.
 func Until(t testing.TB, tell <-chan Told, within time.Duration, what string, right func(Told) bool) Told {
 	t.Helper()
 	deadline := time.After(within)
@@ -73,7 +72,7 @@ func Until(t testing.TB, tell <-chan Told, within time.Duration, what string, ri
 				return last
 			}
 		case <-deadline:
-			t.Fatalf("not told of %s; last: [%s], %v", what, Addresses(last.Instances), last.Err)
+			t.Fatalf("no event with %s; last: [%s], %v", what, Addresses(last.Instances), last.Err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ type registry struct {
 }
 
 // Announce implements [client.Registry]: in all that take registrations. It counts as
-// registered as soon as it is in one; later reports tell of those where it is not.
+// registered as soon as it is in one; later reports name those where it is not.
 func (r *registry) Announce(i client.Instance, ttl time.Duration, report func(error)) client.Announcement {
 	s := &status{report: report, errs: make([]error, len(r.members))}
 	var a announcement
@@ -26,7 +26,7 @@ func (r *registry) Announce(i client.Instance, ttl time.Duration, report func(er
 	return a
 }
 
-// status joins what the registries report.
+// status joins the reports of the registries.
 type status struct {
 	mu         sync.Mutex
 	report     func(error)

@@ -7,7 +7,7 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// member is what is known of one source.
+// member is the state of one source.
 type member struct {
 	list *client.Snapshot // nil before it has one
 	err  error            // why it is not live
@@ -20,7 +20,7 @@ type merger struct {
 	named     map[string]bool // the IDs of the last list
 }
 
-// merge returns the list or the error that is to be told, if any is.
+// merge returns the list or the error to report, if any.
 func (m *merger) merge() (u client.Update, err error, ok bool) {
 	var errs []error
 	answered, live := 0, 0
@@ -40,7 +40,7 @@ func (m *merger) merge() (u client.Update, err error, ok bool) {
 	switch {
 	case answered < all && !m.impatient:
 		return u, nil, false
-	case live == 0 && len(errs) == 0: // nobody says anything
+	case live == 0 && len(errs) == 0: // no source has reported yet
 		return u, nil, false
 	case live == 0:
 		return u, errors.Join(errs...), true
@@ -51,7 +51,7 @@ func (m *merger) merge() (u client.Update, err error, ok bool) {
 	for _, i := range u.Instances {
 		named[i.ID] = true
 	}
-	// What a source's list has lost is gone by the rules already.
+	// The rules already count instances as gone that a source's list has lost.
 	for id := range m.named {
 		if !named[id] {
 			u.Left = append(u.Left, id)
@@ -71,7 +71,7 @@ func (m *merger) instances() (out []client.Instance) {
 		}
 		for _, i := range list.Instances {
 			if at, twice := byAddress[i.Address]; twice {
-				// Whoever drains begins somewhere.
+				// One registry hears of a drain first.
 				out[at].Draining = out[at].Draining || i.Draining
 				continue
 			}

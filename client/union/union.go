@@ -1,5 +1,5 @@
-// Package union is several sources at once, for moving from one registry to another:
-// what any of them has is found, and what is registered is registered in all.
+// Package union is several sources at once, for moving from one registry to another: it
+// finds the instances of all of them, and registers in all.
 //
 //	import _ "github.com/skerryhq/skerry/client/union"
 //
@@ -9,7 +9,7 @@
 // that fails keeps its last list, and nothing is gone for its sake. An instance that
 // is in several, by its address, is found once, as the first of them has it.
 //
-// In a URL, what stands in the parameters of a source is escaped: & as %26.
+// In a URL, the parameters of a source are escaped: & as %26.
 package union
 
 import (
@@ -63,8 +63,8 @@ func Of(sources ...client.Source) client.Source {
 
 type union struct{ sources []client.Source }
 
-// patience is how long the first list waits for a source that says nothing: half a
-// list is worse for who starts than a late one.
+// patience is how long the first list waits for a silent source: half a list is worse for
+// a program that starts than a late one.
 const patience = 3 * time.Second
 
 // Watch implements [client.Source].
@@ -84,7 +84,7 @@ func (u *union) Watch(ctx context.Context, service string) iter.Seq2[client.Upda
 		}
 		for n, source := range u.sources {
 			one := &m.members[n]
-			// What it keeps on disk, the client of the union does.
+			// The client of the union does the caching on disk.
 			c := client.New(&tap{source, func(err error) { tell(func() { one.err = err }) }}, client.Inherit(ctx), client.WithCacheDir(""))
 			followers.Go(func() {
 				defer c.Close()

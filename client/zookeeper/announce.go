@@ -106,7 +106,7 @@ func (a *announcement) keep(ctx context.Context) error {
 
 var errLate = errors.New("no answer within the time to live")
 
-// acl lets everybody read, and whoever has authenticated do everything.
+// acl lets everybody read, and authenticated users do everything.
 func (a *announcement) acl() []zk.ACL {
 	if a.s.digest == "" {
 		return zk.WorldACL(zk.PermAll)

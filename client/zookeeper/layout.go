@@ -14,10 +14,10 @@ import (
 
 // layout is how instances are written as nodes.
 type layout interface {
-	root() string // where services are unless the URL says
+	root() string // where services are unless the URL has a path
 	// dir is the node whose children are the instances.
 	dir(root, service string) string
-	// data says that instances are what nodes hold, not how they are called.
+	// data means that the data of a node describes the instance, not the node's name.
 	data() bool
 	instance(child string, data []byte) (client.Instance, error)
 	// node writes an instance.

@@ -17,9 +17,9 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// Watch implements [client.Source]: an inventory with watches set on it, then what
-// changes. When the session is lost, another is opened, with an inventory of its own:
-// one that has seen more than a server has would be refused for ever.
+// Watch implements [client.Source]: an inventory with watches set on it, then the
+// changes. When the session is lost, another is opened, with an inventory of its own: one
+// that has seen more than a server has would be refused for ever.
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		f := &follower{s: s, service: service, dir: s.layout.dir(s.root, service), yield: yield}
@@ -108,8 +108,8 @@ func (f *follower) follow(ctx context.Context) (told bool, err error) {
 	}
 }
 
-// zxid is the newest change of the folder and what it is in: it falls when the
-// ensemble has lost data, and does not when an empty folder is removed.
+// zxid is the newest change of the folder and of its parents: it falls when the ensemble
+// has lost data, and does not when an empty folder is removed.
 func (f *follower) zxid(c *session) (newest int64, err error) {
 	for dir := f.dir; ; dir = path.Dir(dir) {
 		_, stat, err := c.Exists(dir)
@@ -122,7 +122,7 @@ func (f *follower) zxid(c *session) (newest int64, err error) {
 	}
 }
 
-// changed takes in what a watch tells.
+// changed takes in an event of a watch.
 func (f *follower) changed(c *session, e zk.Event) error {
 	switch {
 	case e.Path == f.dir:
@@ -137,8 +137,8 @@ func (f *follower) changed(c *session, e zk.Event) error {
 			return err
 		}
 	default:
-		// A child's end is told as its folder's change too. One that comes back by the
-		// same name is another.
+		// A child's end comes as its folder's change too. One that comes back by the same
+		// name is another.
 		delete(f.read, path.Base(e.Path))
 		return nil
 	}
@@ -171,14 +171,14 @@ func (f *follower) children(c *session, known map[string]client.Instance) error 
 	return nil
 }
 
-// child reads one child, with a watch. Where it cannot be read as an instance, what it
-// was before stays.
+// child reads one child, with a watch. Where it cannot be read as an instance, the last
+// one stays.
 func (f *follower) child(c *session, name string, known map[string]client.Instance) error {
 	var data []byte
 	if f.s.layout.data() {
 		var err error
 		if data, _, _, err = c.GetW(path.Join(f.dir, name)); errors.Is(err, zk.ErrNoNode) {
-			return nil // gone meanwhile, which the folder's watch tells
+			return nil // gone meanwhile, which the folder's watch reports
 		} else if err != nil {
 			return err
 		}

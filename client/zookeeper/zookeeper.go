@@ -8,13 +8,14 @@
 //	for s := range c.Watch(ctx, "orders") { … }
 //
 // With layout=curator, the default, an instance is a node of JSON at
-// "/<path>/<service>/<id>"; Spring Cloud's path is "services". With layout=dubbo it is a URL that is a node's name
-// at "/<path>/<interface>/providers"; the path is "dubbo" unless said. A user and
-// password before the hosts are given as digest authentication. "zk" is the same scheme.
+// "/<path>/<service>/<id>"; Spring Cloud's path is "services". With layout=dubbo an
+// instance is a URL as a node's name at "/<path>/<interface>/providers"; the path is
+// "dubbo" unless said. A user and password before the hosts are given as digest
+// authentication. "zk" is the same scheme.
 //
-// Each service that is watched, and each registration, has a session of its own. One
-// that is lost costs no list: another is opened, and what is known stays until its
-// inventory has come.
+// Each service that is watched, and each registration, has a session of its own. The loss
+// of one costs no list: another is opened, and the list is kept until its inventory has
+// come.
 package zookeeper
 
 import (
@@ -83,7 +84,7 @@ const (
 	grace = 2 * time.Second
 )
 
-// session is a connection, with what happened since next was asked last.
+// session is a connection, with the events since the last call of next.
 type session struct {
 	*zk.Conn
 	mu     sync.Mutex
@@ -102,7 +103,7 @@ func (s *Source) connect(ctx context.Context, timeout time.Duration) (*session, 
 	}
 	out.Conn = conn
 	context.AfterFunc(ctx, func() {
-		conn.Close() // says so to the server, so that the session ends at once
+		conn.Close() // tells the server, so that the session ends at once
 		out.hangUp()
 	})
 	if s.digest == "" {
@@ -114,8 +115,8 @@ func (s *Source) connect(ctx context.Context, timeout time.Duration) (*session, 
 	return out, nil
 }
 
-// dial notes the line: the library would wait for minutes for a server that takes it and
-// says nothing.
+// dial notes the line: the library would wait for minutes for a server that accepts and
+// is silent.
 func (s *session) dial(network, address string, _ time.Duration) (net.Conn, error) {
 	line, err := net.DialTimeout(network, address, dialWithin)
 	if err != nil {
@@ -147,7 +148,7 @@ func (s *session) happened(e zk.Event) {
 	}
 }
 
-// take returns what has happened.
+// take returns the events so far.
 func (s *session) take() []zk.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +157,7 @@ func (s *session) take() []zk.Event {
 	return events
 }
 
-// silent logs nothing: what fails is told to whoever asked.
+// silent logs nothing: errors are returned to the caller.
 type silent struct{}
 
 // Printf implements [zk.Logger].

@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -120,8 +121,22 @@ func TestRegister(t *testing.T) {
 	if again := list(t, tell, "10.0.0.1:80"); again.Revision >= u.Revision {
 		t.Errorf("without its data it is at revision %d, before at %d", again.Revision, u.Revision)
 	}
+	// Its own watch may come later than the test's, with the session that has expired between
+	// the two kills.
+	listed := func() bool {
+		s, _ := c.Snapshot("orders")
+		return strings.Contains(sourcetest.Addresses(s.Instances), "10.0.0.1:80")
+	}
+	waiting, stop := context.WithTimeout(t.Context(), within)
+	defer stop()
+	for range c.Watch(waiting, "orders") {
+		if listed() {
+			break
+		}
+	}
 	time.Sleep(time.Second) // five holds
-	if s, _ := c.Snapshot("orders"); !strings.Contains(sourcetest.Addresses(s.Instances), "10.0.0.1:80") {
+	if !listed() {
+		s, _ := c.Snapshot("orders")
 		t.Errorf("ZooKeeper has lost its data, and the list is %+v", s)
 	}
 	c.Close() // the rest is on purpose

@@ -14,22 +14,23 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/skerryhq/skerry/cmd/skerry/watching"
+	"github.com/skerryhq/skerry/cmd/skerry/watch"
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/door"
 	"github.com/skerryhq/skerry/files"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 )
 
 // agentFlags are the flags of the agent command that stand for a key.
 var agentFlags = []struct{ flag, key, kind, help string }{
 	{"server", "server", "bool", "make this agent a server"},
 	{"bootstrap", "bootstrap", "bool", "let this server start a cluster alone"},
-	{"bootstrap-expect", "bootstrap_expect", "int", "`number` of servers to wait for before a cluster starts"},
+	{"bootstrap-expect", "bootstrap_expect", "int", "`number` of servers that form the cluster"},
 	{"node", "node_name", "string", "`name` of this node; default the host's"},
 	{"node-id", "node_id", "string", "`UUID` of this node; default one that is made once and kept"},
 	{"node-meta", "node_meta", "map", "`key:value` of this node's metadata; repeatable"},
 	{"datacenter", "datacenter", "string", "`name` of the datacenter; default dc1"},
-	{"data-dir", "data_dir", "string", "`folder` for what must outlive a restart"},
+	{"data-dir", "data_dir", "string", "`folder` for state that outlives a restart"},
 	{"watch-dir", "watch_dir", "string", "`folder` whose service files are registered while they are there"},
 	{"bind", "bind_addr", "string", "`address` for traffic between agents"},
 	{"client", "client_addr", "string", "`addresses` where HTTP and DNS listen; default 127.0.0.1"},
@@ -39,7 +40,9 @@ var agentFlags = []struct{ flag, key, kind, help string }{
 	{"dns-port", "ports.dns", "int", "`port` of DNS; default 8600, -1 turns it off"},
 	{"http-port", "ports.http", "int", "`port` of the HTTP API; default 8500"},
 	{"https-port", "ports.https", "int", "`port` of the HTTP API with TLS; default off"},
-	{"server-port", "ports.server", "int", "`port` between servers; default 8300"},
+	{"server-port", "ports.server", "int", "`port` where servers join each other; default 8300"},
+	{"voting", "voting", "bool", "whether this server may get a vote; -voting=false makes it a read server"},
+	{"insecure-cluster", "insecure_cluster", "bool", "let servers speak to each other without encryption beyond loopback addresses"},
 	{"serf-lan-port", "ports.serf_lan", "int", "accepted for Consul's sake"},
 	{"serf-wan-port", "ports.serf_wan", "int", "accepted for Consul's sake"},
 	{"grpc-port", "ports.grpc", "int", "accepted for Consul's sake"},
@@ -53,7 +56,7 @@ var agentFlags = []struct{ flag, key, kind, help string }{
 	{"default-query-time", "default_query_time", "string", "how long a blocking query waits that names no `time`; default 300s"},
 	{"max-query-time", "max_query_time", "string", "the longest `time` that a blocking query waits; default 600s"},
 	{"pid-file", "pid_file", "string", "`file` for the process id"},
-	{"retry-join", "retry_join", "list", "`address` to join; repeatable"},
+	{"retry-join", "retry_join", "list", "`address` of a server to join, also of one that starts later; repeatable"},
 	{"advertise-wan", "advertise_addr_wan", "string", "`address` that other datacenters are told"},
 	{"allow-write-http-from", "http_config.allow_write_http_from", "list", "`CIDR` from where the API may be written to; repeatable; default everywhere"},
 	{"check_output_max_size", "check_output_max_size", "string", "the most `bytes` of output that are kept of a check"},
@@ -61,10 +64,10 @@ var agentFlags = []struct{ flag, key, kind, help string }{
 	{"log-rotate-duration", "log_rotate_duration", "string", "the longest `time` that one log file is written to; default 24h"},
 	{"log-rotate-max-files", "log_rotate_max_files", "string", "`number` of old log files that are kept"},
 	{"syslog", "enable_syslog", "bool", "log to syslog as well"},
-	{"join", "retry_join", "list", "`address` to join; repeatable"},
+	{"join", "retry_join", "list", "the same as -retry-join"},
 	{"join-wan", "retry_join_wan", "list", "`address` of a server in another datacenter; repeatable"},
 	{"retry-join-wan", "retry_join_wan", "list", "`address` of a server in another datacenter; repeatable"},
-	{"retry-interval", "retry_interval", "string", "`time` between tries to join"},
+	{"retry-interval", "retry_interval", "string", "`time` between tries to join after the first minute"},
 	{"retry-interval-wan", "retry_interval_wan", "string", "`time` between tries to join other datacenters"},
 	{"retry-max", "retry_max", "string", "`number` of tries to join"},
 	{"retry-max-wan", "retry_max_wan", "string", "`number` of tries to join other datacenters"},
@@ -192,19 +195,19 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 	for _, e := range c.Exposures() {
 		log.Warn("exposed: "+e.Message, "exposure", e.Name)
 	}
-	cfg, err := serverConfig(c, logs.stream, log)
+	cfg, err := nodeConfig(c, logs.stream, log)
 	if err != nil {
 		return err
 	}
-	var watches *watching.Set // set before anybody can ask for a reload
-	reload := func() (server.Config, error) {
+	var watches *watch.Set // set before anybody can ask for a reload
+	reload := func() (node.Config, error) {
 		next, warnings, err := load(src)
 		if err != nil {
-			return server.Config{}, err
+			return node.Config{}, err
 		}
-		definitions, err := watching.Parse(next.Watches)
+		definitions, err := watch.Parse(next.Watches)
 		if err != nil {
-			return server.Config{}, err
+			return node.Config{}, err
 		}
 		for _, w := range warnings {
 			log.Warn("configuration: " + w.String())
@@ -216,15 +219,15 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 			log.Warn("these keys changed and take effect at the next start", "keys", keys)
 		}
 		logs.setLevel(next.LogLevel)
-		cfg, err := serverConfig(next, logs.stream, log)
+		cfg, err := nodeConfig(next, logs.stream, log)
 		cfg.Applied = func() { watches.Replace(definitions) }
 		return cfg, err
 	}
-	definitions, err := watching.Parse(c.Watches)
+	definitions, err := watch.Parse(c.Watches)
 	if err != nil {
 		return err
 	}
-	s, err := server.New(cfg, reload, leave)
+	s, err := node.New(cfg, reload, leave)
 	if err != nil {
 		return err
 	}
@@ -239,8 +242,8 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		}
 		defer os.Remove(c.PidFile)
 	}
-	banner(stdout, c, s.Addrs)
-	watches = watching.NewSet(ownAddress(s.Addrs.HTTP), log)
+	banner(stdout, c, s.Addrs())
+	watches = watch.NewSet(ownAddress(s.Addrs().HTTP), log)
 	defer watches.Close()
 	watches.Replace(definitions)
 	go reloadOnHangup(ctx, s, log)
@@ -279,7 +282,7 @@ func load(src config.Source) (*config.Config, []config.Warning, error) {
 	return c, warnings, c.Validate()
 }
 
-func reloadOnHangup(ctx context.Context, s *server.Server, log *slog.Logger) {
+func reloadOnHangup(ctx context.Context, s *node.Node, log *slog.Logger) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -295,8 +298,8 @@ func reloadOnHangup(ctx context.Context, s *server.Server, log *slog.Logger) {
 	}
 }
 
-// banner tells a person what runs and where it listens.
-func banner(w io.Writer, c *config.Config, a server.Addrs) {
+// banner describes for a person what runs and where it listens.
+func banner(w io.Writer, c *config.Config, a door.Addrs) {
 	kept := "data in " + c.DataDir
 	if c.DataDir == "" {
 		kept = "nothing is kept"

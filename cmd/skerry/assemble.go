@@ -20,51 +20,57 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/door"
 	"github.com/skerryhq/skerry/files"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/lease"
+	"github.com/skerryhq/skerry/logstream"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/tongue/consul"
 	"github.com/skerryhq/skerry/tongue/dns"
 )
 
-// serverConfig translates what the operator wrote into what the parts need.
-func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) (server.Config, error) {
+// nodeConfig translates the operator's configuration into that of the parts.
+func nodeConfig(c *config.Config, stream *logstream.Stream, log *slog.Logger) (node.Config, error) {
 	advertise, err := c.Advertise()
 	if err != nil {
-		return server.Config{}, err
+		return node.Config{}, err
 	}
 	if c.NodeID == "" {
 		if c.NodeID, err = ownNodeID(c.DataDir); err != nil {
-			return server.Config{}, err
+			return node.Config{}, err
 		}
 	}
-	out := server.Config{
-		NodeMeta: c.NodeMeta, TaggedAddresses: taggedAddresses(c), Advertise: advertise.String(), Locality: c.Locality,
-		ServerPort: c.Ports.Server, DataDir: c.DataDir,
-		Unix: server.UnixSocket(c.UnixSockets),
-		TLS:  tlsConfig(&c.TLS.HTTPS),
-		Quorum: server.Quorum{
-			Embedded: c.Server || c.Dev, Endpoints: c.Quorum.Endpoints, Prefix: c.Quorum.Prefix,
+	out := node.Config{
+		Self: skerry.Self{Name: c.NodeName, ID: c.NodeID, Datacenter: c.Datacenter, Server: c.Server},
+		Role: role(c),
+		Record: node.Record{
+			Address: advertise.String(), TaggedAddresses: taggedAddresses(c), Meta: c.NodeMeta, Locality: c.Locality, ServerPort: c.Ports.Server,
+		},
+		DataDir: c.DataDir,
+		Quorum: node.Quorum{
+			Endpoints: c.Quorum.Endpoints, Prefix: c.Quorum.Prefix,
 			User: c.Quorum.User, Password: c.Quorum.Password, Quota: int64(c.Quorum.Quota),
 			CAFile: c.Quorum.CAFile, CertFile: c.Quorum.CertFile, KeyFile: c.Quorum.KeyFile,
 		},
 		SessionTTLMin: c.SessionTTLMin,
+		Cluster:       clusterConfig(c),
+		Autopilot:     autopilotConfig(&c.Autopilot),
 		Consul:        consulConfig(c, advertise.String(), log),
-		DNSs:          dnsConfig(c, log),
-		Limits:        limits(c),
-		AllowedHosts:  c.HTTP.AllowedHosts,
-		Exposures:     exposures(c),
-		ACL:           accessControl(&c.ACL),
-		Guard:         catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
-		Leases:        server.LeaseLimits(c.Lease),
-		Shown:         server.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
-		Checks:        check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
-		CheckOutputMaxSize: c.CheckOutputMaxSize, DiscardCheckOutput: c.DiscardCheckOutput,
-		CheckUpdateInterval: max(c.CheckUpdateInterval, 1), HTTPSHandshake: c.Limits.HTTPSHandshakeTimeout,
-		Services: c.Services, NodeChecks: c.Checks,
-		WatchDir: c.WatchDir, ParseFile: func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
-			return config.ParseServiceFile(name, data, c.LegacyAPI)
+		DNS:           dnsConfig(c, log),
+		AllowedHosts:  c.HTTP.AllowedHosts, Profiles: c.EnableDebug,
+		ACL:    accessControl(&c.ACL),
+		Guard:  catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
+		Leases: lease.Limits(c.Lease),
+		Shown:  door.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
+		Agent: node.Agent{
+			Checks: check.Policy{AllowScripts: c.EnableScriptChecks}, LocalChecks: check.Policy{AllowScripts: c.EnableLocalScriptChecks, Local: true},
+			OutputMaxSize: c.CheckOutputMaxSize, DiscardOutput: c.DiscardCheckOutput, Services: c.Services, NodeChecks: c.Checks,
 		},
-		Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
+		Watched: node.Watched{Dir: c.WatchDir, Parse: func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
+			return config.ParseServiceFile(name, data, c.LegacyAPI)
+		}},
+		CheckUpdateInterval: max(c.CheckUpdateInterval, 1),
+		Exposures:           exposures(c), Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
 	}
 	if c.Dev {
 		out.DataDir = ""
@@ -73,6 +79,44 @@ func serverConfig(c *config.Config, stream *server.LogStream, log *slog.Logger) 
 		// Consul starts with such a configuration, and can serve nothing there.
 		log.Warn("ports.https needs a certificate: set tls.https.cert_file and key_file; HTTPS is off")
 		c.Ports.HTTPS = -1
+	}
+	out.Door, err = doorConfig(c)
+	return out, err
+}
+
+func role(c *config.Config) node.Role {
+	switch {
+	case c.Dev:
+		return node.DevRole
+	case c.Among():
+		return node.PeerRole
+	case c.Server:
+		return node.ServerRole
+	default:
+		return node.AgentRole
+	}
+}
+
+// clusterConfig configures a server among several. The addresses were validated.
+func clusterConfig(c *config.Config) node.Cluster {
+	join, _ := c.JoinAddresses()
+	return node.Cluster{
+		Bind: strings.Trim(c.BindAddr, "[]"), Join: join, Expect: c.BootstrapExpect, NoVote: !c.Voting, RetryEvery: c.RetryInterval,
+		ServerPort: c.Ports.Server, QuorumPort: c.Ports.Quorum, BusPort: c.Ports.Bus,
+		BusURL: c.Bus.URL, BusUser: c.Bus.User, BusPassword: c.Bus.Password, BusCredsFile: c.Bus.CredsFile,
+	}
+}
+
+func autopilotConfig(c *config.Autopilot) skerry.Autopilot {
+	return skerry.Autopilot{
+		CleanupDeadServers: c.CleanupDeadServers, MinQuorum: uint(max(c.MinQuorum, 0)), ServerStabilizationTime: c.ServerStabilizationTime,
+		LastContactThreshold: c.LastContactThreshold, MaxTrailingLogs: uint64(max(c.MaxTrailingLogs, 0)),
+	}
+}
+
+func doorConfig(c *config.Config) (door.Config, error) {
+	out := door.Config{
+		Unix: door.UnixSocket(c.UnixSockets), TLS: tlsConfig(&c.TLS.HTTPS), Handshake: c.Limits.HTTPSHandshakeTimeout, Limits: limits(c),
 	}
 	for _, l := range []struct {
 		protocol string
@@ -101,8 +145,8 @@ func exposures(c *config.Config) map[string]string {
 	return out
 }
 
-func tlsConfig(l *config.TLSListener) server.TLS {
-	return server.TLS{
+func tlsConfig(l *config.TLSListener) door.TLS {
+	return door.TLS{
 		CertFile: l.CertFile, KeyFile: l.KeyFile, CAFile: l.CAFile, CAPath: l.CAPath, VerifyIncoming: l.VerifyIncoming,
 		MinVersion: l.TLSMinVersion, CipherSuites: l.TLSCipherSuites,
 	}
@@ -123,10 +167,9 @@ func taggedAddresses(c *config.Config) map[string]string {
 
 func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.Config {
 	return consul.Config{
-		Datacenter: c.Datacenter, NodeName: c.NodeName, NodeID: c.NodeID, BindAddr: c.BindAddr,
-		ServerAddr: net.JoinHostPort(advertise, strconv.Itoa(c.Ports.Server)), Server: c.Server, Dev: c.Dev,
+		BindAddr: c.BindAddr, Dev: c.Dev,
 		JoinPorts: []string{strconv.Itoa(c.Ports.SerfLAN), strconv.Itoa(c.Ports.SerfWAN), strconv.Itoa(c.Ports.Server)},
-		Version:   versionString(), Revision: revision(), BuildDate: buildDate(), LegacyAPI: c.LegacyAPI, EnableDebug: c.EnableDebug,
+		Version:   versionString(), Revision: revision(), BuildDate: buildDate(), LegacyAPI: c.LegacyAPI,
 		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
 		Blocked: c.HTTP.BlockEndpoints, WriteFrom: c.HTTP.AllowWriteHTTPFrom,
 		MetricsOn: c.Telemetry.PrometheusRetentionTime > 0 || c.Dev, Log: log,
@@ -136,9 +179,9 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 	}
 }
 
-// accessControl translates the acl section. Every decision is made from the local
-// copy of the store, so down_policy and the times of memory have nothing to say.
-func accessControl(c *config.ACL) server.ACL {
+// accessControl translates the acl section. Every decision is made from the local copy of
+// the store, so down_policy and the cache times have no effect.
+func accessControl(c *config.ACL) node.ACL {
 	defaults := rules.Open
 	if c.DefaultPolicy == "deny" {
 		defaults = rules.Strict
@@ -152,7 +195,7 @@ func accessControl(c *config.ACL) server.ACL {
 		defaults = rules.Strict
 	}
 	t := c.Tokens
-	return server.ACL{
+	return node.ACL{
 		Enabled: c.Enabled, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun,
 		Tokens: map[string]string{
 			access.DefaultToken: t.Default, access.AgentToken: t.Agent, access.RecoveryToken: t.AgentRecovery,
@@ -184,7 +227,7 @@ func dnsConfig(c *config.Config, log *slog.Logger) dns.Config {
 		}
 	}
 	return dns.Config{
-		Domain: c.Domain, AltDomain: c.AltDomain, Datacenter: c.Datacenter, NodeName: c.NodeName,
+		Domain: c.Domain, AltDomain: c.AltDomain,
 		NodeTTL: d.NodeTTL, ServiceTTL: d.ServiceTTL, OnlyPassing: d.OnlyPassing, EnableTruncate: d.EnableTruncate,
 		DisableCompression: d.DisableCompression, AdditionalNodeMetaTXT: d.EnableAdditionalNodeMetaTXT,
 		ARecordLimit: d.ARecordLimit, UDPAnswerLimit: d.UDPAnswerLimit, UDPMax: d.UDPMax, RateLimit: limit,
@@ -195,8 +238,8 @@ func dnsConfig(c *config.Config, log *slog.Logger) dns.Config {
 	}
 }
 
-func limits(c *config.Config) server.Limits {
-	l := server.Limits{ConnsPerClient: c.Limits.HTTPMaxConnsPerClient, MaxHeaderBytes: c.HTTP.MaxHeaderBytes}
+func limits(c *config.Config) door.Limits {
+	l := door.Limits{ConnsPerClient: c.Limits.HTTPMaxConnsPerClient, MaxHeaderBytes: c.HTTP.MaxHeaderBytes}
 	if l.ConnsPerClient == 0 {
 		l.ConnsPerClient = -1 // Consul's 0 means no limit
 	}
@@ -206,7 +249,7 @@ func limits(c *config.Config) server.Limits {
 	return l
 }
 
-// debugConfig is what agent/self shows of the configuration: no secrets are in it.
+// debugConfig is the part of the configuration in agent/self, without secrets.
 func debugConfig(c *config.Config, advertise string) map[string]any {
 	return map[string]any{
 		"Datacenter": c.Datacenter, "NodeName": c.NodeName, "NodeID": c.NodeID, "ServerMode": c.Server, "DevMode": c.Dev,

@@ -8,17 +8,20 @@ import (
 
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/config"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/lease"
+	"github.com/skerryhq/skerry/logstream"
+	"github.com/skerryhq/skerry/node"
 )
 
 // assembled returns what a fragment of configuration makes of the parts.
-func assembled(t *testing.T, fragment string) server.Config {
+func assembled(t *testing.T, fragment string) node.Config {
 	t.Helper()
 	c, _, err := load(config.Source{Dev: true, HCL: []string{fragment}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := serverConfig(c, server.NewLogStream(slog.DiscardHandler), slog.New(slog.DiscardHandler))
+	out, err := nodeConfig(c, logstream.New(slog.DiscardHandler), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +34,7 @@ lease { min_ttl = "3s", max_ttl = "4m", max_owners = 5, max_instances = 6 }`)
 	if want := (catalog.Guard{Share: 0.25, Least: 7, Window: time.Minute, Hold: 2 * time.Minute}); got.Guard != want {
 		t.Errorf("guard %+v, want %+v", got.Guard, want)
 	}
-	if want := (server.LeaseLimits{MinTTL: 3 * time.Second, MaxTTL: 4 * time.Minute, MaxOwners: 5, MaxInstances: 6}); got.Leases != want {
+	if want := (lease.Limits{MinTTL: 3 * time.Second, MaxTTL: 4 * time.Minute, MaxOwners: 5, MaxInstances: 6}); got.Leases != want {
 		t.Errorf("lease %+v, want %+v", got.Leases, want)
 	}
 }
@@ -40,8 +43,8 @@ func TestTLSOfHTTPS(t *testing.T) {
 	got := assembled(t, `tls {
   defaults { ca_path = "/ca", cert_file = "c", key_file = "k", tls_min_version = "TLSv1_3" }
   https { tls_cipher_suites = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", verify_incoming = true }
-}`).TLS
-	want := server.TLS{
+}`).Door.TLS
+	want := door.TLS{
 		CAPath: "/ca", CertFile: "c", KeyFile: "k", MinVersion: "TLSv1_3",
 		CipherSuites: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", VerifyIncoming: true,
 	}
@@ -80,13 +83,13 @@ func TestStrictHides(t *testing.T) {
 }
 
 func TestHandshakeAndOutputs(t *testing.T) {
-	if got := assembled(t, ``); got.HTTPSHandshake != 5*time.Second || got.CheckUpdateInterval != 250*time.Millisecond {
-		t.Errorf("by default %v, %v", got.HTTPSHandshake, got.CheckUpdateInterval)
+	if got := assembled(t, ``); got.Door.Handshake != 5*time.Second || got.CheckUpdateInterval != 250*time.Millisecond {
+		t.Errorf("by default %v, %v", got.Door.Handshake, got.CheckUpdateInterval)
 	}
 	got := assembled(t, `limits { https_handshake_timeout = "3s" }
 check_update_interval = "5m"`)
-	if got.HTTPSHandshake != 3*time.Second || got.CheckUpdateInterval != 5*time.Minute {
-		t.Errorf("%v, %v", got.HTTPSHandshake, got.CheckUpdateInterval)
+	if got.Door.Handshake != 3*time.Second || got.CheckUpdateInterval != 5*time.Minute {
+		t.Errorf("%v, %v", got.Door.Handshake, got.CheckUpdateInterval)
 	}
 	if got := assembled(t, `check_update_interval = "0s"`); got.CheckUpdateInterval != 1 {
 		t.Errorf("at once is %v", got.CheckUpdateInterval)

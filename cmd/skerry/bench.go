@@ -16,7 +16,7 @@ func newBenchCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "bench KIND",
-		Short: "Put load on a registry and say how it takes it",
+		Short: "Put load on a registry and measure it",
 		Long: `Put load on any address that speaks Consul's HTTP API and DNS.
 
 KIND is one of

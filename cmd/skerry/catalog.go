@@ -15,8 +15,8 @@ import (
 )
 
 func newCatalogCommand() *cobra.Command {
-	return group("catalog", "List datacenters, nodes and services",
-		newCatalogDatacentersCommand(), newCatalogNodesCommand(), newCatalogServicesCommand())
+	return group("catalog", "List datacenters, nodes and services, and compare servers",
+		newCatalogDatacentersCommand(), newCatalogNodesCommand(), newCatalogServicesCommand(), newCatalogDiffCommand())
 }
 
 func newCatalogDatacentersCommand() *cobra.Command {

@@ -2,7 +2,7 @@ package main
 
 import "github.com/skerryhq/skerry/cmd/skerry/connect"
 
-// The words of this package for what the packages of commands share.
+// The names in this package of types that the command packages share.
 type (
 	connection = connect.Connection
 	exitCode   = connect.ExitCode

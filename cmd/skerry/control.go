@@ -34,9 +34,22 @@ func newLeaveCommand() *cobra.Command {
 	})
 }
 
+func newForceLeaveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "force-leave NODE", Short: "Remove a server that is down for good",
+		Long: `Remove a server that is down for good: it loses its place among the servers that
+decide, and its services leave the catalog. On a server that is up it has no effect.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().Bool("prune", false, "accepted for Consul's sake: a server that left is not listed")
+	return client(cmd, func(_ context.Context, c *connection, args []string, _ io.Writer) error {
+		return c.Agent().ForceLeave(args[0])
+	})
+}
+
 func newInfoCommand() *cobra.Command {
 	var format string
-	cmd := &cobra.Command{Use: "info", Short: "Show what the agent says of itself", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "info", Short: "Show the agent's own description", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	return client(cmd, func(_ context.Context, c *connection, _ []string, out io.Writer) error {
 		self, err := c.Agent().Self()

@@ -114,7 +114,7 @@ func TestAcceptedFlagsWarn(t *testing.T) {
 		"kv get -namespace x -http-addr 127.0.0.1:1 a":                                "warning: -namespace belongs to Consul Enterprise and has no effect\n",
 		"acl token read -meta -id a -http-addr 127.0.0.1:1":                           "warning: -meta has no effect: -format json shows the indexes\n",
 		"exec -consul-addr 127.0.0.1:1 -pristine -prefix a -once -bad -- true":        "",
-		"exec -consul-addr 127.0.0.1:1 -log-level debug -splay -1s -prefix a -- true": "warning: -log-level has no effect: what matters is logged to standard error\n",
+		"exec -consul-addr 127.0.0.1:1 -log-level debug -splay -1s -prefix a -- true": "warning: -log-level has no effect: important messages go to standard error\n",
 		"members -consul 127.0.0.1:1":                                                 "",
 	} {
 		_, _, stderr := command(t.Context(), t, strings.Fields(line)...)

@@ -39,15 +39,15 @@ func newExplainCommand() *cobra.Command {
 	var passing bool
 	cmd := &cobra.Command{
 		Use:   "explain SERVICE",
-		Short: "Tell why instances are in an answer, or are not",
-		Long: `Tell which instances of a service a query returns and which it leaves out, with
+		Short: "Explain why instances are in an answer, or are not",
+		Long: `Show which instances of a service a query returns and which it leaves out, with
 the stage that drops each and the reason; and why there are none at all.`,
 		Args: cobra.ExactArgs(1),
 	}
 	show.FormatFlag(cmd, &format)
 	f := cmd.Flags()
 	f.StringArrayVar(&tags, "tag", nil, "as of a query for this `tag`; repeatable")
-	f.BoolVar(&passing, "passing", false, "as of a query for what passes")
+	f.BoolVar(&passing, "passing", false, "as of a query for passing instances")
 	f.StringVar(&filter, "filter", "", "as of a query with this `expression`")
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
 		query := url.Values{"tag": tags}
@@ -72,7 +72,7 @@ the stage that drops each and the reason; and why there are none at all.`,
 	})
 }
 
-// causes are what a cause means to a person.
+// causes are the causes in words.
 var causes = map[skerry.Cause]string{
 	skerry.CauseUnknown:      "the service was never seen since the server started",
 	skerry.CauseDeregistered: "all its instances were withdrawn by their owners",
@@ -121,7 +121,7 @@ func (e *explanation) show(out io.Writer) error {
 	return t.Write(out, "")
 }
 
-// ago tells how long a time is past; a time that cannot be read is shown as it is.
+// ago returns how long ago a time was; a time that cannot be read is shown as it is.
 func ago(since string) string {
 	t, err := time.Parse(time.RFC3339Nano, since)
 	if err != nil || t.IsZero() {

@@ -39,7 +39,7 @@ func newHealthCommand() *cobra.Command {
 			return show.JSON(out, entries)
 		}
 		if len(entries) == 0 {
-			_, err := fmt.Fprintf(out, "no instances of %s; \"%s explain %s\" tells why\n", show.Line(args[0]), c.Program, show.Line(args[0]))
+			_, err := fmt.Fprintf(out, "no instances of %s; \"%s explain %s\" shows why\n", show.Line(args[0]), c.Program, show.Line(args[0]))
 			return err
 		}
 		return showHealth(out, entries)

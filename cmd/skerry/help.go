@@ -17,8 +17,8 @@ import (
 // one of the dashes.
 var unindented = regexp.MustCompile(`(?m)^ {6}(--)?`)
 
-// help prints what a command is for. Flags are shown with one dash, as Consul's
-// users write them; two work as well.
+// help prints the help of a command. Flags are shown with one dash, as Consul's users
+// write them; two work as well.
 func help(cmd *cobra.Command, _ []string) {
 	w := cmd.OutOrStdout()
 	use := cmd.UseLine()

@@ -12,13 +12,13 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"github.com/skerryhq/skerry/config"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/logstream"
 )
 
-// logs is where the process logs to: standard error, a rotated file when one is
-// named, and whoever follows over the API.
+// logs is where the process logs to: standard error, a rotated file when one is named,
+// and followers over the API.
 type logs struct {
-	stream *server.LogStream
+	stream *logstream.Stream
 	level  *slog.LevelVar
 	file   *lumberjack.Logger
 	stop   chan struct{}
@@ -53,7 +53,7 @@ func openLog(c *config.Config, stderr io.Writer) (*logs, error) {
 	if c.LogJSON {
 		h = slog.NewJSONHandler(out, opts)
 	}
-	l.stream = server.NewLogStream(h)
+	l.stream = logstream.New(h)
 	return l, nil
 }
 

@@ -16,13 +16,14 @@ import (
 
 	"github.com/skerryhq/skerry/cmd/skerry/accepted"
 	"github.com/skerryhq/skerry/cmd/skerry/acl"
-	"github.com/skerryhq/skerry/cmd/skerry/certify"
-	"github.com/skerryhq/skerry/cmd/skerry/following"
-	"github.com/skerryhq/skerry/cmd/skerry/keyvalue"
-	"github.com/skerryhq/skerry/cmd/skerry/locking"
-	"github.com/skerryhq/skerry/cmd/skerry/operate"
-	"github.com/skerryhq/skerry/cmd/skerry/queries"
+	"github.com/skerryhq/skerry/cmd/skerry/exec"
+	"github.com/skerryhq/skerry/cmd/skerry/kv"
+	"github.com/skerryhq/skerry/cmd/skerry/lock"
+	"github.com/skerryhq/skerry/cmd/skerry/operator"
+	"github.com/skerryhq/skerry/cmd/skerry/query"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
+	"github.com/skerryhq/skerry/cmd/skerry/template"
+	"github.com/skerryhq/skerry/cmd/skerry/tls"
 )
 
 // commands is the table of subcommands. A new one is a file and a line here.
@@ -32,10 +33,11 @@ var commands = []func() *cobra.Command{
 	newCatalogCommand,
 	newChecksCommand,
 	newExplainCommand,
+	newGuardCommand,
 	newHealthCommand,
 	newInfoCommand,
 	newKeygenCommand,
-	newLeaveCommand,
+	newLeaveCommand, newForceLeaveCommand,
 	newMaintCommand,
 	newMembersCommand,
 	newMonitorCommand,
@@ -45,17 +47,17 @@ var commands = []func() *cobra.Command{
 	acl.New,
 	acl.NewLogin,
 	acl.NewLogout,
-	certify.New,
-	keyvalue.New,
-	keyvalue.NewTxn,
-	operate.NewEvent,
-	operate.NewOperator,
-	operate.NewSnapshot,
-	queries.New,
-	following.NewExec,
-	following.NewTemplate,
-	locking.NewLock,
-	locking.NewSession,
+	tls.New,
+	kv.New,
+	kv.NewTxn,
+	operator.NewEvent,
+	operator.NewOperator,
+	operator.NewSnapshot,
+	query.New,
+	exec.New,
+	template.New,
+	lock.NewLock,
+	lock.NewSession,
 	newValidateCommand,
 	newVersionCommand,
 	newWatchCommand,

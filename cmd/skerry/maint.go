@@ -20,15 +20,15 @@ func newMaintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "maint",
 		Short: "Put the node or one of its services into maintenance",
-		Long: `Put the node or one of its services into maintenance, or end it. What is in
-maintenance counts as critical: it is left out of DNS and of queries for what
-passes. Without -enable or -disable, what is in maintenance is listed.`,
+		Long: `Put the node or one of its services into maintenance, or end it. A
+service in maintenance counts as critical: it is left out of DNS and of queries for
+passing instances. Without -enable or -disable, list the present maintenance.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&enable, "enable", false, "begin maintenance")
 	f.BoolVar(&disable, "disable", false, "end maintenance")
-	f.StringVar(&reason, "reason", "", "`text` that tells people why")
+	f.StringVar(&reason, "reason", "", "`text` for people: the reason")
 	f.StringVar(&service, "service", "", "`ID` of the service; default the whole node")
 	return client(cmd, func(_ context.Context, c *connection, _ []string, out io.Writer) error {
 		switch {

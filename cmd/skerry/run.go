@@ -167,7 +167,7 @@ func (r *runRegistrar) Confirm(ctx context.Context) (bool, error) {
 	return err == nil, r.c.Explained(err)
 }
 
-// missing reports whether the agent said that it does not know what was named.
+// missing reports whether the agent does not know the named object.
 func missing(err error) bool {
 	var status api.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusNotFound

@@ -58,7 +58,7 @@ func (s *serviceFlags) instance() (*skerry.Instance, error) {
 	}, nil
 }
 
-// extraFlags are what services register has besides.
+// extraFlags are the further flags of services register.
 type extraFlags struct {
 	kind, socket string
 	tagged       []string
@@ -107,7 +107,7 @@ func newServicesRegisterCommand() *cobra.Command {
 		Use:   "register [FILE...]",
 		Short: "Register services",
 		Long: `Register services at the agent, by flags or from definition files in HCL or
-JSON; "-" is standard input. Registering what is there already changes nothing.`,
+JSON; "-" is standard input. Registering a service again changes nothing.`,
 		Example: `  skerry services register -name web -port 8080 -tag v1
   skerry services register web.hcl`,
 	}
@@ -139,7 +139,7 @@ JSON; "-" is standard input. Registering what is there already changes nothing.`
 	})
 }
 
-// definitions reads what flags or files say. Nothing is sent before all of it
+// definitions reads the definitions in flags or files. Nothing is sent before all of it
 // could be read.
 func definitions(cmd *cobra.Command, s serviceFlags, files []string) ([]skerry.Registration, []skerry.CheckDefinition, error) {
 	switch {

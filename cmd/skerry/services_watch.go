@@ -106,7 +106,7 @@ func (w *liveTable) run(ctx context.Context, once bool) error {
 	}
 }
 
-// follow repeats a blocking query, and tells changed of every new index.
+// follow repeats a blocking query, and signals every new index on changed.
 func (w *liveTable) follow(ctx context.Context, wait func(*api.QueryOptions) (*api.QueryMeta, error), changed chan<- struct{}) {
 	var index uint64
 	for ctx.Err() == nil {

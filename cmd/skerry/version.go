@@ -64,7 +64,7 @@ func newVersionCommand() *cobra.Command {
 // asConsul reports whether the program was called by that name.
 func asConsul(cmd *cobra.Command) bool { return cmd.Root().Name() == "consul" }
 
-// versionText returns what the version command prints, and the flag too. Called as
+// versionText returns the output of the version command and of the flag. Called as
 // consul, it has the lines that "consul version" has, of which tools read the first.
 func versionText(name string) string {
 	var b strings.Builder
@@ -95,7 +95,7 @@ func printVersion(cmd *cobra.Command, format string) error {
 	}
 	if asConsul(cmd) {
 		shown["Version"], shown["Prerelease"] = consul.SpokenVersion, ""
-		shown["RPC"] = map[string]int{"Default": 2, "Min": 2, "Max": 3} // as Consul says; nothing here speaks it
+		shown["RPC"] = map[string]int{"Default": 2, "Min": 2, "Max": 3} // as in Consul; nothing here speaks it
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

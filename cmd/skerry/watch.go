@@ -9,16 +9,16 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/hashicorp/consul/api/watch"
+	consulwatch "github.com/hashicorp/consul/api/watch"
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/show"
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
-	"github.com/skerryhq/skerry/cmd/skerry/watching"
+	"github.com/skerryhq/skerry/cmd/skerry/watch"
 	"github.com/skerryhq/skerry/tool/child"
 )
 
-// watchOptions are what is watched and who is told.
+// watchOptions are the query and the handler of a watch.
 type watchOptions struct {
 	kind, service, state, key, prefix, name, filter string
 	tags                                            []string
@@ -31,8 +31,8 @@ func newWatchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch -type TYPE [flags] [HANDLER [ARGUMENT...]]",
 		Short: "Run a program, or call a URL, at every change",
-		Long: `Run a program at every change of what is watched, with the new state as JSON on
-its standard input; or, with -http-handler, post it to a URL. Without either,
+		Long: `Run a program at every change of the watched state, with the state as JSON on its
+standard input; or, with -http-handler, post it to a URL. Without either,
 print the state once.
 
 Types: services, service, nodes, checks, event, key, keyprefix.`,
@@ -40,7 +40,7 @@ Types: services, service, nodes, checks, event, key, keyprefix.`,
   skerry watch -type checks -state critical -http-handler http://127.0.0.1:9000/alert`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.kind, "type", "", "`type` of what is watched")
+	f.StringVar(&o.kind, "type", "", "`type` of the watch")
 	f.StringVar(&o.service, "service", "", "`service` to watch (service, checks)")
 	f.StringArrayVar(&o.tags, "tag", nil, "only instances with this `tag`; repeatable (service)")
 	f.BoolVar(&o.passing, "passingonly", false, "only instances whose checks all pass (service)")
@@ -87,25 +87,25 @@ func runWatch(ctx context.Context, c *connection, o watchOptions, handler []stri
 	if o.httpHandler != "" && len(handler) > 0 {
 		return usageError("-http-handler and a program exclude each other")
 	}
-	plan, err := watch.Parse(o.parameters(c))
+	plan, err := consulwatch.Parse(o.parameters(c))
 	if err != nil {
 		return usageError(err.Error())
 	}
-	// The plan retries for ever; who calls with a wrong address wants to know at once.
+	// The plan retries for ever, but a wrong address is an error at once.
 	if _, err := c.Agent().NodeName(); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var tell watching.Handler
+	var tell watch.Handler
 	switch {
 	case o.httpHandler != "":
-		tell = watching.URL(watch.HttpHandlerConfig{Path: o.httpHandler})
+		tell = watch.URL(consulwatch.HttpHandlerConfig{Path: o.httpHandler})
 	case len(handler) > 0:
 		if o.shell && len(handler) == 1 {
 			handler = child.Shell(handler[0])
 		}
-		tell = watching.Program(handler, out, errs)
+		tell = watch.Program(handler, out, errs)
 	}
 	var failed error
 	changed := func(index string, data any) {
@@ -123,5 +123,5 @@ func runWatch(ctx context.Context, c *connection, o watchOptions, handler []stri
 			fmt.Fprintln(errs, "watch: tried again until the agent answers:", err)
 		}
 	}
-	return errors.Join(watching.Run(ctx, c.Client, plan, changed, troubled), failed)
+	return errors.Join(watch.Run(ctx, c.Client, plan, changed, troubled), failed)
 }

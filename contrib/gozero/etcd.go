@@ -26,7 +26,7 @@ func tlsOf(hosts []string) (*tls.Config, bool)
 // account is core/discov/internal.Account.
 type account struct{ user, pass string }
 
-// splitEtcd takes a target of etcd's apart, and adds what the Etcd block said besides.
+// splitEtcd takes a target of etcd's apart, and adds the rest of the Etcd block.
 func splitEtcd(target string) (source, service string, err error) {
 	source, service, err = gozeroconf.ParseTarget(target)
 	if err != nil {

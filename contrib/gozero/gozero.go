@@ -1,14 +1,14 @@
-// Package gozero gives an unmodified go-zero program what this module's client has,
-// by one blank import in its main package:
+// Package gozero gives an unmodified go-zero program this module's client, by one blank
+// import in its main package:
 //
 //	import _ "github.com/skerryhq/skerry/contrib/gozero"
 //
-// Its YAML, its dial options and its calls stay as they are. What changes is what
-// zrpc's clients find and choose by: the resolvers of Etcd and of targets etcd://,
-// discov://, direct://, k8s:// and consul://, and the balancer p2c_ewma. Where a program
-// imports a contributed resolver of Consul too, the one that is made last wins. Targets
-// of Nacos stay that resolver's; client/gozero reads them for programs that open
-// client/nacos, which is a module of its own.
+// Its YAML, its dial options and its calls stay as they are. The import replaces the
+// resolvers of Etcd and of targets etcd://, discov://, direct://, k8s:// and consul://,
+// and the balancer p2c_ewma. Where a program imports a contributed resolver of Consul
+// too, the one that is made last wins. Targets of Nacos stay that resolver's;
+// client/gozero reads them for programs that open client/nacos, which is a module of its
+// own.
 //
 //   - A list that is known is never lost to a failure. While etcd is dead, or back
 //     without its data, the last good list stays; a program that starts meanwhile takes
@@ -40,11 +40,11 @@
 // leaves the list with its lease.
 //
 // A server that starts registers itself before it listens, a moment too early. Callers
-// with this import try it, find nobody, and call the others.
+// with this import try it, get no connection, and call the others.
 //
 // # See it
 //
-// What is known, and why calls go where they go, is among the metrics that go-zero serves
+// The lists, and why calls go where they go, are among the metrics that go-zero serves
 // (skerry_client_…), and [Clients] is for the page of package client/debug.
 package gozero
 
@@ -83,7 +83,7 @@ func init() {
 	for _, scheme := range []string{"k8s", "consul"} {
 		resolver.Register(skerrygrpc.NewTargetBuilder(scheme, skerrygrpc.WithSplit(gozeroconf.ParseTarget), skerrygrpc.WithClient(logs), shown))
 	}
-	// What the program says itself need not be kept.
+	// The program's own metrics need not be kept.
 	resolver.Register(skerrygrpc.NewTargetBuilder("direct", skerrygrpc.WithSplit(gozeroconf.ParseTarget),
 		skerrygrpc.WithClient(logs, client.WithCacheDir("")), shown))
 }

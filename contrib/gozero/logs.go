@@ -7,7 +7,7 @@ import (
 	"github.com/zeromicro/go-zero/core/logx"
 )
 
-// logs hands on to go-zero's log what the client tells. The zero value has no fields.
+// logs passes the client's log on to go-zero's. The zero value has no fields.
 type logs struct {
 	fields []logx.LogField
 	group  string // before the names of fields

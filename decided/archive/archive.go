@@ -1,6 +1,6 @@
 // Package archive is the form of a snapshot: a gzip-compressed tar with
-// meta.json, records.jsonl (one decided thing a line) and SHA256SUMS of both. It
-// can be read with tar and a JSON tool alone.
+// meta.json, records.jsonl (one record a line) and SHA256SUMS of both. It can be
+// read with tar and a JSON tool alone.
 package archive
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Version is of the format.
+// Version is the version of the format.
 const Version = 1
 
 // The names of the parts, in their order.
@@ -27,7 +27,7 @@ const (
 	sumsName    = "SHA256SUMS"
 )
 
-// Meta says what an archive is.
+// Meta describes an archive.
 type Meta struct {
 	ID         string         `json:"id"`
 	Version    int            `json:"version"`
@@ -48,16 +48,16 @@ type Record struct {
 	Modified uint64 `json:"modified"`
 }
 
-// Kind is what a key's record is: the key up to its first slash.
+// Kind returns the kind of a key's record: the key up to its first slash.
 func Kind(key string) string {
 	kind, _, _ := strings.Cut(key, "/")
 	return kind
 }
 
-// Write writes an archive of the records. It fills in the counts of meta. Nothing is
-// written when records ends with an error.
+// Write writes an archive of the records. It fills in the counts of meta. It writes
+// nothing if records ends with an error.
 func Write(w io.Writer, meta Meta, records iter.Seq2[Record, error]) error {
-	// A tar says how long each part is before it, so the records wait in a file.
+	// A tar has the size of each part before it, so the records go to a file first.
 	body, err := os.CreateTemp("", "skerry-snapshot-")
 	if err != nil {
 		return fmt.Errorf("make room for the snapshot: %w", err)

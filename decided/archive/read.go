@@ -13,29 +13,29 @@ import (
 	"io"
 )
 
-// The bounds of what Read takes. What an archive says of its sizes is checked
-// before anything is kept, and never more than one record is.
+// The bounds of Read. The sizes that an archive declares are checked before anything
+// is kept, and at most one record is kept at a time.
 const (
 	// maxMeta bounds meta.json, maxSums SHA256SUMS, in bytes.
 	maxMeta = 64 << 10
 	maxSums = 1 << 10
-	// maxRatio is how many times its size an archive may unpack to. Write keeps below
-	// half of that.
+	// maxRatio bounds the unpacked size of an archive, as a multiple of its size. Write
+	// keeps below half of that.
 	maxRatio = 100
 )
 
 // limits are the bounds that tests make smaller.
 type limits struct {
 	// record bounds a record's line, in bytes: a transaction of the store takes
-	// 10 MiB, of which base64 makes 14.
+	// 10 MiB, which are 14 MiB in base64.
 	record int
-	// any is how many bytes an archive may unpack to whatever its size is.
+	// any is the unpacked size, in bytes, that an archive of any size may have.
 	any int64
 }
 
 var defaults = limits{record: 16 << 20, any: 64 << 20}
 
-// TooLarge is the error about an archive that unpacks to more than is taken.
+// TooLarge is the error about an archive that unpacks to more than the bound.
 type TooLarge struct{ text string }
 
 // Error implements error.
@@ -103,7 +103,7 @@ func damaged(format string, args ...any) error {
 	return err
 }
 
-// counter counts what passes.
+// counter counts the bytes that it passes on.
 type counter struct {
 	from io.Reader
 	n    int64
@@ -116,7 +116,7 @@ func (c *counter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// bomb ends a stream that unpacks to far more than it is.
+// bomb ends a stream that unpacks to far more than its size.
 type bomb struct {
 	from   io.Reader
 	packed *counter
@@ -199,15 +199,15 @@ func (a *reading) readSums(r io.Reader) error {
 	return nil
 }
 
-// packer compresses what is written in members of a gzip stream, each by itself, so
-// that none unpacks to more than Read takes.
+// packer compresses its input in separate members of a gzip stream, so that none
+// unpacks to more than Read takes.
 type packer struct {
 	to  io.Writer
 	buf bytes.Buffer
 	out bytes.Buffer
 }
 
-// member is how many bytes are compressed at once.
+// member is the number of bytes that are compressed at once.
 const member = 1 << 20
 
 // Write implements [io.Writer].
@@ -248,5 +248,5 @@ func (p *packer) flush() error {
 	return err
 }
 
-// Close writes what is left.
+// Close writes the rest of the input.
 func (p *packer) Close() error { return p.flush() }

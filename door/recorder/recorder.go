@@ -1,4 +1,4 @@
-// Package recorder remembers how a request was answered, for the audit log.
+// Package recorder remembers the answer to a request, for the audit log.
 package recorder
 
 import (
@@ -10,11 +10,11 @@ import (
 // Recorder is a writer that remembers the answer's status.
 type Recorder struct {
 	http.ResponseWriter
-	// Explains reports whether the body of an answer of a status is kept as its reason;
-	// nil: none is.
+	// Explains reports whether the body of an answer with a status is kept as its reason;
+	// nil: never.
 	Explains func(status int) bool
 
-	Status int // 0: nothing was answered
+	Status int // 0: no answer
 	Reason string
 	Taken  bool // the connection was taken over
 }

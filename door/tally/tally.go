@@ -1,4 +1,4 @@
-// Package tally counts what each client address has open, up to a limit.
+// Package tally counts the open connections or requests of each address, up to a limit.
 package tally
 
 import (
@@ -14,12 +14,12 @@ type Tally struct {
 	open map[netip.Addr]int
 }
 
-// New returns a Tally that lets an address have at most most; -1: no limit.
+// New returns a Tally with a limit of most for each address; -1: no limit.
 func New(most int) *Tally {
 	return &Tally{most: most, open: map[netip.Addr]int{}}
 }
 
-// Enter counts one more of an address, and reports false if it has as many as it may.
+// Enter counts one more of an address. It reports false if the address is at its limit.
 func (t *Tally) Enter(a netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -30,7 +30,7 @@ func (t *Tally) Enter(a netip.Addr) bool {
 	return true
 }
 
-// Leave takes back one that Enter counted.
+// Leave undoes one call of Enter.
 func (t *Tally) Leave(a netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

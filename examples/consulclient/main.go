@@ -1,6 +1,6 @@
-// Command consulclient is a TimeService that knows Consul's own Go client and nothing
-// of Skerry: it registers with the agent at CONSUL_HTTP_ADDR, by default
-// 127.0.0.1:8500, with a TCP check, and withdraws when it is told to end.
+// Command consulclient is a TimeService with Consul's own Go client, without Skerry's
+// packages: it registers with the agent at CONSUL_HTTP_ADDR, by default 127.0.0.1:8500,
+// with a TCP check, and withdraws when it ends.
 package main
 
 import (
@@ -58,7 +58,7 @@ func run(ctx context.Context, listen, name string) error {
 	case <-ctx.Done():
 	case err = <-served:
 	}
-	// First nobody new is sent here, then those who are here are served.
+	// First new callers are kept away, then the present ones are served.
 	if gone := registry.Agent().ServiceDeregister(instance.ID); gone != nil {
 		log.Printf("cannot withdraw %s: %v", instance.ID, gone)
 	} else {

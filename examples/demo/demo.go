@@ -31,7 +31,7 @@ type demo struct {
 	counts counts
 }
 
-// counts are what the caller has printed of a phase.
+// counts are the caller's printed counts of a phase.
 type counts struct {
 	calls, failed int
 	p99           time.Duration // the worst of the lines
@@ -216,7 +216,7 @@ func (d *demo) await(what string, is func() bool) error {
 	return nil
 }
 
-// end ends what was started, each by its process: the servers withdraw.
+// end ends the started programs, each by its process: the servers withdraw.
 func (d *demo) end() {
 	var all sync.WaitGroup
 	for _, p := range append(d.servers[:], d.caller) {

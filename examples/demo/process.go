@@ -23,7 +23,7 @@ type process struct {
 	log strings.Builder
 }
 
-// launch starts a program; lines of its output are told to hear.
+// launch starts a program; lines of its output are passed to hear.
 func (d *demo) launch(name string, hear func(string), args ...string) (*process, error) {
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -33,7 +33,7 @@ func (d *demo) launch(name string, hear func(string), args ...string) (*process,
 	p := &process{cmd: exec.Command(filepath.Join(d.dir, name), args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = in, in
 	p.cmd.Env = append(os.Environ(), "SKERRY_CACHE_DIR="+filepath.Join(d.dir, "cache"))
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is told to us alone
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches only us
 	if err := p.cmd.Start(); err != nil {
 		out.Close()
 		return nil, err
@@ -43,7 +43,7 @@ func (d *demo) launch(name string, hear func(string), args ...string) (*process,
 		p.read(out, hear)
 	}()
 	go func() {
-		p.cmd.Wait() // how it ended does not matter: what counts is printed by the caller
+		p.cmd.Wait() // its exit does not matter: the caller prints the counts
 		close(p.ended)
 	}()
 	return p, nil

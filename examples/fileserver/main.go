@@ -1,5 +1,5 @@
-// Command fileserver serves the files of a folder over HTTP. It knows nothing of
-// a registry: fileserver.sh registers it.
+// Command fileserver serves the files of a folder over HTTP. It knows no registry:
+// fileserver.sh registers it.
 package main
 
 import (

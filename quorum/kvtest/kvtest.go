@@ -13,9 +13,9 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Run checks a KV. open returns an empty one, or one in which nobody else uses
-// keys that begin with "kvtest/"; every test takes its own keys. damage makes the
-// record of a key another than it was written, and returns when the KV has seen it.
+// Run checks a KV. open returns an empty one, or one without other users of keys that
+// begin with "kvtest/"; every test takes its own keys. damage changes the record of a key
+// behind the store's back, and returns when the KV has seen it.
 func Run(t *testing.T, open func(t *testing.T) skerry.KV, damage func(t *testing.T, kv skerry.KV, key string)) {
 	for _, c := range []struct {
 		name string
@@ -32,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) skerry.KV, damage func(t *testing
 		{"a range that was read is guarded", phantom},
 		{"a failing change changes nothing", failing},
 		{"a watch is woken by its own range", watching},
-		{"one who leaves takes nobody with it", leaving},
+		{"a watcher that leaves takes no other with it", leaving},
 		{"a removal moves the index of its range", removals},
 		{"an old snapshot stays as it is", oldSnapshot},
 		{"a large transaction", large},

@@ -21,7 +21,7 @@ func each(records []skerry.Record) iter.Seq2[skerry.Record, error] {
 	}
 }
 
-// replaced comes last: it leaves nothing of the others'.
+// replaced comes last: it deletes the records of the others.
 func replaced(t *testing.T, w *world) {
 	r, ok := w.kv.(skerry.Replacer)
 	if !ok {

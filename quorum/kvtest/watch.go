@@ -47,7 +47,7 @@ func leaving(t *testing.T, w *world) {
 		}
 		index := w.put("a/1", "1")
 		if !closed(second) {
-			t.Errorf("%v: one who waits still was not woken", r)
+			t.Errorf("%v: a present watcher was not woken", r)
 		}
 		w.kv.Unwatch(second)
 		if got := w.kv.Changed(r); got != index {

@@ -18,16 +18,15 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/test/inprocess"
 )
 
 // start runs a server with access control and waits for its store.
-func start(t *testing.T, change func(*server.Config)) *client {
+func start(t *testing.T, change func(*node.Config)) *client {
 	t.Helper()
-	at := inprocess.StartWith(t, func(cfg *server.Config) {
-		cfg.Quorum.Embedded = true
-		cfg.ACL = server.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: root, MinTokenTTL: time.Millisecond}
+	at := inprocess.StartWith(t, func(cfg *node.Config) {
+		cfg.ACL = node.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: root, MinTokenTTL: time.Millisecond}
 		change(cfg)
 	})
 	c := &client{t: t, base: "http://" + at.HTTP[0]}
@@ -54,7 +53,7 @@ func (c *client) token(name, rs string) string {
 // answered, and is refused when the token has gone meanwhile.
 func TestParkedRequestsKeepTheirToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.json")
-	c := start(t, func(cfg *server.Config) {
+	c := start(t, func(cfg *node.Config) {
 		cfg.Consul.ParkAfter = time.Microsecond
 		cfg.ACL.Audit = access.AuditConfig{Path: file, Reads: true}
 	})
@@ -127,7 +126,7 @@ func (c *client) index(path, token string) string {
 func (c *client) awaitParked(n int) {
 	c.t.Helper()
 	want := fmt.Sprintf("skerry_http_blocking_queries %d", n)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if strings.Contains(string(c.ask(get, "/v1/agent/metrics?format=prometheus", "", root).body), want) {
 			return
 		}
@@ -138,9 +137,9 @@ func (c *client) awaitParked(n int) {
 // DNS answers with its own token, and has nothing without.
 func TestDNSToken(t *testing.T) {
 	secret := "bbbbbbbb-0000-4000-8000-00000000000b"
-	c := start(t, func(cfg *server.Config) {
-		cfg.DNS = []string{"127.0.0.1:0"}
-		cfg.DNSs.Domain, cfg.DNSs.Datacenter = "consul", "dc1"
+	c := start(t, func(cfg *node.Config) {
+		cfg.Door.DNS = []string{"127.0.0.1:0"}
+		cfg.DNS.Domain = "consul"
 		cfg.ACL.Tokens = map[string]string{access.DNSToken: secret}
 	})
 	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"web","Port":80}}`, "")
@@ -167,7 +166,7 @@ func TestDNSToken(t *testing.T) {
 // A write that says that a check is of its own service does not reach a check of
 // another, nor an instance that has the ID of another service.
 func TestOthersThingsAreOutOfReach(t *testing.T) {
-	c := start(t, func(*server.Config) {})
+	c := start(t, func(*node.Config) {})
 	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"web","Port":80},"Check":{"CheckID":"c","Name":"c","Status":"passing","ServiceID":"web"}}`, "")
 	c.make(put, "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.1","Service":{"Service":"mine","Port":81},"Check":{"CheckID":"m","Name":"m","Status":"passing","ServiceID":"mine"}}`, "")
 	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":80,"Check":{"CheckID":"beat","TTL":"1h"}}`, "")
@@ -204,7 +203,7 @@ func TestOthersThingsAreOutOfReach(t *testing.T) {
 
 // What stands beside the API is not open either.
 func TestMetricsAndProfiles(t *testing.T) {
-	c := start(t, func(cfg *server.Config) { cfg.Consul.EnableDebug = true })
+	c := start(t, func(cfg *node.Config) { cfg.Profiles = true })
 	agent, operator := c.token("agent", `agent "n1" { policy = "read" }`), c.token("operator", `operator = "read"`)
 	for _, tc := range []struct {
 		path, token string
@@ -222,7 +221,7 @@ func TestMetricsAndProfiles(t *testing.T) {
 // A dry run refuses nothing; the audit log has who did what, and no secret.
 func TestDryRunAndAudit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.json")
-	c := start(t, func(cfg *server.Config) {
+	c := start(t, func(cfg *node.Config) {
 		cfg.ACL.DryRun = true
 		cfg.ACL.Audit = access.AuditConfig{Path: file}
 	})
@@ -252,7 +251,7 @@ func TestDryRunAndAudit(t *testing.T) {
 // explain names the rule that leaves an instance out, and hides whose it is from
 // who may not operate the server.
 func TestExplain(t *testing.T) {
-	c := start(t, func(*server.Config) {})
+	c := start(t, func(*node.Config) {})
 	c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
 	blind := c.token("blind", `service "web" { policy = "deny" }`)
 	operator := c.token("operator", `service "web" { policy = "deny" } operator = "read"`)
@@ -280,7 +279,7 @@ func TestExplain(t *testing.T) {
 func TestWaitingEndsWithTheToken(t *testing.T) {
 	for name, parkAfter := range map[string]time.Duration{"parked": time.Microsecond, "not parked": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, func(cfg *server.Config) { cfg.Consul.ParkAfter = parkAfter })
+			c := start(t, func(cfg *node.Config) { cfg.Consul.ParkAfter = parkAfter })
 			c.make(put, "/v1/agent/service/register", `{"Name":"web","Port":1}`, "")
 			c.make(put, "/v1/acl/policy", `{"Name":"reader","Rules":"service \"web\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }"}`, "")
 			removed := c.make(put, "/v1/acl/token", `{"Policies":[{"Name":"reader"}]}`, "SecretID")
@@ -300,7 +299,7 @@ func TestWaitingEndsWithTheToken(t *testing.T) {
 					if got.status != http.StatusForbidden || string(got.body) != "ACL not found" {
 						t.Errorf("%s: answered %d %s", what, got.status, got.body)
 					}
-				case <-time.After(10 * time.Second):
+				case <-time.After(patience):
 					t.Errorf("%s: the request goes on waiting", what)
 				}
 			}
@@ -319,10 +318,10 @@ func TestWaitingEndsWithTheToken(t *testing.T) {
 // and what its client gave up.
 func TestAuditIsWhole(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.json")
-	c := start(t, func(cfg *server.Config) {
+	c := start(t, func(cfg *node.Config) {
 		cfg.ACL.Audit = access.AuditConfig{Path: file}
 		cfg.Consul.Blocked = []string{"/v1/operator/"}
-		cfg.Consul.EnableDebug = true
+		cfg.Profiles = true
 	})
 	long := "/v1/kv/" + strings.Repeat("k", 4000)
 	for _, one := range []ask{
@@ -344,7 +343,7 @@ func TestAuditIsWhole(t *testing.T) {
 		"POST /v1/kv/x 405", "PUT /v1//kv/x 307", "PUT /v1/kv/a\x01b 400", "GET " + long[:1024] + " 403", "PUT /v1/kv/given-up ",
 	}
 	have := ""
-	for deadline := time.Now().Add(10 * time.Second); len(want) > 0; {
+	for deadline := time.Now().Add(patience); len(want) > 0; {
 		have = ""
 		for _, act := range acts(t, file) {
 			line := fmt.Sprintf("%s %s %d", act.Method, act.Path, act.Status)
@@ -368,7 +367,7 @@ func TestAuditIsWhole(t *testing.T) {
 // Any spelling finds a service, but a token reads the spellings that its rules name.
 func TestSpellingsHaveRulesOfTheirOwn(t *testing.T) {
 	for _, hides := range []bool{false, true} {
-		c := start(t, func(cfg *server.Config) { cfg.ACL.Hide = hides })
+		c := start(t, func(cfg *node.Config) { cfg.ACL.Hide = hides })
 		reader := c.token("reader", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
 		c.make(put, "/v1/agent/service/register", `{"ID":"upper","Name":"Web"}`, "")
 		c.make(put, "/v1/agent/service/register", `{"ID":"lower","Name":"web"}`, "")

@@ -8,16 +8,16 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/skerryhq/skerry/access"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 )
 
 // DNS answers for what its token may not see with the same bytes as for what is not there.
 func TestHiddenInDNS(t *testing.T) {
 	secret := "bbbbbbbb-0000-4000-8000-00000000000b"
-	c := start(t, func(cfg *server.Config) {
+	c := start(t, func(cfg *node.Config) {
 		hiding(cfg)
-		cfg.DNS = []string{"127.0.0.1:0"}
-		cfg.DNSs.Domain, cfg.DNSs.Datacenter = "consul", "dc1"
+		cfg.Door.DNS = []string{"127.0.0.1:0"}
+		cfg.DNS.Domain = "consul"
 		cfg.ACL.Tokens = map[string]string{access.DNSToken: secret}
 	})
 	c.scenery()

@@ -134,7 +134,7 @@ var hiddenRows = []hiddenRow{
 	{hiddenKey, by(remove, "/v1/kv/app/?recurse", ""), ask{}, false, "403, when any rule forbids a key below the prefix"},
 	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"get","Key":"app/hidden"}}]`), ask{}, false, noSuch},
 	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"get-or-empty","Key":"app/hidden"}}]`), ask{}, false, noSuch},
-	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"get-tree","Key":"app/"}}]`), ask{}, false, "left out, and an index of what is shown"},
+	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"get-tree","Key":"app/"}}]`), ask{}, false, "left out, and an index of the visible keys"},
 	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"check-not-exists","Key":"app/hidden"}}]`), ask{}, false, byName},
 	{hiddenKey, by(put, "/v1/txn", `[{"KV":{"Verb":"get","Key":"app/hidden"}},{"KV":{"Verb":"set","Key":"app/never","Value":"MQ=="}}]`), ask{}, false, noSuch},
 	{hiddenNode, by(put, "/v1/txn", `[{"Node":{"Verb":"get","Node":{"Node":"dark"}}}]`), ask{}, false, noSuch},

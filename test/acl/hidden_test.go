@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 )
 
 const hiddenDoc = "../../doc/hidden.md"
@@ -86,7 +86,7 @@ func (c *client) scenery() string {
 	return c.token("asker", askerRules)
 }
 
-func hiding(cfg *server.Config) { cfg.ACL.Hide = true }
+func hiding(cfg *node.Config) { cfg.ACL.Hide = true }
 
 // What may not be seen is answered for with the same bytes as what is not there.
 func TestHiddenLooksLikeAbsent(t *testing.T) {
@@ -128,7 +128,7 @@ func TestHiddenLooksLikeAbsent(t *testing.T) {
 func TestHiddenWakesNobody(t *testing.T) {
 	for name, parkAfter := range map[string]time.Duration{"parked": time.Microsecond, "not parked": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, func(cfg *server.Config) {
+			c := start(t, func(cfg *node.Config) {
 				hiding(cfg)
 				cfg.Consul.ParkAfter = parkAfter
 			})
@@ -244,7 +244,7 @@ func TestSeenAndRemovedWakes(t *testing.T) {
 			if bare(got) == bare(before) {
 				t.Errorf("%s: woken for nothing", path)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: not woken by a removal", path)
 		}
 	}
@@ -279,7 +279,7 @@ func TestHiddenDocument(t *testing.T) {
 
 // Without the preset, answers tell of what is hidden as Consul's do.
 func TestHiddenIsToldElsewhere(t *testing.T) {
-	c := start(t, func(*server.Config) {})
+	c := start(t, func(*node.Config) {})
 	token := c.scenery()
 	c.appear(hiddenLocal)
 	if a := c.ask(get, "/v1/agent/service/ghost", "", token); a.status != http.StatusForbidden {
@@ -293,9 +293,9 @@ func TestHiddenIsToldElsewhere(t *testing.T) {
 	}
 }
 
-const hiddenHeading = `# What is hidden under the preset ` + "`strict`" + `
+const hiddenHeading = `# Names hidden under the preset ` + "`strict`" + `
 
-With ` + "`acl { enabled = true  preset = \"strict\" }`" + `, what a caller may not see is answered for as if it were not there: the same status,
+With ` + "`acl { enabled = true  preset = \"strict\" }`" + `, names that a caller may not see are answered for as missing ones: the same status,
 headers and body, and no wake-up. Elsewhere (other presets, ` + "`default_policy = \"deny\"`" + ` alone, ` + "`dry_run`" + `) the answers are Consul's, which tell
 more: [acl.md](acl.md). An index (` + "`X-Consul-Index`" + `) is the newest change among what the caller sees or saw; one that does not fit it is
 answered at once. ` + "`X-Consul-Results-Filtered-By-ACLs`" + ` is never sent.
@@ -308,17 +308,17 @@ Each row is tested with the hidden thing and without it, and where something can
 `
 
 const hiddenEnd = `
-DNS answers with ` + "`tokens.dns`" + `: names and addresses of what that token may not see are answered as unknown ones are (NXDOMAIN, or the recursors),
+DNS answers with ` + "`tokens.dns`" + `: names and addresses that this token may not see are answered as unknown ones are (NXDOMAIN, or the recursors),
 prepared queries among them. ` + "`HEX.addr`" + ` is the address that it spells, for every address.
 
-## What still tells
+## Remaining traces
 
-- **Numbers.** ` + "`ModifyIndex`" + ` and the other indexes of what is seen are places in one order of all changes: gaps between two of them tell that
-  something changed, not what.
-- **Identifiers that are taken.** Who registers a service or check with an ID that a hidden one has is refused: 403, without its name. So
+- **Numbers.** ` + "`ModifyIndex`" + ` and the other indexes of visible records are places in one order of all changes: gaps between two of them show that
+  something changed, but not which record.
+- **Identifiers that are taken.** Registering a service or check with the ID of a hidden one is refused: 403, without its name. So
   is ` + "`PUT /v1/skerry/set`" + ` when a hidden service would be dropped by it. Prepared queries that differ in case alone clash likewise.
-- **Permissions that need sight.** Who may write sessions of a node learns from ` + "`session/create`" + ` whether it and the checks that it names are there;
-  who has ` + "`operator:read`" + ` is told by ` + "`skerry/explain`" + ` what is left out; ` + "`agent:read`" + ` shows logs and counts.
+- **Permissions that need sight.** A caller that may write sessions of a node learns from ` + "`session/create`" + ` whether it and the named checks exist;
+  ` + "`operator:read`" + ` shows the names left out in ` + "`skerry/explain`" + `; ` + "`agent:read`" + ` shows logs and counts.
 - **Time.** Answers are not made to take the same time.
 - **Providers.** A login at a method whose provider is away is answered with 500, one at an unknown method with 403.
 - **Many removals.** When the store forgets old removals (after 65,536), a prefix's index may rise once although nothing seen has changed.

@@ -17,8 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 )
+
+// patience bounds every wait for something that is sure to come.
+const patience = 30 * time.Second
 
 var update = flag.Bool("update", false, "write doc/acl.md anew")
 
@@ -192,7 +195,7 @@ func (c *client) tokens() []string {
 
 // awaitEnd returns when the token has ended.
 func (c *client) awaitEnd(token string) {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if c.ask(get, "/v1/acl/token/self", "", token).status == http.StatusForbidden {
 			return
 		}
@@ -231,7 +234,7 @@ func (a answer) seen() string {
 }
 
 func TestTable(t *testing.T) {
-	c := start(t, func(*server.Config) {})
+	c := start(t, func(*node.Config) {})
 	tokens := c.tokens()
 	var b bytes.Buffer
 	b.WriteString(heading)
@@ -290,7 +293,7 @@ func difference(have, want string) string {
 }
 
 // open are the endpoints that do not look at the token.
-var open = []string{"/v1/status/leader", "/v1/status/peers", "/v1/acl/bootstrap", "/v1/acl/login"}
+var open = []string{"/v1/status/leader", "/v1/status/peers", "/v1/status/ready", "/v1/acl/bootstrap", "/v1/acl/login"}
 
 // free are those that say nothing of anybody's things, or only of the asker's own.
 var free = append([]string{
@@ -361,13 +364,13 @@ func TestTableIsWhole(t *testing.T) {
 	}
 }
 
-const heading = `# Access control: what every endpoint answers
+const heading = `# Access control: every endpoint's answers
 
 Made by asking a server with ` + "`default_policy = \"deny\"`" + ` (` + "`go test ./test/acl -run Table -update`" + `), and tested likewise. The columns are callers:
-one without a token, one whose token (that could write everything) has expired, one who may write everything whose name
-begins with ` + "`other`" + `, one who may read everything, and one who may write everything.
+one without a token, one whose token (that could write everything) has expired, one that may write everything whose name
+begins with ` + "`other`" + `, one that may read everything, and one that may write everything.
 
 ` + "`[2]`" + ` is a list of two, ` + "`{…}`" + ` an object; a star says that the answer carries ` + "`X-Consul-Results-Filtered-By-ACLs: true`" + `. A refusal is 403
-with the permission that is missing; lists leave out what may not be read. Who has no token is not told of it.
+with the permission that is missing; lists leave out entries that may not be read, without a notice for callers without a token.
 
 `

@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -13,8 +13,8 @@ import (
 	"github.com/skerryhq/skerry/tool/bench"
 )
 
-// reference is what a Consul 1.22 did on two quiet cores when no CONSUL_BIN is
-// there to be measured in the same run.
+// reference is the result of a Consul 1.22 on two quiet cores, for runs without a
+// CONSUL_BIN.
 type reference struct{ perSecond, cpu float64 }
 
 var references = map[string]reference{
@@ -90,7 +90,7 @@ func leader(addr string) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		_, err := c.KV().Put(&api.KVPair{Key: "ready"}, nil)
 		if err == nil {
 			return nil
@@ -186,7 +186,7 @@ func (s *suite) million(bin string) error {
 		return err
 	}
 	const keys = 1_000_000
-	if err := fill(p.http, keys); err != nil {
+	if err := fill(s.ctx, p.http, keys); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -205,45 +205,15 @@ func (s *suite) million(bin string) error {
 }
 
 // fill writes keys by transactions of 128.
-func fill(addr string, keys int) error {
+func fill(ctx context.Context, addr string, keys int) error {
 	const each, workers = 128, 8
 	value := `"` + strings.Repeat("dmFs", 66) + `AA=="` // base64 of about 200 bytes
-	jobs, failed := make(chan int), make(chan error, workers)
-	for range workers {
-		go func() {
-			for from := range jobs {
-				var b strings.Builder
-				for i := from; i < min(from+each, keys); i++ {
-					fmt.Fprintf(&b, `,{"KV":{"Verb":"set","Key":"million/%07d","Value":%s}}`, i, value)
-				}
-				req, err := http.NewRequest(http.MethodPut, "http://"+addr+"/v1/txn", strings.NewReader("["+b.String()[1:]+"]"))
-				if err == nil {
-					var resp *http.Response
-					if resp, err = http.DefaultClient.Do(req); err == nil {
-						resp.Body.Close()
-						if resp.StatusCode != http.StatusOK {
-							err = fmt.Errorf("txn: %s", resp.Status)
-						}
-					}
-				}
-				if err != nil {
-					failed <- err
-					return
-				}
-			}
-			failed <- nil
-		}()
-	}
-	go func() {
-		for from := 0; from < keys; from += each {
-			jobs <- from
+	c := caller(workers)
+	return inParallel(workers, 0, (keys+each-1)/each, func(n int) error {
+		var b strings.Builder
+		for i := n * each; i < min((n+1)*each, keys); i++ {
+			fmt.Fprintf(&b, `,{"KV":{"Verb":"set","Key":"million/%07d","Value":%s}}`, i, value)
 		}
-		close(jobs)
-	}()
-	for range workers {
-		if err := <-failed; err != nil {
-			return err
-		}
-	}
-	return nil
+		return put(ctx, c, "http://"+addr+"/v1/txn", []byte("["+b.String()[1:]+"]"))
+	})
 }

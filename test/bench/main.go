@@ -1,6 +1,6 @@
-// Command bench measures Skerry beside what it must be compared with, in one run
-// on one machine: bare servers that write the same bytes, and real peers when
-// they are there (CONSUL_BIN, COREDNS_BIN). See README.md.
+// Command bench measures Skerry beside its references, in one run on one machine: bare
+// servers that write the same bytes, and real peers when they are there (CONSUL_BIN,
+// COREDNS_BIN). See README.md.
 package main
 
 import (
@@ -36,11 +36,12 @@ func main() {
 	}
 	only := flag.String("only", "", "measure only what holds one of these words, separated by commas")
 	bin := flag.String("bin", "", "binary to measure; default: built from this checkout")
+	several := flag.Bool("cluster", false, "measure servers that hold one catalog instead; takes about 20 minutes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	s := &suite{ctx: ctx, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
-	if err := s.run(*bin); err != nil {
+	if err := s.run(*bin, *several); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -62,7 +63,25 @@ func containsAny(s string, words []string) bool {
 	return false
 }
 
-func (s *suite) run(bin string) error {
+// measurement is a part of the table.
+type measurement struct {
+	name string
+	do   func(bin string) error
+}
+
+func (s *suite) alone() []measurement {
+	return []measurement{
+		{"start", s.start}, {"health", s.health}, {"dns", s.dns}, {"watch", s.watch},
+		{"beat", s.beat}, {"register", s.register}, {"idle", s.idleWatchers},
+		{"keys", s.keys}, {"external", s.external}, {"million", s.million},
+	}
+}
+
+func (s *suite) several() []measurement {
+	return []measurement{{"spread", s.spread}, {"leaderless", s.leaderless}, {"owners", s.owners}}
+}
+
+func (s *suite) run(bin string, several bool) error {
 	if bin == "" {
 		var err error
 		if bin, err = build(); err != nil {
@@ -70,15 +89,12 @@ func (s *suite) run(bin string) error {
 		}
 		defer os.Remove(bin)
 	}
-	s.peers()
-	for _, m := range []struct {
-		name string
-		do   func(bin string) error
-	}{
-		{"start", s.start}, {"health", s.health}, {"dns", s.dns}, {"watch", s.watch},
-		{"beat", s.beat}, {"register", s.register}, {"idle", s.idleWatchers},
-		{"keys", s.keys}, {"external", s.external}, {"million", s.million},
-	} {
+	measure := s.several()
+	if !several {
+		s.peers()
+		measure = s.alone()
+	}
+	for _, m := range measure {
 		if s.skip(m.name) {
 			continue
 		}
@@ -89,7 +105,7 @@ func (s *suite) run(bin string) error {
 	return nil
 }
 
-// peers says which peers are not there.
+// peers reports missing peers.
 func (s *suite) peers() {
 	for _, p := range []string{"CONSUL_BIN", "COREDNS_BIN"} {
 		if os.Getenv(p) == "" {

@@ -5,11 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/skerryhq/skerry/tool/bench"
 )
@@ -27,103 +24,6 @@ func (s *suite) start(bin string) error {
 	idle, err := rss(p.pid())
 	s.add("memory when idle", "≤ 60 MB", fmt.Sprintf("%.1f MB", float64(idle)/1e6), idle <= 60e6)
 	return err
-}
-
-// health compares with a handler that writes the same bytes, in turns, so that
-// what else the machine does falls on both.
-func (s *suite) health(bin string) error {
-	p, _, err := agent(s.ctx, bin)
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	o := bench.Options{HTTP: p.http, DNS: p.dns, PID: p.pid(), Duration: time.Second}
-	if _, err := bench.Health(s.ctx, o); err != nil {
-		return err
-	}
-	resp, err := http.Get("http://" + p.http + "/v1/health/service/bench?passing")
-	if err != nil {
-		return err
-	}
-	body, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil {
-		return err
-	}
-	b, err := bareServer(s.ctx, "bare-http", body)
-	if err != nil {
-		return err
-	}
-	defer b.stop()
-	var ours, bare []float64
-	var perSecond float64
-	for range 5 {
-		r, err := bench.Get(s.ctx, bench.Options{HTTP: p.http, PID: p.pid(), Duration: 2 * time.Second}, "/v1/health/service/bench?passing")
-		if err != nil {
-			return err
-		}
-		ours, perSecond = append(ours, r.CPUPerRequest), max(perSecond, r.PerSecond)
-		if r, err = bench.Get(s.ctx, bench.Options{HTTP: b.http, PID: b.pid(), Duration: 2 * time.Second}, "/"); err != nil {
-			return err
-		}
-		bare = append(bare, r.CPUPerRequest)
-	}
-	ratio := median(ours) / median(bare)
-	s.add("GET health/service/web?passing, 10 instances, 32 concurrent", "≤ 1.5 × CPU of a bare handler",
-		fmt.Sprintf("%.2f × (%.1f µs, bare %.1f µs; %.0f/s)", ratio, median(ours), median(bare), perSecond), ratio <= 1.5)
-	return nil
-}
-
-func (s *suite) dns(bin string) error {
-	p, _, err := agent(s.ctx, bin)
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	for _, kind := range []uint16{dns.TypeA, dns.TypeSRV} {
-		o := bench.Options{HTTP: p.http, DNS: p.dns, PID: p.pid(), Duration: 2 * time.Second}
-		if _, err := bench.DNS(s.ctx, o, kind); err != nil {
-			return err
-		}
-		answer, err := askDNS(p.dns, kind)
-		if err != nil {
-			return err
-		}
-		b, err := bareServer(s.ctx, "bare-dns", answer)
-		if err != nil {
-			return err
-		}
-		var ours, bare []float64
-		for range 5 {
-			r, err := bench.DNS(s.ctx, o, kind)
-			if err != nil {
-				return err
-			}
-			ours = append(ours, r.CPUPerRequest)
-			// The bare server has no API; the service is registered at ours.
-			r, err = bench.DNS(s.ctx, bench.Options{HTTP: p.http, DNS: b.dns, PID: b.pid(), Duration: 2 * time.Second}, kind)
-			if err != nil {
-				return err
-			}
-			bare = append(bare, r.CPUPerRequest)
-		}
-		b.stop()
-		ratio := median(ours) / median(bare)
-		s.add("DNS over UDP, 10 instances, "+dns.TypeToString[kind], "≤ 1.3 × CPU of a bare miekg/dns",
-			fmt.Sprintf("%.2f × (%.1f µs, bare %.1f µs)", ratio, median(ours), median(bare)), ratio <= 1.3)
-	}
-	return nil
-}
-
-func askDNS(addr string, kind uint16) ([]byte, error) {
-	m := new(dns.Msg)
-	m.SetQuestion("bench.service.consul.", kind)
-	m.SetEdns0(4096, false)
-	in, _, err := (&dns.Client{UDPSize: 4096}).Exchange(m, addr)
-	if err != nil {
-		return nil, err
-	}
-	return in.Pack()
 }
 
 func (s *suite) watch(bin string) error {
@@ -231,7 +131,7 @@ func (s *suite) register(bin string) error {
 	all := steps * each / elapsed.Seconds()
 	s.add("register distinct services, durable, 64 concurrent, to 100,000", "≥ 15,000/s, flat",
 		fmt.Sprintf("%.0f/s; first 10,000 %.0f/s at %.0f µs CPU, last %.0f/s at %.0f µs", all, first.PerSecond, first.CPUPerRequest, last.PerSecond, last.CPUPerRequest), all >= 15_000)
-	time.Sleep(20 * time.Second) // what the load left behind is given back
+	time.Sleep(20 * time.Second) // the load's leftovers are freed
 	full, err := rss(p.pid())
 	each2 := float64(full-idle) / (steps * each)
 	s.add("100,000 instances, each with a check", "≤ 1.5 KB RSS each above idle", fmt.Sprintf("%.2f KB (%.0f MB in all)", each2/1024, float64(full)/mib), each2 <= 1.5*1024)
@@ -277,8 +177,4 @@ func (s *suite) idleWatchers(bin string) error {
 	each := float64(full-idle) / watchers
 	s.add("15,000 idle blocking watchers", "≤ 12 KB each", fmt.Sprintf("%.1f KB", each/1024), each <= 12*1024)
 	return err
-}
-
-func median(v []float64) float64 {
-	return slices.Sorted(slices.Values(v))[len(v)/2]
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 func build() (string, error) {
@@ -53,17 +55,26 @@ func freePort() int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// agent starts a durable agent in an empty folder and waits for its first answer.
-func agent(ctx context.Context, bin string) (*process, time.Duration, error) {
+// server returns a durable server with an empty folder, which was not started.
+func server(node, hcl string, more ...string) (*process, error) {
 	dir, err := os.MkdirTemp("", "skerry-bench-data")
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	httpPort, dnsPort := freePort(), freePort()
 	p := &process{dir: dir, http: "127.0.0.1:" + strconv.Itoa(httpPort), dns: "127.0.0.1:" + strconv.Itoa(dnsPort)}
-	p.args = []string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", dir, "-node", "bench", "-bind", "127.0.0.1",
+	p.args = append([]string{"agent", "-server", "-data-dir", dir, "-node", node, "-bind", "127.0.0.1",
 		"-http-port", strconv.Itoa(httpPort), "-dns-port", strconv.Itoa(dnsPort), "-log-level", "error",
-		"-hcl", "limits { http_max_conns_per_client = 20000 } performance { raft_multiplier = 1 }"}
+		"-hcl", "limits { http_max_conns_per_client = 19000 } " + hcl}, more...)
+	return p, nil
+}
+
+// agent starts a durable agent in an empty folder and waits for its first answer.
+func agent(ctx context.Context, bin string) (*process, time.Duration, error) {
+	p, err := server("bench", "performance { raft_multiplier = 1 }", "-bootstrap-expect=1")
+	if err != nil {
+		return nil, 0, err
+	}
 	took, err := p.run(ctx, bin)
 	return p, took, err
 }
@@ -95,6 +106,39 @@ func (p *process) run(ctx context.Context, bin string) (time.Duration, error) {
 			return 0, fmt.Errorf("the agent does not answer: %w", err)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// coreDNS starts a CoreDNS that has the records of an answer in a zone file, and waits
+// for its first answer.
+func coreDNS(ctx context.Context, bin string, answer *dns.Msg) (*process, error) {
+	dir, err := os.MkdirTemp("", "skerry-bench-coredns")
+	if err != nil {
+		return nil, err
+	}
+	port := freePort()
+	p := &process{dir: dir, dns: "127.0.0.1:" + strconv.Itoa(port)}
+	corefile, records := filepath.Join(dir, "Corefile"), filepath.Join(dir, "zone")
+	if err := os.WriteFile(records, []byte(zone(answer)), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(corefile, fmt.Appendf(nil, "consul:%d {\n\tbind 127.0.0.1\n\tfile %s\n}\n", port, records), 0o600); err != nil {
+		return nil, err
+	}
+	p.cmd = exec.CommandContext(ctx, bin, "-quiet", "-conf", corefile)
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		got, err := askDNS(p.dns, answer.Question[0].Qtype)
+		if err == nil && len(got.Answer) == len(answer.Answer) {
+			return p, nil
+		}
+		if time.Since(began) > 10*time.Second {
+			p.stop()
+			return nil, fmt.Errorf("no answer like ours within 10 s: %v, %v", got, err)
+		}
 	}
 }
 

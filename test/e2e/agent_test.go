@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -113,23 +112,15 @@ func (a *agent) run() {
 	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stderr = a.log
-	out, err := cmd.StdoutPipe()
+	listens, err := program.Start(cmd)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	a.cmd = cmd
+	if err := listens(); err != nil {
+		a.showLog()
 		a.t.Fatal(err)
 	}
-	a.cmd = cmd
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "DNS") {
-			go io.Copy(io.Discard, out) // ends with the process
-			return
-		}
-	}
-	a.showLog()
-	a.t.Fatalf("the agent ended before it listened: %v", cmd.Wait())
 }
 
 func (a *agent) showLog() {
@@ -179,6 +170,17 @@ type reply struct {
 	header http.Header
 	body   string
 	proto  string
+}
+
+// asker returns a client for questions that are asked many times over: no connection stays
+// behind.
+func (a *agent) asker() *api.Client {
+	a.t.Helper()
+	c, err := api.NewClient(&api.Config{Address: a.http, Transport: &http.Transport{DisableKeepAlives: true}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
 }
 
 func (a *agent) request(method, path, body string) reply {
@@ -235,12 +237,7 @@ func (a *agent) register(services ...string) {
 // instances returns "id status" of each instance of a service.
 func (a *agent) instances(service string) []string {
 	a.t.Helper()
-	// It is asked many times over: no connection stays behind.
-	c, err := api.NewClient(&api.Config{Address: a.http, Transport: &http.Transport{DisableKeepAlives: true}})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	found, _, err := c.Health().Service(service, "", false, nil)
+	found, _, err := a.asker().Health().Service(service, "", false, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -260,19 +257,8 @@ func await(t testing.TB, what string, is func() error) {
 // awaitFor is await with a patience of its own.
 func awaitFor(t testing.TB, patience time.Duration, what string, is func() error) {
 	t.Helper()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	late := time.After(patience)
-	for {
-		err := is()
-		if err == nil {
-			return
-		}
-		select {
-		case <-late:
-			t.Fatalf("%s: still not after %v: %v", what, patience, err)
-		case <-again.C:
-		}
+	if err := program.Await(patience, is); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/logstream"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -18,27 +21,26 @@ const NodeID = "11111111-2222-3333-4444-555555555555"
 
 // Start runs a server that keeps nothing, with node n1 in datacenter dc1, until
 // the test ends. It returns the address of its HTTP API.
-func Start(t testing.TB) string { return StartWith(t, func(*server.Config) {}).HTTP[0] }
+func Start(t testing.TB) string { return StartWith(t, func(*node.Config) {}).HTTP[0] }
 
 // StartWith is Start with a changed configuration. It returns all addresses.
-func StartWith(t testing.TB, change func(*server.Config)) server.Addrs {
+func StartWith(t testing.TB, change func(*node.Config)) door.Addrs {
 	t.Helper()
-	stream := server.NewLogStream(slog.DiscardHandler)
+	stream := logstream.New(slog.DiscardHandler)
 	log := slog.New(stream.Handler())
-	cfg := server.Config{
-		Advertise: "127.0.0.1", ServerPort: 8300,
-		HTTP: []string{"127.0.0.1:0"},
+	cfg := node.Config{
+		Self:   skerry.Self{Name: "n1", ID: NodeID, Datacenter: "dc1", Server: true},
+		Role:   node.DevRole,
+		Record: node.Record{Address: "127.0.0.1", ServerPort: 8300}, Autopilot: skerry.DefaultAutopilot(),
+		Door: door.Config{HTTP: []string{"127.0.0.1:0"}, Limits: door.Limits{ConnsPerClient: -1}},
 		Consul: consul.Config{
-			Datacenter: "dc1", NodeName: "n1", NodeID: NodeID, BindAddr: "127.0.0.1", ServerAddr: "127.0.0.1:8300",
-			Server: true, MetricsOn: true, Version: "0.0.0", Log: log,
+			BindAddr: "127.0.0.1", MetricsOn: true, Version: "0.0.0", Log: log,
 		},
-		Quorum: server.Quorum{Embedded: true},
-		Limits: server.Limits{ConnsPerClient: -1},
-		Log:    log, Stream: stream,
+		Log: log, Stream: stream,
 		Debug: map[string]any{"NodeName": "n1"},
 	}
 	change(&cfg)
-	s, err := server.New(cfg, func() (server.Config, error) { return cfg, nil }, func() {})
+	s, err := node.New(cfg, func() (node.Config, error) { return cfg, nil }, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,5 +62,5 @@ func StartWith(t testing.TB, change func(*server.Config)) server.Addrs {
 			t.Error("the server did not end")
 		}
 	})
-	return s.Addrs
+	return s.Addrs()
 }

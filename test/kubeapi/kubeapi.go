@@ -155,8 +155,8 @@ func (s *Server) ready() error {
 	return nil
 }
 
-// Ask makes a request with a token; code is 0 when there was no answer, and body tells
-// why then. What is sent is JSON, or YAML if it is bytes.
+// Ask makes a request with a token; code is 0 when there was no answer, and body has the
+// reason then. The request is sent as JSON, or as YAML if it is bytes.
 func (s *Server) Ask(token, method, path string, send any) (code int, body []byte) {
 	s.t.Helper()
 	data, kind := []byte(nil), "application/json"

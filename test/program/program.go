@@ -113,30 +113,54 @@ func SmallDisk(t testing.TB, size string) string {
 const (
 	firstPort = 4000
 	lastPort  = 9900
+	blockSize = 100
 )
 
 var (
 	portsMu  sync.Mutex
-	nextPort = firstPort + os.Getpid()%100*59
+	nextPort int
+	endPort  int            // of the block of nextPort
+	claims   []net.Listener // the first port of each block of this process
 )
 
-// Port returns a port of 127.0.0.1 that is free for TCP and UDP, and that this
-// process has not handed out before.
+// Port returns a port of 127.0.0.1 that is free for TCP and UDP. No other call returns
+// it, in this process or in another that runs at the same time, so that a server can be
+// stopped and started again on it.
 func Port(t testing.TB) int {
 	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// FreePort is [Port] for programs that are no tests.
+func FreePort() (int, error) {
 	portsMu.Lock()
 	defer portsMu.Unlock()
-	for range lastPort - firstPort {
-		p := nextPort
-		if nextPort++; nextPort >= lastPort {
-			nextPort = firstPort
+	for {
+		if nextPort == endPort && !claimBlock() {
+			return 0, fmt.Errorf("every block of %d ports from %d to %d is taken", blockSize, firstPort, lastPort)
 		}
-		if free(p) {
-			return p
+		p := nextPort
+		if nextPort++; free(p) {
+			return p, nil
 		}
 	}
-	t.Fatal("no free port")
-	return 0
+}
+
+// claimBlock takes a block of ports that no process has. A block belongs to the process
+// that listens on its first port.
+func claimBlock() bool {
+	for first := firstPort; first < lastPort; first += blockSize {
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first))); err == nil {
+			claims = append(claims, l)
+			nextPort, endPort = first+1, first+blockSize
+			return true
+		}
+	}
+	return false
 }
 
 func free(port int) bool {

@@ -184,7 +184,7 @@ func (n *network) cut() error {
 	return exec.Command("ip", "-n", n.middle, "link", "set", "pb", "nomaster").Run()
 }
 
-// droppedFleet is how many servers callers have of whom one is cut off.
+// droppedFleet is how many servers callers have when one of them is cut off.
 const droppedFleet = 5
 
 // dropped cuts one server off the network.

@@ -1,4 +1,4 @@
-// Command sdk measures what the SDK promises, with real processes on loopback, beside
+// Command sdk measures the SDK's promises, with real processes on loopback, beside
 // go-zero's balancer and grpc-go's round_robin in the same run, and writes
 // doc/results/sdk.md. See README.md.
 package main
@@ -152,7 +152,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 	return write(&s.raw, out)
 }
 
-// commit names what is measured.
+// commit names the measured version.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
 	if err != nil {
@@ -161,7 +161,7 @@ func commit() string {
 	return strings.TrimSpace(string(out))
 }
 
-// peers names what is measured beside ours, with its versions.
+// peers names the compared balancers, with their versions.
 func peers() string {
 	var all []string
 	for _, m := range []string{"github.com/zeromicro/go-zero", "google.golang.org/grpc"} {
@@ -197,7 +197,7 @@ func (s *suite) measure(seeds int, rows []string) error {
 	return errors.Join(err, <-beside)
 }
 
-// inTurns measures what needs the machine for itself.
+// inTurns runs the measurements that need the machine for themselves.
 func (s *suite) inTurns(seeds int, want func(string) bool) error {
 	ill, back := s.ill, 20*time.Second
 	for seed := 1; seed <= seeds; seed++ {
@@ -228,7 +228,7 @@ func (s *suite) inTurns(seeds int, want func(string) bool) error {
 	return nil
 }
 
-// sideBySide measures at the same time what has few calls.
+// sideBySide runs the measurements with few calls at the same time.
 func (s *suite) sideBySide(seed int, want func(string) bool) error {
 	rows := map[string]func(int) error{"crashes": s.crashes, "drop": s.dropped, "onedead": s.oneDead}
 	ended := make(chan error, len(rows))
@@ -257,10 +257,10 @@ type load struct {
 	Rate    int // calls a second, of all of them
 }
 
-// loads are what an illness is measured by. What it costs depends on how many calls each
+// loads are the loads that measure an illness. Its cost depends on how many calls each
 // connection has, not on how many callers there are: of the protocol's 100 light callers
-// there are ten, of its four heavy ones there is one, with as many calls each, 4 and 100 a second
-// and connection.
+// there are ten, of its four heavy ones there is one, with as many calls each, 4 and 100
+// a second and connection.
 var loads = []load{light, heavy}
 
 var light, heavy = load{"light", 10, 400}, load{"heavy", 1, 1000}

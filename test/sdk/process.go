@@ -26,7 +26,7 @@ type rig struct {
 	dir string // for everything that is written
 	pid int    // our own
 
-	log *os.File // what children complain of
+	log *os.File // errors of children
 
 	mu       sync.Mutex
 	children []*child
@@ -53,8 +53,8 @@ func moduleDir(module string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// newRig builds the programs that are named; without names, all. What children say on
-// their standard error goes to log.
+// newRig builds the programs that are named; without names, all. The standard error of
+// children goes to log.
 func newRig(ctx context.Context, log *os.File, names ...string) (*rig, error) {
 	dir, err := os.MkdirTemp("", "skerry-sdk-")
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *rig) build(names []string) error {
 
 func (r *rig) program(name string) string { return filepath.Join(r.dir, name) }
 
-// close ends what was started, each by its process.
+// close ends the started programs, each by its process.
 func (r *rig) close() {
 	r.mu.Lock()
 	children := r.children
@@ -161,7 +161,7 @@ func (r *rig) start(around []string, name string, args ...string) (*child, error
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		_ = c.cmd.Wait() // what it complains of is in the log
+		_ = c.cmd.Wait() // its errors are in the log
 		c.gone = time.Now()
 		close(c.ended)
 	}()
@@ -271,7 +271,7 @@ func list(servers []*server) string {
 	return strings.Join(all, ",")
 }
 
-// caller is a program of callers of one policy, with what it has told so far.
+// caller is a program of callers of one policy, with its output so far.
 type caller struct {
 	*child
 	begun time.Time

@@ -168,7 +168,7 @@ func total(values []float64) (sum float64) {
 	return sum
 }
 
-// promised says the limit in words.
+// promised returns the limit in words.
 func (p *promise) promised() string {
 	if p.judge == shown {
 		return ""

@@ -22,7 +22,7 @@ func render(r *raw) string {
 	p("Machine: %s, shared with others. Figures are the median of all runs (least–most).\n", r.Machine)
 	p("A promise is held to the median, unless it says \"each run\" or \"all runs\" (their sum).\n\n")
 	p("Load: open loop, Poisson; latency counts from when a call was meant to be sent; deadline 2 s; no retry unless said. In the rows of\n")
-	p("faults each policy has ten servers of its own and %s of fault. What an illness costs depends on how often each\n", r.Ill)
+	p("faults each policy has ten servers of its own and %s of fault. The cost of an illness depends on how often each\n", r.Ill)
 	p("connection is used: ")
 	for n, l := range r.Loads {
 		if n > 0 {

@@ -1,4 +1,4 @@
-// Package testlog collects what is logged, for tests to read.
+// Package testlog collects log output, for tests to read.
 package testlog
 
 import (
@@ -6,8 +6,7 @@ import (
 	"sync"
 )
 
-// Log is an [io.Writer] that keeps what is written to it. It may be read while it is
-// written to.
+// Log is an [io.Writer] that keeps its input. It may be read while it is written to.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder

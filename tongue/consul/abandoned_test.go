@@ -57,5 +57,5 @@ func TestTheAbandonedLeaveAtOnce(t *testing.T) {
 // parkedNow returns how many requests are parked in this process.
 func parkedNow() int {
 	buf := make([]byte, 4<<20)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "consul.(*parking).run(")
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "park.(*parking).run(")
 }

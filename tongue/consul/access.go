@@ -8,14 +8,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Access control: a request has an identity (none where access is not
-// controlled), endpoints ask it, and lists leave out what it may not read.
+// Access control: a request has an identity (none if access is not controlled).
+// Endpoints check its permissions, and lists leave out elements that it may not read.
 
-// identify finds out who asks. The token is that of the query, else that of
-// Consul's header, else a bearer's; a parked request has kept it.
+// identify resolves the token to the caller's identity. The token is that of the
+// query, else that of Consul's header, else a bearer's; a parked request has kept it.
 func (q *request) identify() error {
-	gate := q.t.b.Gate
-	if gate == nil || !gate.Enabled() {
+	gate := q.f.b.Gate
+	if gate == nil {
 		return nil
 	}
 	if q.p.token == "" {
@@ -38,25 +38,7 @@ func (q *request) identify() error {
 	return q.needed()
 }
 
-// need is a permission that an endpoint asks for before anything else.
-type need struct {
-	resource skerry.Resource // "": none
-	get      skerry.Access
-	other    skerry.Access         // of methods that are not GET
-	name     func(*request) string // nil: the resource has no names
-}
-
-func ownNode(q *request) string { return q.t.cfg.NodeName }
-
-var (
-	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
-	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
-	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
-	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
-	aclReads      = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
-)
-
-// needed asks for what opens the endpoint.
+// needed checks the permission for the endpoint as a whole.
 func (q *request) needed() error {
 	n := q.route.need
 	if n.resource == "" {
@@ -72,35 +54,12 @@ func (q *request) needed() error {
 	return q.must(n.resource, name, a)
 }
 
-// Admits reports whether a request to something beside this front-end has a token
-// with read access to the agent (resource "agent") or the operator's things; else
-// it answers the request itself.
-func (t *Tongue) Admits(w http.ResponseWriter, r *http.Request, of skerry.Resource) bool {
-	q := request{t: t, w: w, r: r, route: &route{path: r.URL.Path}}
-	name := ""
-	if of == skerry.ResourceAgent {
-		name = t.cfg.NodeName
-	}
-	err := q.p.read(r)
-	if err == nil {
-		err = q.identify()
-	}
-	if err == nil {
-		err = q.must(of, name, skerry.AccessRead)
-	}
-	if err != nil {
-		t.common(w.Header())
-		q.fail(err)
-	}
-	return err == nil
-}
-
-// may reports whether the asker may do so.
+// may reports whether the caller has this access.
 func (q *request) may(r skerry.Resource, name string, a skerry.Access) bool {
 	return q.who == nil || q.who.Allows(r, name, a)
 }
 
-// must is may as an error.
+// must returns an error unless the caller has this access.
 func (q *request) must(r skerry.Resource, name string, a skerry.Access) error {
 	if q.may(r, name, a) {
 		return nil
@@ -108,14 +67,14 @@ func (q *request) must(r skerry.Resource, name string, a skerry.Access) error {
 	return skerry.DeniedTo(q.who, r, name, a)
 }
 
-// unseen reports whether the asker is not to know of a thing: it is answered for as if
-// it were not there.
+// unseen reports whether an object is hidden from the caller: it is treated as if it did
+// not exist.
 func (q *request) unseen(r skerry.Resource, name string) bool {
 	return q.hides() && !q.who.Allows(r, name, skerry.AccessRead)
 }
 
-// mustStill is must for a thing that is there already and that the request did not
-// name: one that the asker is not to know of is not named by the refusal.
+// mustStill is must for an existing object that the request did not name. The refusal does
+// not name a hidden one.
 func (q *request) mustStill(r skerry.Resource, name string, a skerry.Access) error {
 	err := q.must(r, name, a)
 	if err != nil && q.unseen(r, name) {
@@ -124,7 +83,7 @@ func (q *request) mustStill(r skerry.Resource, name string, a skerry.Access) err
 	return err
 }
 
-// mustBelow asks for everything below a prefix.
+// mustBelow is must for all names below a prefix.
 func (q *request) mustBelow(r skerry.Resource, prefix string, a skerry.Access) error {
 	if q.who == nil || q.who.AllowsBelow(r, prefix, a) {
 		return nil
@@ -140,12 +99,13 @@ func (q *request) seesService(name string) bool {
 	return name == "" || q.may(skerry.ResourceService, name, skerry.AccessRead)
 }
 
-// seesCheck: a service's check needs the service too.
+// seesCheck reports whether the caller may read the check, and its service if it has one.
 func (q *request) seesCheck(node string, c *skerry.Check) bool {
 	return q.seesNode(node) && q.seesService(c.ServiceName)
 }
 
-// visible keeps what may be seen, and tells the client when something was left out.
+// visible returns the elements that the caller may see, and calls leftOut if there are
+// others.
 func visible[T any](q *request, list []T, sees func(T) bool) []T {
 	if q.who == nil {
 		return list
@@ -166,23 +126,22 @@ func visible[T any](q *request, list []T, sees func(T) bool) []T {
 	return list
 }
 
-// leftOut says that the answer is not all there is, to who came with a token.
-// Others are not told: for them the things do not exist. Where such things are
-// hidden the client is not told.
+// leftOut sets the header for an incomplete answer, if the request has a token. For
+// requests without a token, and if the gate hides, the left-out objects do not exist.
 func (q *request) leftOut() {
-	if q.who != nil && !q.t.hides && !q.who.Anonymous() {
+	if q.who != nil && !q.f.hides && !q.who.Anonymous() {
 		q.w.Header()["X-Consul-Results-Filtered-By-Acls"] = isTrue
 	}
 }
 
-// noted are one-byte answers to "may all of this view be seen?".
+// noted are the one-byte memos of whether the caller may see all of a view.
 var (
 	allSeen  = []byte{1}
 	someSeen = []byte{0}
 )
 
-// scope returns the rules that an answer of this view depends on: none when the asker
-// sees all of it. ok is false when the answer cannot be shared.
+// scope returns the key of the rules that an answer of this view depends on: none if the
+// caller sees all of it. ok is false if the answer cannot be shared.
 func (q *request) scope(v *skerry.View) (rules string, ok bool) {
 	if q.who == nil {
 		return "", true
@@ -211,7 +170,7 @@ func (q *request) scope(v *skerry.View) (rules string, ok bool) {
 	return r.RulesKey(), true
 }
 
-// allowed is the stage of the read path that leaves out what may not be seen.
+// allowed returns the stage that drops entries that the caller may not see.
 func (q *request) allowed() skerry.Stage {
 	return skerry.Stage{
 		Name: "acl",
@@ -225,10 +184,24 @@ func (q *request) allowed() skerry.Stage {
 	}
 }
 
-// entries returns those of a view that the asker may see.
+// entries returns the entries of a view that the caller may see.
 func (q *request) entries(v *skerry.View) []*skerry.Entry {
 	if q.who == nil {
 		return v.Entries
 	}
 	return visible(q, v.Entries, q.allowed().Keep)
+}
+
+// hiddenSession reports whether a session exists and is hidden from the caller.
+func (q *request) hiddenSession(id string) bool {
+	if !q.hides() || id == "" {
+		return false
+	}
+	s, err := q.f.b.Sessions.Session(id)
+	return err == nil && s != nil && q.unseen(skerry.ResourceSession, s.Node)
+}
+
+// readsKey reports whether the caller may read a key.
+func (q *request) readsKey(key string) bool {
+	return q.may(skerry.ResourceKey, key, skerry.AccessRead)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/catalog"
-	"github.com/skerryhq/skerry/keyspace"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -41,9 +41,9 @@ func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) ske
 			t.Fatal(err)
 		}
 	}
-	b := consul.Backend{Catalog: shown(table)}
+	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: shown(table)}
 	if controlled {
-		s, err := access.New(access.Options{KV: keyspace.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict, Hide: hide})
+		s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict, Hide: hide})
 		if err != nil || s.Init(t.Context()) != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) ske
 		}
 		b.Gate, b.ACL = access.NewGate(s, nil), s
 	}
-	front, err := consul.New(consul.Config{Datacenter: "dc1", NodeName: "n1"}, b, consul.NewMetrics(prometheus.NewRegistry()))
+	front, err := consul.New(consul.Config{}, b, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestAnswerThatCannotBeEncoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := consul.New(consul.Config{Datacenter: "dc1"}, consul.Backend{Catalog: table}, consul.NewMetrics(prometheus.NewRegistry()))
+	front, err := consul.New(consul.Config{}, consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table}, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}

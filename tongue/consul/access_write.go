@@ -9,15 +9,15 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// What writes to the catalog and to the agent's set have to be allowed.
+// The permissions for writes to the catalog and to the agent's set.
 
-// mustRegister asks for the node, when the write would change it, and for the
-// service. A check of a service is the service's.
+// mustRegister requires write access to the node, if the write would change it, and to
+// the service. A check of a service needs the service's.
 func (q *request) mustRegister(r *skerry.ExternalRecord) error {
 	if q.who == nil {
 		return nil
 	}
-	v := q.t.b.Catalog.Node(r.Node.Name)
+	v := q.f.b.Catalog.Node(r.Node.Name)
 	if v == nil || q.unseen(skerry.ResourceNode, v.Node.Name) || !r.KeepNode && changes(v.Node, r.Node) {
 		if err := q.must(skerry.ResourceNode, r.Node.Name, skerry.AccessWrite); err != nil {
 			return err
@@ -66,7 +66,7 @@ func instanceOf(v *skerry.NodeView, id string) *skerry.Instance {
 	return nil
 }
 
-// mustCheck asks for what a check is of: the service with this ID, else the node.
+// mustCheck requires write access to the service with this ID, else to the node.
 func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
 	i := instanceOf(v, serviceID)
 	if serviceID == "" || i == nil {
@@ -81,11 +81,11 @@ func (q *request) mustCheck(v *skerry.NodeView, node, serviceID string) error {
 	return errNoService
 }
 
-// errNoService is the answer to a check of a service that is not there.
+// errNoService is the answer to a check of a service that does not exist.
 var errNoService = serverError("Missing service registration")
 
-// mustStoredCheck is mustCheck for the check that has this ID now, if there is
-// one: what a write says of its service does not make it that service's.
+// mustStoredCheck is mustCheck for the check that has this ID now, if there is one. The
+// service that the write names does not count.
 func (q *request) mustStoredCheck(v *skerry.NodeView, node, id string) error {
 	if v == nil {
 		return nil
@@ -102,27 +102,27 @@ func (q *request) mustStoredCheck(v *skerry.NodeView, node, id string) error {
 	return nil
 }
 
-// mustDeregister: who may write the node may remove everything on it, others
-// what they may write.
-func (q *request) mustDeregister(b *deregisterBody) error {
-	if q.may(skerry.ResourceNode, b.Node, skerry.AccessWrite) {
+// mustDeregister requires the permission to remove a node, or the named service or check on
+// it. Write access to the node includes the removal of everything on it.
+func (q *request) mustDeregister(node, serviceID, checkID string) error {
+	if q.may(skerry.ResourceNode, node, skerry.AccessWrite) {
 		return nil
 	}
-	v := q.t.b.Catalog.Node(b.Node)
+	v := q.f.b.Catalog.Node(node)
 	switch {
-	case b.ServiceID != "":
-		if i := instanceOf(v, b.ServiceID); i != nil && !q.unseen(skerry.ResourceService, i.Service) {
+	case serviceID != "":
+		if i := instanceOf(v, serviceID); i != nil && !q.unseen(skerry.ResourceService, i.Service) {
 			return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
 		}
-	case b.CheckID != "" && v != nil && slices.ContainsFunc(v.Checks, func(c *skerry.Check) bool {
-		return c.ID == b.CheckID && !(c.ServiceName != "" && q.unseen(skerry.ResourceService, c.ServiceName))
+	case checkID != "" && v != nil && slices.ContainsFunc(v.Checks, func(c *skerry.Check) bool {
+		return c.ID == checkID && !(c.ServiceName != "" && q.unseen(skerry.ResourceService, c.ServiceName))
 	}):
-		return q.mustStoredCheck(v, b.Node, b.CheckID)
+		return q.mustStoredCheck(v, node, checkID)
 	}
-	return q.must(skerry.ResourceNode, b.Node, skerry.AccessWrite)
+	return q.must(skerry.ResourceNode, node, skerry.AccessWrite)
 }
 
-// mustDrop asks for the services that a whole set leaves out.
+// mustDrop requires write access to the services that a whole set leaves out.
 func (q *request) mustDrop(rs []skerry.Registration) error {
 	if q.who == nil {
 		return nil
@@ -131,7 +131,7 @@ func (q *request) mustDrop(rs []skerry.Registration) error {
 	for _, r := range rs {
 		stay[r.Instance.ID] = true
 	}
-	for _, i := range q.t.b.Local.Instances() {
+	for _, i := range q.f.b.Local.Instances() {
 		if !stay[i.ID] && i.Service != ownService {
 			if err := q.mustStill(skerry.ResourceService, i.Service, skerry.AccessWrite); err != nil {
 				return err
@@ -141,7 +141,7 @@ func (q *request) mustDrop(rs []skerry.Registration) error {
 	return nil
 }
 
-// mustAnnounce asks for the node and all services of an owner's set.
+// mustAnnounce requires write access to the node and all services of an owner's set.
 func (q *request) mustAnnounce(s *skerry.Set) error {
 	if err := q.must(skerry.ResourceNode, s.Node.Name, skerry.AccessWrite); err != nil {
 		return err
@@ -154,8 +154,8 @@ func (q *request) mustAnnounce(s *skerry.Set) error {
 	return nil
 }
 
-// refused names the operations of a transaction that may not be done. Reads that
-// may not are no refusal: what they read is left out of the answer.
+// refused returns the operations of a transaction that the caller may not do. Reads are
+// never refused: their results are left out of the answer.
 func (q *request) refused(ops []skerry.TxnOp) (out []skerry.TxnError) {
 	if q.who == nil {
 		return nil
@@ -172,7 +172,7 @@ func (q *request) refused(ops []skerry.TxnOp) (out []skerry.TxnError) {
 	return out
 }
 
-// noSession is what an operation with a session that is not there answers.
+// noSession returns the error of an operation with a session that does not exist.
 func noSession(op *skerry.KeyOp) error {
 	switch op.Action {
 	case skerry.KeyAcquire:
@@ -197,7 +197,7 @@ func (q *request) mustOp(op *skerry.TxnOp) error {
 	case op.Node != nil && op.Node.Action != skerry.CatalogGet:
 		return q.must(skerry.ResourceNode, op.Node.Node.Name, skerry.AccessWrite)
 	case op.Service != nil && op.Service.Action != skerry.CatalogGet:
-		v := q.t.b.Catalog.Node(op.Service.Node)
+		v := q.f.b.Catalog.Node(op.Service.Node)
 		if was := instanceOf(v, op.Service.Instance.ID); was != nil {
 			if err := q.mustStill(skerry.ResourceService, was.Service, skerry.AccessWrite); err != nil {
 				return err
@@ -207,7 +207,7 @@ func (q *request) mustOp(op *skerry.TxnOp) error {
 			return q.must(skerry.ResourceService, name, skerry.AccessWrite)
 		}
 	case op.Check != nil && op.Check.Action != skerry.CatalogGet:
-		v := q.t.b.Catalog.Node(op.Check.Node)
+		v := q.f.b.Catalog.Node(op.Check.Node)
 		if err := q.mustStoredCheck(v, op.Check.Node, op.Check.Check.ID); err != nil {
 			return err
 		}
@@ -218,8 +218,8 @@ func (q *request) mustOp(op *skerry.TxnOp) error {
 	return nil
 }
 
-// readable leaves out of a transaction's results what may not be read. Consul
-// does so without a word.
+// readable returns the results of a transaction that the caller may read. Like Consul it
+// does not report the others.
 func (q *request) readable(results []skerry.TxnResult) []skerry.TxnResult {
 	if q.who == nil {
 		return results
@@ -240,3 +240,6 @@ func (q *request) reads(r *skerry.TxnResult) bool {
 	}
 	return true
 }
+
+// ownService is the service of the servers themselves.
+const ownService = "consul"

@@ -1,43 +1,20 @@
 package consul
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// ACL is all that the endpoints below /v1/acl stand on.
-type ACL interface {
-	Tokens
-	Policies
-	Roles
-	AuthMethods
-	BindingRules
-	Logins
-	// WatchACL returns the index of the last change to things of a kind ("token",
-	// "policy", "role", "method", "binding") and a channel that is closed at the next.
-	WatchACL(kind string) (uint64, <-chan struct{})
-	// ChangedACL is WatchACL's index alone.
-	ChangedACL(kind string) uint64
-	// Sound returns why a thing of a kind cannot be read, or with an empty id why
-	// any cannot; nil when nothing is damaged.
-	Sound(kind, id string) error
-}
-
-// AgentTokens are what this agent acts with.
-type AgentTokens interface {
-	Set(kind, secret string) error
-}
-
-// acl makes an endpoint one that is there only with access control.
+// acl makes an endpoint fail without access control.
 func acl(do func(*request) error) func(*request) error {
 	return func(q *request) error {
-		if q.t.b.ACL == nil {
-			return q.bare(&statusError{401, "ACL support disabled"})
+		if q.f.b.ACL == nil {
+			return bare(status(401, "ACL support disabled"))
 		}
 		return do(q)
 	}
@@ -48,30 +25,34 @@ func (q *request) aclReady(kind string) error {
 	if err := q.p.query(); err != nil {
 		return err
 	}
-	store := q.t.b.ACL
+	if err := q.synced(); err != nil {
+		return err
+	}
+	store := q.f.b.ACL
 	if err := q.beyond(func() (uint64, <-chan struct{}) { return store.WatchACL(kind) }); err != nil {
 		return err
 	}
 	return store.Sound(kind, q.rest)
 }
 
-// aclNone is the answer that there is no such thing, which a damaged one may be.
+// aclNone returns none, the error that there is no such object, or the damage of records
+// if one of them may be the object.
 func (q *request) aclNone(kind string, none error) error {
-	if err := q.t.b.ACL.Sound(kind, ""); err != nil {
+	if err := q.f.b.ACL.Sound(kind, ""); err != nil {
 		return err
 	}
-	return q.bare(none)
+	return bare(none)
 }
 
 func (q *request) aclMeta(kind string) {
-	q.meta(q.t.b.ACL.ChangedACL(kind))
+	q.meta(q.f.b.ACL.ChangedACL(kind))
 }
 
-// aclBody reads a body; what names it in the error.
+// aclBody reads a body into v; the parameter what names it in the error.
 func (q *request) aclBody(v any, what string) error {
 	err := q.readJSON(v)
 	var (
-		told *statusError
+		told *wire.Error
 		too  *http.MaxBytesError
 	)
 	if err == nil || errors.As(err, &told) || errors.As(err, &too) {
@@ -84,10 +65,10 @@ func tooBig(err error) error {
 	if err == nil {
 		return nil
 	}
-	return decodeError(err)
+	return wire.DecodeError(err)
 }
 
-// aclError words a refused write: Consul calls it a server error.
+// aclError returns the answer to a refused write: a server error, as in Consul.
 func aclError(err error) error {
 	switch skerry.KindOf(err) {
 	case skerry.Invalid, skerry.Conflict, skerry.NotFound:
@@ -96,7 +77,7 @@ func aclError(err error) error {
 	return err
 }
 
-// aclDeleted words the answer to a removal.
+// aclDeleted sends the answer to a removal.
 func (q *request) aclDeleted(err error) error {
 	switch skerry.KindOf(err) {
 	case skerry.NotFound:
@@ -137,7 +118,7 @@ type jsonVariables struct {
 	Name string
 }
 
-// jsonGrants is what tokens and roles have in common.
+// jsonGrants has the fields that tokens and roles have in common.
 type jsonGrants struct {
 	Policies          []jsonLink            `json:",omitempty"`
 	ServiceIdentities []jsonServiceIdentity `json:",omitempty"`
@@ -210,7 +191,7 @@ func (q *request) aclReplication() error {
 	}{})
 }
 
-// aclAuthorize answers many questions at once for the asker's own token.
+// aclAuthorize answers many questions at once for the caller's own token.
 func (q *request) aclAuthorize() error {
 	type question struct {
 		Resource skerry.Resource
@@ -246,18 +227,11 @@ func (q *request) agentToken() error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	if err := q.t.b.Tokens.Set(q.rest, body.Token); err != nil {
+	if err := q.f.b.Tokens.Set(q.rest, body.Token); err != nil {
 		return err
 	}
 	q.empty()
 	return nil
-}
-
-// Logins make tokens for who has none yet.
-type Logins interface {
-	Bootstrap(ctx context.Context, secret string) (*skerry.Token, error)
-	Login(ctx context.Context, method, bearer string, meta map[string]string) (*skerry.Token, error)
-	Logout(ctx context.Context, secret string) error
 }
 
 func (q *request) aclBootstrap() error {
@@ -267,7 +241,7 @@ func (q *request) aclBootstrap() error {
 			return badRequest("Request decode failed: " + err.Error())
 		}
 	}
-	t, err := q.t.b.ACL.Bootstrap(q.r.Context(), body.BootstrapSecret)
+	t, err := q.f.b.ACL.Bootstrap(q.r.Context(), body.BootstrapSecret)
 	if err != nil {
 		return aclError(err)
 	}
@@ -283,7 +257,7 @@ func (q *request) aclLogin() error {
 	if err := q.aclBody(&body, "Failed to decode request body"); err != nil {
 		return err
 	}
-	t, err := q.t.b.ACL.Login(q.r.Context(), body.AuthMethod, body.BearerToken, body.Meta)
+	t, err := q.f.b.ACL.Login(q.r.Context(), body.AuthMethod, body.BearerToken, body.Meta)
 	if err != nil {
 		return err
 	}
@@ -292,9 +266,9 @@ func (q *request) aclLogin() error {
 
 func (q *request) aclLogout() error {
 	if q.p.token == "" {
-		return &statusError{403, "ACL not found"}
+		return status(403, "ACL not found")
 	}
-	if err := q.t.b.ACL.Logout(q.r.Context(), q.p.token); err != nil {
+	if err := q.f.b.ACL.Logout(q.r.Context(), q.p.token); err != nil {
 		return err
 	}
 	q.empty()

@@ -1,20 +1,10 @@
 package consul
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/skerryhq/skerry"
 )
-
-// BindingRules are the binding rules of the store.
-type BindingRules interface {
-	Binding(id string) *skerry.BindingRule
-	// Bindings returns those of one method, or all.
-	Bindings(method string) ([]*skerry.BindingRule, uint64)
-	PutBinding(ctx context.Context, b skerry.BindingRule) (*skerry.BindingRule, error)
-	DeleteBinding(ctx context.Context, id string) error
-}
 
 type jsonBinding struct {
 	ID          string
@@ -43,7 +33,7 @@ func (q *request) aclBindings() error {
 	if err := q.aclReady("binding"); err != nil {
 		return err
 	}
-	all, index := q.t.b.ACL.Bindings(q.p.get("authmethod"))
+	all, index := q.f.b.ACL.Bindings(q.p.get("authmethod"))
 	out := []jsonBinding{}
 	for _, b := range all {
 		out = append(out, bindingJSON(b))
@@ -69,7 +59,7 @@ func (q *request) aclBindingPut(id string) error {
 	if b.BindVars != nil {
 		rule.BindVar = b.BindVars.Name
 	}
-	made, err := q.t.b.ACL.PutBinding(q.r.Context(), rule)
+	made, err := q.f.b.ACL.PutBinding(q.r.Context(), rule)
 	if err != nil {
 		return aclError(err)
 	}
@@ -79,16 +69,16 @@ func (q *request) aclBindingPut(id string) error {
 func (q *request) aclBinding() error {
 	switch {
 	case q.rest == "":
-		return q.bare(badRequest("Missing binding rule ID"))
+		return bare(badRequest("Missing binding rule ID"))
 	case q.r.Method == http.MethodPut:
-		return q.bare(q.aclBindingPut(q.rest))
+		return bare(q.aclBindingPut(q.rest))
 	case q.r.Method == http.MethodDelete:
-		return q.bare(q.aclDeleted(q.t.b.ACL.DeleteBinding(q.r.Context(), q.rest)))
+		return bare(q.aclDeleted(q.f.b.ACL.DeleteBinding(q.r.Context(), q.rest)))
 	}
 	if err := q.aclReady("binding"); err != nil {
 		return err
 	}
-	b := q.t.b.ACL.Binding(q.rest)
+	b := q.f.b.ACL.Binding(q.rest)
 	if b == nil {
 		return q.aclNone("binding", notFoundError("Requested binding rule does not exist: ACL not found"))
 	}

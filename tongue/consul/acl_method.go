@@ -2,22 +2,14 @@ package consul
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// AuthMethods are the auth methods of the store.
-type AuthMethods interface {
-	Method(name string) *skerry.AuthMethod
-	Methods() ([]*skerry.AuthMethod, uint64)
-	PutMethod(ctx context.Context, m skerry.AuthMethod, create bool) (*skerry.AuthMethod, error)
-	DeleteMethod(ctx context.Context, name string) error
-}
-
-// jsonMethodEntry is an auth method in the list: without its configuration.
+// jsonMethodEntry is an auth method in the list, without its configuration.
 type jsonMethodEntry struct {
 	Name          string
 	Type          string
@@ -39,11 +31,11 @@ type methodBody struct {
 	Type          string
 	DisplayName   string
 	Description   string
-	MaxTokenTTL   duration
+	MaxTokenTTL   wire.Duration
 	TokenLocality string
 	Config        map[string]any
 
-	CreateIndex, ModifyIndex ignored
+	CreateIndex, ModifyIndex wire.Ignored
 }
 
 func methodEntry(m *skerry.AuthMethod) jsonMethodEntry {
@@ -63,7 +55,7 @@ func (q *request) aclMethods() error {
 	if err := q.aclReady("method"); err != nil {
 		return err
 	}
-	all, index := q.t.b.ACL.Methods()
+	all, index := q.f.b.ACL.Methods()
 	out := []jsonMethodEntry{}
 	for _, m := range all {
 		out = append(out, methodEntry(m))
@@ -82,7 +74,7 @@ func (q *request) aclMethodPut(name string) error {
 	if name != "" && b.Name != "" && b.Name != name {
 		return badRequest("AuthMethod Name in URL and payload do not match")
 	}
-	m, err := q.t.b.ACL.PutMethod(q.r.Context(), skerry.AuthMethod{
+	m, err := q.f.b.ACL.PutMethod(q.r.Context(), skerry.AuthMethod{
 		Name: cmp.Or(name, b.Name), Type: b.Type, DisplayName: b.DisplayName, Description: b.Description,
 		MaxTTL: time.Duration(b.MaxTokenTTL), Locality: b.TokenLocality, Config: b.Config,
 	}, name == "")
@@ -95,16 +87,16 @@ func (q *request) aclMethodPut(name string) error {
 func (q *request) aclMethod() error {
 	switch {
 	case q.rest == "":
-		return q.bare(badRequest("Missing auth method name"))
+		return bare(badRequest("Missing auth method name"))
 	case q.r.Method == http.MethodPut:
-		return q.bare(q.aclMethodPut(q.rest))
+		return bare(q.aclMethodPut(q.rest))
 	case q.r.Method == http.MethodDelete:
-		return q.bare(q.aclDeleted(q.t.b.ACL.DeleteMethod(q.r.Context(), q.rest)))
+		return bare(q.aclDeleted(q.f.b.ACL.DeleteMethod(q.r.Context(), q.rest)))
 	}
 	if err := q.aclReady("method"); err != nil {
 		return err
 	}
-	m := q.t.b.ACL.Method(q.rest)
+	m := q.f.b.ACL.Method(q.rest)
 	if m == nil {
 		return q.aclNone("method", notFoundError("Requested auth method does not exist: ACL not found"))
 	}

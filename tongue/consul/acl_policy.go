@@ -1,24 +1,11 @@
 package consul
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
 	"github.com/skerryhq/skerry"
 )
-
-// Policies are the policies of the store, and the built-in templates.
-type Policies interface {
-	Policy(id string) *skerry.Policy
-	PolicyByName(name string) *skerry.Policy
-	Policies() ([]*skerry.Policy, uint64)
-	PutPolicy(ctx context.Context, p skerry.Policy) (*skerry.Policy, error)
-	DeletePolicy(ctx context.Context, id string) error
-	Templates() []skerry.Template
-	// FillTemplate returns the policy that a template stands for.
-	FillTemplate(t skerry.TemplatedPolicy) (*skerry.Policy, error)
-}
 
 type jsonPolicy struct {
 	ID          string
@@ -31,7 +18,7 @@ type jsonPolicy struct {
 	ModifyIndex uint64
 }
 
-// jsonPolicyEntry is a policy in the list: without its rules.
+// jsonPolicyEntry is a policy in the list, without its rules.
 type jsonPolicyEntry struct {
 	ID          string
 	Name        string
@@ -50,7 +37,7 @@ func (q *request) aclPolicies() error {
 	if err := q.aclReady("policy"); err != nil {
 		return err
 	}
-	all, index := q.t.b.ACL.Policies()
+	all, index := q.f.b.ACL.Policies()
 	out := []jsonPolicyEntry{}
 	for _, p := range all {
 		out = append(out, jsonPolicyEntry{p.ID, p.Name, p.Description, p.Datacenters, p.Hash, p.Created, p.Modified})
@@ -72,7 +59,7 @@ func (q *request) aclPolicyPut(id string) error {
 	case id != "" && b.ID != "" && b.ID != id:
 		return badRequest("Policy ID in URL and payload do not match")
 	}
-	p, err := q.t.b.ACL.PutPolicy(q.r.Context(), skerry.Policy{ID: id, Name: b.Name, Description: b.Description, Rules: b.Rules, Datacenters: b.Datacenters})
+	p, err := q.f.b.ACL.PutPolicy(q.r.Context(), skerry.Policy{ID: id, Name: b.Name, Description: b.Description, Rules: b.Rules, Datacenters: b.Datacenters})
 	if err != nil {
 		return aclError(err)
 	}
@@ -82,23 +69,23 @@ func (q *request) aclPolicyPut(id string) error {
 func (q *request) aclPolicy() error {
 	switch {
 	case q.rest == "":
-		return q.bare(badRequest("Missing policy ID"))
+		return bare(badRequest("Missing policy ID"))
 	case q.r.Method == http.MethodPut:
-		return q.bare(q.aclPolicyPut(q.rest))
+		return bare(q.aclPolicyPut(q.rest))
 	case q.r.Method == http.MethodDelete:
-		return q.bare(q.aclDeleted(q.t.b.ACL.DeletePolicy(q.r.Context(), q.rest)))
+		return bare(q.aclDeleted(q.f.b.ACL.DeletePolicy(q.r.Context(), q.rest)))
 	}
 	if err := q.aclReady("policy"); err != nil {
 		return err
 	}
-	return q.aclPolicyShow(q.t.b.ACL.Policy(q.rest))
+	return q.aclPolicyShow(q.f.b.ACL.Policy(q.rest))
 }
 
 func (q *request) aclPolicyByName() error {
 	if err := q.aclReady("policy"); err != nil {
 		return err
 	}
-	return q.aclPolicyShow(q.t.b.ACL.PolicyByName(q.rest))
+	return q.aclPolicyShow(q.f.b.ACL.PolicyByName(q.rest))
 }
 
 func (q *request) aclPolicyShow(p *skerry.Policy) error {
@@ -118,14 +105,14 @@ type jsonTemplate struct {
 
 func (q *request) aclTemplates() error {
 	out := map[string]jsonTemplate{}
-	for _, t := range q.t.b.ACL.Templates() {
+	for _, t := range q.f.b.ACL.Templates() {
 		out[t.Name] = jsonTemplate{t.Name, t.Schema, t.Text, t.Description}
 	}
 	return q.json(out)
 }
 
 func (q *request) aclTemplate() error {
-	for _, t := range q.t.b.ACL.Templates() {
+	for _, t := range q.f.b.ACL.Templates() {
 		if t.Name == q.rest {
 			return q.json(jsonTemplate{t.Name, t.Schema, t.Text, t.Description})
 		}
@@ -140,7 +127,7 @@ func (q *request) aclTemplatePreview() error {
 			return err
 		}
 	}
-	p, err := q.t.b.ACL.FillTemplate(skerry.TemplatedPolicy{Template: strings.TrimSuffix(q.rest, "/"), Name: b.Name})
+	p, err := q.f.b.ACL.FillTemplate(skerry.TemplatedPolicy{Template: strings.TrimSuffix(q.rest, "/"), Name: b.Name})
 	if err != nil {
 		return err
 	}

@@ -1,20 +1,10 @@
 package consul
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/skerryhq/skerry"
 )
-
-// Roles are the roles of the store.
-type Roles interface {
-	Role(id string) *skerry.Role
-	RoleByName(name string) *skerry.Role
-	Roles() ([]*skerry.Role, uint64)
-	PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error)
-	DeleteRole(ctx context.Context, id string) error
-}
 
 type jsonRole struct {
 	ID          string
@@ -34,7 +24,7 @@ func (q *request) aclRoles() error {
 	if err := q.aclReady("role"); err != nil {
 		return err
 	}
-	all, index := q.t.b.ACL.Roles()
+	all, index := q.f.b.ACL.Roles()
 	policy := q.p.get("policy")
 	out := []jsonRole{}
 	for _, r := range all {
@@ -63,7 +53,7 @@ func (q *request) aclRolePut(id string) error {
 	case id != "" && b.ID != "" && b.ID != id:
 		return badRequest("Role ID in URL and payload do not match")
 	}
-	r, err := q.t.b.ACL.PutRole(q.r.Context(), skerry.Role{ID: id, Name: b.Name, Description: b.Description, Grants: b.grants()})
+	r, err := q.f.b.ACL.PutRole(q.r.Context(), skerry.Role{ID: id, Name: b.Name, Description: b.Description, Grants: b.grants()})
 	if err != nil {
 		return aclError(err)
 	}
@@ -73,23 +63,23 @@ func (q *request) aclRolePut(id string) error {
 func (q *request) aclRole() error {
 	switch {
 	case q.rest == "":
-		return q.bare(badRequest("Missing role ID"))
+		return bare(badRequest("Missing role ID"))
 	case q.r.Method == http.MethodPut:
-		return q.bare(q.aclRolePut(q.rest))
+		return bare(q.aclRolePut(q.rest))
 	case q.r.Method == http.MethodDelete:
-		return q.bare(q.aclDeleted(q.t.b.ACL.DeleteRole(q.r.Context(), q.rest)))
+		return bare(q.aclDeleted(q.f.b.ACL.DeleteRole(q.r.Context(), q.rest)))
 	}
 	if err := q.aclReady("role"); err != nil {
 		return err
 	}
-	return q.aclRoleShow(q.t.b.ACL.Role(q.rest))
+	return q.aclRoleShow(q.f.b.ACL.Role(q.rest))
 }
 
 func (q *request) aclRoleByName() error {
 	if err := q.aclReady("role"); err != nil {
 		return err
 	}
-	return q.aclRoleShow(q.t.b.ACL.RoleByName(q.rest))
+	return q.aclRoleShow(q.f.b.ACL.RoleByName(q.rest))
 }
 
 func (q *request) aclRoleShow(r *skerry.Role) error {

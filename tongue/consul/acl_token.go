@@ -2,25 +2,14 @@ package consul
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
-
-// Tokens are the tokens of the store.
-type Tokens interface {
-	Token(accessor string) *skerry.Token
-	TokenBySecret(secret string) *skerry.Token
-	Tokens() ([]*skerry.Token, uint64)
-	CreateToken(ctx context.Context, t skerry.Token, ttl time.Duration) (*skerry.Token, error)
-	UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token, error)
-	CloneToken(ctx context.Context, accessor, description string) (*skerry.Token, error)
-	DeleteToken(ctx context.Context, accessor string) error
-}
 
 type jsonToken struct {
 	AccessorID  string
@@ -37,9 +26,6 @@ type jsonToken struct {
 	ModifyIndex    uint64
 }
 
-// hidden stands for a secret that is not shown.
-const hidden = "<hidden>"
-
 func tokenJSON(t *skerry.Token) jsonToken {
 	out := jsonToken{
 		AccessorID: t.Accessor, SecretID: cmp.Or(t.Secret, hidden), Description: t.Description, jsonGrants: grantsJSON(&t.Grants),
@@ -52,7 +38,7 @@ func tokenJSON(t *skerry.Token) jsonToken {
 	return out
 }
 
-// shownToken hides the secret from who may only read.
+// shownToken returns a token for an answer, without the secret if the caller may only read.
 func (q *request) shownToken(t *skerry.Token) jsonToken {
 	out := tokenJSON(t)
 	if !q.may(skerry.ResourceACL, "", skerry.AccessWrite) {
@@ -69,10 +55,10 @@ type tokenBody struct {
 	Roles          []jsonLink
 	Local          bool
 	AuthMethod     string
-	ExpirationTTL  duration
+	ExpirationTTL  wire.Duration
 	ExpirationTime *time.Time
 
-	CreateIndex, ModifyIndex, CreateTime, Hash, Rules ignored
+	CreateIndex, ModifyIndex, CreateTime, Hash, Rules wire.Ignored
 }
 
 func (b *tokenBody) token() skerry.Token {
@@ -94,7 +80,7 @@ func (q *request) aclTokens() error {
 	if err != nil {
 		return err
 	}
-	all, index := q.t.b.ACL.Tokens()
+	all, index := q.f.b.ACL.Tokens()
 	out := []jsonToken{}
 	for _, t := range all {
 		if keep(t) {
@@ -142,35 +128,35 @@ func (q *request) aclTokenCreate() error {
 	}
 	t := b.token()
 	t.Method = "" // only a login sets it
-	made, err := q.t.b.ACL.CreateToken(q.r.Context(), t, time.Duration(b.ExpirationTTL))
+	made, err := q.f.b.ACL.CreateToken(q.r.Context(), t, time.Duration(b.ExpirationTTL))
 	if err != nil {
 		return aclError(err)
 	}
 	return q.json(tokenJSON(made))
 }
 
-// aclToken is one token: read, changed, removed, or (…/clone) copied.
+// aclToken serves one token: it is read, changed, removed, or (…/clone) copied.
 func (q *request) aclToken() error {
 	accessor, clone := strings.CutSuffix(q.rest, "/clone")
 	switch {
 	case accessor == "":
-		return q.bare(badRequest("Missing token AccessorID"))
+		return bare(badRequest("Missing token AccessorID"))
 	case clone && q.r.Method != http.MethodPut:
 		q.w.Header()["Allow"] = []string{"OPTIONS,PUT"}
-		return q.bare(&statusError{405, "method " + q.r.Method + " not allowed"})
+		return bare(status(405, "method "+q.r.Method+" not allowed"))
 	case clone:
 		return q.aclTokenClone(accessor)
 	case q.r.Method == http.MethodPut:
-		return q.bare(q.aclTokenUpdate())
+		return bare(q.aclTokenUpdate())
 	case q.r.Method == http.MethodDelete:
-		return q.bare(q.aclDeleted(q.t.b.ACL.DeleteToken(q.r.Context(), accessor)))
+		return bare(q.aclDeleted(q.f.b.ACL.DeleteToken(q.r.Context(), accessor)))
 	}
 	if err := q.aclReady("token"); err != nil {
 		return err
 	}
-	t := q.t.b.ACL.Token(accessor)
+	t := q.f.b.ACL.Token(accessor)
 	if t == nil {
-		if err := q.t.b.ACL.Sound("token", ""); err != nil {
+		if err := q.f.b.ACL.Sound("token", ""); err != nil {
 			return err
 		}
 		return noToken()
@@ -182,7 +168,7 @@ func (q *request) aclToken() error {
 	return q.json(q.shownToken(t))
 }
 
-func noToken() error { return &statusError{403, "token does not exist: ACL not found"} }
+func noToken() error { return status(403, "token does not exist: ACL not found") }
 
 func (q *request) aclTokenUpdate() error {
 	var b tokenBody
@@ -200,7 +186,7 @@ func (q *request) aclTokenUpdate() error {
 	if b.ExpirationTTL != 0 {
 		return serverError("Cannot change expiration time of " + q.rest)
 	}
-	updated, err := q.t.b.ACL.UpdateToken(q.r.Context(), t)
+	updated, err := q.f.b.ACL.UpdateToken(q.r.Context(), t)
 	if err != nil {
 		return aclError(err)
 	}
@@ -211,24 +197,24 @@ func (q *request) aclTokenClone(accessor string) error {
 	var b tokenBody
 	if q.r.ContentLength != 0 {
 		if err := q.aclBody(&b, "Token"); err != nil {
-			return q.bare(err)
+			return bare(err)
 		}
 	}
-	t, err := q.t.b.ACL.CloneToken(q.r.Context(), accessor, b.Description)
+	t, err := q.f.b.ACL.CloneToken(q.r.Context(), accessor, b.Description)
 	if err != nil {
-		return q.bare(aclError(err))
+		return bare(aclError(err))
 	}
 	return q.json(tokenJSON(t))
 }
 
-// aclTokenSelf shows the asker's own token.
+// aclTokenSelf shows the caller's own token.
 func (q *request) aclTokenSelf() error {
 	if err := q.aclReady("token"); err != nil {
 		return err
 	}
 	var t *skerry.Token
 	if q.p.token != "" {
-		t = q.t.b.ACL.TokenBySecret(q.p.token)
+		t = q.f.b.ACL.TokenBySecret(q.p.token)
 	}
 	if t == nil {
 		return noToken()
@@ -248,15 +234,15 @@ type jsonExpanded struct {
 	ResolvedByAgent           string
 }
 
-// expanded is a token with all that it links to, in full.
+// expanded returns a token with all linked policies and roles in full.
 func (q *request) expanded(t *skerry.Token) jsonExpanded {
 	out := jsonExpanded{
-		jsonToken: q.shownToken(t), AgentACLDefaultPolicy: q.t.policy[0], AgentACLDownPolicy: "extend-cache", ResolvedByAgent: q.t.cfg.NodeName,
+		jsonToken: q.shownToken(t), AgentACLDefaultPolicy: q.f.policy[0], AgentACLDownPolicy: "extend-cache", ResolvedByAgent: q.f.b.Self.Name,
 	}
 	seen := map[string]bool{}
 	add := func(links []skerry.Link) {
 		for _, l := range links {
-			if p := q.t.b.ACL.Policy(l.ID); p != nil && !seen[l.ID] {
+			if p := q.f.b.ACL.Policy(l.ID); p != nil && !seen[l.ID] {
 				seen[l.ID] = true
 				out.ExpandedPolicies = append(out.ExpandedPolicies, policyJSON(p))
 			}
@@ -264,7 +250,7 @@ func (q *request) expanded(t *skerry.Token) jsonExpanded {
 	}
 	add(t.Policies)
 	for _, l := range t.Roles {
-		if r := q.t.b.ACL.Role(l.ID); r != nil {
+		if r := q.f.b.ACL.Role(l.ID); r != nil {
 			out.ExpandedRoles = append(out.ExpandedRoles, roleJSON(r))
 			add(r.Policies)
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 func parseBool(s string) (bool, error) {
@@ -17,8 +18,8 @@ func parseBool(s string) (bool, error) {
 }
 
 func (q *request) agentChecks() error {
-	out := map[string]jsonCheck{}
-	for _, c := range visible(q, q.t.b.Local.Checks(), func(c *skerry.Check) bool { return q.seesCheck(q.t.cfg.NodeName, c) }) {
+	out := map[string]wire.Check{}
+	for _, c := range visible(q, q.f.b.Local.Checks(), func(c *skerry.Check) bool { return q.seesCheck(q.f.b.Self.Name, c) }) {
 		out[c.ID] = q.localCheck(c)
 	}
 	out, err := filteredMap(q, out)
@@ -28,19 +29,19 @@ func (q *request) agentChecks() error {
 	return q.json(out)
 }
 
-// localCheck shows a check as the agent has it: without the catalog's indexes.
-func (q *request) localCheck(c *skerry.Check) jsonCheck {
-	out := checkJSON(q.t.cfg.NodeName, c)
+// localCheck returns the shape of the agent's check, without the catalog's indexes.
+func (q *request) localCheck(c *skerry.Check) wire.Check {
+	out := wire.CheckOf(q.f.b.Self.Name, c)
 	out.CreateIndex, out.ModifyIndex = 0, 0
 	return out
 }
 
 func (q *request) agentCheckRegister() error {
-	var body nodeCheckBody
+	var body wire.NodeCheckBody
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	d, err := body.definition(q.t.cfg.LegacyAPI)
+	d, err := body.Definition(q.f.cfg.LegacyAPI)
 	if err != nil {
 		return err
 	}
@@ -56,82 +57,18 @@ func (q *request) agentCheckRegister() error {
 	if err := q.mustReplace(cmp.Or(d.ID, d.Name)); err != nil {
 		return err
 	}
-	if err := q.t.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
+	if err := q.f.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
 		return q.checkError(err)
 	}
 	q.empty()
 	return nil
 }
 
-// mustOwnCheck asks for write access to what a check is of: a service, or the node.
-func (q *request) mustOwnCheck(c *skerry.Check) error {
-	if q.who == nil {
-		return nil
-	}
-	if c.ServiceID == "" {
-		return q.must(skerry.ResourceNode, q.t.cfg.NodeName, skerry.AccessWrite)
-	}
-	i, _, _ := q.t.b.Local.Instance(c.ServiceID)
-	if i == nil {
-		return nil // what is done with it fails by itself
-	}
-	if q.unseen(skerry.ResourceService, i.Service) {
-		return &skerry.Error{Kind: skerry.NotFound, Subject: "check's service", ID: c.ServiceID}
-	}
-	return q.must(skerry.ResourceService, i.Service, skerry.AccessWrite)
-}
-
-// mustHeldCheck is mustOwnCheck for the check that has this ID now, if there is one.
-func (q *request) mustHeldCheck(id string) error {
-	c := q.heldCheck(id)
-	if c == nil {
-		return nil
-	}
-	if q.unseenCheck(c) {
-		return &skerry.Error{Kind: skerry.NotFound, Subject: "check", ID: id}
-	}
-	return q.mustOwnCheck(c)
-}
-
-// mustReplace is mustHeldCheck for a write that makes a check of this ID.
-func (q *request) mustReplace(id string) error {
-	c := q.heldCheck(id)
-	if c == nil {
-		return nil
-	}
-	if q.unseenCheck(c) {
-		return skerry.Errorf(skerry.Denied, "Permission denied")
-	}
-	return q.mustOwnCheck(c)
-}
-
-// heldCheck is the check that has this ID now, where access is controlled.
-func (q *request) heldCheck(id string) *skerry.Check {
-	if q.who == nil {
-		return nil
-	}
-	for _, c := range q.t.b.Local.Checks() {
-		if c.ID == id {
-			return c
-		}
-	}
-	return nil
-}
-
-// unseenCheck reports whether the asker is not to know of one of this agent's checks.
-func (q *request) unseenCheck(c *skerry.Check) bool {
-	if c.ServiceID == "" {
-		return q.unseen(skerry.ResourceNode, q.t.cfg.NodeName)
-	}
-	i, _, _ := q.t.b.Local.Instance(c.ServiceID)
-	return i != nil && q.unseen(skerry.ResourceService, i.Service)
-}
-
 func (q *request) agentCheckDeregister() error {
 	if err := q.mustHeldCheck(q.rest); err != nil {
 		return err
 	}
-	if err := q.t.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
+	if err := q.f.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
 		return err
 	}
 	q.empty()
@@ -142,7 +79,7 @@ func (q *request) agentCheckPass() error { return q.updateTTL(skerry.Passing, q.
 func (q *request) agentCheckWarn() error { return q.updateTTL(skerry.Warning, q.note()) }
 func (q *request) agentCheckFail() error { return q.updateTTL(skerry.Critical, q.note()) }
 
-// note avoids parsing the query of a plain beat.
+// note returns the query's note. It does not parse the query of a plain beat.
 func (q *request) note() string {
 	if q.p.raw == "" {
 		return ""
@@ -166,7 +103,7 @@ func (q *request) updateTTL(h skerry.Health, output string) error {
 	if err := q.mustHeldCheck(q.rest); err != nil {
 		return err
 	}
-	err := q.t.b.Registrar.UpdateTTL(q.r.Context(), q.rest, h, output)
+	err := q.f.b.Registrar.UpdateTTL(q.r.Context(), q.rest, h, output)
 	if err != nil {
 		if skerry.KindOf(err) == skerry.Invalid {
 			return serverError(err.Error())

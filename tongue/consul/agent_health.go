@@ -58,7 +58,7 @@ func (q *request) agentHealthByID() error {
 	if q.rest == "" {
 		return badRequest("Missing serviceID")
 	}
-	i, own, node := q.t.b.Local.Instance(q.rest)
+	i, own, node := q.f.b.Local.Instance(q.rest)
 	if i == nil || q.unseen(skerry.ResourceService, i.Service) {
 		return q.unknownHealth("ServiceId " + q.rest + " not found")
 	}
@@ -79,7 +79,7 @@ func (q *request) agentHealthByName() error {
 	list := []jsonAgentHealth{}
 	worst := ""
 	for _, i := range q.localNamed(q.rest) {
-		i, own, node := q.t.b.Local.Instance(i.ID)
+		i, own, node := q.f.b.Local.Instance(i.ID)
 		if i == nil {
 			continue
 		}
@@ -93,11 +93,11 @@ func (q *request) agentHealthByName() error {
 	return q.answerHealth(worst, list)
 }
 
-// localNamed returns the agent's instances of a service as it is spelled, as Consul does;
-// where there is none, those of any spelling that the asker may read.
+// localNamed returns the agent's instances of a service in exactly this spelling, as Consul
+// does; if there is none, those of any spelling that the caller may read.
 func (q *request) localNamed(name string) []*skerry.Instance {
 	var exact, others []*skerry.Instance
-	for _, i := range q.t.b.Local.Instances() {
+	for _, i := range q.f.b.Local.Instances() {
 		switch {
 		case i.Service == name:
 			exact = append(exact, i)
@@ -125,11 +125,11 @@ func (q *request) health(i *skerry.Instance, own, node []*skerry.Check) (jsonAge
 	inMaintenance := false
 	for _, cs := range [][]*skerry.Check{own, node} {
 		for _, c := range cs {
-			if c.ServiceID == "" && q.unseen(skerry.ResourceNode, q.t.cfg.NodeName) {
+			if c.ServiceID == "" && q.unseen(skerry.ResourceNode, q.f.b.Self.Name) {
 				continue
 			}
 			h.Checks = append(h.Checks, jsonHealthCheck{
-				Node: q.t.cfg.NodeName, CheckID: c.ID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
+				Node: q.f.b.Self.Name, CheckID: c.ID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
 				ServiceID: c.ServiceID, ServiceName: c.ServiceName, Definition: noDefinition,
 			})
 			status = status.Worse(c.Status)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/serf/coordinate"
+
+	"github.com/skerryhq/skerry"
 )
 
 type jsonMember struct {
@@ -29,41 +31,52 @@ type jsonMember struct {
 	DelegateCur int
 }
 
-const memberAlive = 1 // serf's word
+// The states of members, by serf's numbers.
+const (
+	memberAlive  = 1
+	memberFailed = 4
+)
 
-func (q *request) member() jsonMember {
-	host, port, _ := net.SplitHostPort(q.t.cfg.ServerAddr)
+func (q *request) member(m *skerry.Member) jsonMember {
+	host, port, _ := net.SplitHostPort(m.Address)
 	n, _ := strconv.ParseUint(port, 10, 16)
+	status := memberAlive
+	if !m.Alive {
+		status = memberFailed
+	}
+	tags := map[string]string{
+		"role": "consul", "dc": m.Datacenter, "id": m.ID, "port": port,
+		"build": SpokenVersion + ":", "vsn": "2", "skerry": q.f.cfg.Version,
+	}
+	if q.f.b.Servers == nil {
+		tags["bootstrap"] = "1" // it serves alone
+	}
 	return jsonMember{
-		Name: q.t.cfg.NodeName, Addr: host, Port: uint16(n), Status: memberAlive,
-		Tags: map[string]string{
-			"role": "consul", "dc": q.t.cfg.Datacenter, "id": q.t.cfg.NodeID, "port": port,
-			"build": SpokenVersion + ":", "vsn": "2", "skerry": q.t.cfg.Version, "bootstrap": "1",
-		},
+		Name: m.Name, Addr: host, Port: uint16(n), Status: status, Tags: tags,
 		ProtocolMin: 1, ProtocolMax: 5, ProtocolCur: 2, DelegateMin: 2, DelegateMax: 5, DelegateCur: 4,
 	}
 }
 
 func (q *request) agentSelf() error {
-	coord := q.t.b.Coords.Get(q.t.cfg.NodeName)
+	coord := q.f.b.Coords.Get(q.f.b.Self.Name)
 	if coord == nil {
 		coord = coordinate.NewCoordinate(coordinate.DefaultConfig())
 	}
 	var meta map[string]string
-	if v := q.t.b.Catalog.Node(q.t.cfg.NodeName); v != nil {
+	if v := q.f.b.Catalog.Node(q.f.b.Self.Name); v != nil {
 		meta = v.Node.Meta
 	}
 	return q.json(map[string]any{
 		"Config": map[string]any{
-			"Datacenter": q.t.cfg.Datacenter, "PrimaryDatacenter": q.t.cfg.Datacenter,
-			"NodeName": q.t.cfg.NodeName, "NodeID": q.t.cfg.NodeID, "Server": q.t.cfg.Server,
-			"Version": SpokenVersion, "Revision": q.t.cfg.Revision, "BuildDate": q.t.cfg.BuildDate,
-			"BindAddr": q.t.cfg.BindAddr, "SkerryVersion": q.t.cfg.Version,
+			"Datacenter": q.f.b.Self.Datacenter, "PrimaryDatacenter": q.f.b.Self.Datacenter,
+			"NodeName": q.f.b.Self.Name, "NodeID": q.f.b.Self.ID, "Server": q.f.b.Self.Server,
+			"Version": SpokenVersion, "Revision": q.f.cfg.Revision, "BuildDate": q.f.cfg.BuildDate,
+			"BindAddr": q.f.cfg.BindAddr, "SkerryVersion": q.f.cfg.Version,
 		},
-		"DebugConfig": q.t.b.Process.DebugConfig(),
+		"DebugConfig": q.f.b.Process.DebugConfig(),
 		"Coord":       coord,
-		"Member":      q.member(),
-		"Stats":       q.t.b.Process.Stats(),
+		"Member":      q.member(q.self()),
+		"Stats":       q.f.b.Process.Stats(),
 		"Meta":        meta,
 		"xDS":         map[string]any{"Ports": map[string]int{"Plaintext": -1, "TLS": -1}},
 	})
@@ -73,7 +86,11 @@ func (q *request) agentMembers() error {
 	if segment := q.p.get("segment"); segment != "" && segment != allSegments {
 		return serverError("Network segments are not supported in this version of Consul")
 	}
-	members := visible(q, []jsonMember{q.member()}, func(m jsonMember) bool { return q.seesNode(m.Name) })
+	var members []jsonMember
+	for _, m := range q.f.b.Cluster.Members() {
+		members = append(members, q.member(&m))
+	}
+	members = visible(q, members, func(m jsonMember) bool { return q.seesNode(m.Name) })
 	members, err := filtered(q, members)
 	if err != nil {
 		return err
@@ -81,18 +98,18 @@ func (q *request) agentMembers() error {
 	return q.json(members)
 }
 
-// allSegments stands for every network segment, which are Enterprise's.
+// allSegments means every network segment. Segments are an Enterprise feature.
 const allSegments = "_all"
 
 func (q *request) agentVersion() error {
 	return q.json(map[string]string{
-		"SHA": q.t.cfg.Revision, "BuildDate": q.t.cfg.BuildDate, "HumanVersion": SpokenVersion, "FIPS": "",
-		"SkerryVersion": q.t.cfg.Version,
+		"SHA": q.f.cfg.Revision, "BuildDate": q.f.cfg.BuildDate, "HumanVersion": SpokenVersion, "FIPS": "",
+		"SkerryVersion": q.f.cfg.Version,
 	})
 }
 
 func (q *request) agentReload() error {
-	if err := q.t.b.Process.Reload(); err != nil {
+	if err := q.f.b.Process.Reload(); err != nil {
 		return serverError(err.Error()) // as Consul calls it, whatever is wrong with the files
 	}
 	q.empty()
@@ -101,18 +118,18 @@ func (q *request) agentReload() error {
 
 func (q *request) agentLeave() error {
 	q.empty()
-	q.t.b.Process.Leave()
+	q.f.b.Process.Leave()
 	return nil
 }
 
-// agentJoin answers for a single node: its own address is a member, no other can be reached.
+// agentJoin answers as a single node: its own address is a member, no other can be reached.
 func (q *request) agentJoin() error {
 	host, port, err := net.SplitHostPort(q.rest)
 	if err != nil {
 		host = q.rest
 	}
-	own, _, _ := net.SplitHostPort(q.t.cfg.ServerAddr)
-	if host == own && (port == "" || slices.Contains(q.t.cfg.JoinPorts, port)) {
+	own, _, _ := net.SplitHostPort(q.self().Address)
+	if host == own && (port == "" || slices.Contains(q.f.cfg.JoinPorts, port)) {
 		q.empty()
 		return nil
 	}
@@ -122,9 +139,18 @@ func (q *request) agentJoin() error {
 	return serverError(fmt.Sprintf("1 error occurred:\n\t* Failed to join %s: this server runs alone\n\n", q.rest))
 }
 
+// agentForceLeave removes a server that is down. On one that is up it has no effect, as in
+// Consul.
 func (q *request) agentForceLeave() error {
-	if q.rest != q.t.cfg.NodeName {
+	members := q.f.b.Cluster.Members()
+	at := slices.IndexFunc(members, func(m skerry.Member) bool { return m.Name == q.rest })
+	if at < 0 {
 		return serverError(fmt.Sprintf("agent: No node found with name '%s'", q.rest))
+	}
+	if s := q.f.b.Servers; s != nil && !members[at].Alive {
+		if err := s.RemoveServer(q.r.Context(), q.rest); err != nil {
+			return err
+		}
 	}
 	q.empty()
 	return nil
@@ -135,14 +161,14 @@ var logLevels = map[string]slog.Level{
 	"warn": slog.LevelWarn, "err": slog.LevelError, "error": slog.LevelError,
 }
 
-// agentMonitor streams the log until the client goes.
+// agentMonitor streams the log until the client disconnects.
 func (q *request) agentMonitor() error {
 	name := q.p.get("loglevel")
 	level, ok := logLevels[strings.ToLower(name)]
 	if !ok {
 		return badRequest("Unknown log level: " + name)
 	}
-	q.t.b.Process.Follow(q.r.Context(), level, q.p.has("logjson"), flushing{q.w})
+	q.f.b.Process.Follow(q.r.Context(), level, q.p.has("logjson"), flushing{q.w})
 	return nil
 }
 
@@ -181,12 +207,16 @@ func (q *request) agentMetricsStream() error {
 	}
 }
 
-func (q *request) agentHost() error { return q.json(q.t.b.Process.Host()) }
+func (q *request) agentHost() error { return q.json(q.f.b.Process.Host()) }
 
 func (q *request) statusLeader() error {
-	return q.json(q.t.cfg.ServerAddr)
+	return q.json(q.leaderAddress())
 }
 
 func (q *request) statusPeers() error {
-	return q.json([]string{q.t.cfg.ServerAddr})
+	peers := []string{}
+	for _, m := range q.servers() {
+		peers = append(peers, m.Address)
+	}
+	return q.json(peers)
 }

@@ -13,13 +13,13 @@ import (
 func (q *request) agentMetrics() error {
 	accept := q.r.Header.Get("Accept")
 	if q.p.get("format") == "prometheus" || strings.Contains(accept, "openmetrics") || strings.Contains(accept, "version=0.4.0") {
-		if !q.t.cfg.MetricsOn {
+		if !q.f.cfg.MetricsOn {
 			q.w.Header().Set("X-Consul-Reason", "Prometheus is not enabled since its retention time is not positive")
 			q.empty()
 			return nil
 		}
-		q.w.Header().Del("Vary") // the handler says it itself
-		promhttp.HandlerFor(q.t.b.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(q.w, q.r)
+		q.w.Header().Del("Vary") // the handler sets it itself
+		promhttp.HandlerFor(q.f.b.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(q.w, q.r)
 		return nil
 	}
 	body, err := q.metricsSummary()
@@ -50,7 +50,7 @@ type jsonCounter struct {
 
 // metricsSummary renders the metrics in the form of Consul's own library.
 func (q *request) metricsSummary() ([]byte, error) {
-	families, err := q.t.b.Gatherer.Gather()
+	families, err := q.f.b.Gatherer.Gather()
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +88,10 @@ func (q *request) metricsSummary() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// runtimeGauges are the process's own, under the names that dashboards of Consul
-// look for.
+// runtimeGauges returns the gauges of the process, under the names in dashboards for
+// Consul.
 func (q *request) runtimeGauges() []jsonGauge {
-	prefix := q.t.cfg.MetricPrefix + ".runtime."
+	prefix := q.f.cfg.MetricPrefix + ".runtime."
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	gauge := func(name string, v float64) jsonGauge { return jsonGauge{prefix + name, v, map[string]string{}} }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 // jsonLocalService is a service as the agent endpoints show it.
@@ -17,17 +18,17 @@ type jsonLocalService struct {
 	Tags              []string
 	Meta              map[string]string
 	Port              int
-	Ports             []jsonPort `json:",omitempty"`
+	Ports             []wire.Port `json:",omitempty"`
 	Address           string
-	SocketPath        string                  `json:",omitempty"`
-	TaggedAddresses   map[string]jsonEndpoint `json:",omitempty"`
-	Weights           jsonWeights
+	SocketPath        string                   `json:",omitempty"`
+	TaggedAddresses   map[string]wire.Endpoint `json:",omitempty"`
+	Weights           wire.Weights
 	EnableTagOverride bool
 	ContentHash       string          `json:",omitempty" bexpr:"-"`
 	Proxy             json.RawMessage `json:",omitempty"`
 	Connect           json.RawMessage `json:",omitempty"`
 	Datacenter        string          `json:",omitempty" bexpr:"-"`
-	Locality          *jsonLocality   `json:",omitempty"`
+	Locality          *wire.Locality  `json:",omitempty"`
 	PeerName          string          `json:",omitempty"`
 }
 
@@ -41,17 +42,17 @@ func (q *request) localService(i *skerry.Instance) jsonLocalService {
 		meta = map[string]string{}
 	}
 	return jsonLocalService{
-		Kind: x.Kind, ID: i.ID, Service: i.Service, Tags: tagsJSON(i.Tags), Meta: meta, Port: i.Port,
-		Ports: portsJSON(x.Ports), Address: i.Address, SocketPath: x.SocketPath,
-		TaggedAddresses: endpointsJSON(i.Tagged()), Weights: jsonWeights(i.Weights),
+		Kind: x.Kind, ID: i.ID, Service: i.Service, Tags: wire.TagsOf(i.Tags), Meta: meta, Port: i.Port,
+		Ports: wire.PortsOf(x.Ports), Address: i.Address, SocketPath: x.SocketPath,
+		TaggedAddresses: wire.EndpointsOf(i.Tagged()), Weights: wire.Weights(i.Weights),
 		EnableTagOverride: i.EnableTagOverride, Proxy: x.Proxy, Connect: x.Connect,
-		Datacenter: q.t.cfg.Datacenter, Locality: localityJSON(x.Locality),
+		Datacenter: q.f.b.Self.Datacenter, Locality: wire.LocalityOf(x.Locality),
 	}
 }
 
 func (q *request) agentServices() error {
 	out := map[string]jsonLocalService{}
-	for _, i := range visible(q, q.t.b.Local.Instances(), func(i *skerry.Instance) bool { return q.seesService(i.Service) }) {
+	for _, i := range visible(q, q.f.b.Local.Instances(), func(i *skerry.Instance) bool { return q.seesService(i.Service) }) {
 		out[i.ID] = q.localService(i)
 	}
 	out, err := filteredMap(q, out)
@@ -66,7 +67,7 @@ func (q *request) agentService() error {
 	var s jsonLocalService
 	var hash string
 	read := func() (found bool) {
-		i, _, _ := q.t.b.Local.Instance(q.rest)
+		i, _, _ := q.f.b.Local.Instance(q.rest)
 		if i == nil || q.unseen(skerry.ResourceService, i.Service) {
 			return false
 		}
@@ -79,7 +80,7 @@ func (q *request) agentService() error {
 	}
 	found := true
 	ready := func() (bool, <-chan struct{}) {
-		changed := q.t.b.Local.Changed()
+		changed := q.f.b.Local.Changed()
 		found = read()
 		return !found || q.p.hash == "" || hash != q.p.hash, changed
 	}
@@ -101,11 +102,11 @@ func (q *request) agentService() error {
 }
 
 func (q *request) agentServiceRegister() error {
-	var body serviceBody
+	var body wire.ServiceBody
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	r, err := body.registration(q.t.cfg.LegacyAPI)
+	r, err := body.Registration(q.f.cfg.LegacyAPI)
 	if err != nil {
 		return err
 	}
@@ -113,14 +114,14 @@ func (q *request) agentServiceRegister() error {
 		return err
 	}
 	r.ReplaceChecks = strings.Contains(q.p.raw, "replace-existing-checks") && q.p.has("replace-existing-checks")
-	if err := q.t.b.Registrar.RegisterService(q.r.Context(), r); err != nil {
+	if err := q.f.b.Registrar.RegisterService(q.r.Context(), r); err != nil {
 		return q.checkError(err)
 	}
 	q.empty()
 	return nil
 }
 
-// checkError words what is wrong with a check as Consul does.
+// checkError returns the error of a check in Consul's words.
 func (q *request) checkError(err error) error {
 	switch skerry.KindOf(err) {
 	case skerry.Invalid:
@@ -131,48 +132,11 @@ func (q *request) checkError(err error) error {
 	return err
 }
 
-// mustOwnRegistration asks for write access to the service, and to what its checks
-// are of that are there already.
-func (q *request) mustOwnRegistration(r *skerry.Registration) error {
-	if q.who == nil {
-		return nil
-	}
-	if err := q.mustOwn(r.Instance.ID, r.Instance.Service); err != nil {
-		return err
-	}
-	for n := range r.Checks {
-		if err := q.mustReplace(r.CheckID(n)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mustOwn asks for write access to a service, and to the one that now has its ID.
-func (q *request) mustOwn(id, service string) error {
-	if q.who == nil {
-		return nil
-	}
-	if service != "" {
-		if err := q.must(skerry.ResourceService, service, skerry.AccessWrite); err != nil {
-			return err
-		}
-	}
-	i, _, _ := q.t.b.Local.Instance(id)
-	if i == nil || i.Service == service {
-		return nil
-	}
-	if service == "" && q.unseen(skerry.ResourceService, i.Service) {
-		return &skerry.Error{Kind: skerry.NotFound, Subject: "service", ID: id}
-	}
-	return q.mustStill(skerry.ResourceService, i.Service, skerry.AccessWrite)
-}
-
 func (q *request) agentServiceDeregister() error {
 	if err := q.mustOwn(q.rest, ""); err != nil {
 		return err
 	}
-	if err := q.t.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
+	if err := q.f.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
 		return err
 	}
 	q.empty()
@@ -199,7 +163,7 @@ func (q *request) maintenance(serviceID string) error {
 	if err != nil {
 		return err
 	}
-	if err := q.t.b.Registrar.SetMaintenance(q.r.Context(), serviceID, on, q.p.get("reason")); err != nil {
+	if err := q.f.b.Registrar.SetMaintenance(q.r.Context(), serviceID, on, q.p.get("reason")); err != nil {
 		return err
 	}
 	q.empty()

@@ -6,12 +6,12 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// answerKey is all that an answer of health/service depends on, beside the view.
+// answerKey has everything that an answer of health/service depends on, besides the view.
 type answerKey struct {
 	passing    bool
 	tags, meta []string
 	filter     string
-	rules      string // of the asker, "" if all of the view may be seen
+	rules      string // of the caller, "" if it may see all of the view
 }
 
 // sharedAnswer returns the key under which the answer is kept on the view. ok is

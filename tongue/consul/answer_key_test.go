@@ -82,7 +82,7 @@ func (ruled) Expires() time.Time { return time.Time{} }
 
 // Requests of different askers, encodings or targets do not share an answer.
 func TestQuestionsDiffer(t *testing.T) {
-	tongues := []*Tongue{{}, {}}
+	fronts := []*front{{}, {}}
 	draw := func(t *rapid.T, label string) (question, []any) {
 		target := "/v1/health/service/web?" + url.PathEscape(hostileText(t, label+"target"))
 		u, err := url.Parse(target)
@@ -92,7 +92,7 @@ func TestQuestionsDiffer(t *testing.T) {
 		who := ruled{rules: hostileText(t, label+"rules"), anonymous: rapid.Bool().Draw(t, label+"anonymous")}
 		encoding := rapid.SampledFrom([]string{"", "gzip", "identity"}).Draw(t, label+"encoding")
 		n := rapid.IntRange(0, 1).Draw(t, label+"tongue")
-		q := request{t: tongues[n], r: &http.Request{URL: u, Header: http.Header{"Accept-Encoding": {encoding}}}, route: &route{path: "/v1/health/service/", discovery: true}, who: who}
+		q := request{f: fronts[n], r: &http.Request{URL: u, Header: http.Header{"Accept-Encoding": {encoding}}}, route: &route{path: "/v1/health/service/", discovery: true}, who: who}
 		k, ok := q.question()
 		if !ok {
 			t.Fatal("no question")

@@ -8,20 +8,13 @@ import (
 	"github.com/skerryhq/skerry/door/recorder"
 )
 
-// AuditLog notes requests, their callers and their results.
-type AuditLog interface {
-	// Wants reports whether a request with this method and answer is noted.
-	Wants(method string, status int) bool
-	Note(skerry.Act)
-}
-
 // claimer is a writer that notes unclaimed requests.
 type claimer interface{ Claim() }
 
-// audited answers a request, and notes it where an audit log is kept: also when its
-// client has gone meanwhile, or the endpoint panics.
+// audited answers a request, and notes it in the audit log, if any, even if the client has
+// disconnected meanwhile or the endpoint panics.
 func (q *request) audited(answer func()) {
-	log := q.t.b.Audit
+	log := q.f.b.Audit
 	if log == nil {
 		answer()
 		return
@@ -42,14 +35,14 @@ func (q *request) audited(answer func()) {
 	whole = true
 }
 
-// statusGone is noted for a request whose client went away before it was answered, and
+// statusGone is noted for a request whose client disconnected before the answer, and
 // statusFailed for one whose endpoint panicked.
 const (
 	statusGone   = 499
 	statusFailed = 500
 )
 
-// ended says what became of a request that was not answered.
+// ended sets the noted status of a request without an answer.
 func ended(w *recorder.Recorder, whole, gone bool) {
 	switch {
 	case !whole:
@@ -60,11 +53,11 @@ func ended(w *recorder.Recorder, whole, gone bool) {
 	case w.Status == 0 && gone:
 		w.Status, w.Reason = statusGone, "the client went away"
 	case w.Status == 0:
-		w.Status = http.StatusOK // net/http says so
+		w.Status = http.StatusOK // the default of net/http
 	}
 }
 
-func (q *request) noteIn(log AuditLog, w *recorder.Recorder) {
+func (q *request) noteIn(log skerry.AuditLog, w *recorder.Recorder) {
 	if !log.Wants(q.r.Method, w.Status) {
 		return
 	}

@@ -4,18 +4,11 @@ import (
 	"slices"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 func (q *request) catalogDatacenters() error {
-	return q.json([]string{q.t.cfg.Datacenter})
-}
-
-// begin judges the parameters of a blocking catalog endpoint and waits.
-func (q *request) begin(topic skerry.Topic) error {
-	if err := q.p.query(); err != nil {
-		return q.bare(err)
-	}
-	return q.block(topic)
+	return q.json([]string{q.f.b.Self.Datacenter})
 }
 
 func (q *request) catalogNodes() error {
@@ -24,19 +17,19 @@ func (q *request) catalogNodes() error {
 		return err
 	}
 	index := q.index(topic)
-	list := []jsonNode{}
+	list := []wire.Node{}
 	want := q.p.metaFilter()
-	for _, v := range q.t.b.Catalog.Nodes() {
+	for _, v := range q.f.b.Catalog.Nodes() {
 		if v.Node.HasMeta(want) {
-			list = append(list, nodeJSON(v.Node))
+			list = append(list, wire.NodeOf(v.Node))
 		}
 	}
-	list = visible(q, list, func(n jsonNode) bool { return q.seesNode(n.Node) })
+	list = visible(q, list, func(n wire.Node) bool { return q.seesNode(n.Node) })
 	list, err := filtered(q, list)
 	if err != nil {
 		return err
 	}
-	list = sortNear(q, list, func(n jsonNode) string { return n.Node })
+	list = sortNear(q, list, func(n wire.Node) string { return n.Node })
 	q.meta(index)
 	return q.json(list)
 }
@@ -55,10 +48,10 @@ func (q *request) catalogServices() error {
 		return err
 	}
 	out := map[string][]string{}
-	for _, name := range visible(q, q.t.b.Catalog.Services(), q.seesService) {
+	for _, name := range visible(q, q.f.b.Catalog.Services(), q.seesService) {
 		var tags []string
 		kept := false
-		for _, e := range q.t.b.Catalog.Service(name).Spelled(name) {
+		for _, e := range q.f.b.Catalog.Service(name).Spelled(name) {
 			if !keep(e) || q.hides() && !q.seesNode(e.Node.Name) {
 				continue
 			}
@@ -70,7 +63,7 @@ func (q *request) catalogServices() error {
 			}
 		}
 		if kept {
-			out[name] = tagsJSON(tags)
+			out[name] = wire.TagsOf(tags)
 		}
 	}
 	if err := sieve.failed(); err != nil {
@@ -80,25 +73,25 @@ func (q *request) catalogServices() error {
 	return q.json(out)
 }
 
-// keepInstance returns what node-meta and filter keep of all instances. The sieve is
-// the filter's, nil without one.
+// keepInstance returns whether node-meta and filter keep an instance. The sieve is the
+// filter's, nil without one.
 func (q *request) keepInstance() (func(*skerry.Entry) bool, *sieve, error) {
 	want := q.p.metaFilter()
 	if q.p.filter == "" {
 		return func(e *skerry.Entry) bool { return e.Node.HasMeta(want) }, nil, nil
 	}
-	s, err := q.newSieve(jsonCatalogService{})
+	s, err := q.newSieve(wire.CatalogService{})
 	if err != nil {
 		return nil, nil, err
 	}
 	return func(e *skerry.Entry) bool {
-		return e.Node.HasMeta(want) && s.keeps(catalogServiceJSON(e.Node, e.Instance))
+		return e.Node.HasMeta(want) && s.keeps(wire.CatalogServiceOf(e.Node, e.Instance))
 	}, s, nil
 }
 
 func (q *request) catalogService() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing service name"))
+		return bare(badRequest("Missing service name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicService, Name: q.rest}
 	if err := q.begin(topic); err != nil {
@@ -107,7 +100,10 @@ func (q *request) catalogService() error {
 	if q.p.cached {
 		q.cached()
 	}
-	v := q.view(q.rest)
+	v, err := q.view(q.rest)
+	if err != nil {
+		return err
+	}
 	var (
 		pipeline skerry.Pipeline
 		sieve    *sieve
@@ -119,7 +115,7 @@ func (q *request) catalogService() error {
 		pipeline = append(pipeline, skerry.HasNodeMeta(q.p.metaFilter()))
 	}
 	if q.p.filter != "" {
-		stage, s, err := filterStage(q, func(e *skerry.Entry) jsonCatalogService { return catalogServiceJSON(e.Node, e.Instance) })
+		stage, s, err := filterStage(q, func(e *skerry.Entry) wire.CatalogService { return wire.CatalogServiceOf(e.Node, e.Instance) })
 		if err != nil {
 			return err
 		}
@@ -129,9 +125,9 @@ func (q *request) catalogService() error {
 	if err := sieve.failed(); err != nil {
 		return err
 	}
-	list := make([]jsonCatalogService, len(entries))
+	list := make([]wire.CatalogService, len(entries))
 	for i, e := range entries {
-		list[i] = catalogServiceJSON(e.Node, e.Instance)
+		list[i] = wire.CatalogServiceOf(e.Node, e.Instance)
 	}
 	q.meta(v.Index)
 	q.cause(v, len(list), q.emptied(v, pipeline))
@@ -147,14 +143,14 @@ func (q *request) catalogNode() error {
 	if v == nil {
 		return q.json(nil)
 	}
-	byID := make(map[string]jsonService, len(services))
+	byID := make(map[string]wire.Service, len(services))
 	for _, s := range services {
 		byID[s.ID] = s
 	}
 	return q.json(struct {
-		Node     jsonNode
-		Services map[string]jsonService
-	}{nodeJSON(v.Node), byID})
+		Node     wire.Node
+		Services map[string]wire.Service
+	}{wire.NodeOf(v.Node), byID})
 }
 
 func (q *request) catalogNodeServices() error {
@@ -164,43 +160,43 @@ func (q *request) catalogNodeServices() error {
 	}
 	q.meta(index)
 	type answer struct {
-		Node     *jsonNode
-		Services []jsonService
+		Node     *wire.Node
+		Services []wire.Service
 	}
 	if v == nil {
 		return q.json(answer{})
 	}
-	n := nodeJSON(v.Node)
+	n := wire.NodeOf(v.Node)
 	return q.json(answer{&n, services})
 }
 
-func (q *request) nodeServices() (*skerry.NodeView, uint64, []jsonService, error) {
+func (q *request) nodeServices() (*skerry.NodeView, uint64, []wire.Service, error) {
 	if q.rest == "" {
-		return nil, 0, nil, q.bare(badRequest("Missing node name"))
+		return nil, 0, nil, bare(badRequest("Missing node name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicNode, Name: q.rest}
 	if err := q.begin(topic); err != nil {
 		return nil, 0, nil, err
 	}
 	index := q.index(topic)
-	v := q.t.b.Catalog.Node(q.rest)
+	v := q.f.b.Catalog.Node(q.rest)
 	if v != nil && !q.seesNode(v.Node.Name) {
 		q.leftOut()
 		v = nil
 	}
-	services := []jsonService{}
+	services := []wire.Service{}
 	if v != nil {
-		services = make([]jsonService, len(v.Instances))
+		services = make([]wire.Service, len(v.Instances))
 		for n, i := range v.Instances {
-			services[n] = serviceJSON(i)
+			services[n] = wire.ServiceOf(i)
 		}
 	}
-	services = visible(q, services, func(s jsonService) bool { return q.seesService(s.Service) })
+	services = visible(q, services, func(s wire.Service) bool { return q.seesService(s.Service) })
 	services, err := filtered(q, services)
 	return v, index, services, err
 }
 
-// emptyList answers what belongs to the mesh: nothing is in it.
+// emptyList answers a list of the mesh, which is always empty.
 func (q *request) emptyList() error {
 	if err := q.begin(skerry.Topic{Kind: skerry.TopicService, Name: q.rest}); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 // registerBody is a write through the catalog.
@@ -24,16 +25,16 @@ type registerBody struct {
 	Check           *registerCheck
 	Checks          []*registerCheck
 	SkipNodeUpdate  bool
-	Locality        *jsonLocality
+	Locality        *wire.Locality
 
-	CreateIndex, ModifyIndex, PeerName, Token ignored
+	CreateIndex, ModifyIndex, PeerName, Token wire.Ignored
 }
 
 // registerService is a node's service in such a write.
 type registerService struct {
-	jsonService
-	Weights *jsonWeights
-	Proxy   proxyBody
+	serviceShape
+	Weights *wire.Weights
+	Proxy   wire.ProxyBody
 }
 
 // registerCheck is a check in such a write.
@@ -43,7 +44,7 @@ type registerCheck struct {
 	Timeout  string
 }
 
-// checkRecord is what such checks have in transactions too.
+// checkRecord has the fields that such checks have in transactions too.
 type checkRecord struct {
 	Node        string
 	CheckID     string
@@ -57,22 +58,22 @@ type checkRecord struct {
 	Type        string
 	Definition  registerDefinition
 
-	CreateIndex, ExposedPort, PeerName ignored
+	CreateIndex, ExposedPort, PeerName wire.Ignored
 	ModifyIndex                        uint64
 }
 
-// registerDefinition may have any fields beside those of a check.
-type registerDefinition struct{ checkBody }
+// registerDefinition may have any fields besides those of a check.
+type registerDefinition struct{ wire.CheckBody }
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (d *registerDefinition) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &d.checkBody) }
+func (d *registerDefinition) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &d.CheckBody) }
 
 func (q *request) catalogRegister() error {
 	var b registerBody
 	if err := q.decode(&b); err != nil {
 		return err
 	}
-	record, err := b.record(q.t.cfg.Datacenter)
+	record, err := b.record(q.f.b.Self.Datacenter)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (q *request) catalogRegister() error {
 	if err := q.mustRegister(&record); err != nil {
 		return err
 	}
-	if err := q.t.b.External.PutExternal(q.r.Context(), record); err != nil {
+	if err := q.f.b.External.PutExternal(q.r.Context(), record); err != nil {
 		// Consul calls every refusal a server error here.
 		return serverError(err.Error())
 	}
@@ -134,7 +135,7 @@ func (b *registerBody) record(dc string) (skerry.ExternalRecord, error) {
 	return r, nil
 }
 
-// nodeID words a bad UUID as Consul does.
+// nodeID returns an error in Consul's words if id is not a UUID.
 func nodeID(id string) error {
 	if len(id) != 36 {
 		return fmt.Errorf("uuid string is wrong length")
@@ -160,10 +161,10 @@ func (b *registerBody) service(r *skerry.ExternalRecord) error {
 	return nil
 }
 
-// instance is the service as the catalog has it.
+// instance returns the service for the catalog.
 func (s *registerService) instance() *skerry.Instance {
-	w := jsonWeights{1, 1}
-	if s.Weights != nil && *s.Weights != (jsonWeights{}) {
+	w := wire.Weights{Passing: 1, Warning: 1}
+	if s.Weights != nil && *s.Weights != (wire.Weights{}) {
 		w = *s.Weights
 	}
 	i := &skerry.Instance{
@@ -176,7 +177,7 @@ func (s *registerService) instance() *skerry.Instance {
 			i.TaggedAddresses[k] = skerry.Endpoint(v)
 		}
 	}
-	i.Extra = instanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy.raw, s.Connect)
+	i.Extra = wire.InstanceExtra(s.Kind, s.SocketPath, s.Ports, s.Locality, s.Proxy.Raw, s.Connect)
 	return i
 }
 
@@ -186,7 +187,7 @@ func (c *checkRecord) record() *skerry.Check {
 		ID: id, Name: c.Name, Status: cmp.Or(skerry.Health(c.Status), skerry.Critical), Notes: c.Notes, Output: c.Output,
 		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
 	}
-	d, _ := c.Definition.definition(true)
+	d, _ := c.Definition.Definition(true)
 	d.H2PingUseTLS = false
 	if !reflect.DeepEqual(d, skerry.CheckDefinition{}) {
 		out.Definition = &d
@@ -194,8 +195,8 @@ func (c *checkRecord) record() *skerry.Check {
 	return out
 }
 
-// typeOf names the kind of check that a definition makes; "" if it makes none, as one that
-// probes without an interval.
+// typeOf returns the type of check that a definition makes; "" if it makes none, such as a
+// probe without an interval.
 func typeOf(d *skerry.CheckDefinition) string {
 	probes := d.Interval > 0
 	for _, k := range []struct {
@@ -221,7 +222,7 @@ type deregisterBody struct {
 	Datacenter string
 	Address    string
 
-	PeerName, Token ignored
+	PeerName, Token wire.Ignored
 }
 
 func (q *request) catalogDeregister() error {
@@ -235,10 +236,10 @@ func (q *request) catalogDeregister() error {
 	if err := q.reachesNamed(b.Datacenter); err != nil {
 		return err
 	}
-	if err := q.mustDeregister(&b); err != nil {
+	if err := q.mustDeregister(b.Node, b.ServiceID, b.CheckID); err != nil {
 		return err
 	}
-	if err := q.t.b.External.DeleteExternal(q.r.Context(), b.Node, b.ServiceID, b.CheckID); err != nil {
+	if err := q.f.b.External.DeleteExternal(q.r.Context(), b.Node, b.ServiceID, b.CheckID); err != nil {
 		return serverError(err.Error())
 	}
 	return q.json(true)

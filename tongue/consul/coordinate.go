@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/serf/coordinate"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 type jsonCoordinate struct {
@@ -22,11 +23,11 @@ func (q *request) coordinateDatacenters() error {
 		AreaID      string
 		Coordinates []jsonCoordinate
 	}
-	c := q.t.b.Coords.Get(q.t.cfg.NodeName)
+	c := q.f.b.Coords.Get(q.f.b.Self.Name)
 	if c == nil {
 		c = coordinate.NewCoordinate(coordinate.DefaultConfig())
 	}
-	return q.json([]datacenter{{q.t.cfg.Datacenter, "wan", []jsonCoordinate{{Node: q.t.cfg.NodeName + "." + q.t.cfg.Datacenter, Coord: c}}}})
+	return q.json([]datacenter{{q.f.b.Self.Datacenter, "wan", []jsonCoordinate{{Node: q.f.b.Self.Name + "." + q.f.b.Self.Datacenter, Coord: c}}}})
 }
 
 func (q *request) coordinateNodes() error {
@@ -65,7 +66,7 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 		}
 	} else if q.p.index > 0 {
 		err := q.await(func() (bool, <-chan struct{}) {
-			index, changed := q.t.b.Coords.Changed()
+			index, changed := q.f.b.Coords.Changed()
 			return index != q.p.index, changed
 		}, nil)
 		if err != nil {
@@ -76,13 +77,13 @@ func (q *request) coordinates(keep func(node string) bool) ([]jsonCoordinate, ui
 	if sc != nil {
 		known = q.indexOf(sc)
 	}
-	all, index := q.t.b.Coords.All()
+	all, index := q.f.b.Coords.All()
 	if sc != nil {
 		index = known
 	}
 	list := []jsonCoordinate{}
 	for _, node := range slices.Sorted(maps.Keys(all)) {
-		v := q.t.b.Catalog.Node(node)
+		v := q.f.b.Catalog.Node(node)
 		if v != nil && keep(v.Node.Name) && v.Node.HasMeta(q.p.metaFilter()) {
 			list = append(list, jsonCoordinate{Node: v.Node.Name, Coord: all[node]})
 		}
@@ -97,7 +98,7 @@ func (q *request) narrowedCoordinates() *scene {
 	if !q.hides() || q.who.AllowsBelow(skerry.ResourceNode, "", skerry.AccessRead) {
 		return nil
 	}
-	coords, catalog := q.t.b.Coords, q.t.b.Catalog
+	coords, catalog := q.f.b.Coords, q.f.b.Catalog
 	return &scene{
 		name: "coordinates",
 		at: func() uint64 {
@@ -123,7 +124,7 @@ func (q *request) coordinateUpdate() error {
 		Datacenter string
 		Segment    string
 		Coord      *coordinate.Coordinate
-		Token      ignored
+		Token      wire.Ignored
 	}
 	if err := q.decode(&body); err != nil {
 		return err
@@ -138,40 +139,7 @@ func (q *request) coordinateUpdate() error {
 	if c == nil || !c.IsValid() || len(c.Vec) != int(coordinate.DefaultConfig().Dimensionality) {
 		return serverError("incompatible coordinate")
 	}
-	q.t.b.Coords.Update(body.Node, c)
+	q.f.b.Coords.Update(body.Node, c)
 	q.empty()
 	return nil
-}
-
-// Coordinates are the network coordinates of nodes, as agents measured them.
-type Coordinates interface {
-	Update(node string, c *coordinate.Coordinate)
-	Get(node string) *coordinate.Coordinate
-	// From returns the distances from a node to others in seconds, +Inf where one
-	// is not known; nil when the node has no coordinate.
-	From(node string) func(to string) float64
-	// All returns them by folded node name, with the index of the last change.
-	All() (map[string]*coordinate.Coordinate, uint64)
-	Changed() (index uint64, changed <-chan struct{})
-}
-
-// sortNear orders list by the distance of each element's node from the node that
-// ?near names. Without it, or when that node has no coordinate, the order stays.
-func sortNear[T any](q *request, list []T, node func(T) string) []T {
-	from := q.p.near
-	if from == skerry.NearAgent {
-		from = q.t.cfg.NodeName
-	}
-	if from == "" || q.t.b.Catalog.Node(from) == nil || q.unseen(skerry.ResourceNode, from) { // a coordinate may be kept for a node that is gone
-		return list
-	}
-	distance := q.t.b.Coords.From(from)
-	if distance == nil {
-		return list
-	}
-	return skerry.SortNear(list, func(v T) float64 { return distance(node(v)) })
-}
-
-func (q *request) sortEntries(entries []*skerry.Entry) []*skerry.Entry {
-	return sortNear(q, entries, func(e *skerry.Entry) string { return e.Node.Name })
 }

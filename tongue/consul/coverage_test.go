@@ -14,19 +14,19 @@ var update = flag.Bool("update", false, "write doc/coverage.md anew")
 
 const coveragePath = "../../doc/coverage.md"
 
-// TestCoverageTable holds doc/coverage.md to the table of routes.
+// TestCoverageTable compares doc/coverage.md with the table of routes.
 func TestCoverageTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# HTTP API coverage\n\nMade from the table of routes (`go test ./tongue/consul -run Coverage -update`).\n\n" +
-		"Answered by: `agent`, the agent that is asked, of its own things; `server`, any server; `datacenter`, the servers of the datacenter that\n" +
-		"`?dc=` names. Needs: what opens the endpoint as a whole; what a request names needs more ([acl.md](acl.md)). `open` endpoints do not look at the token.\n")
+		"Answered by: `agent`, the agent that is asked, about itself; `server`, any server; `datacenter`, the servers of the datacenter in `?dc=`.\n" +
+		"Needs: the permission for the endpoint as a whole; the names in a request need more ([acl.md](acl.md)). `open` endpoints ignore the token.\n")
 	for _, part := range []struct {
 		kind  kind
 		title string
 	}{
 		{served, "Answered as Consul documents it"},
 		{own, "Skerry's own ([own-api.md](own-api.md))"},
-		{polite, "Answered politely: there is one server and no mesh"},
+		{polite, "Answered politely: there is no mesh and no gossip"},
 		{gone, "Removed from Consul: answered with 410"},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n| path | methods | answered by | needs |\n|---|---|---|---|\n", part.title)
@@ -56,7 +56,7 @@ func TestCoverageTable(t *testing.T) {
 	}
 }
 
-// opens says what opens an endpoint.
+// opens returns the permission for an endpoint.
 func opens(r *route) string {
 	n := r.need
 	switch {

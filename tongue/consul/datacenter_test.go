@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
 )
 
 // Every endpoint that is answered by a datacenter refuses one that is not known, in the
 // same way, before it does anything; the others do not mind ?dc=.
 func TestDatacenterOfEveryRoute(t *testing.T) {
 	const unknown = "No path to datacenter"
-	front, err := New(Config{Datacenter: "dc1"}, Backend{}, NewMetrics(prometheus.NewRegistry()))
+	front, err := New(Config{}, Backend{Self: skerry.Self{Datacenter: "dc1"}}, NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}

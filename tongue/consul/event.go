@@ -1,23 +1,13 @@
 package consul
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/filter"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
-
-// Events keeps the latest user events of this node.
-type Events interface {
-	// Fire spreads an event. It fills in ID, Version and LTime.
-	Fire(ctx context.Context, e skerry.Event) skerry.Event
-	// List returns the kept events that reached this node and that hears accepts (nil:
-	// all), oldest first, an index made from the last one's ID (0 without any), and a
-	// channel that is closed at the next.
-	List(name string, hears func(name string) bool) (events []skerry.Event, index uint64, changed <-chan struct{})
-}
 
 const maxPayload = 300 // bytes, as in Consul: larger ones would not fit its gossip
 
@@ -27,11 +17,11 @@ func (q *request) eventFire() error {
 	}
 	e := skerry.Event{Name: q.rest, NodeFilter: q.p.get("node"), ServiceFilter: q.p.get("service"), TagFilter: q.p.get("tag")}
 	if !q.may(skerry.ResourceEvent, e.Name, skerry.AccessWrite) {
-		return &statusError{403, "Permission denied"}
+		return status(403, "Permission denied")
 	}
-	payload, err := readAll(q.r.Body, q.r.ContentLength)
+	payload, err := wire.ReadAll(q.r.Body, q.r.ContentLength)
 	if err != nil {
-		return decodeError(err)
+		return wire.DecodeError(err)
 	}
 	if len(payload) > 0 {
 		e.Payload = payload
@@ -40,9 +30,9 @@ func (q *request) eventFire() error {
 		return err
 	}
 	if len(payload) > maxPayload {
-		return &statusError{413, fmt.Sprintf("Event payload too large, received %d bytes, max size: %d bytes. User events should be kept small for efficient gossip propagation.", len(payload), maxPayload)}
+		return status(413, fmt.Sprintf("Event payload too large, received %d bytes, max size: %d bytes. User events should be kept small for efficient gossip propagation.", len(payload), maxPayload))
 	}
-	return q.json(jsonEvent(q.t.b.Events.Fire(q.r.Context(), e), false))
+	return q.json(jsonEvent(q.f.b.Events.Fire(q.r.Context(), e), false))
 }
 
 func checkEventFilters(e *skerry.Event) error {
@@ -73,12 +63,12 @@ type eventJSON struct {
 func jsonEvent(e skerry.Event, received bool) eventJSON {
 	out := eventJSON(e)
 	if !received {
-		out.LTime = 0 // known once it has spread
+		out.LTime = 0 // not known before it has spread
 	}
 	return out
 }
 
-// hears says which events the asker is to know of; nil: all.
+// hears returns a function that reports whether the caller may see an event; nil: all.
 func (q *request) hears() func(name string) bool {
 	if !q.hides() {
 		return nil
@@ -96,7 +86,7 @@ func (q *request) eventList() error {
 	var index uint64
 	err := q.await(func() (bool, <-chan struct{}) {
 		var changed <-chan struct{}
-		events, index, changed = q.t.b.Events.List(name, q.hears())
+		events, index, changed = q.f.b.Events.List(name, q.hears())
 		index = max(index, 1)
 		return q.p.index == 0 || index != q.p.index, changed
 	}, nil)

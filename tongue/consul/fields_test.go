@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/test/inprocess"
 )
 
@@ -83,8 +83,8 @@ func TestFieldsOfBodies(t *testing.T) {
 	if len(takes) != len(takers) {
 		t.Fatalf("the file has %d takers, want %d", len(takes), len(takers))
 	}
-	at := inprocess.StartWith(t, func(cfg *server.Config) {
-		cfg.ACL = server.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: management}
+	at := inprocess.StartWith(t, func(cfg *node.Config) {
+		cfg.ACL = node.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: management}
 	})
 	s := target{address: at.HTTP[0], token: management}.ready(t)
 	for body, fields := range takes {

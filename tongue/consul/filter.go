@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// filterWithin is how long the filtering of one answer may take.
+	// filterWithin bounds the time of filtering one answer.
 	filterWithin = 10 * time.Second
 	// filterPause is the number of comparisons between two looks at the clock.
 	filterPause = 4096
 )
 
-// sieve applies one request's filter. It gives up when the client has gone, or after
-// filterWithin: from then on it keeps nothing, and err says why.
+// sieve applies one request's filter. It gives up when the client disconnects, or after
+// filterWithin: from then on it keeps nothing, and err is the reason.
 type sieve struct {
 	f     *filter.Filter
 	q     *request
@@ -47,7 +47,7 @@ func (s *sieve) keeps(v any) bool {
 	if s.spent += s.f.Cost(); s.spent >= filterPause {
 		s.spent = 0
 		if s.err = s.q.r.Context().Err(); s.err == nil && time.Now().After(s.until) {
-			s.err = &statusError{http.StatusServiceUnavailable, "Invalid filter: it took more than " + filterWithin.String() + "; make fewer comparisons, or name a service"}
+			s.err = status(http.StatusServiceUnavailable, "Invalid filter: it took more than "+filterWithin.String()+"; make fewer comparisons, or name a service")
 		}
 		if s.err != nil {
 			return false
@@ -60,7 +60,7 @@ func (s *sieve) keeps(v any) bool {
 	return ok && err == nil
 }
 
-// failed returns why the sieve gave up; nil for a sieve that did not, or for none.
+// failed returns the error if the sieve gave up, else nil. s may be nil.
 func (s *sieve) failed() error {
 	if s == nil {
 		return nil
@@ -105,8 +105,8 @@ func filteredMap[T any](q *request, m map[string]T) (map[string]T, error) {
 	return out, s.err
 }
 
-// filterStage is the request's filter on entries as a stage of the read path. Once all
-// entries went through it, the caller asks the sieve whether it failed.
+// filterStage returns the request's filter on entries as a stage of the read path. After
+// all entries went through it, the caller must check whether the sieve failed.
 func filterStage[T any](q *request, shape func(*skerry.Entry) T) (skerry.Stage, *sieve, error) {
 	var empty T
 	s, err := q.newSieve(empty)
@@ -120,7 +120,7 @@ func filterStage[T any](q *request, shape func(*skerry.Entry) T) (skerry.Stage, 
 	}, s, nil
 }
 
-// shortened bounds a text that is told once for each instance.
+// shortened bounds a text that an answer has once for each instance.
 func shortened(s string) string {
 	const most = 200
 	if len(s) <= most {

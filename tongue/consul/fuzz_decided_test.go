@@ -17,12 +17,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/test/inprocess"
 )
 
-// kept is a server whose decided things can be brought back to how they were, so
-// that each input of a long run meets the same.
+// kept is a server whose quorum store can be reset, so that each input of a long run
+// has the same state.
 type kept struct {
 	target
 	archive string
@@ -87,7 +87,7 @@ func seed(f *testing.F, endpoint int, body string) {
 	f.Add(uint8(endpoint), "[null]")
 }
 
-// decidedBodies are the endpoints of decided things that take JSON. "holder" is a
+// decidedBodies are the endpoints of the quorum store that take JSON. "holder" is a
 // session's ID.
 var decidedBodies = []struct{ method, path, seed string }{
 	{"PUT", "/v1/txn", `[{"KV": {"Verb": "set", "Key": "a", "Value": "YQ==", "Flags": 7}}, {"KV": {"Verb": "get-tree", "Key": ""}}, {"KV": {"Verb": "delete-tree", "Key": "b"}}]`},
@@ -208,8 +208,8 @@ func publicKey(f *testing.F) string {
 
 func FuzzACLBodies(f *testing.F) {
 	failed := &atomic.Int64{}
-	at := inprocess.StartWith(f, func(cfg *server.Config) {
-		cfg.ACL = server.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: management}
+	at := inprocess.StartWith(f, func(cfg *node.Config) {
+		cfg.ACL = node.ACL{Enabled: true, Defaults: rules.Strict, InitialManagement: management}
 		cfg.Consul.Log = slog.New(internal{slog.DiscardHandler, failed})
 	})
 	key := publicKey(f)

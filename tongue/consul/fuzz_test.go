@@ -25,7 +25,7 @@ var documented = []string{
 	"Cannot provide tag filter without service filter",
 	"Invalid coordinate", "incompatible coordinate", "rejected bad coordinate",
 	"agent: No node found with name",
-	// of decided things
+	// of the quorum store
 	"raft apply failed: ", "apply failed: ", "strconv.ParseUint: parsing ", "Invalid prepared query: ",
 	"Invalid Session TTL ", "Session TTL ", "Invalid Behavior setting ",
 	"1 error occurred:\n\t* Failed to join",

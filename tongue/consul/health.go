@@ -5,10 +5,11 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// healthService answers the most used endpoint. For the usual queries the whole
-// body is kept on the view, so that a request is a look-up and a write.
+// healthService answers the most used endpoint. For the usual queries the whole body is
+// kept on the view, so that a request is a look-up and a write.
 func (q *request) healthService() error {
 	if q.rest == "" {
 		return badRequest("Missing service name")
@@ -26,13 +27,9 @@ func (q *request) healthService() error {
 	if q.p.cached {
 		q.cached()
 	}
-	var shown *skerry.View
-	if q.hides() {
-		shown = q.view(name) // its index must not be newer than the entries
-	}
-	v := q.t.b.Catalog.Service(name)
-	if shown == nil {
-		shown = v
+	shown, v, err := q.shownView(name)
+	if err != nil {
+		return err
 	}
 	key, shared := q.sharedAnswer(v)
 	var failed error
@@ -78,117 +75,95 @@ func (q *request) healthService() error {
 	return nil
 }
 
-// pipeline builds the read path of the query from its parameters. The sieve is the
-// filter's, nil without one.
-func (q *request) pipeline() (p skerry.Pipeline, filter *sieve, err error) {
-	if q.p.hasTags {
-		p = append(p, skerry.HasTags(q.p.tags))
-	}
-	if len(q.p.nodeMeta) > 0 {
-		p = append(p, skerry.HasNodeMeta(q.p.metaFilter()))
-	}
-	if q.p.passing {
-		p = append(p, passingStages...)
-	}
-	if q.p.filter != "" {
-		stage, s, err := filterStage(q, entryJSON)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, filter = append(p, stage), s
-	}
-	return p, filter, nil
-}
-
-var passingStages = skerry.Pipeline{skerry.NotInMaintenance(), skerry.Passes()}
-
 func (q *request) renderEntries(entries []*skerry.Entry) ([]byte, error) {
 	entries = q.sortEntries(entries)
-	out := make([]jsonEntry, len(entries))
+	out := make([]wire.Entry, len(entries))
 	for i, e := range entries {
-		out[i] = entryJSON(e)
+		out[i] = wire.EntryOf(e)
 	}
 	return json.Marshal(out)
 }
 
 func (q *request) healthNode() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing node name"))
+		return bare(badRequest("Missing node name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicNode, Name: q.rest}
-	return q.checks(topic, func(add func(*skerry.Node, *skerry.Check)) {
-		if v := q.t.b.Catalog.Node(q.rest); v != nil {
+	return q.checks(topic, func(add func(*skerry.Node, *skerry.Check)) error {
+		if v := q.f.b.Catalog.Node(q.rest); v != nil {
 			for _, c := range v.Checks {
 				add(v.Node, c)
 			}
 		}
+		return nil
 	})
 }
 
 func (q *request) healthChecks() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing service name"))
+		return bare(badRequest("Missing service name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicService, Name: q.rest}
-	return q.checks(topic, func(add func(*skerry.Node, *skerry.Check)) {
-		for _, e := range q.t.b.Catalog.Service(q.rest).Entries {
+	return q.checks(topic, func(add func(*skerry.Node, *skerry.Check)) error {
+		v, err := q.discover(q.rest)
+		if err != nil {
+			return err
+		}
+		for _, e := range v.Entries {
 			for _, c := range e.Checks {
 				if c.ServiceID != "" {
 					add(e.Node, c)
 				}
 			}
 		}
+		return nil
 	})
 }
 
 func (q *request) healthState() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing check state"))
+		return bare(badRequest("Missing check state"))
 	}
-	return q.checks(skerry.Topic{Kind: skerry.TopicChecks}, func(add func(*skerry.Node, *skerry.Check)) {
-		for _, v := range q.t.b.Catalog.Nodes() {
+	return q.checks(skerry.Topic{Kind: skerry.TopicChecks}, func(add func(*skerry.Node, *skerry.Check)) error {
+		for _, v := range q.f.b.Catalog.Nodes() {
 			for _, c := range v.Checks {
 				if q.rest == "any" || strings.EqualFold(string(c.Status), q.rest) {
 					add(v.Node, c)
 				}
 			}
 		}
+		return nil
 	})
 }
 
 // checks answers with a list of checks.
-func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *skerry.Check))) error {
+func (q *request) checks(topic skerry.Topic, each func(add func(*skerry.Node, *skerry.Check)) error) error {
 	if err := q.p.query(); err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
 	if err := q.block(topic); err != nil {
 		return err
 	}
 	index := q.index(topic)
-	list := []jsonCheck{}
+	list := []wire.Check{}
 	want := q.p.metaFilter()
-	each(func(n *skerry.Node, c *skerry.Check) {
+	err := each(func(n *skerry.Node, c *skerry.Check) {
 		if n.HasMeta(want) {
 			if !q.seesCheck(n.Name, c) {
 				q.leftOut()
 				return
 			}
-			list = append(list, checkJSON(n.Name, c))
+			list = append(list, wire.CheckOf(n.Name, c))
 		}
 	})
-	list = sortNear(q, list, func(c jsonCheck) string { return c.Node })
-	list, err := filtered(q, list)
+	if err != nil {
+		return err
+	}
+	list = sortNear(q, list, func(c wire.Check) string { return c.Node })
+	list, err = filtered(q, list)
 	if err != nil {
 		return err
 	}
 	q.meta(index)
 	return q.json(list)
-}
-
-// bare marks an error of a request that Consul refuses before it looks anything up.
-func (q *request) bare(err error) error {
-	bare := *q.route
-	bare.metaOnError = false
-	q.route = &bare
-	return err
 }

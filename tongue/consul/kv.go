@@ -1,7 +1,6 @@
 package consul
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,35 +12,8 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
-
-// Keys is the key/value store.
-type Keys interface {
-	// Sync waits until reads see all that was acknowledged before.
-	Sync(ctx context.Context) error
-	Get(key string) (*skerry.KeyValue, error)
-	// List returns the entries below a prefix, and the index of the last change to any.
-	// What sees does not accept is not looked at; nil accepts all.
-	List(prefix string, sees func(key string) bool) ([]skerry.KeyValue, uint64, error)
-	// Keys returns the keys below a prefix, cut after the first separator behind it.
-	Keys(prefix, separator string, sees func(key string) bool) ([]string, uint64, error)
-	Watch(key string, below bool) (uint64, <-chan struct{})
-	// Unwatch says that a request that had this channel, of keys or others, waits for it
-	// no more.
-	Unwatch(changed <-chan struct{})
-	// Changed is Watch's index alone.
-	Changed(key string, below bool) uint64
-	// Newest is the index of Watch for a caller that sees some of the keys below a prefix: was is
-	// what it returned when Watch's own index was at; 0 at first.
-	Newest(prefix string, at, was uint64, sees func(key string) bool) uint64
-	// Write reports whether the operation's condition held.
-	Write(ctx context.Context, op skerry.KeyOp) (bool, error)
-	// Txn does all operations, or none when some are refused. To reads, what sees does
-	// not accept is not there; nil accepts all.
-	Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) ([]skerry.TxnResult, []skerry.TxnError, error)
-	// Read is Txn for operations that only read; index is the table's.
-	Read(ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, index uint64, err error)
-}
 
 func (q *request) kv() error {
 	switch q.r.Method {
@@ -83,14 +55,14 @@ func (q *request) kvReady(below bool) error {
 	if err := q.synced(); err != nil {
 		return err
 	}
-	keys, key := q.t.b.Keys, q.rest
+	keys, key := q.f.b.Keys, q.rest
 	if below && q.narrowedKeys(key) {
-		gate, token, seen := q.t.b.Gate, q.p.token, &q.t.seenKV // a parked request outlives q
+		gate, token, seen := q.f.b.Gate, q.p.token, &q.f.seenKV // a parked request outlives q
 		return q.beyond(func() (uint64, <-chan struct{}) {
 			at, changed := keys.Watch(key, true)
 			who, err := gate.Identify(token)
 			if err != nil {
-				return at, changed // its end is judged elsewhere
+				return at, changed // whileKnown ends the wait
 			}
 			return seen.keysBelow(keys, who, key, at), changed
 		})
@@ -99,12 +71,12 @@ func (q *request) kvReady(below bool) error {
 }
 
 func (q *request) kvOne() error {
-	e, err := q.t.b.Keys.Get(q.rest)
+	e, err := q.f.b.Keys.Get(q.rest)
 	if err != nil {
 		return err
 	}
 	if e == nil {
-		index := q.t.b.Keys.Changed(q.rest, false)
+		index := q.f.b.Keys.Changed(q.rest, false)
 		q.meta(index)
 		q.w.WriteHeader(http.StatusNotFound)
 		return nil
@@ -119,7 +91,7 @@ func (q *request) kvOne() error {
 	return nil
 }
 
-// kvRaw answers with the bytes as they are. Browsers must not guess at them.
+// kvRaw answers with the value's bytes. Browsers must not guess their type.
 func (q *request) kvRaw(e *skerry.KeyValue) error {
 	h := q.w.Header()
 	h["Content-Type"] = typeText
@@ -131,19 +103,19 @@ func (q *request) kvRaw(e *skerry.KeyValue) error {
 	return nil
 }
 
-// kvReadable asks for what is to be read. Of lists what may not be read is left
-// out, unless listing is a permission of its own.
+// kvReadable checks the permission to read. Lists leave out keys that the caller may not
+// read, unless listing is a permission of its own.
 func (q *request) kvReadable(list bool) error {
 	switch {
 	case !list:
 		return q.must(skerry.ResourceKey, q.rest, skerry.AccessRead)
-	case q.t.cfg.KeyList:
+	case q.f.cfg.KeyList:
 		return q.must(skerry.ResourceKey, q.rest, skerry.AccessList)
 	}
 	return nil
 }
 
-// unnamed takes the name of a damaged key out of an error if the asker may not read it.
+// unnamed removes the name of a damaged key from an error if the caller may not read it.
 func (q *request) unnamed(err error) error {
 	var e *skerry.Error
 	if errors.As(err, &e) && e.Subject == "store" && e.ID != "" && !q.readsKey(strings.TrimPrefix(e.ID, "kv/")) {
@@ -191,7 +163,7 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// conflicting refuses parameters of which a request may have one.
+// conflicting returns an error if the request has more than one of the parameters.
 func (q *request) conflicting(names ...string) error {
 	given := url.Values{}
 	for _, n := range names {
@@ -203,18 +175,6 @@ func (q *request) conflicting(names ...string) error {
 		return badRequest("Conflicting flags: " + given.Encode() + "\n")
 	}
 	return nil
-}
-
-// number reads a parameter; the wording of a bad one is the number parser's own.
-func (q *request) number(name string) (uint64, bool, error) {
-	if !q.p.has(name) {
-		return 0, false, nil
-	}
-	n, err := strconv.ParseUint(q.p.get(name), 10, 64)
-	if err != nil {
-		return 0, true, serverError(err.Error())
-	}
-	return n, true, nil
 }
 
 func (q *request) kvPut() error {
@@ -244,26 +204,26 @@ func (q *request) kvPut() error {
 	case q.p.has("release"):
 		op.Action, op.Session = skerry.KeyRelease, q.p.get("release")
 	}
-	if op.Value, err = q.body(q.t.cfg.MaxValue, "kv_max_value_size"); err != nil {
+	if op.Value, err = q.body(q.f.cfg.MaxValue, "kv_max_value_size"); err != nil {
 		return err
 	}
 	return q.kvWrite(op)
 }
 
-// body reads the request's body up to a limit, which key in the configuration raises.
+// body reads the request's body up to a limit, which is set by key in the configuration.
 func (q *request) body(limit int64, key string) ([]byte, error) {
 	tooLarge := func(n int64) error {
-		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.%s.", n, limit, key)}
+		return status(http.StatusRequestEntityTooLarge, fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.%s.", n, limit, key))
 	}
 	if q.r.ContentLength > limit {
 		return nil, tooLarge(q.r.ContentLength)
 	}
-	b, err := readAll(io.LimitReader(q.r.Body, limit+1), q.r.ContentLength)
+	b, err := wire.ReadAll(io.LimitReader(q.r.Body, limit+1), q.r.ContentLength)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, badRequest("the body ended early: " + err.Error())
 	}
 	if err != nil {
-		return nil, decodeError(err)
+		return nil, wire.DecodeError(err)
 	}
 	if int64(len(b)) > limit {
 		return nil, tooLarge(int64(len(b)))
@@ -278,7 +238,7 @@ func (q *request) kvWrite(op skerry.KeyOp) error {
 		}
 		return q.json(false)
 	}
-	done, err := q.t.b.Keys.Write(q.r.Context(), op)
+	done, err := q.f.b.Keys.Write(q.r.Context(), op)
 	var e *skerry.Error
 	if errors.As(err, &e) && e.Subject == "session" {
 		return serverError("raft apply failed: " + e.Message)
@@ -287,11 +247,6 @@ func (q *request) kvWrite(op skerry.KeyOp) error {
 		return err
 	}
 	return q.json(done)
-}
-
-// invalidSession is the store's word for a session that is not there.
-func invalidSession(id string) string {
-	return fmt.Sprintf("raft apply failed: invalid session %q", id)
 }
 
 func (q *request) kvDelete() error {

@@ -9,13 +9,13 @@ import (
 )
 
 func (q *request) kvList() error {
-	get := q.t.lists.get
+	get := q.f.lists.get
 	known := q.indexBelow()
 	if q.who != nil && !q.who.AllowsBelow(skerry.ResourceKey, q.rest, skerry.AccessRead) {
 		get = unshared
 	}
 	body, index, err := get(q, func() ([]byte, uint64, error) {
-		entries, index, err := q.t.b.Keys.List(q.rest, q.seesKeys())
+		entries, index, err := q.f.b.Keys.List(q.rest, q.seesKeys())
 		entries = visible(q, entries, func(e skerry.KeyValue) bool { return q.readsKey(e.Key) })
 		if err != nil || len(entries) == 0 {
 			return nil, index, err
@@ -44,23 +44,23 @@ func (q *request) kvList() error {
 	return nil
 }
 
-// indexBelow is the index of the prefix for an asker that does not see all keys below it; 0
-// for the others. It is asked for before the keys, which then are at least as new.
+// indexBelow returns the index of the prefix for a caller that does not see all keys below
+// it; 0 for others. It is read before the keys, which then are at least as new.
 func (q *request) indexBelow() uint64 {
 	if !q.narrowedKeys(q.rest) {
 		return 0
 	}
-	keys := q.t.b.Keys
-	return q.t.seenKV.keysBelow(keys, q.who, q.rest, keys.Changed(q.rest, true))
+	keys := q.f.b.Keys
+	return q.f.seenKV.keysBelow(keys, q.who, q.rest, keys.Changed(q.rest, true))
 }
 
 func (q *request) kvKeys() error {
 	separator, known := q.p.get("separator"), q.indexBelow()
 	cutAt := separator
 	if known != 0 {
-		cutAt = "" // a folder is there if a key in it is seen
+		cutAt = "" // a folder exists if the caller sees a key in it
 	}
-	keys, index, err := q.t.b.Keys.Keys(q.rest, cutAt, q.seesKeys())
+	keys, index, err := q.f.b.Keys.Keys(q.rest, cutAt, q.seesKeys())
 	if err != nil {
 		return q.unnamed(err)
 	}
@@ -76,18 +76,13 @@ func (q *request) kvKeys() error {
 	return q.json(keys)
 }
 
-// seesKeys accepts the keys that the asker may see where others are hidden: a damaged
-// one among those is as absent as a sound one. Elsewhere it is nil.
+// seesKeys accepts the keys that the caller may see, if the gate hides the others, damaged
+// ones included. Else it is nil.
 func (q *request) seesKeys() func(key string) bool {
 	if !q.narrowedKeys(q.rest) {
 		return nil
 	}
 	return q.readsKey
-}
-
-// readsKey reports whether the asker may read a key.
-func (q *request) readsKey(key string) bool {
-	return q.may(skerry.ResourceKey, key, skerry.AccessRead)
 }
 
 // foldersOf cuts sorted keys after the first separator behind the prefix, each once.
@@ -105,7 +100,7 @@ func foldersOf(keys []string, prefix, separator string) []string {
 	return slices.Compact(cut)
 }
 
-// unshared renders an answer for one asker alone.
+// unshared renders an answer for one caller alone.
 func unshared(_ *request, render func() ([]byte, uint64, error)) ([]byte, uint64, error) {
 	return render()
 }

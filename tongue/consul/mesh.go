@@ -10,7 +10,7 @@ import (
 )
 
 // Configuration entries and peerings belong to Consul's mesh. There is none here, so the
-// lists are empty, and what would write one is refused.
+// lists are empty and writes are refused.
 
 // entryKinds are the kinds of configuration entries that Consul 1.22 knows.
 var entryKinds = []string{
@@ -31,7 +31,7 @@ func (q *request) configEntry() error {
 	case q.r.Method == http.MethodDelete && !known:
 		return badRequest(unknownKind(kind))
 	case q.r.Method == http.MethodDelete:
-		return q.json(struct{}{}) // as for one that is not there
+		return q.json(struct{}{}) // as for one that does not exist
 	case kind != "" && !known:
 		return serverError(unknownKind(kind))
 	case name != "":
@@ -41,7 +41,7 @@ func (q *request) configEntry() error {
 	return q.json([]struct{}{})
 }
 
-// configApply judges an entry as Consul does, and then refuses it.
+// configApply checks an entry as Consul does, and then refuses it.
 func (q *request) configApply() error {
 	d, err := q.jsonBody()
 	if err != nil {

@@ -7,16 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts requests by endpoint. A process makes them once: the front-ends that
-// follow one another at reloads share them. The children are looked up once.
+// Metrics counts requests by endpoint. A process makes them once, for the front-ends
+// before and after each reload. The children are looked up once.
 type Metrics struct {
 	blocking prometheus.Gauge
 	byRoute  map[*route]prometheus.Observer
 	seconds  *prometheus.HistogramVec
 }
 
-// NewMetrics returns metrics that reg exports.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
+func newMetrics(reg prometheus.Registerer, routes []route) *Metrics {
 	m := &Metrics{
 		blocking: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "skerry_http_blocking_queries", Help: "Blocking queries that wait now.",
@@ -35,3 +34,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 }
 
 func (m *Metrics) observe(rt *route, took time.Duration) { m.byRoute[rt].Observe(took.Seconds()) }
+
+// Blocking counts the blocking queries that wait.
+func (m *Metrics) Blocking() prometheus.Gauge { return m.blocking }

@@ -2,20 +2,22 @@ package consul
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// Our own endpoints, in Consul's manner of speaking.
+// Skerry's own endpoints, in Consul's style.
 
-// skerrySet makes what came through the API exactly this: {"Services":[…]} with
-// services as agent/service/register takes them.
+// skerrySet replaces the registrations that came through the API by {"Services":[…]}, with
+// services as in agent/service/register.
 func (q *request) skerrySet() error {
-	var body struct{ Services []serviceBody }
+	var body struct{ Services []wire.ServiceBody }
 	if err := q.decode(&body); err != nil {
 		return err
 	}
@@ -31,7 +33,7 @@ func (q *request) skerrySet() error {
 	if err := q.mustDrop(rs); err != nil {
 		return err
 	}
-	changed, err := q.t.b.Registrar.ReplaceSet(q.r.Context(), rs)
+	changed, err := q.f.b.Registrar.ReplaceSet(q.r.Context(), rs)
 	if err != nil && skerry.KindOf(err) == skerry.Invalid {
 		return badRequest("Invalid set: " + err.Error())
 	}
@@ -41,11 +43,11 @@ func (q *request) skerrySet() error {
 	return q.json(map[string]any{"Changed": changed})
 }
 
-func (q *request) registrations(bodies []serviceBody) ([]skerry.Registration, error) {
+func (q *request) registrations(bodies []wire.ServiceBody) ([]skerry.Registration, error) {
 	rs := make([]skerry.Registration, len(bodies))
 	for i := range bodies {
 		var err error
-		if rs[i], err = bodies[i].registration(q.t.cfg.LegacyAPI); err != nil {
+		if rs[i], err = bodies[i].Registration(q.f.cfg.LegacyAPI); err != nil {
 			return nil, err
 		}
 	}
@@ -57,9 +59,9 @@ type ownerBody struct {
 	Node     string // default: the owner's id
 	Address  string
 	NodeMeta map[string]string
-	Locality *jsonLocality
-	TTL      duration
-	Services []serviceBody
+	Locality *wire.Locality
+	TTL      wire.Duration
+	Services []wire.ServiceBody
 }
 
 // skerryOwner takes PUT owner/ID, PUT owner/ID/beat and DELETE owner/ID.
@@ -76,7 +78,7 @@ func (q *request) skerryOwner() error {
 	case beat:
 		return q.beatOwner(owner)
 	case q.r.Method == "DELETE":
-		if err := q.t.b.Leases.DeleteOwner(q.r.Context(), owner); err != nil {
+		if err := q.f.b.Leases.DeleteOwner(q.r.Context(), owner); err != nil {
 			return err
 		}
 		return q.json(true)
@@ -92,7 +94,7 @@ func (q *request) skerryOwner() error {
 	if err := q.mustAnnounce(&set); err != nil {
 		return err
 	}
-	digest, changed, err := q.t.b.Leases.PutOwner(q.r.Context(), owner, set, time.Duration(body.TTL))
+	digest, changed, err := q.f.b.Leases.PutOwner(q.r.Context(), owner, set, time.Duration(body.TTL))
 	if err != nil {
 		return err
 	}
@@ -108,10 +110,10 @@ func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 	if b.Address == "" {
 		return skerry.Set{}, badRequest("Missing Address: give the address at which the services are reached")
 	}
-	if fault := metaFault(b.NodeMeta); fault != "" {
+	if fault := wire.MetaFault(b.NodeMeta); fault != "" {
 		return skerry.Set{}, badRequest("Invalid NodeMeta: " + fault)
 	}
-	set := skerry.Set{Node: &skerry.Node{Name: cmp.Or(b.Node, id), Datacenter: q.t.cfg.Datacenter, Address: b.Address, Meta: b.NodeMeta}}
+	set := skerry.Set{Node: &skerry.Node{Name: cmp.Or(b.Node, id), Datacenter: q.f.b.Self.Datacenter, Address: b.Address, Meta: b.NodeMeta}}
 	if b.Locality != nil {
 		set.Node.Locality = &skerry.Locality{Region: b.Locality.Region, Zone: b.Locality.Zone}
 	}
@@ -131,7 +133,7 @@ func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 func (q *request) beatOwner(id skerry.OwnerID) error {
 	if q.r.Method != "PUT" {
 		q.w.Header()["Allow"] = []string{"OPTIONS,PUT"}
-		return &statusError{405, "method " + q.r.Method + " not allowed"}
+		return status(405, "method "+q.r.Method+" not allowed")
 	}
 	text := q.p.get("digest")
 	if text == "" {
@@ -146,7 +148,7 @@ func (q *request) beatOwner(id skerry.OwnerID) error {
 		return badRequest("Invalid digest: send back what the answer to PUT owner/" + string(id) + " carried")
 	}
 	answer := "ok"
-	if q.t.b.Leases.BeatOwner(id, digest) == skerry.Resend {
+	if q.f.b.Leases.BeatOwner(id, digest) == skerry.Resend {
 		answer = "send it all"
 	}
 	return q.json(map[string]string{"Answer": answer})
@@ -159,7 +161,7 @@ type jsonKept struct {
 	Port    int
 	Health  skerry.Health
 	Guarded bool   `json:",omitempty"`
-	DNS     string `json:",omitempty"` // why DNS leaves it out all the same
+	DNS     string `json:",omitempty"` // why DNS leaves it out nevertheless
 }
 
 type jsonDropped struct {
@@ -177,8 +179,8 @@ type jsonReason struct {
 	Output  string
 }
 
-// skerryExplain tells what a query with the same parameters on health/service
-// leaves out, and why.
+// skerryExplain lists the instances that a query with the same parameters on
+// health/service leaves out, with the reasons.
 func (q *request) skerryExplain() error {
 	if q.rest == "" {
 		return badRequest("Missing service name")
@@ -190,13 +192,16 @@ func (q *request) skerryExplain() error {
 	if err != nil {
 		return err
 	}
-	v := q.t.b.Catalog.Service(q.rest)
+	shown, v, err := q.shownView(q.rest)
+	if err != nil {
+		return err
+	}
 	refused := []jsonDropped{}
 	switch {
 	case q.hides() && !q.may(skerry.ResourceOperator, "", skerry.AccessRead):
-		v = q.view(q.rest)
+		v = shown
 		if len(v.Entries) == 0 && !q.seesService(q.rest) {
-			// The rule is the asker's own, and named whether the service is there or not.
+			// The rule is the caller's own, and named whether or not the service exists.
 			refused = append(refused, jsonDropped{Stage: "acl", Reason: q.who.Rule(skerry.ResourceService, q.rest)})
 		}
 	case q.who != nil:
@@ -225,7 +230,7 @@ func (q *request) skerryExplain() error {
 	}
 	for _, d := range dropped {
 		if d.Stage == "acl" && !q.may(skerry.ResourceOperator, "", skerry.AccessRead) {
-			// Whose and how many these are is not for everybody; the rule is the asker's own.
+			// The number and the owners are not shown; the rule is the caller's own.
 			if hidden := (jsonDropped{Stage: d.Stage, Reason: d.Reason}); !slices.Contains(out.Dropped, hidden) {
 				out.Dropped = append(out.Dropped, hidden)
 			}
@@ -236,7 +241,7 @@ func (q *request) skerryExplain() error {
 	return q.json(out)
 }
 
-// worstCheck names the check behind a drop by health or maintenance.
+// worstCheck returns the check that caused a drop by health or maintenance.
 func worstCheck(d skerry.Dropped) *jsonReason {
 	if d.Stage != "health" && d.Stage != "maintenance" {
 		return nil
@@ -255,12 +260,64 @@ func worstCheck(d skerry.Dropped) *jsonReason {
 	return nil
 }
 
-func (q *request) skerryGuard() error {
-	return q.json(map[string]int{"Held": q.t.b.Guard.Held()})
+// statusReady answers 503 while this process has not the whole catalog.
+func (q *request) statusReady() error {
+	if q.f.b.Ready != nil {
+		if err := q.f.b.Ready(); err != nil {
+			return status(http.StatusServiceUnavailable, err.Error())
+		}
+	}
+	return q.json(map[string]bool{"Ready": true})
 }
 
+// heldService is how much of a service the guard holds.
+type heldService struct {
+	Service   string
+	Held      int
+	Instances int // in all
+}
+
+// skerryGuard answers what the guard holds.
+func (q *request) skerryGuard() error {
+	out := struct {
+		Held     int // owners
+		Services []heldService
+	}{q.f.b.Guard.Held(), []heldService{}}
+	if out.Held == 0 {
+		return q.json(out)
+	}
+	seen := map[string]bool{} // in another spelling
+	for _, name := range q.f.b.Catalog.Services() {
+		v := q.f.b.Catalog.Service(name)
+		if v.Guarded == 0 || seen[skerry.Fold(name)] {
+			continue
+		}
+		seen[skerry.Fold(name)] = true
+		out.Services = append(out.Services, heldService{name, v.Guarded, len(v.Entries)})
+	}
+	return q.json(out)
+}
+
+// skerryGuardRelease ends the guard's holds: all, or those of the owners of one service.
 func (q *request) skerryGuardRelease() error {
-	released := q.t.b.Guard.Release()
+	among := func(skerry.OwnerID) bool { return true }
+	if q.p.has("service") {
+		name := q.p.get("service")
+		if name == "" {
+			return badRequest("Missing service name")
+		}
+		owners := map[skerry.OwnerID]bool{}
+		for _, e := range q.f.b.Catalog.Service(name).Entries {
+			if e.Guarded {
+				owners[e.Owner] = true
+			}
+		}
+		among = func(id skerry.OwnerID) bool { return owners[id] }
+	}
+	released, err := q.f.b.Guard.Release(q.r.Context(), among)
+	if err != nil {
+		return status(http.StatusServiceUnavailable, err.Error())
+	}
 	if released == nil {
 		released = []skerry.OwnerID{}
 	}

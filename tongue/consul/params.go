@@ -8,24 +8,25 @@ import (
 	"time"
 )
 
-// params are the query parameters that many endpoints share. Errors in them are
-// kept until an endpoint asks for what they concern, since endpoints differ in
-// what they look at.
+// params are the query parameters that many endpoints share. An error in one is kept
+// until an endpoint reads the parameter, since endpoints differ in the parameters that
+// they read.
 type params struct {
 	dc, near, filter, hash string
 	tags, nodeMeta         []string
 	hasTags                bool
 	index                  uint64
 	wait                   time.Duration
-	token                  string // of whoever asks: never shown
+	token                  string // of the caller; never shown
 	stale, consistent      bool
 	cached, pretty         bool
 	passing                bool
-	peer                   string // another cluster, of which none is known
+	maxStale               time.Duration // 0: an answer may have any age, if it may be stale
+	peer                   string        // another cluster, of which none is known
 
 	indexErr, waitErr, staleErr, passingErr error
 
-	values url.Values // of what is not above, parsed when asked for
+	values url.Values // of other parameters, parsed on demand
 	raw    string
 }
 
@@ -106,7 +107,7 @@ func (p *params) set(key, value string, given bool) error {
 		if err != nil {
 			p.staleErr = badRequest("Invalid max_stale value " + strconv.Quote(value))
 		}
-		p.stale = p.stale || d > 0
+		p.stale, p.maxStale = p.stale || d > 0, max(d, 0)
 	case "ns":
 		return badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
 	case "partition":
@@ -138,7 +139,7 @@ func (p *params) parse() {
 	}
 }
 
-// query judges what every blocking endpoint looks at.
+// query checks the parameters of every blocking endpoint.
 func (p *params) query() error {
 	if p.waitErr != nil {
 		return p.waitErr
@@ -158,8 +159,8 @@ func (p *params) query() error {
 	return nil
 }
 
-// metaFilter returns the node-meta pairs; a value without a colon asks for an
-// empty value.
+// metaFilter returns the node-meta pairs; a parameter without a colon means an empty
+// value.
 func (p *params) metaFilter() map[string]string {
 	if len(p.nodeMeta) == 0 {
 		return nil
@@ -170,4 +171,16 @@ func (p *params) metaFilter() map[string]string {
 		m[k] = v
 	}
 	return m
+}
+
+// number reads a parameter. The error of a bad one is the number parser's.
+func (q *request) number(name string) (uint64, bool, error) {
+	if !q.p.has(name) {
+		return 0, false, nil
+	}
+	n, err := strconv.ParseUint(q.p.get(name), 10, 64)
+	if err != nil {
+		return 0, true, serverError(err.Error())
+	}
+	return n, true, nil
 }

@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/server"
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/logstream"
+	"github.com/skerryhq/skerry/node"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -25,9 +28,10 @@ func startServer(t *testing.T) string { return startParking(t, time.Microsecond)
 func startParking(t testing.TB, after time.Duration) string {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	s, err := server.New(server.Config{
-		Advertise: "127.0.0.1", HTTP: []string{"127.0.0.1:0"}, Log: log, Stream: server.NewLogStream(slog.DiscardHandler),
-		Consul: consul.Config{Datacenter: "dc1", NodeName: "n", Server: true, ServerAddr: "127.0.0.1:8300", ParkAfter: after, Log: log},
+	s, err := node.New(node.Config{
+		Self: skerry.Self{Name: "n", Datacenter: "dc1", Server: true}, Record: node.Record{Address: "127.0.0.1", ServerPort: 8300},
+		Door: door.Config{HTTP: []string{"127.0.0.1:0"}}, Log: log, Stream: logstream.New(slog.DiscardHandler),
+		Consul: consul.Config{ParkAfter: after, Log: log},
 	}, nil, func() {})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +48,7 @@ func startParking(t testing.TB, after time.Duration) string {
 			t.Errorf("run: %v", err)
 		}
 	})
-	return s.Addrs.HTTP[0]
+	return s.Addrs().HTTP[0]
 }
 
 // client is one connection.
@@ -61,7 +65,7 @@ func dial(t *testing.T, addr string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	return &client{t, conn, bufio.NewReader(conn)}
 }
 

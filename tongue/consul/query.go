@@ -1,34 +1,14 @@
 package consul
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
-
-// Queries are the prepared queries.
-type Queries interface {
-	// SyncQueries waits until reads see all that was acknowledged before.
-	SyncQueries(ctx context.Context) error
-	CreateQuery(ctx context.Context, q skerry.PreparedQuery) (id string, err error)
-	UpdateQuery(ctx context.Context, q skerry.PreparedQuery) error
-	DeleteQuery(ctx context.Context, id string) error
-	// Query returns a query and the index of its last change; nil when there is none.
-	Query(id string) (*skerry.PreparedQuery, uint64, error)
-	// Queries returns all, with the index of the last change to any.
-	Queries() ([]*skerry.PreparedQuery, uint64, error)
-	WatchQueries() (uint64, <-chan struct{})
-	// ChangedQueries is WatchQueries's index alone.
-	ChangedQueries() uint64
-	// ResolveQuery and ExecuteQuery take an ID or a name; their error is of kind
-	// NotFound when nothing answers for it.
-	ResolveQuery(nameOrID string) (*skerry.PreparedQuery, error)
-	ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error)
-}
 
 // queryJSON is a definition, in requests and in answers.
 type queryJSON struct {
@@ -112,7 +92,7 @@ func jsonQuery(q *skerry.PreparedQuery) storedQuery {
 	return out
 }
 
-// queryAll serves /v1/query: the list, and what makes a new query.
+// queryAll serves /v1/query: the list, and the creation of a query.
 func (q *request) queryAll() error {
 	if q.r.Method == http.MethodPost {
 		return q.queryCreate()
@@ -124,7 +104,7 @@ func (q *request) queryAll() error {
 	if sc := q.narrowedQueries(); sc != nil {
 		known = q.indexOf(sc)
 	}
-	all, index, err := q.t.b.Queries.Queries()
+	all, index, err := q.f.b.Queries.Queries()
 	if err != nil {
 		return err
 	}
@@ -140,8 +120,8 @@ func (q *request) queryAll() error {
 	return q.json(out)
 }
 
-// queryOne serves /v1/query/: a query by its ID, and its two verbs. It judges the
-// methods itself: they differ, and so do Consul's answers to the wrong ones.
+// queryOne serves /v1/query/: a query by its ID, and its two verbs. It checks the
+// methods itself: they differ, and so do Consul's answers to wrong ones.
 func (q *request) queryOne() error {
 	if name, ok := strings.CutSuffix(q.rest, "/execute"); ok {
 		return q.queryRead(name, q.queryExecute)
@@ -153,9 +133,9 @@ func (q *request) queryOne() error {
 	case http.MethodGet:
 		return q.queryGet()
 	case http.MethodPut:
-		return q.bare(q.queryUpdate())
+		return bare(q.queryUpdate())
 	case http.MethodDelete:
-		return q.bare(q.queryDelete())
+		return bare(q.queryDelete())
 	case http.MethodOptions:
 		q.allow()
 		return q.json(struct{}{})
@@ -165,10 +145,10 @@ func (q *request) queryOne() error {
 }
 
 func (q *request) wrongMethod() error {
-	return q.bare(&statusError{http.StatusMethodNotAllowed, "method " + q.r.Method + " not allowed"})
+	return bare(status(http.StatusMethodNotAllowed, "method "+q.r.Method+" not allowed"))
 }
 
-// queryRead serves a verb of a query, which is only ever read.
+// queryRead serves a verb of a query, which only reads.
 func (q *request) queryRead(name string, serve func(name string) error) error {
 	if q.r.Method == http.MethodGet {
 		return serve(name)
@@ -188,7 +168,7 @@ func (q *request) queryBody() (skerry.PreparedQuery, error) {
 			// Clients see these words; the type's name is Consul's.
 			err = errors.New("json: cannot unmarshal " + typed.Value + " into Go value of type structs.PreparedQuery")
 		}
-		return skerry.PreparedQuery{}, decodeError(err)
+		return skerry.PreparedQuery{}, wire.DecodeError(err)
 	}
 	if b.Service.SamenessGroup != "" {
 		return skerry.PreparedQuery{}, badRequest("Invalid service query: SamenessGroup is a Consul Enterprise feature")
@@ -196,8 +176,8 @@ func (q *request) queryBody() (skerry.PreparedQuery, error) {
 	return b.query(), nil
 }
 
-// queryError words a refusal as Consul does: what only the store can judge, it
-// finds when it applies the change.
+// queryError returns a refusal in Consul's words. Consul finds errors that depend on the
+// store only when it applies the change.
 func queryError(err error) error {
 	var e *skerry.Error
 	if !errors.As(err, &e) || e.Kind != skerry.Invalid {
@@ -215,17 +195,17 @@ func queryError(err error) error {
 func (q *request) queryCreate() error {
 	query, err := q.queryBody()
 	if err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
 	if err := q.mustQuery(&query); err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
 	if q.hiddenSession(query.Session) {
-		return q.bare(serverError(invalidSession(query.Session)))
+		return bare(serverError(invalidSession(query.Session)))
 	}
-	id, err := q.t.b.Queries.CreateQuery(q.r.Context(), query)
+	id, err := q.f.b.Queries.CreateQuery(q.r.Context(), query)
 	if err != nil {
-		return q.bare(queryError(err))
+		return bare(queryError(err))
 	}
 	return q.json(struct{ ID string }{id})
 }
@@ -245,7 +225,7 @@ func (q *request) queryUpdate() error {
 	if q.hiddenSession(query.Session) {
 		return serverError(invalidSession(query.Session))
 	}
-	if err := q.t.b.Queries.UpdateQuery(q.r.Context(), query); err != nil {
+	if err := q.f.b.Queries.UpdateQuery(q.r.Context(), query); err != nil {
 		return queryError(err)
 	}
 	q.empty()
@@ -256,7 +236,7 @@ func (q *request) queryDelete() error {
 	if err := q.mustStored(q.rest); err != nil {
 		return err
 	}
-	if err := q.t.b.Queries.DeleteQuery(q.r.Context(), q.rest); err != nil {
+	if err := q.f.b.Queries.DeleteQuery(q.r.Context(), q.rest); err != nil {
 		return queryError(err)
 	}
 	q.empty()
@@ -270,7 +250,7 @@ func (q *request) queryGet() error {
 	if err := q.queryReady(q.rest); err != nil {
 		return err
 	}
-	query, index, err := q.t.b.Queries.Query(q.rest)
+	query, index, err := q.f.b.Queries.Query(q.rest)
 	if err != nil {
 		return err
 	}
@@ -278,14 +258,15 @@ func (q *request) queryGet() error {
 		return notFoundError("Query not found")
 	}
 	if !q.seesQuery(query) {
-		return &statusError{http.StatusForbidden, "Permission denied"}
+		return status(http.StatusForbidden, "Permission denied")
 	}
 	q.meta(index)
 	return q.json([]storedQuery{q.shownQuery(query)})
 }
 
-// seesQuery: a query without a name is seen by who knows its ID, which only its
-// maker does, and is in nobody's list but that of who may read all.
+// seesQuery reports whether the caller may see a query. A query without a name is visible
+// to callers that know its ID, which only its creator does. It is only in lists of callers
+// that may read all.
 func (q *request) seesQuery(one *skerry.PreparedQuery) bool {
 	if one.Name == "" && one.Template.Type == "" && q.rest == "" {
 		return q.who == nil || q.who.AllowsBelow(skerry.ResourceQuery, "", skerry.AccessRead)
@@ -293,7 +274,8 @@ func (q *request) seesQuery(one *skerry.PreparedQuery) bool {
 	return one.Name == "" && one.Template.Type == "" || q.may(skerry.ResourceQuery, one.Name, skerry.AccessRead)
 }
 
-// shownQuery hides the token that a query runs with from who may not write it.
+// shownQuery returns a query for an answer. It hides the query's token from callers that
+// may not write the query.
 func (q *request) shownQuery(one *skerry.PreparedQuery) storedQuery {
 	out := jsonQuery(one)
 	if out.Token != "" && !q.may(skerry.ResourceQuery, one.Name, skerry.AccessWrite) {
@@ -302,7 +284,7 @@ func (q *request) shownQuery(one *skerry.PreparedQuery) storedQuery {
 	return out
 }
 
-// mustQuery asks for the name of a query that is to be written. One without a
+// mustQuery requires write access to the name of a query. The ID of a query without a
 // name is a secret of its own.
 func (q *request) mustQuery(one *skerry.PreparedQuery) error {
 	if one.Name == "" && one.Template.Type == "" {
@@ -311,12 +293,12 @@ func (q *request) mustQuery(one *skerry.PreparedQuery) error {
 	return q.must(skerry.ResourceQuery, one.Name, skerry.AccessWrite)
 }
 
-// mustStored asks for the query that has this ID now, if there is one.
+// mustStored is mustQuery for the query that has this ID now, if there is one.
 func (q *request) mustStored(id string) error {
 	if q.who == nil {
 		return nil
 	}
-	was, _, err := q.t.b.Queries.Query(id)
+	was, _, err := q.f.b.Queries.Query(id)
 	if err != nil { // it may have had any name
 		return q.mustBelow(skerry.ResourceQuery, "", skerry.AccessWrite)
 	}
@@ -332,13 +314,11 @@ func (q *request) mustStored(id string) error {
 // queryReady waits until the answer about a query, or about all, is due and may be given.
 func (q *request) queryReady(id string) error {
 	if err := q.p.query(); err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
-	queries, have := q.t.b.Queries, q.p.index
-	if !q.p.stale && !q.resumed {
-		if err := queries.SyncQueries(q.r.Context()); err != nil {
-			return err
-		}
+	queries, have := q.f.b.Queries, q.p.index
+	if err := q.synced(); err != nil {
+		return err
 	}
 	if have == 0 {
 		return nil
@@ -347,7 +327,7 @@ func (q *request) queryReady(id string) error {
 		return q.blockOn(sc)
 	}
 	if was, _, err := queries.Query(id); err == nil && was != nil && q.hides() && !q.seesQuery(was) {
-		return nil // as for one that is not there
+		return nil // as for one that does not exist
 	}
 	return q.await(func() (bool, <-chan struct{}) {
 		index, changed := queries.WatchQueries()

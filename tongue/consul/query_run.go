@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 // narrowedQueries is narrowed for the list of queries.
@@ -17,7 +18,7 @@ func (q *request) narrowedQueries() *scene {
 	if !q.hides() || q.who.AllowsBelow(skerry.ResourceQuery, "", skerry.AccessRead) {
 		return nil
 	}
-	queries := q.t.b.Queries
+	queries := q.f.b.Queries
 	return &scene{
 		name:  "queries",
 		at:    queries.ChangedQueries,
@@ -25,7 +26,7 @@ func (q *request) narrowedQueries() *scene {
 		look: func(who skerry.Identity, s *sight) {
 			all, _, err := queries.Queries()
 			if err != nil {
-				return // it is refused when it is answered
+				return // the answer is a refusal
 			}
 			for _, one := range all {
 				if (one.Name != "" || one.Template.Type != "") && who.Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead) {
@@ -36,44 +37,41 @@ func (q *request) narrowedQueries() *scene {
 	}
 }
 
-// hiddenQuery reports whether there is a query of this ID or name that the asker is
-// not to know of.
+// hiddenQuery reports whether a query of this ID or name exists and is hidden from the
+// caller.
 func (q *request) hiddenQuery(nameOrID string) bool {
 	if !q.hides() {
 		return false
 	}
-	one, err := q.t.b.Queries.ResolveQuery(nameOrID)
+	one, err := q.f.b.Queries.ResolveQuery(nameOrID)
 	return err == nil && !q.seesQuery(one)
 }
 
-// readMeta sets the headers too. The verbs do not block: their index says nothing.
-func (q *request) readMeta() readMeta {
+// readMeta returns the fields for a verb's answer and sets its headers. The verbs do not
+// block, so their index has no meaning.
+func (q *request) readMeta() wire.ReadMeta {
 	q.meta(1)
-	m := readMeta{Index: 1, KnownLeader: true, ConsistencyLevel: "leader"}
-	switch {
-	case q.p.stale:
-		m.ConsistencyLevel = "stale"
-	case q.p.consistent:
-		m.ConsistencyLevel = "consistent"
-	}
-	return m
+	return wire.ReadMeta{Index: 1, KnownLeader: q.knowsLeader(), ConsistencyLevel: q.consistency()[0]}
 }
 
 func (q *request) queryExecute(name string) error {
-	ask := skerry.QueryAsk{Near: q.p.near, Agent: q.t.cfg.NodeName, Source: q.source()}
+	ask := skerry.QueryAsk{Near: q.p.near, Agent: q.f.b.Self.Name, Source: q.source()}
 	if err := q.p.query(); err != nil {
-		return q.bare(err)
+		return bare(err)
+	}
+	if err := q.caughtUp(); err != nil {
+		return err
 	}
 	if limit := q.p.get("limit"); limit != "" {
 		var err error
 		if ask.Limit, err = strconv.Atoi(limit); err != nil {
-			return q.bare(serverError("Bad limit: " + err.Error()))
+			return bare(serverError("Bad limit: " + err.Error()))
 		}
 	}
 	if text := q.p.get("connect"); text != "" {
 		var err error
 		if ask.Connect, err = strconv.ParseBool(text); err != nil {
-			return q.bare(badRequest(fmt.Sprintf("Invalid value for ?connect: %q is neither true nor false", text)))
+			return bare(badRequest(fmt.Sprintf("Invalid value for ?connect: %q is neither true nor false", text)))
 		}
 	}
 	if q.hiddenQuery(name) {
@@ -82,7 +80,7 @@ func (q *request) queryExecute(name string) error {
 	if q.hides() {
 		ask.Knows = q.seesNode
 	}
-	r, err := q.t.b.Queries.ExecuteQuery(name, ask)
+	r, err := q.f.b.Queries.ExecuteQuery(name, ask)
 	if err != nil {
 		return err
 	}
@@ -91,37 +89,41 @@ func (q *request) queryExecute(name string) error {
 	}
 	out := struct {
 		Service    string
-		Nodes      []jsonEntry
+		Nodes      []wire.Entry
 		DNS        queryDNS
 		Datacenter string
 		PeerName   string
 		Failovers  int
-		readMeta
+		wire.ReadMeta
 	}{
-		r.Query.Service.Service, make([]jsonEntry, len(r.Entries)), queryDNS{r.Query.TTL},
-		cmp.Or(r.Datacenter, q.t.cfg.Datacenter), "", r.Failovers, q.readMeta(),
+		r.Query.Service.Service, make([]wire.Entry, len(r.Entries)), queryDNS{r.Query.TTL},
+		cmp.Or(r.Datacenter, q.f.b.Self.Datacenter), "", r.Failovers, q.readMeta(),
 	}
 	for i, e := range r.Entries {
-		out.Nodes[i] = entryJSON(e)
+		out.Nodes[i] = wire.EntryOf(e)
 	}
 	if q.p.cached {
 		q.cached()
 	}
 	if q.hides() {
-		r.View = q.view(r.View.Service)
+		v, err := q.view(r.View.Service)
+		if err != nil {
+			return err
+		}
+		r.View = v
 	}
 	q.cause(r.View, len(r.Entries), q.emptied(r.View, r.Pipeline))
 	return q.json(out)
 }
 
-// executeAs leaves out what may not be seen by the query's own token, or by the
-// asker where the query has none.
+// executeAs drops entries that the query's own token may not see, or the caller if the
+// query has none.
 func (q *request) executeAs(r *skerry.QueryResult) error {
 	if q.who == nil {
 		return nil
 	}
 	if r.Query.Token != "" {
-		who, err := q.t.b.Gate.Identify(r.Query.Token)
+		who, err := q.f.b.Gate.Identify(r.Query.Token)
 		if err != nil {
 			return err
 		}
@@ -133,25 +135,25 @@ func (q *request) executeAs(r *skerry.QueryResult) error {
 
 func (q *request) queryExplain(name string) error {
 	if err := q.p.query(); err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
 	if q.hiddenQuery(name) {
 		return notFoundError("Query not found")
 	}
-	query, err := q.t.b.Queries.ResolveQuery(name)
+	query, err := q.f.b.Queries.ResolveQuery(name)
 	if err != nil {
 		return err
 	}
 	if !q.seesQuery(query) {
-		return &statusError{http.StatusForbidden, "Permission denied"}
+		return status(http.StatusForbidden, "Permission denied")
 	}
 	return q.json(struct {
 		Query storedQuery
-		readMeta
+		wire.ReadMeta
 	}{q.shownQuery(query), q.readMeta()})
 }
 
-// source is the asker's address: the first that a proxy names, else the peer's.
+// source returns the caller's address: the first that a proxy names, else the peer's.
 func (q *request) source() netip.Addr {
 	host, _, _ := strings.Cut(q.r.Header.Get("X-Forwarded-For"), ",")
 	if host = strings.TrimSpace(host); host == "" {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,10 +13,11 @@ import (
 	"sync"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// Header values that never change are made once. Keys are in canonical form,
-// since they are set without http.Header's help.
+// Header values that never change are made once. Keys are in canonical form, since they
+// are set without the methods of http.Header.
 var (
 	varyEncoding = []string{"Accept-Encoding"}
 	aclAllow     = []string{"allow"}
@@ -33,22 +35,15 @@ var (
 	strictMode   = []string{"consistent"}
 )
 
-// statusError is an error whose status is not the one of its kind.
-type statusError struct {
-	status int
-	text   string
-}
+// status returns an error whose status is not that of its kind.
+func status(code int, text string) error { return &wire.Error{Status: code, Text: text} }
 
-func (e *statusError) Error() string { return e.text }
+func badRequest(text string) error    { return wire.BadRequest(text) }
+func serverError(text string) error   { return status(http.StatusInternalServerError, text) }
+func notFoundError(text string) error { return status(http.StatusNotFound, text) }
 
-func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
-func serverError(text string) error {
-	return &statusError{http.StatusInternalServerError, text}
-}
-func notFoundError(text string) error { return &statusError{http.StatusNotFound, text} }
-
-// statuses maps error kinds to statuses. Consul answers much with 500 that is
-// the client's fault; where it does, the endpoint says so itself.
+// statuses maps error kinds to statuses. Consul answers many errors of the client with
+// 500; those endpoints return that status themselves.
 var statuses = map[skerry.Kind]int{
 	skerry.Internal:    http.StatusInternalServerError,
 	skerry.Invalid:     http.StatusBadRequest,
@@ -63,30 +58,34 @@ var statuses = map[skerry.Kind]int{
 // fail sends an error with Consul's status and wording.
 func (q *request) fail(err error) {
 	if q.r.Context().Err() != nil {
-		return // nobody listens
+		return // the client is gone
 	}
-	if q.route.metaOnError && q.r.Method == http.MethodGet {
+	var unasked bareError
+	if q.route.metaOnError && q.r.Method == http.MethodGet && !errors.As(err, &unasked) {
 		q.meta(1)
 		q.w.Header()["X-Consul-Knownleader"] = isFalse
 		delete(q.w.Header(), "X-Consul-Effective-Consistency")
 	}
-	if errors.Is(err, errScript) {
+	if unasked.error != nil {
+		err = unasked.error
+	}
+	if errors.Is(err, wire.ErrScript) {
 		q.hintInLog("Script", "an old client's check with Script was refused; set legacy_api = true to allow it")
 	}
 	var (
-		told *statusError
+		told *wire.Error
 		e    *skerry.Error
 	)
 	switch {
 	case errors.As(err, &told):
-		q.text(told.status, told.text)
+		q.text(told.Status, told.Text)
 	case errors.As(err, &e):
 		text, status := e.Message, statuses[e.Kind]
 		if err != error(e) {
 			text = err.Error()
 		}
 		if e.Kind == skerry.Exhausted && e.Subject == "store" {
-			status = http.StatusInternalServerError // not the caller's fault, and no matter of a second
+			status = http.StatusInternalServerError // not the caller's fault, and not temporary
 		}
 		if e.Kind == skerry.NotFound {
 			switch e.Subject {
@@ -98,7 +97,7 @@ func (q *request) fail(err error) {
 		}
 		q.text(status, text)
 	default:
-		q.t.cfg.Log.Error("request failed", "method", q.r.Method, "path", q.r.URL.Path, "error", err)
+		q.f.cfg.Log.Error("request failed", "method", q.r.Method, "path", q.r.URL.Path, "error", err)
 		q.text(http.StatusInternalServerError, err.Error())
 	}
 }
@@ -113,7 +112,7 @@ func (q *request) text(status int, text string) {
 	io.WriteString(q.w, text)
 }
 
-// empty is the answer of a success without a body.
+// empty sends a success without a body.
 func (q *request) empty() {
 	q.w.Header()["Content-Type"] = typeJSONUTF8
 	q.w.WriteHeader(http.StatusOK)
@@ -123,26 +122,18 @@ func (q *request) empty() {
 func (q *request) meta(index uint64) {
 	h := q.w.Header()
 	h["X-Consul-Index"] = []string{strconv.FormatUint(max(index, 1), 10)}
-	h["X-Consul-Knownleader"] = isTrue
-	h["X-Consul-Lastcontact"] = zero
+	q.contact(h)
 	if !q.route.lean {
 		h["X-Consul-Query-Backend"] = blockingKind
 	}
 	if q.route.plain {
 		return
 	}
-	switch {
-	case q.p.stale:
-		h["X-Consul-Effective-Consistency"] = staleMode
-	case q.p.consistent:
-		h["X-Consul-Effective-Consistency"] = strictMode
-	default:
-		h["X-Consul-Effective-Consistency"] = leaderMode
-	}
+	h["X-Consul-Effective-Consistency"] = q.consistency()
 }
 
-// cause says why an answer is empty or holds what it would otherwise not hold. An empty
-// one asks why it is.
+// cause sets the headers for the number of guarded entries and for the cause of an empty
+// answer. It calls why only if the answer is empty.
 func (q *request) cause(v *skerry.View, kept int, why func() skerry.Cause) {
 	if v.Guarded > 0 {
 		q.w.Header()["X-Skerry-Guarded"] = []string{strconv.Itoa(v.Guarded)}
@@ -155,7 +146,8 @@ func (q *request) cause(v *skerry.View, kept int, why func() skerry.Cause) {
 	}
 }
 
-// emptied returns why a query keeps nothing of a view, of what the asker may see.
+// emptied returns a function for the cause of an empty result, among the entries that the
+// caller may see.
 func (q *request) emptied(v *skerry.View, p skerry.Pipeline) func() skerry.Cause {
 	return func() skerry.Cause {
 		if q.who != nil {
@@ -187,7 +179,7 @@ func (q *request) send(status int, body, packed []byte) {
 func (q *request) sendAs(contentType []string, status int, body, packed []byte) {
 	h := q.w.Header()
 	h["Content-Type"] = contentType
-	if q.p.pretty || q.t.cfg.Dev {
+	if q.p.pretty || q.f.cfg.Dev {
 		var out bytes.Buffer
 		if json.Indent(&out, body, "", "    ") == nil {
 			body, packed = out.Bytes(), nil
@@ -205,9 +197,8 @@ func (q *request) sendAs(contentType []string, status int, body, packed []byte) 
 	q.w.Write(body)
 }
 
-// minPacked is the size in bytes from which on a body is compressed: a smaller
-// one fits a packet anyway, and compressing it costs more than the rest of most
-// requests.
+// minPacked is the least size, in bytes, of a body that is compressed. A smaller one fits
+// into a packet anyway, and compressing it costs more than the rest of most requests.
 const minPacked = 1400
 
 func acceptsGzip(r *http.Request) bool {
@@ -226,3 +217,25 @@ func compress(body []byte) []byte {
 	w.Close()
 	return out.Bytes()
 }
+
+// bareError is the error of a request that Consul refuses before any look-up: its answer
+// has no index headers.
+type bareError struct{ error }
+
+func (e bareError) Unwrap() error { return e.error }
+
+// bare marks err as an answer without index headers; nil stays nil.
+func bare(err error) error {
+	if err == nil {
+		return nil
+	}
+	return bareError{err}
+}
+
+// invalidSession is the store's message about a session that does not exist.
+func invalidSession(id string) string {
+	return fmt.Sprintf("raft apply failed: invalid session %q", id)
+}
+
+// hidden replaces a secret that is not shown.
+const hidden = "<hidden>"

@@ -9,20 +9,26 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/skerryhq/skerry"
 )
 
-// request is one request on its way through its endpoint.
+// request is one request while its endpoint answers it.
 type request struct {
-	t     *Tongue
+	f     *front
 	w     http.ResponseWriter
 	r     *http.Request
 	route *route
 	rest  string // of the path, after a prefix route's
 	p     params
-	// resumed: the request was parked, and what it waited for has come
+	// resumed is whether the request was parked and its answer is due.
 	resumed bool
+	age     time.Duration   // of the view in the answer
+	stored  bool            // the answer is from the quorum store, else from the catalog
+	fresh   bool            // the majority was asked whether the store's copy is up to date
+	ago     time.Duration   // how old the store's copy was before it was read, at most
+	known   bool            // whether a leader was known then
 	who     skerry.Identity // nil: access is not controlled
 }
 
@@ -37,21 +43,21 @@ func (q *request) serve() {
 		q.allow()
 		q.refuseMethod()
 		return
-	case !q.t.writes.allows(q.r):
+	case !q.f.writes.allows(q.r):
 		q.text(http.StatusForbidden, "Access is restricted")
 		return
 	}
-	for _, blocked := range q.t.cfg.Blocked {
+	for _, blocked := range q.f.cfg.Blocked {
 		if strings.HasPrefix(q.r.URL.Path, blocked) {
 			q.text(http.StatusForbidden, "Endpoint is blocked by agent configuration")
 			return
 		}
 	}
 	if q.r.Body != nil && q.r.Body != http.NoBody && !rt.largeBody {
-		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxBody)
+		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.f.cfg.MaxBody)
 	}
 	if err := q.p.read(q.r); err != nil {
-		q.fail(q.bare(err))
+		q.fail(bare(err))
 		return
 	}
 	q.mode()
@@ -60,8 +66,8 @@ func (q *request) serve() {
 	}
 }
 
-// run is the request behind its door: who asks is found out anew when it was
-// parked, since a token may have ended meanwhile.
+// run identifies the caller and calls the endpoint. After a parked wait it identifies the
+// caller again, since a token may have ended meanwhile.
 func (q *request) run() error {
 	if err := q.identify(); err != nil {
 		return err
@@ -69,15 +75,26 @@ func (q *request) run() error {
 	if err := q.reaches(); err != nil {
 		return err
 	}
+	if err := q.settle(); err != nil {
+		return err
+	}
 	return q.route.do(q)
 }
 
-// mode applies what the configuration says of ?cached and ?stale.
+// settle makes a read of the catalog wait until the catalog can be answered from.
+func (q *request) settle() error {
+	if !q.route.discovery || q.r.Method != http.MethodGet {
+		return nil
+	}
+	return skerry.Settle(q.r.Context(), q.f.b.Settled)
+}
+
+// mode applies the settings for ?cached and ?stale.
 func (q *request) mode() {
-	if q.t.cfg.NoCache {
+	if q.f.cfg.NoCache {
 		q.p.cached = false
 	}
-	if q.t.cfg.StaleDiscovery && !q.p.consistent && q.route.discovery {
+	if q.f.cfg.StaleDiscovery && !q.p.consistent && q.route.discovery {
 		q.p.stale = true
 	}
 }
@@ -86,12 +103,12 @@ func (q *request) methodAllowed() bool {
 	if slices.Contains(q.route.methods, q.r.Method) {
 		return true
 	}
-	return q.r.Method == http.MethodGet && q.route.legacyGet && q.t.cfg.LegacyAPI
+	return q.r.Method == http.MethodGet && q.route.legacyGet && q.f.cfg.LegacyAPI
 }
 
 func (q *request) allow() {
 	q.w.Header()["Allow"] = []string{"OPTIONS," + strings.Join(q.route.methods, ",")}
-	if q.route.legacyGet && !q.t.cfg.LegacyAPI && q.r.Method == http.MethodGet {
+	if q.route.legacyGet && !q.f.cfg.LegacyAPI && q.r.Method == http.MethodGet {
 		q.w.Header().Set("X-Skerry-Hint", getHint)
 	}
 }
@@ -119,7 +136,7 @@ func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 }
 
-// writeGate says which clients may use other methods than GET and OPTIONS.
+// writeGate is the networks whose clients may use other methods than GET and OPTIONS.
 type writeGate []netip.Prefix
 
 func newWriteGate(networks []string) (writeGate, error) {

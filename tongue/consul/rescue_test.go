@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/door/park"
 	"github.com/skerryhq/skerry/rescue"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
@@ -58,9 +59,10 @@ func TestParkedRequestThatPanics(t *testing.T) {
 			register(1, 1)
 			c := &trap{Catalog: table}
 			registry := prometheus.NewRegistry()
-			lot := &consul.Lot{}
-			front, err := consul.New(consul.Config{Datacenter: "dc1", ParkAfter: time.Microsecond},
-				consul.Backend{Catalog: c, Lot: lot, Net: rescue.New(slog.New(slog.DiscardHandler), registry)}, consul.NewMetrics(registry))
+			metrics := consul.NewMetrics(registry)
+			lot := park.New(park.Config{Waiting: metrics.Blocking(), Net: rescue.New(slog.New(slog.DiscardHandler), registry)})
+			front, err := consul.New(consul.Config{ParkAfter: time.Microsecond},
+				consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: c, Lot: lot}, metrics)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,57 +6,23 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// route is one endpoint. A path that ends in a slash takes what follows as its
-// argument.
-type route struct {
-	path    string
-	methods []string
-	do      func(*request) error
-	// plain endpoints carry no word on their consistency
-	plain bool
-	// lean endpoints leave out the header that nobody decides by: the other eight
-	// fit the smallest map, and this one is the hottest
-	lean bool
-	// metaOnError endpoints send their index headers with an error too
-	metaOnError bool
-	largeBody   bool // takes a body of any size
-	lists       bool // takes a body that lists many things
-	legacyGet   bool // answers GET too where the old API is allowed
-	anyMethod   bool // the endpoint judges the method itself
-	exactly     bool // by other methods the path is unknown
-	kind        kind
-
-	at   place // where it is answered
-	need need  // what opens it as a whole; endpoints ask for more by what a request names
-	open bool  // it does not look at the token
-	// discovery endpoints answer from the catalog: parked requests share answers, and the
-	// configuration may allow stale ones
-	discovery bool
-}
-
-// place is where an endpoint is answered.
-type place string
-
-const (
-	byAgent      place = ""           // by the agent that is asked, of its own things
-	byServer     place = "server"     // by any server
-	byDatacenter place = "datacenter" // by the servers of the datacenter that ?dc= names
-)
-
-// kind says how far an endpoint goes; doc/coverage.md is made from it.
-type kind string
-
-const (
-	served kind = ""       // as Consul documents it
-	polite kind = "polite" // an honest answer for one server without a mesh
-	own    kind = "own"    // Skerry's
-	gone   kind = "gone"   // removed from Consul, which says so
-)
-
 var (
 	get    = []string{http.MethodGet}
 	put    = []string{http.MethodPut}
 	getPut = []string{http.MethodGet, http.MethodPut}
+)
+
+// ownNode returns the name of this node, for permissions on its agent.
+func ownNode(q *request) string {
+	return q.f.b.Self.Name
+}
+
+var (
+	agentReads    = need{skerry.ResourceAgent, skerry.AccessRead, skerry.AccessRead, ownNode}
+	agentWrites   = need{skerry.ResourceAgent, skerry.AccessWrite, skerry.AccessWrite, ownNode}
+	peeringReads  = need{skerry.ResourcePeering, skerry.AccessRead, skerry.AccessWrite, nil}
+	operatorReads = need{skerry.ResourceOperator, skerry.AccessRead, skerry.AccessWrite, nil}
+	aclReads      = need{skerry.ResourceACL, skerry.AccessRead, skerry.AccessWrite, nil}
 )
 
 // routes is the table of all endpoints, in the order of Consul's documentation.
@@ -71,7 +37,7 @@ var routes = []route{
 	{path: "/v1/agent/reload", methods: put, do: (*request).agentReload, need: agentWrites},
 	{path: "/v1/agent/leave", methods: put, do: (*request).agentLeave, need: agentWrites},
 	{path: "/v1/agent/join/", methods: put, do: (*request).agentJoin, kind: polite, legacyGet: true, need: agentWrites},
-	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, kind: polite, legacyGet: true, need: operatorReads},
+	{path: "/v1/agent/force-leave/", methods: put, do: (*request).agentForceLeave, legacyGet: true, need: operatorReads},
 	{path: "/v1/agent/maintenance", methods: put, do: (*request).agentMaintenance, need: need{skerry.ResourceNode, skerry.AccessWrite, skerry.AccessWrite, ownNode}},
 	{path: "/v1/agent/token/", methods: put, do: acl((*request).agentToken), need: agentWrites},
 	{path: "/v1/agent/services", methods: get, do: (*request).agentServices},
@@ -109,6 +75,7 @@ var routes = []route{
 
 	{path: "/v1/status/leader", methods: get, do: (*request).statusLeader, at: byDatacenter, open: true},
 	{path: "/v1/status/peers", methods: get, do: (*request).statusPeers, at: byDatacenter, open: true},
+	{path: "/v1/status/ready", methods: get, do: (*request).statusReady, kind: own, open: true},
 
 	{path: "/v1/event/fire/", methods: put, do: (*request).eventFire, at: byDatacenter},
 	{path: "/v1/event/list", methods: get, do: (*request).eventList},
@@ -120,10 +87,12 @@ var routes = []route{
 	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true, at: byDatacenter},
 	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true, at: byDatacenter},
 	{path: "/v1/internal/ui/node/", methods: get, do: (*request).uiNode, plain: true, at: byDatacenter},
-	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, kind: polite, at: byDatacenter, need: operatorReads},
-	{path: "/v1/operator/raft/peer", methods: []string{"DELETE"}, do: (*request).raftPeer, kind: polite, at: byDatacenter, need: operatorReads},
-	{path: "/v1/operator/autopilot/configuration", methods: get, do: (*request).autopilotConfiguration, kind: polite, at: byDatacenter, need: operatorReads},
-	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, kind: polite, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/raft/configuration", methods: get, do: (*request).raftConfiguration, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/raft/peer", methods: []string{"DELETE"}, do: (*request).raftPeer, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/raft/transfer-leader", methods: []string{"PUT", "POST"}, do: (*request).transferLeader, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/autopilot/configuration", methods: getPut, do: (*request).autopilotConfiguration, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/autopilot/state", methods: get, do: (*request).autopilotState, at: byDatacenter, need: operatorReads},
+	{path: "/v1/operator/autopilot/health", methods: get, do: (*request).autopilotHealth, at: byDatacenter, need: operatorReads},
 	{path: "/v1/operator/keyring", methods: []string{"GET", "POST", "PUT", "DELETE"}, do: (*request).keyring, kind: polite, at: byDatacenter, need: need{skerry.ResourceKeyring, skerry.AccessRead, skerry.AccessWrite, nil}},
 	{path: "/v1/operator/usage", methods: get, do: (*request).usage, kind: polite, at: byDatacenter, need: operatorReads},
 	{path: "/v1/connect/ca/roots", methods: get, do: (*request).caRoots, plain: true, kind: polite, at: byDatacenter},

@@ -2,31 +2,16 @@ package consul
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// Sessions are what locks are held by.
-type Sessions interface {
-	CreateSession(ctx context.Context, s skerry.Session) (id string, err error)
-	RenewSession(ctx context.Context, id string) (*skerry.Session, error)
-	DestroySession(ctx context.Context, id string) error
-	// Session returns nil when there is none.
-	Session(id string) (*skerry.Session, error)
-	// Sessions returns all, or those of one node.
-	Sessions(node string) ([]*skerry.Session, error)
-	// WatchSession watches one, or all when id is empty.
-	WatchSession(id string) (uint64, <-chan struct{})
-	// ChangedSession is WatchSession's index alone.
-	ChangedSession(id string) uint64
-}
-
-// sessionBody is what creates a session. Checks is the old name of NodeChecks.
+// sessionBody is the body of session/create. Checks is the old name of NodeChecks.
 type sessionBody struct {
 	ID            string
 	Name          string
@@ -44,14 +29,14 @@ type sessionService struct {
 	Namespace string
 }
 
-// lockDelay is a duration as text, or a number: of seconds when it is small, of
-// nanoseconds otherwise.
+// lockDelay is a duration as text or as a number: of seconds if it is small, else of
+// nanoseconds.
 type lockDelay struct {
 	given bool
 	d     time.Duration
 }
 
-// smallDelay is from where on a number cannot mean seconds.
+// smallDelay is the least number that means nanoseconds.
 const smallDelay = 1000
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -79,16 +64,16 @@ func (l *lockDelay) UnmarshalJSON(b []byte) error {
 
 func (q *request) sessionCreate() error {
 	var b sessionBody
-	// A session may be asked for without a body.
+	// The body is optional.
 	d, err := q.jsonBody()
 	if err == nil {
 		err = d.Decode(&b) // here Consul lets unknown fields through
 	}
 	if err != nil && !errors.Is(err, io.EOF) && q.r.ContentLength != 0 {
-		return decodeError(err)
+		return wire.DecodeError(err)
 	}
 	s := skerry.Session{
-		Name: b.Name, Node: cmp.Or(b.Node, q.t.cfg.NodeName), LockDelay: b.LockDelay.d,
+		Name: b.Name, Node: cmp.Or(b.Node, q.f.b.Self.Name), LockDelay: b.LockDelay.d,
 		Behavior: b.Behavior, TTLText: b.TTL, NodeChecks: []string{"serfHealth"},
 	}
 	if b.LockDelay.given && s.LockDelay == 0 {
@@ -109,14 +94,15 @@ func (q *request) sessionCreate() error {
 	if err := q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite); err != nil {
 		return err
 	}
-	id, err := q.t.b.Sessions.CreateSession(q.r.Context(), s)
+	id, err := q.f.b.Sessions.CreateSession(q.r.Context(), s)
 	if err != nil {
 		return sessionError(err)
 	}
 	return q.json(struct{ ID string }{id})
 }
 
-// sessionError words what Consul finds only when it applies the change.
+// sessionError returns the answer to an error that Consul finds only when it applies the
+// change.
 func sessionError(err error) error {
 	if skerry.KindOf(err) != skerry.Invalid {
 		return err
@@ -128,7 +114,7 @@ func sessionError(err error) error {
 	return serverError(err.Error())
 }
 
-// sessionNamed judges a request to change the session that the path names.
+// sessionNamed checks a request to change the session in the path.
 func (q *request) sessionNamed() error {
 	if q.rest == "" {
 		return badRequest("Missing session")
@@ -141,9 +127,9 @@ func (q *request) sessionDestroy() error {
 		return err
 	}
 	if q.hiddenSession(q.rest) {
-		return q.json(true) // as for one that is not there
+		return q.json(true) // as for one that does not exist
 	}
-	if err := q.t.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
+	if err := q.f.b.Sessions.DestroySession(q.r.Context(), q.rest); err != nil {
 		return err
 	}
 	return q.json(true)
@@ -156,43 +142,34 @@ func (q *request) sessionRenew() error {
 	if q.hiddenSession(q.rest) {
 		return notFoundError("Session id '" + q.rest + "' not found")
 	}
-	s, err := q.t.b.Sessions.RenewSession(q.r.Context(), q.rest)
+	s, err := q.f.b.Sessions.RenewSession(q.r.Context(), q.rest)
 	if err != nil {
 		return err
 	}
 	return q.json([]sessionJSON{jsonSession(s)})
 }
 
-// mustHold asks for write access to a session, if there is one.
+// mustHold requires write access to a session, if there is one.
 func (q *request) mustHold(id string) error {
 	if q.who == nil {
 		return nil
 	}
-	s, err := q.t.b.Sessions.Session(id)
+	s, err := q.f.b.Sessions.Session(id)
 	if s == nil || err != nil || q.unseen(skerry.ResourceSession, s.Node) {
 		return err
 	}
 	return q.must(skerry.ResourceSession, s.Node, skerry.AccessWrite)
 }
 
-// hiddenSession reports whether there is a session that the asker is not to know of.
-func (q *request) hiddenSession(id string) bool {
-	if !q.hides() || id == "" {
-		return false
-	}
-	s, err := q.t.b.Sessions.Session(id)
-	return err == nil && s != nil && q.unseen(skerry.ResourceSession, s.Node)
-}
-
 func (q *request) sessionInfo() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing session"))
+		return bare(badRequest("Missing session"))
 	}
 	if err := q.sessionReady(q.rest); err != nil {
 		return err
 	}
 	index := q.sessionIndex(q.rest)
-	s, err := q.t.b.Sessions.Session(q.rest)
+	s, err := q.f.b.Sessions.Session(q.rest)
 	if err != nil {
 		return err
 	}
@@ -210,7 +187,7 @@ func (q *request) sessionInfo() error {
 
 func (q *request) sessionNode() error {
 	if q.rest == "" {
-		return q.bare(badRequest("Missing node name"))
+		return bare(badRequest("Missing node name"))
 	}
 	return q.sessionsOf(q.rest)
 }
@@ -222,7 +199,7 @@ func (q *request) sessionsOf(node string) error {
 		return err
 	}
 	index := q.sessionIndex("")
-	all, err := q.t.b.Sessions.Sessions(node)
+	all, err := q.f.b.Sessions.Sessions(node)
 	if err != nil {
 		return err
 	}
@@ -238,7 +215,7 @@ func (q *request) sessionsOf(node string) error {
 // sessionReady waits until the answer is due and may be given.
 func (q *request) sessionReady(id string) error {
 	if err := q.p.query(); err != nil {
-		return q.bare(err)
+		return bare(err)
 	}
 	if err := q.synced(); err != nil {
 		return err
@@ -246,30 +223,30 @@ func (q *request) sessionReady(id string) error {
 	if sc := q.narrowedSessions(id); sc != nil {
 		return q.blockOn(sc)
 	}
-	sessions := q.t.b.Sessions
+	sessions := q.f.b.Sessions
 	return q.beyond(func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) })
 }
 
-// sessionIndex is the index of a session, or of all when id is empty, for the asker.
+// sessionIndex returns the index of a session, or of all if id is empty, for the caller.
 func (q *request) sessionIndex(id string) uint64 {
 	if sc := q.narrowedSessions(id); sc != nil {
 		return q.indexOf(sc)
 	}
-	return q.t.b.Sessions.ChangedSession(id)
+	return q.f.b.Sessions.ChangedSession(id)
 }
 
-// narrowedSessions is narrowed for a session, or for all when id is empty.
+// narrowedSessions is narrowed for a session, or for all if id is empty.
 func (q *request) narrowedSessions(id string) *scene {
 	if !q.hides() || q.who.AllowsBelow(skerry.ResourceSession, "", skerry.AccessRead) {
 		return nil
 	}
-	sessions := q.t.b.Sessions
+	sessions := q.f.b.Sessions
 	return &scene{
 		name:  "session:" + id,
 		at:    func() uint64 { return sessions.ChangedSession(id) },
 		watch: func() (uint64, <-chan struct{}) { return sessions.WatchSession(id) },
 		look: func(who skerry.Identity, s *sight) {
-			all, _ := sessions.Sessions("") // a damaged one is an error where it is answered
+			all, _ := sessions.Sessions("") // the answer returns the error of a damaged one
 			for _, one := range all {
 				if (id == "" || id == one.ID) && who.Allows(skerry.ResourceSession, one.Node, skerry.AccessRead) {
 					s.add(one.Modified, one.ID)

@@ -10,11 +10,11 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Where what may not be seen is hidden (skerry.Gate.Hides), a blocking query of
-// an asker that does not see all that it waits for is woken by what it sees, and told
-// an index of that alone. Everybody else waits for the topic itself, at no cost.
+// If the gate hides (skerry.Gate.Hides), a blocking query of a caller that does not see its
+// whole topic is woken only by changes that the caller sees, and its index is that of the
+// visible part. Other queries wait for the topic itself, at no cost.
 
-// scene is what a blocking query waits for, as one asker sees it.
+// scene is the part of a topic that one caller sees.
 type scene struct {
 	name  string        // among all scenes
 	at    func() uint64 // its own index
@@ -22,17 +22,17 @@ type scene struct {
 	look  func(who skerry.Identity, s *sight)
 }
 
-// sight is a digest of what an asker sees of a scene.
+// sight is a digest of the visible part of a scene.
 type sight struct {
 	hash   maphash.Hash
-	newest uint64 // index of the latest change of what is seen
+	newest uint64 // index of the latest change in the visible part
 	any    bool
 }
 
-// sightSeed is one for the process: digests are compared.
+// sightSeed is the same for the whole process, since digests are compared.
 var sightSeed = maphash.MakeSeed()
 
-// add notes one thing that is seen: its names, and its state.
+// add adds one visible object to the digest: its names and its state.
 func (s *sight) add(modified uint64, names ...string) {
 	s.any = true
 	s.newest = max(s.newest, modified)
@@ -46,8 +46,8 @@ func (s *sight) add(modified uint64, names ...string) {
 	s.hash.Write(n[:])
 }
 
-// sights remembers what was last seen of each scene under the same rules, so that
-// what is removed counts as a change for the askers that saw it.
+// sights remembers the last sight of each scene for each set of rules, so that a removal
+// counts as a change for the callers that saw the removed object.
 type sights struct {
 	mu   sync.Mutex
 	kept map[sightKey]*seenScene
@@ -56,20 +56,20 @@ type sights struct {
 type sightKey struct{ rules, scene string }
 
 type seenScene struct {
-	at     uint64 // the scene's own index when it was looked at last
-	index  uint64 // what is told to askers that see this much
+	at     uint64 // the scene's own index when it was last looked at
+	index  uint64 // the index for callers with these rules
 	digest uint64
 }
 
-// maxSights bounds what is remembered. Nothing is kept of scenes of which nothing is
-// seen. When it is full all is forgotten: then each waiter is answered once too often.
+// maxSights bounds the remembered sights. Scenes without a visible part are not kept.
+// Beyond it all are forgotten, and each waiter is answered once without a change.
 const maxSights = 10_000
 
-// blank is the index of a scene of which nothing is seen, or ever was.
+// blank is the index of a scene that never had a visible part.
 const blank = 1
 
-// index returns the index of a scene for an asker. known is false when no asker with
-// the same rules looked at it before: then a removal may have been missed.
+// index returns the index of a scene for a caller. known is false if no caller with the
+// same rules looked at it before: then a removal may have been missed.
 func (s *sights) index(who skerry.Identity, sc *scene, at uint64) (index uint64, known bool) {
 	key := sightKey{rulesOf(who), sc.name}
 	s.mu.Lock()
@@ -108,14 +108,15 @@ func (s *sights) index(who skerry.Identity, sc *scene, at uint64) (index uint64,
 	return e.index, true
 }
 
-// saw reports whether an asker sees something of a scene, or did.
+// saw reports whether a scene has a visible part for a caller, or had one.
 func (s *sights) saw(who skerry.Identity, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[sightKey{rulesOf(who), name}] != nil
 }
 
-// rulesOf names what an identity may do; one that cannot say shares with no other.
+// rulesOf returns the key of an identity's rules. An identity without a key shares with
+// no other.
 func rulesOf(who skerry.Identity) string {
 	if r, ok := who.(skerry.Ruled); ok {
 		return r.RulesKey()
@@ -123,37 +124,37 @@ func rulesOf(who skerry.Identity) string {
 	return "accessor " + who.Accessor()
 }
 
-// hides reports whether what the asker may not see looks as if it were not there.
-func (q *request) hides() bool { return q.who != nil && q.t.hides }
+// hides reports whether objects that the caller may not see look absent.
+func (q *request) hides() bool { return q.who != nil && q.f.hides }
 
-// indexOf is the scene's present index for the asker.
+// indexOf returns the scene's present index for the caller.
 func (q *request) indexOf(sc *scene) uint64 {
-	index, _ := q.t.seen.index(q.who, sc, sc.at())
+	index, _ := q.f.seen.index(q.who, sc, sc.at())
 	return index
 }
 
-// blockOn is block for an asker that does not see all of what is waited for. An index that
-// is not the scene's is another server's, or of other rules: it is answered at once.
+// blockOn is block for a caller that does not see the whole topic. An index that is not the
+// scene's is another server's, or of other rules: the query is answered at once.
 func (q *request) blockOn(sc *scene) error {
 	have := q.p.index
 	if have == 0 {
 		return nil
 	}
-	gate, token, seen := q.t.b.Gate, q.p.token, &q.t.seen // a parked request outlives q
+	gate, token, seen := q.f.b.Gate, q.p.token, &q.f.seen // a parked request outlives q
 	return q.await(func() (bool, <-chan struct{}) {
 		at, changed := sc.watch()
 		who, err := gate.Identify(token)
 		if err != nil {
-			return true, changed // it is refused when it is answered
+			return true, changed // the answer is a refusal
 		}
 		index, known := seen.index(who, sc, at)
 		return !known || index != have, changed
 	}, q.unwatch())
 }
 
-// narrowed returns the topic as a scene if the asker does not see all of it, else nil.
+// narrowed returns the topic as a scene if the caller does not see all of it, else nil.
 func (q *request) narrowed(topic skerry.Topic) *scene {
-	catalog := q.t.b.Catalog
+	catalog := q.f.b.Catalog
 	if !q.hides() || seesWhole(catalog, q.who, topic) {
 		return nil
 	}
@@ -172,8 +173,8 @@ func topicScene(topic skerry.Topic) string {
 	return string(rune('a'+topic.Kind)) + "/" + skerry.Fold(topic.Name)
 }
 
-// seesWhole reports whether an identity may see all that is under the topic, and all
-// that will be: but for a service in a spelling that it may not see and that nothing has yet.
+// seesWhole reports whether an identity may see everything under the topic, present or
+// future. The exception is a future spelling of a service that it may not see.
 func seesWhole(catalog skerry.Catalog, who skerry.Identity, topic skerry.Topic) bool {
 	services := func() bool { return who.AllowsBelow(skerry.ResourceService, "", skerry.AccessRead) }
 	nodes := func() bool { return who.AllowsBelow(skerry.ResourceNode, "", skerry.AccessRead) }
@@ -190,7 +191,7 @@ func seesWhole(catalog skerry.Catalog, who skerry.Identity, topic skerry.Topic) 
 	return services() && nodes()
 }
 
-// eyes are an identity's sight of the catalog.
+// eyes are an identity's permissions to see records of the catalog.
 type eyes struct{ who skerry.Identity }
 
 func (e eyes) node(name string) bool {
@@ -205,7 +206,8 @@ func (e eyes) entry(x *skerry.Entry) bool {
 	return e.service(x.Instance.Service) && e.node(x.Node.Name)
 }
 
-// lookAt adds what an identity sees under a topic: what makes the topic change, and no more.
+// lookAt adds the records under a topic that an identity sees. It adds only records that
+// change the topic.
 func lookAt(catalog skerry.Catalog, topic skerry.Topic, who skerry.Identity, s *sight) {
 	e := eyes{who}
 	switch topic.Kind {
@@ -243,8 +245,8 @@ func lookAt(catalog skerry.Catalog, topic skerry.Topic, who skerry.Identity, s *
 	}
 }
 
-// service adds a service's name and its tags in use, once it has an instance that is
-// seen: other changes of instances are none of the list of names.
+// service adds a service's name and its tags in use, if the caller sees an instance. Other
+// changes of instances do not change the list of names.
 func (s *sight) service(name string, entries []*skerry.Entry, e eyes) {
 	var tags []string
 	seen := false
@@ -273,7 +275,7 @@ func (s *sight) entry(x *skerry.Entry) {
 	}
 }
 
-// node adds what is seen of a node and all that is on it.
+// node adds the visible records of a node and its instances and checks.
 func (s *sight) node(v *skerry.NodeView, e eyes) {
 	if !e.node(v.Node.Name) {
 		return
@@ -287,7 +289,7 @@ func (s *sight) node(v *skerry.NodeView, e eyes) {
 	s.checks(v, e)
 }
 
-// checks adds what is seen of the checks of a node.
+// checks adds the visible checks of a node.
 func (s *sight) checks(v *skerry.NodeView, e eyes) {
 	if !e.node(v.Node.Name) {
 		return
@@ -299,35 +301,55 @@ func (s *sight) checks(v *skerry.NodeView, e eyes) {
 	}
 }
 
-// view is a service as the asker sees it: the catalog's own view where that is all.
-func (q *request) view(name string) *skerry.View {
+// view returns a service as the caller sees it: the catalog's own view if it sees all.
+func (q *request) view(name string) (*skerry.View, error) {
 	sc := q.narrowed(skerry.Topic{Kind: skerry.TopicService, Name: name})
 	if sc == nil {
-		return q.t.b.Catalog.Service(name)
+		return q.discover(name)
 	}
 	// The index is read first, so the entries are at least as new.
 	index := q.indexOf(sc)
-	v := q.t.b.Catalog.Service(name)
+	v, err := q.discover(name)
+	if err != nil {
+		return nil, err
+	}
 	left := v.Part(eyes{q.who}.entry)
 	left.Index = index
 	switch {
 	case left.Guarded > 0:
 		left.Cause = skerry.CauseGuarded
-	case len(left.Entries) == len(v.Entries) && q.t.seen.saw(q.who, sc.name): // the cause is that of the view
+	case len(left.Entries) == len(v.Entries) && q.f.seen.saw(q.who, sc.name): // the cause is the view's
 	case len(left.Entries) == 0:
-		left.Cause = q.t.b.Catalog.Service(noService).Cause
+		left.Cause = q.f.b.Catalog.Service(noService).Cause
 	default:
 		left.Cause = skerry.CauseNone
 	}
-	return left
+	return left, nil
+}
+
+// shownView returns a service as the caller sees it, and whole. shown is not newer than
+// whole.
+func (q *request) shownView(name string) (shown, whole *skerry.View, err error) {
+	if q.hides() {
+		if shown, err = q.view(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	if whole, err = q.discover(name); err != nil {
+		return nil, nil, err
+	}
+	if shown == nil {
+		shown = whole
+	}
+	return shown, whole, nil
 }
 
 // noService is a name that no service has.
 const noService = "\x00"
 
-// keysBelow is the index of the keys below a prefix as an asker sees them; at is the
-// index of all of them. Removed keys are remembered by the store, so that this needs
-// no sights; what was worked out is kept all the same.
+// keysBelow returns the index of the keys below a prefix that a caller sees; at is the
+// index of all of them. The store remembers removed keys, so digests are not needed; the
+// results are kept nevertheless.
 func (s *sights) keysBelow(keys Keys, who skerry.Identity, prefix string, at uint64) uint64 {
 	key := sightKey{rulesOf(who), prefix}
 	var since, was uint64
@@ -350,8 +372,8 @@ func (s *sights) keysBelow(keys Keys, who skerry.Identity, prefix string, at uin
 	return index
 }
 
-// narrowedKeys reports whether the asker does not see all keys below a prefix, and is
-// not to know of the others.
+// narrowedKeys reports whether the caller does not see all keys below a prefix, and the
+// others are hidden.
 func (q *request) narrowedKeys(prefix string) bool {
 	return q.hides() && !q.who.AllowsBelow(skerry.ResourceKey, prefix, skerry.AccessRead)
 }

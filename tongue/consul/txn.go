@@ -8,10 +8,11 @@ import (
 	"net/http"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
-// txnOp is one operation in a transaction's body: one of its fields counts, in
-// this order.
+// txnOp is one operation in a transaction's body. Only one of its fields counts, the first
+// in this order that is set.
 type txnOp struct {
 	KV      *txnKV
 	Node    *txnNode
@@ -27,7 +28,7 @@ type txnKV struct {
 	Index   uint64
 	Session string
 
-	Namespace, Partition ignored
+	Namespace, Partition wire.Ignored
 }
 
 type txnNode struct {
@@ -39,10 +40,10 @@ type txnNode struct {
 		Datacenter      string
 		TaggedAddresses map[string]string
 		Meta            map[string]string
-		Locality        *jsonLocality
+		Locality        *wire.Locality
 		ModifyIndex     uint64
 
-		CreateIndex, Partition, PeerName ignored
+		CreateIndex, Partition, PeerName wire.Ignored
 	}
 }
 
@@ -53,7 +54,7 @@ type txnService struct {
 		registerService
 		ModifyIndex uint64
 
-		ContentHash, Datacenter, Namespace, Partition ignored
+		ContentHash, Datacenter, Namespace, Partition wire.Ignored
 	}
 }
 
@@ -62,7 +63,7 @@ type txnCheck struct {
 	Check struct {
 		checkRecord
 
-		Namespace, Partition ignored
+		Namespace, Partition wire.Ignored
 	}
 }
 
@@ -75,7 +76,7 @@ func (q *request) txn() error {
 		return err
 	}
 	if len(body) > skerry.MaxTxnOps {
-		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Transaction contains too many operations (%d > %d)", len(body), skerry.MaxTxnOps)}
+		return status(http.StatusRequestEntityTooLarge, fmt.Sprintf("Transaction contains too many operations (%d > %d)", len(body), skerry.MaxTxnOps))
 	}
 	ops, err := q.txnOps(body)
 	if err != nil {
@@ -87,7 +88,7 @@ func (q *request) txn() error {
 	if refused := q.refused(ops); len(refused) > 0 {
 		return q.txnSend(txnAnswer{Errors: jsonErrors(refused)}, refused)
 	}
-	results, refused, err := q.t.b.Keys.Txn(q.r.Context(), ops, q.txnSees())
+	results, refused, err := q.f.b.Keys.Txn(q.r.Context(), ops, q.txnSees())
 	if err != nil {
 		return err
 	}
@@ -97,19 +98,19 @@ func (q *request) txn() error {
 }
 
 func (q *request) txnBody() ([]txnOp, error) {
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.t.cfg.MaxTxn)
+	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.f.cfg.MaxTxn)
 	var body []txnOp
 	err := q.readJSON(&body)
 	var (
 		tooBig *http.MaxBytesError
-		told   *statusError
+		told   *wire.Error
 	)
 	switch {
 	case errors.As(err, &told):
 		return nil, err
 	case errors.As(err, &tooBig):
-		return nil, &statusError{http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.txn_max_req_len.", q.r.ContentLength, tooBig.Limit)}
+		return nil, status(http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Request body(%d bytes) too large, max size: %d bytes. See limits.txn_max_req_len.", q.r.ContentLength, tooBig.Limit))
 	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, badRequest("Failed to parse body: EOF")
 	case err != nil:
@@ -132,15 +133,15 @@ func (q *request) txnOps(body []txnOp) ([]skerry.TxnOp, error) {
 	for _, b := range body {
 		switch {
 		case b.KV != nil:
-			if int64(len(b.KV.Value)) > q.t.cfg.MaxValue {
-				return nil, &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("Value for key %q is too large (%d > %d bytes)", b.KV.Key, len(b.KV.Value), q.t.cfg.MaxValue)}
+			if int64(len(b.KV.Value)) > q.f.cfg.MaxValue {
+				return nil, status(http.StatusRequestEntityTooLarge, fmt.Sprintf("Value for key %q is too large (%d > %d bytes)", b.KV.Key, len(b.KV.Value), q.f.cfg.MaxValue))
 			}
 			ops = append(ops, skerry.TxnOp{Key: &skerry.KeyOp{Action: skerry.KeyAction(b.KV.Verb), KeyValue: skerry.KeyValue{
 				Key: b.KV.Key, Value: b.KV.Value, Flags: b.KV.Flags, Session: b.KV.Session, Modified: b.KV.Index,
 			}}})
 		case b.Node != nil:
 			n := b.Node.Node
-			node := &skerry.Node{Name: n.Node, ID: n.ID, Datacenter: q.t.cfg.Datacenter, Address: n.Address, TaggedAddresses: n.TaggedAddresses, Meta: n.Meta}
+			node := &skerry.Node{Name: n.Node, ID: n.ID, Datacenter: q.f.b.Self.Datacenter, Address: n.Address, TaggedAddresses: n.TaggedAddresses, Meta: n.Meta}
 			if n.Locality != nil {
 				node.Locality = &skerry.Locality{Region: n.Locality.Region, Zone: n.Locality.Zone}
 			}
@@ -164,17 +165,17 @@ type txnAnswer struct {
 	Errors  []txnError
 }
 
-// txnReadAnswer is what a transaction that only reads is answered with.
+// txnReadAnswer is the answer to a transaction that only reads.
 type txnReadAnswer struct {
 	txnAnswer
-	readMeta
+	readShape
 }
 
 type txnResult struct {
 	KV      json.RawMessage `json:",omitempty"`
-	Node    *jsonNode       `json:",omitempty"`
-	Service *jsonService    `json:",omitempty"`
-	Check   *jsonCheck      `json:",omitempty"`
+	Node    *wire.Node      `json:",omitempty"`
+	Service *wire.Service   `json:",omitempty"`
+	Check   *wire.Check     `json:",omitempty"`
 }
 
 type txnError struct {
@@ -183,7 +184,7 @@ type txnError struct {
 }
 
 func (q *request) txnRead(ops []skerry.TxnOp) error {
-	answer := txnReadAnswer{readMeta: readMeta{KnownLeader: true}}
+	answer := txnReadAnswer{readShape: wire.ReadMeta{KnownLeader: q.knowsLeader()}}
 	refused := unknownVerb(ops)
 	if refused == nil {
 		refused = q.refused(ops)
@@ -196,11 +197,11 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 		}
 		var results []skerry.TxnResult
 		var err error
-		if results, refused, answer.Index, err = q.t.b.Keys.Read(ops, q.txnSees()); err != nil {
+		if results, refused, answer.Index, err = q.f.b.Keys.Read(ops, q.txnSees()); err != nil {
 			return q.unnamed(err)
 		}
 		if q.hides() {
-			answer.Index = newestOf(results) // the table's own tells of all that is in it
+			answer.Index = newestOf(results) // the table's own index reveals hidden changes
 		}
 		all := len(results)
 		results = q.readable(results)
@@ -209,14 +210,14 @@ func (q *request) txnRead(ops []skerry.TxnOp) error {
 	}
 	answer.Errors = jsonErrors(refused)
 	h := q.w.Header()
-	h["X-Consul-Lastcontact"], h["X-Consul-Knownleader"] = zero, isTrue
+	q.contact(h)
 	if !answer.KnownLeader {
-		h["X-Consul-Knownleader"] = isFalse
+		h["X-Consul-Knownleader"] = isFalse // as in Consul's answer to a refusal
 	}
 	return q.txnSend(answer, refused)
 }
 
-// txnSees says what is there for the asker's reads; nil: all.
+// txnSees returns a function that reports whether the caller may see a result; nil: all.
 func (q *request) txnSees() func(*skerry.TxnResult) bool {
 	if !q.hides() {
 		return nil
@@ -224,7 +225,7 @@ func (q *request) txnSees() func(*skerry.TxnResult) bool {
 	return q.reads
 }
 
-// newestOf is the index of the last change to any of the results.
+// newestOf returns the index of the last change to any of the results.
 func newestOf(results []skerry.TxnResult) uint64 {
 	index := uint64(blank)
 	for _, r := range results {
@@ -255,8 +256,8 @@ func (q *request) txnSend(answer any, refused []skerry.TxnError) error {
 	return nil
 }
 
-// unknownVerb names the operations on keys that nobody knows. Consul looks at
-// them before anything else.
+// unknownVerb returns the operations on keys with an unknown verb. Consul checks them
+// before anything else.
 func unknownVerb(ops []skerry.TxnOp) (refused []skerry.TxnError) {
 	for i, op := range ops {
 		if op.Key == nil || op.Key.Action.Reads() || op.Key.Action.Writes() {
@@ -285,14 +286,14 @@ func jsonResults(results []skerry.TxnResult, refused []skerry.TxnError) []txnRes
 		case r.Key != nil:
 			out = append(out, txnResult{KV: appendEntry(nil, r.Key)})
 		case r.Node != nil:
-			n := nodeJSON(r.Node)
+			n := wire.NodeOf(r.Node)
 			out = append(out, txnResult{Node: &n})
 		case r.Service != nil:
-			s := serviceJSON(r.Service)
+			s := wire.ServiceOf(r.Service)
 			s.Tags = r.Service.Tags
 			out = append(out, txnResult{Service: &s})
 		case r.Check != nil:
-			c := checkJSON(r.NodeName, r.Check)
+			c := wire.CheckOf(r.NodeName, r.Check)
 			c.ServiceTags = r.Check.ServiceTags
 			out = append(out, txnResult{Check: &c})
 		}

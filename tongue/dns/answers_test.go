@@ -124,14 +124,14 @@ func TestAnswers(t *testing.T) {
 		{"PTR is in the primary domain", with(func(c *Config) { c.AltDomain = "alt.example" }), "-x 2001:db8::5", "NOERROR | PTR own.service.dc1.consul."},
 		{"PTR name, another type", plain, "5.5.5.10.in-addr.arpa A", "NXDOMAIN | SOA"},
 		{"part of a reverse name", plain, "10.in-addr.arpa PTR", "NOERROR | SOA"},
-		{"a server without servers names itself", with(func(c *Config) { c.NodeName = "dual" }), "consul NS", "NOERROR | A 10.0.0.1 | AAAA 2001:db8::1 | NS dual.node.dc1.consul."},
+		{"a server without servers names itself", plain, "consul NS", "NOERROR | A 10.0.0.1 | AAAA 2001:db8::1 | NS dual.node.dc1.consul."},
 
 		{"a_record_limit over TCP", with(func(c *Config) { c.ARecordLimit = 1 }), "own.service.consul ANY +tcp", "NOERROR | 1 of A, AAAA"},
 		{"a_record_limit is not for SRV", with(func(c *Config) { c.ARecordLimit = 1 }), "both.service.consul SRV +tcp", "NOERROR | A 10.0.0.1 | AAAA 2001:db8::1 | SRV 1 1 80 dual.node.dc1.consul. | SRV 1 1 81 dual.node.dc1.consul."},
 		{"no compression", with(func(c *Config) { c.DisableCompression = true }), "both.service.consul SRV", "NOERROR | A 10.0.0.1 | AAAA 2001:db8::1 | SRV 1 1 80 dual.node.dc1.consul. | SRV 1 1 81 dual.node.dc1.consul."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := dig(t, start(t, New(oddCatalog(), c.cfg)), c.dig)
+			m := dig(t, start(t, New(self, oddCatalog(), c.cfg)), c.dig)
 			got := brief(m)
 			if c.want == "NOERROR | 1 of A, AAAA" {
 				if len(m.Answer) != 1 || m.Truncated {
@@ -161,7 +161,7 @@ func brief(m *dns.Msg) string {
 }
 
 func TestOneCNAME(t *testing.T) {
-	s := New(oddCatalog(), DefaultConfig())
+	s := New(self, oddCatalog(), DefaultConfig())
 	seen := map[string]bool{}
 	for range 200 {
 		m := askFrom(t, s, "127.0.0.1", "hosts.service.consul.", dns.TypeA, 0)
@@ -180,7 +180,7 @@ func TestTTL(t *testing.T) {
 	c.NodeTTL = 7 * time.Second
 	c.ServiceTTL = map[string]time.Duration{"*": time.Second, "bo*": 2 * time.Second, "b*": 3 * time.Second, "Own": 1500 * time.Millisecond, "warns": 0}
 	c.SOA.MinTTL = 9
-	server := start(t, New(oddCatalog(), c))
+	server := start(t, New(self, oddCatalog(), c))
 	for question, want := range map[string]uint32{
 		"both.service.consul SRV":  2,
 		"bad.service.consul A":     9,
@@ -239,7 +239,7 @@ func TestCutIsStablePerClient(t *testing.T) {
 	c := manyCatalog()
 	cfg := DefaultConfig()
 	cfg.RateLimit.PerSecond = -1
-	s := New(c, cfg)
+	s := New(self, c, cfg)
 	uses := map[string]int{}
 	before := map[string][]string{}
 	orders := map[string]bool{}
@@ -309,7 +309,7 @@ func TestTruncation(t *testing.T) {
 		{"a_record_limit is no want of room", policy, dns.TypeA, 1232, 2, false},
 		{"a_record_limit below the limit without EDNS", policy, dns.TypeA, 0, 2, false},
 	} {
-		m := askFrom(t, New(manyCatalog(), c.cfg), "127.0.0.1", "many.service.consul.", c.qtype, c.size)
+		m := askFrom(t, New(self, manyCatalog(), c.cfg), "127.0.0.1", "many.service.consul.", c.qtype, c.size)
 		if len(m.Answer) != c.answers || m.Truncated != c.tc {
 			t.Errorf("%s: %d answers, TC %t; want %d, %t", c.name, len(m.Answer), m.Truncated, c.answers, c.tc)
 		}
@@ -326,7 +326,7 @@ func TestHugeService(t *testing.T) {
 	c.put(&skerry.Node{Name: "n", Address: "10.0.0.1", Datacenter: "dc1"}, instances)
 	cfg := DefaultConfig()
 	cfg.EnableTruncate = true
-	s := New(c, cfg)
+	s := New(self, c, cfg)
 	for qtype, least := range map[uint16]int{dns.TypeA: 4090, dns.TypeSRV: 1000} {
 		m := askFrom(t, s, "127.0.0.1", "huge.service.consul.", qtype, -1)
 		if len(m.Answer) < least || !m.Truncated {
@@ -356,12 +356,12 @@ func TestNoRoomForOne(t *testing.T) {
 	})
 	cfg := DefaultConfig()
 	cfg.Domain = strings.Repeat("d", 58) + "." + strings.Repeat("e", 58) + "."
-	m := askFrom(t, New(c, cfg), "127.0.0.1", label+"."+label+".service."+cfg.Domain, dns.TypeSRV, 0)
+	m := askFrom(t, New(self, c, cfg), "127.0.0.1", label+"."+label+".service."+cfg.Domain, dns.TypeSRV, 0)
 	if len(m.Answer) != 1 {
 		t.Errorf("%d answers, TC %t", len(m.Answer), m.Truncated)
 	}
 	cfg.DisableCompression = true
-	m = askFrom(t, New(c, cfg), "127.0.0.1", label+"."+label+".service."+cfg.Domain, dns.TypeSRV, 0)
+	m = askFrom(t, New(self, c, cfg), "127.0.0.1", label+"."+label+".service."+cfg.Domain, dns.TypeSRV, 0)
 	if len(m.Answer) != 0 || !m.Truncated {
 		t.Errorf("%d answers, TC %t; want none with TC", len(m.Answer), m.Truncated)
 	}
@@ -370,7 +370,7 @@ func TestNoRoomForOne(t *testing.T) {
 // Made-up tags must not fill a view's memo, which other answers need.
 func TestUnknownTagsAreNotKept(t *testing.T) {
 	c := basicCatalog()
-	s := New(c, DefaultConfig())
+	s := New(self, c, DefaultConfig())
 	for n := range 200 {
 		askFrom(t, s, "127.0.0.1", fmt.Sprintf("t%d.web.service.consul.", n), dns.TypeA, 0)
 	}

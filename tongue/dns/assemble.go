@@ -14,26 +14,26 @@ const (
 	maxPointer = 0x4000
 )
 
-// envelope is what an answer needs to know of its question beside the name.
+// envelope has the properties of a question, besides its name, that its answer needs.
 type envelope struct {
 	client net.Addr
 	opt    *dns.OPT // of the question; nil without EDNS
 	limit  int      // the most bytes that the client takes
-	count  int      // the most answers that this way of asking allows
-	policy int      // the most answers that any way of asking gets; no want of room
-	// bounded: limit is ours and not the client's, so that a cut answer has TC
+	count  int      // the most answers for this transport and size
+	policy int      // the most answers for any transport; not for want of room
+	// bounded is whether limit is ours and not the client's; a cut answer has TC then.
 	bounded  bool
-	cookie   string // what the answer's COOKIE option has, in hex; empty without one
+	cookie   string // of the answer's COOKIE option, in hex; empty without one
 	reserved []byte // the packed OPT record that the cookie is in, outside of limit
 }
 
-// reserve packs the OPT record of an answer with a cookie: it is never left out.
+// reserve packs the OPT record of an answer with a cookie, which is never left out.
 func (e *envelope) reserve() {
 	reply := replyOPT(e)
 	buf := make([]byte, dns.Len(reply))
 	n, err := dns.PackRR(reply, buf, 0, nil, false)
 	if err != nil {
-		return // not reached: all of it came in packed
+		return // not reached: all of it was packed in the question
 	}
 	e.reserved = buf[:n]
 	e.limit -= n
@@ -50,13 +50,13 @@ type assembler struct {
 
 var assemblers = sync.Pool{New: func() any { return &assembler{buf: make([]byte, 0, 2048)} }}
 
-// message returns the answer to q, packed. It is valid until the next call.
-// ok is false if the question's name cannot be packed.
+// message returns the packed answer to q. It is valid until the next call. ok is false
+// if the question's name cannot be packed.
 func (a *assembler) message(st *state, q *dns.Msg, s set, env *envelope) (msg []byte, ok bool) {
 	if !a.question(q) {
 		return nil, false
 	}
-	owner := 0 // what an answer's owner takes beyond a pointer
+	owner := 0 // bytes of an answer's owner beyond a pointer
 	if st.DisableCompression {
 		owner = len(a.buf) - headerSize - 4 - 2
 	}
@@ -95,7 +95,7 @@ func (a *assembler) message(st *state, q *dns.Msg, s set, env *envelope) (msg []
 	return a.buf, true
 }
 
-// again returns an answer to q without a record, that has TC.
+// again returns an answer to q with TC and without a record.
 func (a *assembler) again(q *question) (msg []byte, ok bool) {
 	if !a.question(q.msg) {
 		return nil, false

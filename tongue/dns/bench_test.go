@@ -82,7 +82,7 @@ var benchTypes = []struct {
 func BenchmarkServe(b *testing.B) {
 	for _, bt := range benchTypes {
 		b.Run(bt.name, func(b *testing.B) {
-			benchHandler(b, handler{New(tenCatalog(), Config{}), context.Background()}, bt.qtype)
+			benchHandler(b, handler{New(self, tenCatalog(), Config{}), context.Background()}, bt.qtype)
 		})
 	}
 }
@@ -107,7 +107,7 @@ func benchHandler(b *testing.B, h dns.Handler, qtype uint16) {
 // bareHandler answers with the very message that we answer with.
 func bareHandler(qtype uint16) dns.Handler {
 	w := &sink{client: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}}
-	handler{New(tenCatalog(), Config{}), context.Background()}.ServeDNS(w, benchQuestion(qtype))
+	handler{New(self, tenCatalog(), Config{}), context.Background()}.ServeDNS(w, benchQuestion(qtype))
 	var ready dns.Msg
 	if err := ready.Unpack(w.last); err != nil {
 		panic(err)
@@ -147,7 +147,7 @@ func benchServer(role string) error {
 		srv := &dns.Server{PacketConn: packet, Handler: bareHandler(dns.StringToType[typ]), UDPSize: maxQuery}
 		go func() { done <- run(ctx, srv) }()
 	} else {
-		go func() { done <- New(tenCatalog(), Config{}).Serve(ctx, packet, nil) }()
+		go func() { done <- New(self, tenCatalog(), Config{}).Serve(ctx, packet, nil) }()
 	}
 	fmt.Println(packet.LocalAddr())
 	in := bufio.NewScanner(os.Stdin)

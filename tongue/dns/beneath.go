@@ -10,15 +10,16 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// A name with names beneath it is there, if only empty: NXDOMAIN says that nothing is
-// beneath it either (RFC 8020), and a resolver that asks label by label (RFC 9156) stops.
+// A name with names beneath it exists, though it is empty: NXDOMAIN means that there are
+// no names beneath it either (RFC 8020), and a resolver that asks label by label (RFC 9156)
+// stops.
 
-// beneath reports whether names may lie beneath one that is not there itself.
+// beneath reports whether there may be names beneath one that has no records.
 func (s *Server) beneath(st *state, rest string, n name) bool {
 	if st.holdsForms(rest) {
 		return true
 	}
-	if n.dc != "" && n.dc != st.Datacenter {
+	if n.dc != "" && n.dc != st.self.Datacenter {
 		return false
 	}
 	switch n.form {
@@ -32,8 +33,8 @@ func (s *Server) beneath(st *state, rest string, n name) bool {
 	return false
 }
 
-// holdsForms reports whether a name stands above a form, as the zone itself, dc1 and
-// service do, or between a form and a name in the way of RFC 2782, as _tcp.service.
+// holdsForms reports whether a name is a parent of a form, like the zone itself, dc1 and
+// service, or is between a form and a name as in RFC 2782, like _tcp.service.
 func (st *state) holdsForms(rest string) bool {
 	var buf [8]string
 	labels := splitLabels(buf[:0], rest)
@@ -45,7 +46,7 @@ func (st *state) holdsForms(rest string) bool {
 		return false
 	}
 	below := cut("dc")
-	if len(labels) > 0 && !cut(st.Datacenter) && below {
+	if len(labels) > 0 && !cut(st.self.Datacenter) && below {
 		return false // another datacenter
 	}
 	n := len(labels)
@@ -62,8 +63,8 @@ type nodeParents struct {
 	names map[string]bool
 }
 
-// parentsFor is how long they are kept while no node changes: which nodes may be seen
-// changes too.
+// parentsFor is how long they are kept while no node changes: the nodes that the caller may
+// see change too.
 const parentsFor = 10 * time.Second
 
 // nodesBeneath reports whether a node's name ends with a dot and this one.
@@ -83,7 +84,7 @@ func (s *Server) nodesBeneath(name string) bool {
 	return p.names[name]
 }
 
-// reverseBeneath reports whether a reverse name is a part of one: addresses lie beneath it.
+// reverseBeneath reports whether a reverse name is incomplete: addresses lie beneath it.
 func reverseBeneath(qname string) bool {
 	if rest, ok := strings.CutSuffix(qname, arpa4); ok {
 		return strings.Count(rest, ".") < 3

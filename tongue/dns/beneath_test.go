@@ -18,7 +18,7 @@ func TestNamesAboveAreThere(t *testing.T) {
 	})
 	cfg := DefaultConfig()
 	cfg.AltDomain = "alt.example"
-	server := start(t, New(c, cfg))
+	server := start(t, New(self, c, cfg))
 	for _, question := range []string{
 		"both.service.consul A", "both.service.dc1.consul A", "both.service.dc1.dc.consul SRV", "both.service.dc.consul A", "both.service.alt.example A",
 		"v1.2.3.tagged.service.consul A", "plain.tagged.service.dc1.consul A", "_tagged._tcp.service.consul SRV", "_tagged._plain.consul SRV", "_tagged._plain.dc1.consul SRV",
@@ -64,7 +64,7 @@ func TestNamesAboveAreThere(t *testing.T) {
 // What is beneath a name follows the catalog.
 func TestNamesAboveNodesComeAndGo(t *testing.T) {
 	c := basicCatalog()
-	server := start(t, New(c, DefaultConfig()))
+	server := start(t, New(self, c, DefaultConfig()))
 	rcode := func() int { return dig(t, server, "example.com.node.consul A").Rcode }
 	if rcode() != dns.RcodeNameError {
 		t.Error("there is no such node yet")
@@ -78,7 +78,7 @@ func TestNamesAboveNodesComeAndGo(t *testing.T) {
 // SOA and NS of any name in the zone are the zone's, also of one that is not there: a
 // resolver looks for the zone of a name so.
 func TestNamesOfTheZone(t *testing.T) {
-	server := start(t, New(basicCatalog(), Config{NodeName: "node-1"}))
+	server := start(t, New(self, basicCatalog(), Config{}))
 	for _, name := range []string{"consul", "service.consul", "web.service.consul", "none.service.consul", "x.y.z.consul"} {
 		for typ, want := range map[string]string{"SOA": "NOERROR | A 127.0.0.1 | NS node-1.node.dc1.consul. | SOA", "NS": "NOERROR | A 127.0.0.1 | NS node-1.node.dc1.consul."} {
 			if got := brief(dig(t, server, name+" "+typ)); got != want {

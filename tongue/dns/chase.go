@@ -10,10 +10,10 @@ import (
 	"github.com/skerryhq/skerry/rescue"
 )
 
-// maxChased is how many host names of one SRV answer are resolved.
+// maxChased is the number of host names of one SRV answer that are resolved.
 const maxChased = 16
 
-// chase answers with a set that leads to host names and says where these lead to.
+// chase answers with a set that leads to host names, and with the records of these.
 func (s *Server) chase(q *question, set set) answer {
 	if !s.admit(q, kindAnswered) {
 		return answer{}
@@ -45,8 +45,8 @@ func (q *question) record(s set, i int) (dns.RR, bool) {
 	return rr, true
 }
 
-// chaseSRV makes a SRV answer with the addresses of host names in it. It asks
-// for all at once, so that it takes no longer than the slowest.
+// chaseSRV makes a SRV answer with the addresses of host names in it. It asks for all
+// at once, so that it takes no longer than the slowest.
 func (s *Server) chaseSRV(q *question, m *dns.Msg, set set) answer {
 	a := assemblers.Get().(*assembler)
 	defer assemblers.Put(a)
@@ -97,7 +97,7 @@ func (s *Server) follow(q *question, host string) []dns.RR {
 // resolve finds the records of a host name: in our own zone, else at the
 // recursors. Names that cannot be resolved have none.
 func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.RR) {
-	seen := map[string]bool{} // the chain's CNAMEs come with either type
+	seen := map[string]bool{} // both types have the chain's CNAMEs
 	for _, t := range qtypes {
 		for _, rr := range s.walk(q, host, t) {
 			if text := rr.String(); !seen[text] {
@@ -109,13 +109,13 @@ func (s *Server) resolve(q *question, host string, qtypes ...uint16) (out []dns.
 	return out
 }
 
-// maxChain bounds how many names one question leads to.
+// maxChain bounds the names that one question leads to.
 const maxChain = 8
 
 // chain is the names that one question has led to, in canonical form: each is asked once.
 type chain map[string]bool
 
-// joins reports whether a name is new to the chain, and has room in it.
+// joins adds a name to the chain. It reports false if the name is in it or it is full.
 func (c chain) joins(name string) bool {
 	name = dns.CanonicalName(name)
 	if c[name] || len(c) > maxChain {
@@ -126,7 +126,7 @@ func (c chain) joins(name string) bool {
 }
 
 // walk follows a host name to the end of its CNAMEs, at the recursors and in our own zone
-// in turn: a recursor may not know our zone, and end where a name leads into it.
+// in turn. A recursor that does not know our zone stops where a name leads into it.
 func (s *Server) walk(q *question, host string, qtype uint16) (out []dns.RR) {
 	c := q.chain
 	if c == nil {
@@ -148,8 +148,8 @@ func (s *Server) walk(q *question, host string, qtype uint16) (out []dns.RR) {
 }
 
 // loose returns the name at which the CNAMEs of an answer end without a record of the
-// type that was asked for; "" when there is one, or nothing more to ask: ended says that
-// the answer tells of the last name that it has nothing, which holds outside our zone.
+// requested type. It returns "" if there is one, or if no more can be asked: ended means
+// that the last name has none according to the answer, which holds outside our zone.
 func (st *state) loose(rrs []dns.RR, host string, qtype uint16, ended bool) string {
 	at := host
 	for range rrs {

@@ -15,10 +15,10 @@ type ranked struct {
 	unit  int32
 }
 
-// rank orders all units for a client by rendezvous hashing, so that an answer
-// that has no room for all gives the same client the same ones every time, gives
-// different clients different ones, and changes little when instances come and go.
-// A set with an order of its own keeps it.
+// rank orders all units for a client by rendezvous hashing. An answer without room for
+// all then has the same ones for the same client every time, has different ones for
+// different clients, and changes little when instances come and go. A set with an order
+// of its own keeps it.
 func rank(s set, client net.Addr, out []ranked) []ranked {
 	if s.ordered() {
 		for i := range s.count() {

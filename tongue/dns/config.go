@@ -21,15 +21,15 @@ type SOA struct {
 	Refresh uint32 // default 3600
 	Retry   uint32 // default 600
 	Expire  uint32 // default 86400
-	MinTTL  uint32 // how long a resolver may remember that a name is not there; default 0
+	MinTTL  uint32 // how long a resolver may remember that a name does not exist; default 0
 }
 
-// RateLimit bounds the answers over UDP to one network, a /24 or a /56, so that a
-// forger of addresses cannot flood it through us. Loopback, TCP and clients with a
-// valid cookie are never limited.
+// RateLimit bounds the answers over UDP to one network, a /24 or a /56, so that it
+// cannot be flooded by questions with forged addresses. Loopback, TCP and clients with
+// a valid cookie are never limited.
 type RateLimit struct {
 	PerSecond int            // answers of each kind; default 500, -1: no limit
-	Slip      int            // every how many-th answer over the limit is sent, truncated; default 1, -1: none
+	Slip      int            // every Slip-th answer over the limit is sent, truncated; default 1, -1: none
 	Exempt    []netip.Prefix // networks that are not limited
 }
 
@@ -39,12 +39,10 @@ const (
 	Random     = "random"     // in a new random order for every question
 )
 
-// Config says what the front-end answers. Start from [DefaultConfig].
+// Config configures a [Server]. Start from [DefaultConfig].
 type Config struct {
-	Domain     string // the zone that is answered; default "consul."
-	AltDomain  string // a second name of the zone; answers use the one asked for; default none
-	Datacenter string // the one datacenter that is known; default "dc1"
-	NodeName   string // this server's node, the zone's name server when no server is in the catalog
+	Domain    string // the zone that is answered; default "consul."
+	AltDomain string // a second name of the zone; answers use the question's; default none
 
 	// NodeTTL is the TTL of answers about nodes and addresses; default 0.
 	NodeTTL time.Duration
@@ -56,8 +54,8 @@ type Config struct {
 
 	// EnableTruncate sets the TC flag on every answer that lacks records for want
 	// of room (or for UDPAnswerLimit), so that resolvers ask again over TCP. Off by
-	// default, as in Consul: most clients are content with a part. An answer
-	// into which not even one record fits has the flag in any case.
+	// default, as in Consul: a part is enough for most clients. An answer without room
+	// for even one record always has the flag.
 	EnableTruncate bool
 	// DisableCompression writes every name in full.
 	DisableCompression bool
@@ -70,20 +68,22 @@ type Config struct {
 	// UDPAnswerLimit is the most records in an answer over UDP to a client that
 	// takes no more than 512 bytes; default 3.
 	UDPAnswerLimit int
-	// UDPMax is the most bytes of an answer over UDP to a client beyond loopback that
-	// has not brought back a cookie; more is cut and has the TC flag. Default 1232,
-	// which every path takes in one packet.
+	// UDPMax is the most bytes of an answer over UDP to a client beyond loopback without
+	// a valid cookie; a longer answer is cut and has the TC flag. Default 1232, which
+	// every path takes in one packet.
 	UDPMax    int
 	RateLimit RateLimit
 	SOA       SOA
 
-	// Recursors are asked what is not ours: "host" or "host:port", port 53 by
-	// default. Without any, foreign names are refused.
+	// Recursors are asked for foreign names: "host" or "host:port", port 53 by default.
+	// Without any, foreign names are refused.
 	Recursors        []string
 	RecursorStrategy string        // Sequential (the default) or Random
 	RecursorTimeout  time.Duration // of one try of one recursor; default 2 s
-	MaxRecursions    int           // that wait at once, each with a file of its own; default and at most 1024
+	MaxRecursions    int           // concurrent ones, each with a file of its own; default and at most 1024
 
+	// Settled delays answers from the zone until it is closed; nil: it does not.
+	Settled    <-chan struct{}
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported
@@ -96,8 +96,8 @@ const (
 	maxSlip = 100
 )
 
-// DefaultConfig returns what [New] and [Server.Reload] fill in for zero fields,
-// and AdditionalNodeMetaTXT on, which they cannot tell from off.
+// DefaultConfig returns the values that [New] and [Server.Reload] fill in for zero
+// fields, with AdditionalNodeMetaTXT on, whose zero value means off.
 func DefaultConfig() Config {
 	return Config{AdditionalNodeMetaTXT: true}.withDefaults()
 }
@@ -107,7 +107,6 @@ func (c Config) withDefaults() Config {
 	if c.AltDomain != "" {
 		c.AltDomain = dns.CanonicalName(c.AltDomain)
 	}
-	c.Datacenter = strings.ToLower(cmp.Or(c.Datacenter, "dc1"))
 	c.UDPAnswerLimit = cmp.Or(c.UDPAnswerLimit, 3)
 	c.UDPMax = cmp.Or(c.UDPMax, 1232)
 	c.RateLimit.PerSecond = cmp.Or(c.RateLimit.PerSecond, 500)
@@ -128,9 +127,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate tells what in c can never work: a domain that is no name, a recursor
-// that is no address, an unknown strategy, a negative limit or TTL. Its errors
-// name the key as the configuration file does.
+// Validate returns an error about invalid values in c: a domain that is no name, a
+// recursor that is no address, an unknown strategy, a negative limit or TTL. The error
+// names the key as the configuration file does.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	for key, name := range map[string]string{"domain": c.Domain, "alt_domain": c.AltDomain} {

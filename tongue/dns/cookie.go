@@ -14,14 +14,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Cookies are those of RFC 7873, made as RFC 9018 has it.
+// Cookies are those of RFC 7873, in the form of RFC 9018.
 const (
 	clientCookie  = 8  // bytes
 	serverCookie  = 16 // bytes of ours; those of others have 8 to 32
 	cookieVersion = 1
-	cookieAge     = time.Hour       // then a cookie is worth nothing
+	cookieAge     = time.Hour       // then a cookie is invalid
 	cookieAhead   = 5 * time.Minute // how far its time may be in the future
-	cookieSecret  = 24 * time.Hour  // how long a secret makes cookies; it is known for as long again
+	cookieSecret  = 24 * time.Hour  // how long a secret makes cookies; it is accepted for as long again
 )
 
 // cookies makes and checks server cookies. The zero value is ready.
@@ -35,7 +35,7 @@ type cookieSecrets struct {
 	present, past [16]byte
 }
 
-// at returns the secrets that hold at a time.
+// at returns the valid secrets at a time.
 func (c *cookies) at(now time.Time) *cookieSecrets {
 	if s := c.secrets.Load(); s != nil && now.Sub(s.since) < cookieSecret {
 		return s
@@ -48,7 +48,7 @@ func (c *cookies) at(now time.Time) *cookieSecrets {
 	}
 	next := &cookieSecrets{since: now}
 	rand.Read(next.present[:])
-	rand.Read(next.past[:]) // no client's, unless there was one
+	rand.Read(next.past[:]) // matches no cookie, if there was no secret before
 	if old != nil {
 		next.past = old.present
 	}
@@ -64,7 +64,7 @@ func bake(secret *[16]byte, client []byte, ip netip.Addr, at uint32) (out [serve
 	return out
 }
 
-// seal puts the hash of all else into a server cookie.
+// seal writes the hash of the other fields into a server cookie.
 func seal(secret *[16]byte, client []byte, ip netip.Addr, out *[serverCookie]byte) {
 	var room [clientCookie + 8 + 16]byte
 	b := append(append(room[:0], client...), out[:8]...)
@@ -100,7 +100,7 @@ func (s *cookieSecrets) valid(client, server []byte, ip netip.Addr, now time.Tim
 }
 
 // takeCookie reads the question's cookie, the first if there are several, and makes
-// the one that goes into the answer. A cookie of a wrong length is malformed.
+// the answer's. A cookie of a wrong length is malformed.
 func (s *Server) takeCookie(q *question, opt *dns.OPT, now time.Time) {
 	for _, o := range opt.Option {
 		option, ok := o.(*dns.EDNS0_COOKIE)
@@ -130,7 +130,7 @@ func (s *Server) takeCookie(q *question, opt *dns.OPT, now time.Time) {
 	}
 }
 
-// withoutCookies returns the options but cookies: these are between two neighbours
+// withoutCookies returns the options except cookies: these are between two neighbours
 // and never passed on.
 func withoutCookies(options []dns.EDNS0) []dns.EDNS0 {
 	var out []dns.EDNS0
@@ -142,7 +142,7 @@ func withoutCookies(options []dns.EDNS0) []dns.EDNS0 {
 	return out
 }
 
-// onward is the question as recursors get it.
+// onward returns the question for recursors.
 func onward(msg *dns.Msg) *dns.Msg {
 	opt := msg.IsEdns0()
 	if opt == nil || len(opt.Option) == 0 {

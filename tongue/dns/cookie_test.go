@@ -121,7 +121,7 @@ func TestCookieIsAnswered(t *testing.T) {
 	} {
 		name, typ, _ := strings.Cut(question, " ")
 		for _, client := range []net.Addr{udp("192.0.2.1"), udp("127.0.0.1"), udp("2001:db8::1"), udp("::ffff:192.0.2.1"), tcp("192.0.2.1")} {
-			s := New(basicCatalog(), withRecursors(up.addr))
+			s := New(self, basicCatalog(), withRecursors(up.addr))
 			now := time.Now()
 			first := put(t, s, client, withCookie(asked(name, dns.StringToType[typ]), 1232, someCookie), now)
 			got := cookieOf(first)
@@ -136,7 +136,7 @@ func TestCookieIsAnswered(t *testing.T) {
 				t.Errorf("%s from %v: %q with two cookies", question, client, cookieOf(again))
 			}
 		}
-		if plain := put(t, New(basicCatalog(), withRecursors(up.addr)), udp("127.0.0.1"), withCookie(asked(name, dns.StringToType[typ]), 1232), time.Now()); cookieOf(plain) != "" {
+		if plain := put(t, New(self, basicCatalog(), withRecursors(up.addr)), udp("127.0.0.1"), withCookie(asked(name, dns.StringToType[typ]), 1232), time.Now()); cookieOf(plain) != "" {
 			t.Errorf("%s: a cookie for a question without one", question)
 		}
 	}
@@ -144,7 +144,7 @@ func TestCookieIsAnswered(t *testing.T) {
 
 // A cut answer has the cookie too, and is no longer than the client takes.
 func TestCookieInCutAnswer(t *testing.T) {
-	s := New(heavyCatalog(), DefaultConfig())
+	s := New(self, heavyCatalog(), DefaultConfig())
 	for _, name := range []string{"many.service.consul.", "heavy.node.consul."} {
 		for size := uint16(512); size < 700; size += 13 {
 			w := &sink{client: udp("127.0.0.1")}
@@ -161,7 +161,7 @@ func TestMalformedCookie(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	cfg := DefaultConfig()
 	cfg.Registerer = registry
-	s := New(basicCatalog(), cfg)
+	s := New(self, basicCatalog(), cfg)
 	for bytes, rcode := range map[int]int{
 		0: dns.RcodeFormatError, 1: dns.RcodeFormatError, 7: dns.RcodeFormatError, 8: 0, 9: dns.RcodeFormatError, 15: dns.RcodeFormatError,
 		16: 0, 24: 0, 40: 0, 41: dns.RcodeFormatError, 500: dns.RcodeFormatError,
@@ -180,7 +180,7 @@ func TestMalformedCookie(t *testing.T) {
 
 // A client without a question learns its cookie.
 func TestCookieAlone(t *testing.T) {
-	server := start(t, New(basicCatalog(), DefaultConfig()))
+	server := start(t, New(self, basicCatalog(), DefaultConfig()))
 	for _, network := range []string{"udp", "tcp"} {
 		q := withCookie(new(dns.Msg), 1232, someCookie)
 		q.Id = 7
@@ -200,7 +200,7 @@ func TestCookieAlone(t *testing.T) {
 func TestCookieLiftsLimits(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.RateLimit.PerSecond = 2
-	s := New(heavyCatalog(), cfg)
+	s := New(self, heavyCatalog(), cfg)
 	now, client := time.Now(), udp("192.0.2.1")
 	ask := func(cookie string) *dns.Msg {
 		return put(t, s, client, withCookie(asked("many.service.consul.", dns.TypeSRV), 4096, cookie), now)
@@ -235,7 +235,7 @@ func TestCookieIsNotPassedOn(t *testing.T) {
 		}
 		withCookie(m, 1232, strings.Repeat("ee", 24))
 	}})
-	s := New(basicCatalog(), withRecursors(up.addr))
+	s := New(self, basicCatalog(), withRecursors(up.addr))
 	for _, c := range []string{"", someCookie} {
 		q := asked("svc.example.com.", dns.TypeA).SetEdns0(1232, false)
 		if c != "" {

@@ -61,7 +61,7 @@ func FuzzMessage(f *testing.F) {
 		if tcp {
 			w.client, limit = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, dns.MaxMsgSize
 		}
-		handler{New(catalog, cfg), context.Background()}.ServeDNS(w, &q)
+		handler{New(self, catalog, cfg), context.Background()}.ServeDNS(w, &q)
 		var a dns.Msg
 		if err := a.Unpack(w.last); err != nil {
 			t.Fatalf("the answer cannot be unpacked: %v", err)

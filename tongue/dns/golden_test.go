@@ -16,6 +16,9 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
+// self is the server of the tests.
+var self = skerry.Self{Name: "dual", Datacenter: "dc1"}
+
 // basicCatalog is what testdata/basic.golden was asked of.
 func basicCatalog() *fakeCatalog {
 	c := newFake()
@@ -238,7 +241,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := start(t, New(g.catalog, Config{NodeName: "node-1", AdditionalNodeMetaTXT: true}))
+		server := start(t, New(self, g.catalog, Config{AdditionalNodeMetaTXT: true}))
 		blocks := 0
 		for block := range strings.SplitSeq(string(data), "\n\n") {
 			args, want, ok := strings.Cut(strings.TrimLeft(block, "\n"), "\n")

@@ -9,10 +9,11 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/rescue"
 )
 
-// question is one question on its way to an answer.
+// question is one question while it is answered.
 type question struct {
 	ctx   context.Context
 	st    *state
@@ -23,17 +24,17 @@ type question struct {
 	env   envelope
 	tcp   bool
 	chain chain // the names that led here
-	// foreign: the answer is a recursor's, whose word on truncation is passed on
+	// foreign is whether the answer is a recursor's, whose TC flag is passed on.
 	foreign bool
 
 	peer        netip.Addr    // the client
 	now         time.Duration // since the server was made
 	verdict     verdict
-	cookieValid bool // the client has brought back a cookie of ours
-	badCookie   bool // it has brought one of a wrong length
+	cookieValid bool // the question has a valid cookie of ours
+	badCookie   bool // it has one of a wrong length
 }
 
-// answer is a prepared set or a message, whichever is set.
+// answer is a prepared set or a message; one of them is set.
 type answer struct {
 	set set
 	msg *dns.Msg
@@ -66,7 +67,7 @@ func questionType(msg *dns.Msg) uint16 {
 	return msg.Question[0].Qtype
 }
 
-// serve answers one message and says what the metrics count it as.
+// serve answers one message and returns the type and the rcode for the metrics.
 func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg, now time.Time) (typ uint16, rcode int) {
 	q := &question{ctx: h.ctx, st: h.state.Load(), msg: msg, now: now.Sub(h.epoch)}
 	client := w.RemoteAddr()
@@ -107,7 +108,7 @@ func (h handler) serve(w dns.ResponseWriter, msg *dns.Msg, now time.Time) (typ u
 	}
 	packed, ok := a.message(q.st, msg, ans.set, &q.env)
 	if !ok {
-		return q.typ, dns.RcodeFormatError // a name that came in packed can be packed
+		return q.typ, dns.RcodeFormatError // not reached: the name was packed in the question
 	}
 	if packed[2]&2 != 0 {
 		h.metrics.truncated.Inc()
@@ -148,9 +149,11 @@ func (s *Server) answer(q *question) answer {
 	lower := strings.ToLower(q.name)
 	var rest string
 	if q.zone, rest = q.st.zoneOf(lower); q.zone != nil {
+		_ = skerry.Settle(q.ctx, s.settled) // at the end of the server all is answered
 		return s.ours(q, rest)
 	}
 	if ip, ok := reverseName(lower); ok {
+		_ = skerry.Settle(q.ctx, s.settled) // at the end of the server all is answered
 		q.zone = q.st.primary
 		return s.reverse(q, ip)
 	}
@@ -163,7 +166,7 @@ func (s *Server) answer(q *question) answer {
 	return s.forward(q)
 }
 
-// ours answers what lies in the zone.
+// ours answers a question about a name in the zone.
 func (s *Server) ours(q *question, rest string) answer {
 	switch q.typ {
 	case dns.TypeSOA, dns.TypeNS:
@@ -177,9 +180,9 @@ func (s *Server) ours(q *question, rest string) answer {
 	return ans
 }
 
-// named answers for what a name stands for.
+// named answers a question about a parsed name.
 func (s *Server) named(q *question, n name) answer {
-	if n.dc != "" && n.dc != q.st.Datacenter {
+	if n.dc != "" && n.dc != q.st.self.Datacenter {
 		return q.missing()
 	}
 	switch n.form {
@@ -194,7 +197,7 @@ func (s *Server) named(q *question, n name) answer {
 	case addrForm:
 		return s.address(q, n.name)
 	case virtualForm:
-		// The mesh's virtual addresses are not ours to give; the name is there, though.
+		// There are no virtual addresses without a mesh, but the name exists.
 		if len(s.catalog.Service(n.name).Entries) > 0 {
 			return answer{msg: q.message()}
 		}
@@ -213,7 +216,7 @@ func (q *question) message() *dns.Msg {
 	return m
 }
 
-// missing answers that the name is not there.
+// missing answers that the name does not exist.
 func (q *question) missing() answer {
 	m := q.message()
 	m.Rcode = dns.RcodeNameError
@@ -221,7 +224,7 @@ func (q *question) missing() answer {
 	return answer{msg: m}
 }
 
-// empty answers that the name is there, but has nothing of this type.
+// empty answers that the name exists, but has no record of this type.
 func (q *question) empty() answer {
 	m := q.message()
 	m.Ns = []dns.RR{q.zone.soa(q.st)}

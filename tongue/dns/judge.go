@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// peerOf is the client's address; IPv4 within IPv6 is IPv4, and there is no zone.
+// peerOf returns the client's address without zone; IPv4 within IPv6 is IPv4.
 func peerOf(a net.Addr) netip.Addr {
 	switch a := a.(type) {
 	case *net.UDPAddr:
@@ -19,12 +19,12 @@ func peerOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// trusted reports whether the client is known to be where it says: it called over
-// TCP, it is on this host, or it has brought back a cookie of ours.
+// trusted reports whether the client's address is not forged: the question came over
+// TCP or from this host, or has a valid cookie of ours.
 func (q *question) trusted() bool { return q.tcp || q.cookieValid || q.peer.IsLoopback() }
 
-// admit reports whether the answer is sent in full. It is asked before work that costs
-// others something, such as asking recursors, and at the latest when the kind is known.
+// admit reports whether the answer is sent in full. It is called before work that costs
+// other servers something, such as asking recursors, else when the kind is known.
 func (s *Server) admit(q *question, kind answerKind) bool {
 	if q.verdict == unjudged {
 		q.verdict = s.judge(q, kind)
@@ -32,7 +32,7 @@ func (s *Server) admit(q *question, kind answerKind) bool {
 	return q.verdict == passed
 }
 
-// judge says what becomes of an answer of this kind.
+// judge returns the verdict on an answer of this kind.
 func (s *Server) judge(q *question, kind answerKind) verdict {
 	return s.count(q, kind, q.st.RateLimit.Slip)
 }
@@ -72,7 +72,7 @@ func (s *Server) tellLimited(q *question) {
 		"client", q.peer, "responses_per_second", q.st.RateLimit.PerSecond)
 }
 
-// kind is what the answer is counted as.
+// kind returns the kind that the answer is counted as.
 func (a answer) kind() answerKind {
 	switch {
 	case a.set != nil, a.msg.Rcode == dns.RcodeSuccess && len(a.msg.Answer) > 0:
@@ -83,14 +83,14 @@ func (a answer) kind() answerKind {
 	return kindFailed
 }
 
-// short reports whether the answer that makes a client ask again is its question with
-// TC, which needs no [dns.Msg].
+// short reports whether the answer of again is only the question with TC, which needs no
+// [dns.Msg].
 func (q *question) short() bool {
 	return q.env.cookie == "" && len(q.msg.Question) == 1 && q.msg.Opcode == dns.OpcodeQuery
 }
 
-// again is the answer that makes a real client ask again: with the cookie that it
-// gets here, or by TCP. It is hardly longer than the question.
+// again returns the answer that makes a real client ask again: with the cookie in it, or
+// by TCP. It is hardly longer than the question.
 func (q *question) again() answer {
 	m := q.message()
 	m.Authoritative = q.zone != nil && !q.foreign

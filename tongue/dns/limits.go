@@ -15,8 +15,8 @@ import (
 	"github.com/skerryhq/skerry/door/tally"
 )
 
-// What a client may ask of us. Of the questions of a TCP connection one is under way
-// at a time: those behind it wait in the client's own window.
+// The limits of one client. A TCP connection has one question under way at a time: the
+// next ones wait in the client's own window.
 const (
 	maxQuery          = 4096             // bytes of a question, with its options
 	maxConnsPerClient = 128              // TCP connections from one IP address
@@ -35,8 +35,8 @@ type limitedListener struct {
 	metrics *metrics
 }
 
-// Accept returns the next connection within the limit. A passing failure, such
-// as too many open files, makes it wait a little and try again.
+// Accept returns the next connection within the limit. After a temporary failure, such
+// as too many open files, it waits a little and tries again.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -59,7 +59,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// pause reports whether to go on.
+// pause waits a little, and reports whether to go on.
 func (l *limitedListener) pause() bool {
 	select {
 	case <-l.ctx.Done():
@@ -75,8 +75,8 @@ type limitedConn struct {
 	leave   func()
 }
 
-// Write gives up on a client that does not read, and on its connection: after a part
-// of an answer nothing can follow.
+// Write closes the connection of a client that does not read: nothing can follow a part
+// of an answer.
 func (c *limitedConn) Write(b []byte) (int, error) {
 	err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n := 0
@@ -97,8 +97,8 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// limitedReader bounds a question's length, before there is memory for it, and the
-// time that it takes. It is of one connection.
+// limitedReader bounds a question's length, before it takes memory, and the time that it
+// takes. Each connection has its own.
 type limitedReader struct {
 	dns.Reader
 	ctx       context.Context
@@ -165,7 +165,8 @@ func (c *questionConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// accept lets in what may be a question; one without a name may ask for a cookie.
+// accept accepts messages that may be questions. A question without a name may ask for a
+// cookie.
 func accept(h dns.Header) dns.MsgAcceptAction {
 	if h.Qdcount == 0 && h.Ancount == 0 && h.Nscount == 0 && h.Arcount == 1 {
 		h.Qdcount = 1
@@ -173,8 +174,8 @@ func accept(h dns.Header) dns.MsgAcceptAction {
 	return dns.DefaultMsgAcceptFunc(h)
 }
 
-// errorWriter limits the errors that the library answers by itself to what is no
-// question; it is of one packet.
+// errorWriter limits the errors that the library sends by itself to invalid packets. Each
+// packet has its own.
 type errorWriter struct {
 	dns.Writer
 	s *Server

@@ -12,7 +12,7 @@ import (
 // verbatim marks metadata whose value alone is the text of its TXT record.
 const verbatim = "rfc1035-"
 
-// rfc1464 quotes a key as RFC 1464 asks for attribute names.
+// rfc1464 quotes a key like an attribute name of RFC 1464.
 var rfc1464 = strings.NewReplacer("`", "``", "=", "`=")
 
 // metaTexts renders metadata as "key=value", ordered by key.
@@ -76,7 +76,7 @@ func metaRecords(owner string, meta map[string]string, ttl uint32) []dns.RR {
 	return out
 }
 
-// escapeText escapes what has a meaning in the library's form of TXT strings.
+// escapeText escapes the special characters of the library's form of TXT strings.
 func escapeText(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
 }

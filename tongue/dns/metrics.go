@@ -18,8 +18,8 @@ var (
 // rcodeDropped stands for a question that was not answered because of its client's rate.
 const rcodeDropped = -1
 
-// metrics holds the counters, those by label in arrays: looking a label up costs
-// more than counting.
+// metrics holds the counters. Those by label are in arrays, since the look-up of a label
+// costs more than counting.
 type metrics struct {
 	queries          *prometheus.CounterVec
 	byLabel          [len(countedTypes) + 1][len(countedRcodes) + 1]atomic.Pointer[prometheus.Counter]

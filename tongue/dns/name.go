@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// form is what the label before the datacenter says a name stands for.
+// form is the kind of a name, given by the label before the datacenter.
 type form uint8
 
 const (
@@ -34,7 +34,7 @@ func formOf(label string) form {
 	return noForm
 }
 
-// name is a question's name, taken apart. All of it is in lower case.
+// name is a question's parsed name, in lower case.
 type name struct {
 	form form
 	name string // of the service, node or query; the digits of an address
@@ -42,9 +42,8 @@ type name struct {
 	dc   string // empty: this one
 }
 
-// parseName takes apart what stands before the zone: lower-cased labels in
-// presentation form, without the last dot. A name that can stand for nothing
-// has noForm.
+// parseName parses the part of a name before the zone: lower-cased labels in
+// presentation form, without the last dot. A name without a meaning has noForm.
 func parseName(rest string) name {
 	var buf [8]string
 	labels := splitLabels(buf[:0], rest)
@@ -71,7 +70,7 @@ func parseName(rest string) name {
 	return out.of(labels[:2])
 }
 
-// of fills in what the labels before the form say.
+// of fills in the fields from the labels before the form.
 func (n name) of(labels []string) name {
 	if len(labels) == 0 {
 		return name{}
@@ -154,7 +153,7 @@ func digits(s string) bool {
 	return true
 }
 
-// inZone cuts the zone's name off a lower-cased question name.
+// cut cuts the zone's name off a lower-cased question name.
 func (z *zone) cut(qname string) (rest string, ok bool) {
 	if qname == z.name {
 		return "", true

@@ -58,7 +58,7 @@ func (s *Server) address(q *question, digits string) answer {
 	return answer{msg: m}
 }
 
-// addressRecords are the records of one type, or of both for ANY.
+// addressRecords returns the records of one type, or of both for ANY.
 func addressRecords(owner string, qtype uint16, a addresses, ttl uint32) (out []dns.RR) {
 	for _, ip := range [...]netip.Addr{a.v4, a.v6} {
 		if ip.IsValid() && (qtype == dns.TypeANY || qtype == addressType(ip)) {
@@ -75,8 +75,8 @@ func addressRecord(owner string, ip netip.Addr, ttl uint32) dns.RR {
 	return &dns.AAAA{Hdr: header(owner, dns.TypeAAAA, ttl), AAAA: ip.AsSlice()}
 }
 
-// reverse answers in-addr.arpa and ip6.arpa: the names of what has the address.
-// What is not in the catalog is the recursors', if there are any.
+// reverse answers in-addr.arpa and ip6.arpa with the names of the nodes and services with
+// the address. Addresses outside the catalog go to the recursors, if there are any.
 func (s *Server) reverse(q *question, ip netip.Addr) answer {
 	m := q.message()
 	ttl := seconds(q.st.NodeTTL) // of services' names too, as in Consul

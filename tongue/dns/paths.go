@@ -15,22 +15,22 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A recursor may lead back to us: it is one of our own addresses, or it passes on to
-// us what we pass on to it. The first is seen from the addresses. For the second each
-// recursor is asked for a random name; when that comes back as a
-// question, the recursor is left out until a later probe does not come back.
+// A recursor may lead back to us: it is one of our own addresses, or it passes our
+// questions back to us. The first case is detected by the addresses. For the second each
+// recursor is asked for a random name; if that comes back as a question, the recursor is
+// left out until a later probe does not come back.
 const (
 	probeZone     = "skerry-loop-probe."
 	probeInterval = 5 * time.Minute
 )
 
-// paths is what is known of where recursors lead.
+// paths tracks the recursors that lead back to us.
 type paths struct {
 	own  []netip.AddrPort // that we listen on; under Server.mu
 	told map[string]bool  // recursors that were logged as ours; under Server.mu
 
 	probing atomic.Bool
-	again   chan struct{} // asks for a probe before its time
+	again   chan struct{} // requests an early probe
 	pending sync.Map      // name of a probe → *probe
 	looping sync.Map      // address of a recursor → true
 }
@@ -53,7 +53,7 @@ func (s *Server) returned(name string) bool {
 	}
 	v, ok := s.paths.pending.Load(name)
 	if !ok {
-		return false // another server's, that goes its way
+		return false // another server's
 	}
 	p := v.(*probe)
 	p.came.Store(true)
@@ -61,7 +61,7 @@ func (s *Server) returned(name string) bool {
 	return true
 }
 
-// mark notes where a recursor leads, and logs a change.
+// mark notes whether a recursor leads back to us, and logs a change.
 func (s *Server) mark(recursor string, back bool) {
 	if back {
 		if _, was := s.paths.looping.LoadOrStore(recursor, true); !was {
@@ -78,7 +78,7 @@ func (s *Server) mark(recursor string, back bool) {
 // lead back to us, until ctx ends.
 func (s *Server) probe(ctx context.Context) {
 	if !s.paths.probing.CompareAndSwap(false, true) {
-		return // another listener's call of Serve does it
+		return // another call of Serve does it
 	}
 	defer s.paths.probing.Store(false)
 	ticker := time.NewTicker(probeInterval)
@@ -117,7 +117,7 @@ func (s *Server) probeOne(ctx context.Context, st *state, recursor string) {
 	defer s.paths.pending.Delete(name)
 	msg := new(dns.Msg)
 	msg.SetQuestion(name, dns.TypeA)
-	// Without an answer nothing new is known.
+	// Without an answer the state of the recursor does not change.
 	if _, err := exchange(ctx, st, msg, "udp", recursor); err == nil && !p.came.Load() {
 		s.mark(recursor, false)
 	}
@@ -151,17 +151,17 @@ func tcpAddr(l net.Listener) *net.TCPAddr {
 	return a
 }
 
-// renew makes the state anew, without the recursors that are ourselves. It is called
+// renew rebuilds the state, without the recursors that are our own addresses. It is called
 // with mu held.
 func (s *Server) renew() {
-	st := newState(s.given)
+	st := newState(s.self, s.given)
 	st.Log = s.log
 	told := map[string]bool{}
 	var local []netip.Addr
 	st.recursors = slices.DeleteFunc(st.recursors, func(r string) bool {
 		at, err := netip.ParseAddrPort(r)
 		if err != nil {
-			return false // a host name; the probe tells
+			return false // a host name; the probe finds out
 		}
 		if local == nil {
 			local = localAddresses()
@@ -190,7 +190,7 @@ func reaches(to, own netip.AddrPort, local []netip.Addr) bool {
 	case t == o:
 		return true
 	case t.IsUnspecified():
-		return o.IsLoopback() || o.IsUnspecified() // it is taken for this host
+		return o.IsLoopback() || o.IsUnspecified() // the system takes it for this host
 	case !o.IsUnspecified() || o.Is4() && t.Is6():
 		return false
 	}
@@ -201,7 +201,7 @@ func reaches(to, own netip.AddrPort, local []netip.Addr) bool {
 func localAddresses() (out []netip.Addr) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil // the probe tells, later
+		return nil // the probe finds out later
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {

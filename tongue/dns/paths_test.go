@@ -82,7 +82,7 @@ func TestOwnAddressIsNoRecursor(t *testing.T) {
 		var log testlog.Log
 		cfg := withRecursors(net.JoinHostPort(recursor, port), up.addr)
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-		s := New(basicCatalog(), cfg)
+		s := New(self, basicCatalog(), cfg)
 		serveOn(t, s, packet, stream)
 		eventually(t, host+": the recursor is asked", func() bool { return len(s.state.Load().recursors) == 1 })
 		s.Reload(cfg)
@@ -117,7 +117,7 @@ func TestLoopThroughAnother(t *testing.T) {
 	var log testlog.Log
 	cfg := withRecursors(up.addr)
 	cfg.Registerer, cfg.Log = registry, slog.New(slog.NewTextHandler(&log, nil))
-	s := New(basicCatalog(), cfg)
+	s := New(self, basicCatalog(), cfg)
 	serveOn(t, s, packet, stream)
 	eventually(t, "the loop is not found", func() bool { return s.paths.loops(up.addr) })
 	before := up.asked.Load()
@@ -150,8 +150,8 @@ func TestLoopThroughAnother(t *testing.T) {
 func TestLoopOfTwo(t *testing.T) {
 	p1, s1, port1 := listenOn(t, "127.0.0.1")
 	p2, s2, port2 := listenOn(t, "127.0.0.1")
-	one := New(basicCatalog(), withRecursors("127.0.0.1:"+port2))
-	two := New(basicCatalog(), withRecursors("127.0.0.1:"+port1))
+	one := New(self, basicCatalog(), withRecursors("127.0.0.1:"+port2))
+	two := New(self, basicCatalog(), withRecursors("127.0.0.1:"+port1))
 	serveOn(t, one, p1, s1)
 	serveOn(t, two, p2, s2)
 	eventually(t, "nobody finds the loop", func() bool {
@@ -165,7 +165,7 @@ func TestLoopOfTwo(t *testing.T) {
 // The probe of another server goes its way: it has a loop of its own to find.
 func TestForeignProbeIsPassedOn(t *testing.T) {
 	up := startUpstream(t, &upstream{zone: []string{"x." + probeZone + " 60 IN A 192.0.2.7"}})
-	s := New(basicCatalog(), withRecursors(up.addr))
+	s := New(self, basicCatalog(), withRecursors(up.addr))
 	if m := put(t, s, udp("192.0.2.1"), asked("X."+probeZone, dns.TypeA), time.Now()); brief(m) != "NOERROR | A 192.0.2.7" {
 		t.Error(brief(m))
 	}

@@ -11,21 +11,21 @@ import (
 
 // Queries executes prepared queries.
 type Queries interface {
-	// ExecuteQuery takes an ID or a name; the error is of kind NotFound when
-	// nothing answers for it.
+	// ExecuteQuery takes an ID or a name; the error is of kind NotFound if no query
+	// answers for it.
 	ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.QueryResult, error)
 	// QueriesBeneath reports whether a query's name ends with a dot and this one, which
 	// is in lower case.
 	QueriesBeneath(name string) bool
 }
 
-// query answers a question about a prepared query. Its set is made for this one
-// answer: what is in it depends on who asks.
+// query answers a question about a prepared query. Its set is made for this answer
+// alone: its contents depend on the client.
 func (s *Server) query(q *question, n name) answer {
 	if s.queries == nil || n.tag != "" {
 		return q.missing()
 	}
-	r, err := s.queries.ExecuteQuery(n.name, skerry.QueryAsk{Agent: q.st.NodeName, Source: q.source()})
+	r, err := s.queries.ExecuteQuery(n.name, skerry.QueryAsk{Agent: q.st.self.Name, Source: q.source()})
 	if err != nil {
 		if skerry.KindOf(err) != skerry.NotFound {
 			s.log.Error("a prepared query failed", "query", n.name, "error", err)
@@ -57,8 +57,8 @@ func (s *Server) query(q *question, n name) answer {
 	return answer{set: set}
 }
 
-// source is where the question comes from: the client subnet that a resolver
-// passes on, else the peer.
+// source returns the origin of the question: the client subnet that a resolver passes
+// on, else the peer.
 func (q *question) source() netip.Addr {
 	if q.env.opt != nil {
 		for _, o := range q.env.opt.Option {

@@ -44,7 +44,7 @@ func TestQueryNames(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.ServiceTTL = map[string]time.Duration{"*": 5 * time.Second}
 	cfg.Queries = &fakeQueries{fakeCatalog: oddCatalog()}
-	server := start(t, New(oddCatalog(), cfg))
+	server := start(t, New(self, oddCatalog(), cfg))
 	for _, c := range []struct {
 		dig, want string
 		ttl       uint32
@@ -83,8 +83,8 @@ func TestQueryKeepsTheOrder(t *testing.T) {
 	}
 	q := &fakeQueries{fakeCatalog: c, agents: make(chan string, 1)}
 	cfg := DefaultConfig()
-	cfg.Queries, cfg.NodeName = q, "self"
-	server := start(t, New(c, cfg))
+	cfg.Queries = q
+	server := start(t, New(self, c, cfg))
 	for _, test := range []struct{ dig, want string }{
 		{"web.query.consul A +noedns", "10.0.0.1 10.0.0.2 10.0.0.3"}, // no more without EDNS
 		{"web.query.consul A +subnet=10.9.9.9/32", "10.0.0.4 10.0.0.3 10.0.0.2 10.0.0.1"},
@@ -97,7 +97,7 @@ func TestQueryKeepsTheOrder(t *testing.T) {
 			t.Errorf("%s: %v, want %s", test.dig, got, test.want)
 		}
 	}
-	if agent := <-q.agents; agent != "self" {
+	if agent := <-q.agents; agent != self.Name {
 		t.Errorf("asked as %q", agent)
 	}
 }

@@ -8,26 +8,25 @@ import (
 	"time"
 )
 
-// The table of rates is of a fixed size. A client network that has been idle gives
-// its row away without a loss; only when all rows of a set are busy is the one that
-// is nearest to idle forgotten.
+// The table of rates has a fixed size. A row of an idle client network is reused without
+// a loss. If all rows of a set are busy, the one closest to idle is reused.
 const (
 	rateSets   = 8192
 	rateWays   = 8
-	rateWindow = 15 * time.Second // the longest that a flood is remembered after its end
+	rateWindow = 15 * time.Second // how long a flood is remembered after its end
 )
 
-// answerKind is what answers are counted by, beside the client's network.
+// answerKind is the kind by which answers are counted, besides the client's network.
 type answerKind uint8
 
 const (
 	kindAnswered answerKind = iota // records of ours
-	kindNothing                    // the name or the type is not there
+	kindNothing                    // the name or the type does not exist
 	kindFailed                     // refusals and errors
 	kindForeign                    // answers of recursors
 )
 
-// verdict is what becomes of an answer.
+// verdict is the decision about an answer.
 type verdict uint8
 
 const (
@@ -38,8 +37,8 @@ const (
 )
 
 // rates counts answers over UDP by client network and kind, as BIND's response-rate
-// limiting does: each has a second's worth of answers in hand; what goes beyond is
-// held against it, up to the window, so that a flood gets no full answer while it lasts.
+// limiting does. Each has a credit of one second of answers. Answers beyond it count as a
+// debt, up to the window, so that a flood gets no full answer while it lasts.
 type rates struct {
 	seed maphash.Seed
 	sets [rateSets]rateSet
@@ -52,13 +51,13 @@ type rateSet struct {
 
 type rateRow struct {
 	key  uint64        // 0: not used
-	due  time.Duration // when all that was sent is paid for
+	due  time.Duration // when the debt is paid off
 	over uint32        // answers over the limit in a row
 }
 
 func newRates() *rates { return &rates{seed: maphash.MakeSeed()} }
 
-// take counts one answer at a time on any clock that does not go back.
+// take counts one answer. now is a time on any clock that does not go back.
 func (r *rates) take(key uint64, now time.Duration, perSecond, slip int) verdict {
 	set := &r.sets[maphash.Comparable(r.seed, key)%rateSets]
 	set.mu.Lock()
@@ -77,7 +76,7 @@ func (r *rates) take(key uint64, now time.Duration, perSecond, slip int) verdict
 	return dropped
 }
 
-// row returns the key's row, or makes one of the row that is due first.
+// row returns the key's row, or reuses the row that is due first.
 func (s *rateSet) row(key uint64) *rateRow {
 	first := &s.rows[0]
 	for i := range s.rows {
@@ -93,8 +92,8 @@ func (s *rateSet) row(key uint64) *rateRow {
 	return first
 }
 
-// rateKey is the client's network, /24 or /56, and the kind of the answer. It is
-// never 0, and no two of them share one.
+// rateKey encodes the client's network, /24 or /56, and the kind of the answer. It is
+// never 0, and unique for each pair.
 func rateKey(ip netip.Addr, kind answerKind) uint64 {
 	if ip.Is4() {
 		b := ip.As4()

@@ -165,7 +165,7 @@ func TestEveryAnswerIsLimited(t *testing.T) {
 		for _, client := range []string{"192.0.2.1", "2001:db8::1", "::ffff:198.51.100.1"} {
 			cfg := withRecursors(up.addr)
 			cfg.RateLimit = RateLimit{PerSecond: 3, Slip: 2}
-			s := New(heavyCatalog(), cfg)
+			s := New(self, heavyCatalog(), cfg)
 			var full, cut, none int
 			for range 9 {
 				switch m := put(t, s, udp(client), asked(c.name, c.qtype), now); {
@@ -197,7 +197,7 @@ func TestLimitedIsNotRecursed(t *testing.T) {
 			up := startUpstream(t, &upstream{zone: exampleZone})
 			cfg := withRecursors(up.addr)
 			cfg.RateLimit = RateLimit{PerSecond: 1, Slip: 2}
-			s := New(basicCatalog(), cfg)
+			s := New(self, basicCatalog(), cfg)
 			at := time.Now()
 			put(t, s, udp("192.0.2.1"), asked(name, qtype), at)
 			before := up.asked.Load()
@@ -237,7 +237,7 @@ func TestWhoIsLimited(t *testing.T) {
 		if c.exempt != "" {
 			cfg.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix(c.exempt)}
 		}
-		s := New(basicCatalog(), cfg)
+		s := New(self, basicCatalog(), cfg)
 		limited := false
 		for range 3 {
 			limited = put(t, s, c.client, asked("web.service.consul.", dns.TypeA), now).Truncated
@@ -248,7 +248,7 @@ func TestWhoIsLimited(t *testing.T) {
 	}
 	off := DefaultConfig()
 	off.RateLimit.PerSecond = -1
-	s := New(basicCatalog(), off)
+	s := New(self, basicCatalog(), off)
 	for range 2000 {
 		if put(t, s, udp("192.0.2.1"), asked("web.service.consul.", dns.TypeA), now).Truncated {
 			t.Fatal("answers are limited although the limit is off")
@@ -263,7 +263,7 @@ func TestLimitedMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	cfg := DefaultConfig()
 	cfg.Registerer, cfg.RateLimit = registry, RateLimit{PerSecond: 1, Slip: 2}
-	s := New(basicCatalog(), cfg)
+	s := New(self, basicCatalog(), cfg)
 	for range 5 {
 		put(t, s, udp("192.0.2.1"), asked("web.service.consul.", dns.TypeA), time.Now())
 	}
@@ -304,7 +304,7 @@ func TestUDPMax(t *testing.T) {
 	} {
 		cfg := withRecursors(up.addr)
 		cfg.UDPMax = c.most
-		s := New(heavyCatalog(), cfg)
+		s := New(self, heavyCatalog(), cfg)
 		for _, question := range []struct {
 			name  string
 			qtype uint16
@@ -343,7 +343,7 @@ func TestUDPMax(t *testing.T) {
 func TestMalformedIsLimited(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.RateLimit.PerSecond = 2
-	s := New(basicCatalog(), cfg)
+	s := New(self, basicCatalog(), cfg)
 	for _, client := range []string{"192.0.2.1", "127.0.0.1"} {
 		w := &packetWriter{sink: sink{client: udp(client)}}
 		for range 5 {
@@ -371,7 +371,7 @@ func BenchmarkStranger(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			cfg := DefaultConfig()
 			cfg.RateLimit.PerSecond = rate
-			h := handler{New(tenCatalog(), cfg), context.Background()}
+			h := handler{New(self, tenCatalog(), cfg), context.Background()}
 			q := benchQuestion(dns.TypeA)
 			w := &sink{client: udp("192.0.2.1")}
 			b.ReportAllocs()

@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// recursions returns how many questions may wait for recursors at once.
+// recursions returns the most questions that may wait for recursors at once.
 func recursions(cfg Config) int {
 	if cfg.MaxRecursions > 0 {
 		return min(cfg.MaxRecursions, maxRecursions)
@@ -19,13 +19,13 @@ func recursions(cfg Config) int {
 	return maxRecursions
 }
 
-// maxRecursions is how many questions may wait for recursors at once.
+// maxRecursions is the upper bound of Config.MaxRecursions, and its default.
 const maxRecursions = 1024
 
-// recursion is what is kept of the recursors over requests and reloads.
+// recursion is the state of the recursors that requests and reloads share.
 type recursion struct {
 	slots   chan struct{}
-	failing sync.Map // address → true while its last answer is missing, so that each outage is logged once
+	failing sync.Map // address → true while the last answer is missing, so that each outage is logged once
 }
 
 // forward passes a foreign question on as it is, over the client's transport.
@@ -48,8 +48,8 @@ func (s *Server) forward(q *question) answer {
 	return answer{msg: r}
 }
 
-// complete adds what a recursor's answer leads to and lacks: names of our zone above all,
-// which it may not know.
+// complete adds the records that a recursor's answer leads to and lacks, mostly of names
+// in our zone, which the recursor may not know.
 func (s *Server) complete(q *question, r *dns.Msg) {
 	if r.Truncated || !tells(r) || q.typ == dns.TypeCNAME || q.typ == dns.TypeANY {
 		return
@@ -62,18 +62,17 @@ func (s *Server) complete(q *question, r *dns.Msg) {
 	r.Ns, r.Rcode, r.AuthenticatedData = nil, dns.RcodeSuccess, false
 }
 
-// tells reports whether a recursor's answer is about the name, if only that the last
-// one that it leads to is not there.
+// tells reports whether a recursor's answer is a valid one, also if the last name that it
+// leads to does not exist.
 func tells(r *dns.Msg) bool { return r.Rcode == dns.RcodeSuccess || r.Rcode == dns.RcodeNameError }
 
-// ends reports whether an answer tells that its last name has nothing of the type.
+// ends reports whether, by the answer, its last name has no record of the type.
 func ends(r *dns.Msg) bool {
 	return slices.ContainsFunc(r.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA })
 }
 
 // lookup asks the recursors for one type of one name and returns the answer
-// section, over TCP if it does not fit otherwise. ended reports whether it tells that
-// the last name has nothing.
+// section, over TCP if it does not fit otherwise. ended is as of ends.
 func (s *Server) lookup(q *question, name string, qtype uint16) (found []dns.RR, ended bool) {
 	msg := new(dns.Msg)
 	msg.SetQuestion(name, qtype)
@@ -88,8 +87,8 @@ func (s *Server) lookup(q *question, name string, qtype uint16) (found []dns.RR,
 	return r.Answer, ends(r)
 }
 
-// ask asks one recursor after another until one knows: an answer that fails or
-// refuses counts as none, but the last such is passed on when no other comes.
+// ask asks one recursor after another until one answers. An error or a refusal does not
+// count as an answer, but the last one is passed on if no recursor answers.
 func (s *Server) ask(ctx context.Context, st *state, msg *dns.Msg, network string) (*dns.Msg, error) {
 	select {
 	case s.recursion.slots <- struct{}{}:
@@ -147,7 +146,7 @@ func (s *Server) note(address string, err error) {
 	}
 }
 
-// exchange asks one recursor, with an id of its own, and gives up with ctx.
+// exchange asks one recursor, with an id of its own, until ctx ends.
 func exchange(ctx context.Context, st *state, msg *dns.Msg, network, address string) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, st.RecursorTimeout)
 	defer cancel()

@@ -106,7 +106,7 @@ var exampleZone = []string{
 
 func TestRecursion(t *testing.T) {
 	up := startUpstream(t, &upstream{zone: exampleZone})
-	server := start(t, New(basicCatalog(), withRecursors(up.addr)))
+	server := start(t, New(self, basicCatalog(), withRecursors(up.addr)))
 	for question, want := range map[string]string{
 		"svc.example.com A":         "NOERROR | A 192.0.2.1",
 		"svc.example.com AAAA +tcp": "NOERROR | AAAA 2001:db8:1::1",
@@ -133,7 +133,7 @@ func TestRecursion(t *testing.T) {
 
 func TestRecursorTruncation(t *testing.T) {
 	up := startUpstream(t, &upstream{zone: exampleZone, big: 1})
-	server := start(t, New(basicCatalog(), withRecursors(up.addr)))
+	server := start(t, New(self, basicCatalog(), withRecursors(up.addr)))
 	if m := dig(t, server, "svc.example.com A"); !m.Truncated {
 		t.Error("the recursor's TC was dropped")
 	}
@@ -149,7 +149,7 @@ func TestFailover(t *testing.T) {
 	dead := closedPort(t)
 	cfg := withRecursors(dead, failing.addr, good.addr)
 	cfg.Registerer = registry
-	server := start(t, New(basicCatalog(), cfg))
+	server := start(t, New(self, basicCatalog(), cfg))
 	for range 3 {
 		if got := brief(dig(t, server, "svc.example.com A")); got != "NOERROR | A 192.0.2.1" {
 			t.Fatal(got)
@@ -176,7 +176,7 @@ func TestFailures(t *testing.T) {
 		"the only one refuses":  {withRecursors(failing.addr), "REFUSED"},
 		"the name is not there": {withRecursors(wrong.addr), "NOERROR"},
 	} {
-		m := dig(t, start(t, New(basicCatalog(), c.cfg)), "nothing.example.com A")
+		m := dig(t, start(t, New(self, basicCatalog(), c.cfg)), "nothing.example.com A")
 		if got := brief(m); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
@@ -188,7 +188,7 @@ func TestRandomRecursors(t *testing.T) {
 	b := startUpstream(t, &upstream{zone: exampleZone})
 	cfg := withRecursors(a.addr, b.addr)
 	cfg.RecursorStrategy = Random
-	server := start(t, New(basicCatalog(), cfg))
+	server := start(t, New(self, basicCatalog(), cfg))
 	for range 60 {
 		dig(t, server, "svc.example.com A")
 	}
@@ -225,7 +225,7 @@ func TestRecursorTimeout(t *testing.T) {
 	good := startUpstream(t, &upstream{zone: exampleZone})
 	cfg := withRecursors(addr, good.addr)
 	cfg.RecursorTimeout = 50 * time.Millisecond
-	if got := brief(dig(t, start(t, New(basicCatalog(), cfg)), "svc.example.com A")); got != "NOERROR | A 192.0.2.1" {
+	if got := brief(dig(t, start(t, New(self, basicCatalog(), cfg)), "svc.example.com A")); got != "NOERROR | A 192.0.2.1" {
 		t.Error(got)
 	}
 }
@@ -235,7 +235,7 @@ func TestStopDuringRecursion(t *testing.T) {
 	addr, asked := silent(t)
 	cfg := withRecursors(addr)
 	cfg.RecursorTimeout = time.Hour
-	s := New(basicCatalog(), cfg)
+	s := New(self, basicCatalog(), cfg)
 	packet, _ := listenUDP(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -278,7 +278,7 @@ func TestCNAMEInside(t *testing.T) {
 		{ID: "3", Service: "ring-1", Port: 1, Address: "ring-2.service.consul"},
 		{ID: "4", Service: "ring-2", Port: 1, Address: "RING-1.service.consul"},
 	})
-	server := start(t, New(c, DefaultConfig()))
+	server := start(t, New(self, c, DefaultConfig()))
 	for question, want := range map[string]string{
 		"alias.service.consul A":   "NOERROR | A 10.0.0.1 | A 10.1.1.2 | CNAME web.service.consul.",
 		"alias.service.consul SRV": "NOERROR | A 10.0.0.1 | A 10.1.1.2 | SRV 1 1 1 web.service.consul.",
@@ -325,7 +325,7 @@ func TestCNAMEChains(t *testing.T) {
 			m.Ns = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET}, Ns: ".", Mbox: "."}}
 		}
 	}})
-	server := start(t, New(c, withRecursors(up.addr)))
+	server := start(t, New(self, c, withRecursors(up.addr)))
 	for _, tt := range []struct {
 		question, want string
 		asked          int32 // of the recursor

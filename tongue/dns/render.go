@@ -13,8 +13,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// addresses are where something is reached: one address of each family, or a
-// host name when its address is no IP.
+// addresses are the addresses of a node or an instance: one of each family, or a host
+// name if its address is no IP.
 type addresses struct {
 	v4, v6 netip.Addr
 	main   netip.Addr // the family of the untagged address
@@ -60,7 +60,7 @@ func nodeAddresses(n *skerry.Node) addresses {
 	return parseAddresses(n.Address, n.TaggedAddresses["lan_ipv4"], n.TaggedAddresses["lan_ipv6"])
 }
 
-// entryAddresses are the instance's own addresses, else the node's.
+// entryAddresses returns the instance's own addresses, else the node's.
 func entryAddresses(e *skerry.Entry) addresses {
 	if e.Instance.Address == "" {
 		return nodeAddresses(e.Node)
@@ -90,7 +90,7 @@ func addressType(ip netip.Addr) uint16 {
 	return dns.TypeAAAA
 }
 
-// pipeline is the read path of a DNS query. A zero-length tag means any.
+// pipeline returns the read path of a DNS query. An empty tag means any.
 func (st *state) pipeline(tag string) skerry.Pipeline {
 	health := skerry.NotCritical()
 	if st.OnlyPassing {
@@ -108,7 +108,7 @@ func (st *state) render(v *skerry.View, z *zone, k kind, tag string) []byte {
 	return st.renderEntries(st.pipeline(tag).Select(v.Entries), z, k, st.serviceTTL(v.Service))
 }
 
-// renderEntries prepares the answer of one kind that these instances make.
+// renderEntries prepares the answer of one kind for these instances.
 func (st *state) renderEntries(entries []*skerry.Entry, z *zone, k kind, ttl uint32) []byte {
 	w := &setWriter{records: map[string]int{}, targets: map[string]int{}}
 	if k == kindSRV {
@@ -137,8 +137,8 @@ func (st *state) renderEntries(entries []*skerry.Entry, z *zone, k kind, ttl uin
 	return w.bytes(len(entries))
 }
 
-// renderHosts answers with CNAMEs. A name that has one may have nothing else,
-// for any type, so it is only done when no instance has an IP address.
+// renderHosts answers with CNAMEs. A name with a CNAME may have no other record, so
+// this is done only if no instance has an IP address.
 func renderHosts(w *setWriter, entries []*skerry.Entry, ttl uint32) {
 	for _, e := range entries {
 		if host := entryAddresses(e).host; host != "" {
@@ -191,7 +191,7 @@ func (st *state) renderSRV(w *setWriter, z *zone, e *skerry.Entry, ttl uint32) {
 	w.add(u)
 }
 
-// weight is the share of traffic that fits the instance's present health.
+// weight returns the instance's share of traffic for its present health.
 func weight(e *skerry.Entry) uint16 {
 	n := e.Instance.Weights.Warning
 	if e.Health == skerry.Passing {
@@ -200,16 +200,16 @@ func weight(e *skerry.Entry) uint16 {
 	return uint16(min(max(n, 0), math.MaxUint16))
 }
 
-// datacenterOf is the label of n's datacenter.
+// datacenterOf returns the label of n's datacenter.
 func (st *state) datacenterOf(n *skerry.Node) string {
 	if n.Datacenter != "" {
 		return n.Datacenter
 	}
-	return st.Datacenter
+	return st.self.Datacenter
 }
 
-// nodeTarget is the node's name in the zone, or "" if DNS has no such name: a
-// label may be too long or contain what cannot be asked for again.
+// nodeTarget returns the node's name in the zone, or "" if it is not valid in DNS: a
+// label may be too long or contain characters that cannot be asked for.
 func (st *state) nodeTarget(n *skerry.Node, z *zone) string {
 	if !askable(n.Name) {
 		return ""
@@ -232,7 +232,7 @@ func askable(s string) bool {
 	return s != "" && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
 }
 
-// addrTarget is the name that stands for an address.
+// addrTarget returns the name <hex>.addr of an address.
 func (st *state) addrTarget(ip netip.Addr, z *zone) string {
-	return hex.EncodeToString(ip.AsSlice()) + ".addr." + st.Datacenter + z.suffix
+	return hex.EncodeToString(ip.AsSlice()) + ".addr." + st.self.Datacenter + z.suffix
 }

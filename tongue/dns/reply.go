@@ -11,12 +11,12 @@ import (
 // maxDatagram is the most that fits into a UDP datagram over IPv4.
 const maxDatagram = 65507
 
-// reply sends an answer that was made record by record.
+// reply sends an answer that is a message.
 func (s *Server) reply(w dns.ResponseWriter, q *question, m *dns.Msg) {
 	m.Compress = !q.st.DisableCompression
 	refused := m.Rcode == dns.RcodeRefused // Consul refuses without an OPT record
 	if opt := m.IsEdns0(); opt != nil {
-		opt.Option = withoutCookies(opt.Option) // a recursor's is none of ours
+		opt.Option = withoutCookies(opt.Option) // a recursor's is not for the client
 		if q.env.cookie != "" {
 			opt.Option = append(opt.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: q.env.cookie})
 		}
@@ -29,7 +29,7 @@ func (s *Server) reply(w dns.ResponseWriter, q *question, m *dns.Msg) {
 	}
 	packed, err := m.Pack()
 	if err != nil {
-		// Not reached with names that were checked; a silent client would be worse.
+		// Not reached with checked names; no reply at all would be worse.
 		s.log.Error("packing an answer failed", "name", q.name, "type", dns.TypeToString[q.typ], "error", err)
 		packed, err = q.refuse(dns.RcodeServerFailure).msg.Pack()
 		if err != nil {
@@ -39,7 +39,7 @@ func (s *Server) reply(w dns.ResponseWriter, q *question, m *dns.Msg) {
 	s.write(w, packed)
 }
 
-// fit cuts m down to what the client takes: first the additional records, then
+// fit cuts m down to the size that the client takes: first the additional records, then
 // answers from the end.
 func (q *question) fit(m *dns.Msg) {
 	if m.Len() <= q.env.limit {
@@ -82,7 +82,7 @@ func withoutOPT(rrs []dns.RR) []dns.RR {
 	return out
 }
 
-// write sends a packed answer. A client that has gone is no error of ours.
+// write sends a packed answer. A disconnected client is no error.
 func (s *Server) write(w dns.ResponseWriter, packed []byte) {
 	if _, err := w.Write(packed); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("sending an answer failed", "client", w.RemoteAddr(), "error", err)

@@ -28,7 +28,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	cfg := DefaultConfig()
 	registry := prometheus.NewRegistry()
 	cfg.Registerer, cfg.Net = registry, rescue.New(slog.New(slog.DiscardHandler), registry)
-	server := start(t, New(trapCatalog{c}, cfg))
+	server := start(t, New(self, trapCatalog{c}, cfg))
 	for range 3 {
 		for question, want := range map[string]int{
 			"boom.service.consul A": dns.RcodeServerFailure, "boom.service.consul SRV +tcp": dns.RcodeServerFailure, "leads.service.consul A": dns.RcodeServerFailure,
@@ -40,7 +40,7 @@ func TestPanicIsAnswered(t *testing.T) {
 			}
 		}
 	}
-	if got := values(t, registry, "skerry_panics_total"); got != "check 0, dns 12, http 0, parked 0" {
+	if got := values(t, registry, "skerry_panics_total"); got != "bus 0, check 0, dns 12, http 0, parked 0" {
 		t.Errorf("the panics that are counted: %s", got)
 	}
 }

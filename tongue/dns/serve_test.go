@@ -22,7 +22,7 @@ func TestConnectionLimit(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	cfg := DefaultConfig()
 	cfg.Registerer = registry
-	server := start(t, New(basicCatalog(), cfg))
+	server := start(t, New(self, basicCatalog(), cfg))
 	var conns []*dns.Conn
 	for range maxConnsPerClient {
 		c, err := dns.Dial("tcp", server)
@@ -83,7 +83,7 @@ func askOn(c *dns.Conn) error {
 }
 
 func TestLongQuestion(t *testing.T) {
-	c, err := net.Dial("tcp", start(t, New(basicCatalog(), DefaultConfig())))
+	c, err := net.Dial("tcp", start(t, New(self, basicCatalog(), DefaultConfig())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestLongQuestion(t *testing.T) {
 }
 
 func TestManyQuestionsOnOneConnection(t *testing.T) {
-	c, err := dns.Dial("tcp", start(t, New(basicCatalog(), DefaultConfig())))
+	c, err := dns.Dial("tcp", start(t, New(self, basicCatalog(), DefaultConfig())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestMalformed(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	cfg := DefaultConfig()
 	cfg.Registerer = registry
-	server := start(t, New(basicCatalog(), cfg))
+	server := start(t, New(self, basicCatalog(), cfg))
 	conn, err := net.Dial("udp", server)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestMalformed(t *testing.T) {
 // TestReload reloads under load: every question is answered, with the old
 // configuration or the new one.
 func TestReload(t *testing.T) {
-	s := New(basicCatalog(), DefaultConfig())
+	s := New(self, basicCatalog(), DefaultConfig())
 	server := start(t, s)
 	renamed := DefaultConfig()
 	renamed.Domain = "other."
@@ -228,7 +228,7 @@ func TestReload(t *testing.T) {
 
 // Serve ends with its context although clients stay connected, and closes both sockets.
 func TestServeEnds(t *testing.T) {
-	s := New(basicCatalog(), DefaultConfig())
+	s := New(self, basicCatalog(), DefaultConfig())
 	packet, stream := listen(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -260,7 +260,7 @@ func TestServeEnds(t *testing.T) {
 func TestServeFails(t *testing.T) {
 	packet, stream := listen(t)
 	stream.Close()
-	err := New(basicCatalog(), DefaultConfig()).Serve(context.Background(), packet, stream)
+	err := New(self, basicCatalog(), DefaultConfig()).Serve(context.Background(), packet, stream)
 	if !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve: %v, want a closed socket", err)
 	}
@@ -270,7 +270,7 @@ func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	cfg := DefaultConfig()
 	cfg.Registerer, cfg.EnableTruncate = registry, true
-	s := New(manyCatalog(), cfg)
+	s := New(self, manyCatalog(), cfg)
 	askFrom(t, s, "127.0.0.1", "many.service.consul.", dns.TypeA, 0)
 	askFrom(t, s, "127.0.0.1", "many.service.consul.", dns.TypeSRV, -1)
 	askFrom(t, s, "127.0.0.1", "none.service.consul.", dns.TypeSRV, -1)

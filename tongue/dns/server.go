@@ -2,10 +2,10 @@
 // from the catalog, in the forms that Consul answers, and passes other names on
 // to recursors.
 //
-// What a service's answer is made of is prepared once per version of the
-// service and kept in its [skerry.View]; a request copies and shuffles these
-// bytes. Everything else (nodes, addresses, SOA, PTR, recursion) goes the plain
-// way through [github.com/miekg/dns.Msg].
+// The records of a service's answer are prepared once per version of the service
+// and kept in its [skerry.View]; a request copies and shuffles these bytes. All
+// other answers (nodes, addresses, SOA, PTR, recursion) are made as a
+// [github.com/miekg/dns.Msg].
 package dns
 
 import (
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,10 @@ import (
 // Server answers DNS questions from a catalog. Its methods may be called from
 // many goroutines.
 type Server struct {
+	self      skerry.Self
 	catalog   skerry.Catalog
+	discovery skerry.Discovery
+	settled   <-chan struct{}
 	queries   Queries
 	log       *slog.Logger
 	metrics   *metrics
@@ -37,26 +41,28 @@ type Server struct {
 	paths     paths
 	cookies   cookies
 	rates     atomic.Pointer[rates] // made for the first client that can be limited
-	epoch     time.Time             // what a question's time is counted from
+	epoch     time.Time             // the zero of a question's time
 	clients   *tally.Tally          // connections over TCP
 	parents   atomic.Pointer[nodeParents]
 
 	toldLimited atomic.Int64 // when limits were last logged, since epoch
 
-	mu    sync.Mutex // held to change what the state is made of
+	mu    sync.Mutex // held to change the parts of the state
 	given Config
 	state atomic.Pointer[state]
 }
 
-// New returns a server with the configuration cfg, completed as [DefaultConfig]
-// says. Check cfg with [Config.Validate] first: a recursor that is no address is
-// logged and left out.
-func New(c skerry.Catalog, cfg Config) *Server {
+// New returns a server with the configuration cfg, completed from [DefaultConfig].
+// Check cfg with [Config.Validate] first: a recursor that is no address is logged and
+// left out.
+func New(self skerry.Self, c skerry.Catalog, cfg Config) *Server {
+	self.Datacenter = strings.ToLower(self.Datacenter)
 	s := &Server{
-		catalog: c, queries: cfg.Queries, net: cfg.Net, recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
-		clients: tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
+		self: self, catalog: c, discovery: skerry.Discover(c), settled: cfg.Settled, queries: cfg.Queries, net: cfg.Net,
+		recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
+		clients:   tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
 	}
-	st := newState(cfg)
+	st := newState(self, cfg)
 	s.state.Store(st)
 	s.log = st.Log
 	var err error
@@ -66,9 +72,8 @@ func New(c skerry.Catalog, cfg Config) *Server {
 	return s
 }
 
-// Reload replaces the configuration for questions that come from now on; those
-// under way finish with the old one. Log, Registerer, Net
-// and Queries stay those of [New].
+// Reload replaces the configuration for new questions; those under way finish with
+// the old one. Log, Registerer, Net, Settled and Queries stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
 	s.mu.Lock()
@@ -135,7 +140,7 @@ func run(ctx context.Context, srv *dns.Server) error {
 	return stopped(ctx, errors.Join(<-failed, err))
 }
 
-// stopped drops what closing the sockets made fail.
+// stopped drops an error that closing the sockets caused.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -29,10 +29,13 @@ func kindOf(qtype uint16) (kind, bool) {
 	return 0, false
 }
 
-// service answers a question about a service: with a prepared set, or with a
-// message that says that there is nothing.
+// service answers a question about a service: with a prepared set, or with a message
+// without an answer.
 func (s *Server) service(q *question, n name) answer {
-	view := s.catalog.Service(n.name)
+	view, _, err := s.discovery.Service(q.ctx, n.name)
+	if err != nil {
+		return q.refuse(dns.RcodeServerFailure)
+	}
 	if len(view.Entries) == 0 || n.tag != "" && !hasTag(view, q.st.tagsKey, n.tag) {
 		return q.missing()
 	}
@@ -56,7 +59,7 @@ func (s *Server) service(q *question, n name) answer {
 	return answer{set: set}
 }
 
-// envelope says what the client of a question of type qtype takes.
+// envelope returns the envelope of a question of type qtype.
 func (st *state) envelope(client net.Addr, opt *dns.OPT, qtype uint16, tcp bool) envelope {
 	env := envelope{client: client, opt: opt, limit: dns.MinMsgSize, count: math.MaxInt, policy: math.MaxInt}
 	if opt != nil {
@@ -81,7 +84,8 @@ func (e *envelope) bound(most int) {
 	}
 }
 
-// hasTag asks the view's list of all tags, so that made-up tags cost no rendering.
+// hasTag looks the tag up in the view's list of tags, so that made-up tags cost no
+// rendering.
 func hasTag(v *skerry.View, key, tag string) bool {
 	return !strings.Contains(tag, "\x00") && bytes.Contains(tagsOf(v, key), []byte("\x00"+tag+"\x00"))
 }
@@ -90,7 +94,7 @@ func tagsOf(v *skerry.View, key string) []byte {
 	return v.Memo(key, func() []byte { return tagList(v) })
 }
 
-// tagList is all tags of a service in lower case, each once, between zero bytes.
+// tagList returns all tags of a service in lower case, each once, between zero bytes.
 func tagList(v *skerry.View) []byte {
 	seen := map[string]bool{}
 	out := []byte{0}

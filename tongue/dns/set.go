@@ -19,13 +19,12 @@ func (k kind) String() string {
 }
 
 // set is a service's prepared answer: a header, a table of units, and the packed
-// records that the table points into. It is bytes and not structs because it
-// lives in the view's memo; all numbers are little-endian but those within
-// records.
+// records that the table points into. It is bytes and not structs because it is
+// kept in the view's memo; all numbers are little-endian except those within records.
 //
-// A unit is one record of the answer section with what belongs to it in the
-// additional section. Answer records are whole, their owner a pointer to the
-// question. Additional records lack the owner, which is the SRV target.
+// A unit is one record of the answer section with its records in the additional
+// section. Answer records are whole, their owner a pointer to the question.
+// Additional records lack the owner, which is the SRV target.
 type set []byte
 
 const (
@@ -38,8 +37,8 @@ const (
 	srvTarget  = answerHead + 6 // where the target's name begins in a SRV record
 )
 
-// selected counts the instances that the query is about, whether or not they
-// have a record of this kind.
+// selected counts the instances that the query selects, with or without a record of
+// this kind.
 func (s set) selected() int { return int(binary.LittleEndian.Uint32(s)) }
 
 // count counts the units.

@@ -19,18 +19,18 @@ type zone struct {
 	keys   [kinds]string // of the memos of a service's answers, by kind
 }
 
-// state is a configuration made ready for use. It never changes; Reload
-// replaces it.
+// state is a configuration ready for use. It never changes; Reload replaces it.
 type state struct {
 	Config
+	self      skerry.Self
 	zones     []zone // the longest name first, so that one zone may lie in the other
 	primary   *zone  // PTR answers use it
 	tagsKey   string
 	recursors []string // host:port
 }
 
-func newState(c Config) *state {
-	st := &state{Config: c.withDefaults()}
+func newState(self skerry.Self, c Config) *state {
+	st := &state{Config: c.withDefaults(), self: self}
 	names := []string{st.Domain}
 	if st.AltDomain != "" && st.AltDomain != st.Domain {
 		names = append(names, st.AltDomain)
@@ -62,15 +62,15 @@ func newState(c Config) *state {
 	return st
 }
 
-// fingerprint stands for all settings that a prepared answer depends on, so that
-// a reload finds the answers of an equal configuration and none of another.
+// fingerprint encodes all settings that a prepared answer depends on, so that a reload
+// finds the answers of an equal configuration and none of another.
 func (st *state) fingerprint(zone string) string {
 	ttls := make([]string, 0, len(st.ServiceTTL))
 	for name, ttl := range st.ServiceTTL {
 		ttls = append(ttls, fmt.Sprintf("%q=%d", name, ttl))
 	}
 	slices.Sort(ttls)
-	return fmt.Sprintf("%016x", xxhash.Sum64String(fmt.Sprintf("%q %q %t %t %q", zone, st.Datacenter, st.OnlyPassing, st.AdditionalNodeMetaTXT, ttls)))
+	return fmt.Sprintf("%016x", xxhash.Sum64String(fmt.Sprintf("%q %q %t %t %q", zone, st.self.Datacenter, st.OnlyPassing, st.AdditionalNodeMetaTXT, ttls)))
 }
 
 // wireName packs a name without compression; nil if it is none.

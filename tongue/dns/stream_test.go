@@ -82,7 +82,7 @@ func framed(t testing.TB, q *dns.Msg) []byte {
 // lives says how long a connection lives that does this with it.
 func lives(t *testing.T, cfg Config, use func(net.Conn)) (took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
-		p, stop := serveStreams(t, New(heavyCatalog(), cfg))
+		p, stop := serveStreams(t, New(self, heavyCatalog(), cfg))
 		c := p.dial("192.0.2.1")
 		began := time.Now()
 		gone := make(chan struct{})
@@ -153,7 +153,7 @@ func TestHowLongAConnectionLives(t *testing.T) {
 // An answer of which a part was not read is the last: nothing follows it.
 func TestUnreadAnswerEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, stop := serveStreams(t, New(heavyCatalog(), DefaultConfig()))
+		p, stop := serveStreams(t, New(self, heavyCatalog(), DefaultConfig()))
 		defer stop()
 		c := p.dial("192.0.2.1")
 		defer c.Close()
@@ -172,7 +172,7 @@ func TestUnreadAnswerEndsTheConnection(t *testing.T) {
 // A connection is idle while it waits for a question's first byte, and only then.
 func TestIdleIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, stop := serveStreams(t, New(basicCatalog(), DefaultConfig()))
+		p, stop := serveStreams(t, New(self, basicCatalog(), DefaultConfig()))
 		defer stop()
 		c := p.dial("192.0.2.1")
 		defer c.Close()
@@ -201,7 +201,7 @@ func TestIdleIsTold(t *testing.T) {
 // Questions that come at once are answered one after another, in their order.
 func TestPipelinedQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, stop := serveStreams(t, New(basicCatalog(), DefaultConfig()))
+		p, stop := serveStreams(t, New(self, basicCatalog(), DefaultConfig()))
 		defer stop()
 		c := p.dial("192.0.2.1")
 		defer c.Close()
@@ -226,7 +226,7 @@ func TestPipelinedQuestions(t *testing.T) {
 // The limit of connections is of an address over all listeners, in either notation.
 func TestConnectionsOverAllListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(basicCatalog(), DefaultConfig())
+		s := New(self, basicCatalog(), DefaultConfig())
 		a, stopA := serveStreams(t, s)
 		defer stopA()
 		b, stopB := serveStreams(t, s)
@@ -275,7 +275,7 @@ func FuzzStream(f *testing.F) {
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {
-			p, stop := serveStreams(t, New(catalog, DefaultConfig()))
+			p, stop := serveStreams(t, New(self, catalog, DefaultConfig()))
 			defer stop()
 			c := p.dial("192.0.2.1")
 			began := time.Now()

@@ -9,14 +9,14 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// serverService is the service that the servers of a datacenter are in.
+// serverService is the service of the servers of a datacenter.
 const serverService = "consul"
 
-// maxServers is how many name servers are named.
+// maxServers is the largest number of name servers in an answer.
 const maxServers = 3
 
-// soa makes the zone's SOA record. Its TTL is the minimum TTL, since resolvers
-// remember a missing name for the lesser of both.
+// soa returns the zone's SOA record. Its TTL is the minimum TTL, since resolvers
+// remember a missing name for the smaller of both.
 func (z *zone) soa(st *state) *dns.SOA {
 	return &dns.SOA{
 		Hdr:     header(z.name, dns.TypeSOA, st.SOA.MinTTL),
@@ -44,14 +44,14 @@ func (s *Server) apex(q *question) answer {
 	return answer{msg: m}
 }
 
-// nameServers names the nodes that servers run on, else this one.
+// nameServers returns the nodes that servers run on, else this one.
 func (s *Server) nameServers(q *question) (servers, glue []dns.RR) {
 	var nodes []*skerry.Node
 	for _, e := range q.st.pipeline("").Select(s.catalog.Service(serverService).Entries) {
 		nodes = append(nodes, e.Node)
 	}
 	if len(nodes) == 0 {
-		if v := s.catalog.Node(q.st.NodeName); v != nil {
+		if v := s.catalog.Node(q.st.self.Name); v != nil {
 			nodes = append(nodes, v.Node)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package bench puts load on any registry that speaks Consul's HTTP API and DNS,
-// and says how it took it: throughput, latency, and the CPU of its process.
+// Package bench puts load on any registry that speaks Consul's HTTP API and DNS, and
+// reports throughput, latency, and the CPU of its process.
 package bench
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Options say how much load. Zero values mean their defaults.
+// Options configures the load. Zero values mean their defaults.
 type Options struct {
 	HTTP        string        // the API's address, host:port; default 127.0.0.1:8500
 	DNS         string        // host:port; default 127.0.0.1:8600
@@ -48,7 +48,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Result is what was seen.
+// Result is the result of a run.
 type Result struct {
 	Name       string        `json:"name"`
 	Requests   int64         `json:"requests"`
@@ -67,7 +67,7 @@ type Result struct {
 	CPUPerRequest float64 `json:"cpu_us_per_request,omitempty"`
 }
 
-// worker does one request after another until it is told that there are no more.
+// worker does one request after another until there are no more.
 type worker func(ctx context.Context, n int64) error
 
 // load runs workers until the requests or the time are used up.
@@ -84,7 +84,7 @@ func load(ctx context.Context, name string, o Options, newWorker func(i int) (wo
 			return Result{}, err
 		}
 	}
-	cpu, err := cpuOf(o.PID)
+	cpu, err := CPU(o.PID)
 	if err != nil {
 		return Result{}, err
 	}
@@ -112,7 +112,7 @@ func load(ctx context.Context, name string, o Options, newWorker func(i int) (wo
 	}
 	wg.Wait()
 	res := r.result(name, time.Since(start))
-	after, err := cpuOf(o.PID)
+	after, err := CPU(o.PID)
 	if err == nil && o.PID != 0 && res.Requests > 0 {
 		res.CPUPerRequest = float64((after - cpu).Microseconds()) / float64(res.Requests)
 	}

@@ -11,8 +11,8 @@ import (
 // clockTick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// cpuOf returns the CPU time that a process has used; 0 for process 0.
-func cpuOf(pid int) (time.Duration, error) {
+// CPU returns the CPU time that a process has used; 0 for process 0.
+func CPU(pid int) (time.Duration, error) {
 	if pid == 0 {
 		return 0, nil
 	}

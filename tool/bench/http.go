@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// api is a keep-alive client of the HTTP API. It shares the machine with what it
-// measures, so it is one that costs little.
+// api is a keep-alive client of the HTTP API. It shares the machine with the registry, so
+// it is a cheap one.
 type api struct {
 	token  string
 	client *fasthttp.HostClient
@@ -49,7 +49,7 @@ func (a *api) do(ctx context.Context, method, path string, body []byte, read fun
 	}
 	if err := a.client.DoDeadline(req, resp, deadline); err != nil {
 		if ok && !time.Now().Before(deadline) {
-			<-ctx.Done() // its timer may be late: the caller asks the context what this error means
+			<-ctx.Done() // its timer may be late: the caller asks the context for the cause
 		}
 		return err
 	}
@@ -184,7 +184,7 @@ func watch(ctx context.Context, name string, o Options, w *watchRound) (Result, 
 	if err := w.run(ctx, rounds, &recorder{}); err != nil {
 		return Result{}, err
 	}
-	cpu, err := cpuOf(o.PID)
+	cpu, err := CPU(o.PID)
 	if err != nil {
 		return Result{}, err
 	}
@@ -198,7 +198,7 @@ func watch(ctx context.Context, name string, o Options, w *watchRound) (Result, 
 	}
 	res := r.result(name, time.Since(start))
 	res.LastP50, res.LastP99 = last.quantile(.5), last.quantile(.99)
-	if after, err := cpuOf(o.PID); err == nil && o.PID != 0 {
+	if after, err := CPU(o.PID); err == nil && o.PID != 0 {
 		res.CPUPerRequest = float64((after - cpu).Microseconds()) / float64(max(res.Requests, 1))
 	}
 	return res, nil
@@ -206,7 +206,7 @@ func watch(ctx context.Context, name string, o Options, w *watchRound) (Result, 
 
 type watchRound struct {
 	api      *api
-	path     string // what is watched, with its query
+	path     string // the watched path, with its query
 	change   func(ctx context.Context, round int) error
 	watchers int
 	answered chan error
@@ -237,7 +237,7 @@ func (w *watchRound) run(ctx context.Context, round int, r *recorder) error {
 			w.answered <- err
 		}()
 	}
-	// All must wait before the change; how many do is not to be seen from outside.
+	// All must wait before the change; their number cannot be seen from outside.
 	select {
 	case <-time.After(300*time.Millisecond + time.Duration(w.watchers)*200*time.Microsecond):
 	case <-ctx.Done():

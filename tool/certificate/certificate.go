@@ -23,7 +23,7 @@ import (
 // Pair is a certificate and its private key, each in PEM.
 type Pair struct{ Cert, Key []byte }
 
-// Authority says what an authority is to be.
+// Authority describes an authority to make.
 type Authority struct {
 	CommonName string
 	Lifetime   time.Duration
@@ -43,7 +43,7 @@ func (a Authority) New() (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	// The number tells authorities of one name apart.
+	// The number distinguishes authorities of one name.
 	c.Subject = pkix.Name{Organization: []string{"Skerry"}, CommonName: fmt.Sprintf("%s %d", a.CommonName, c.SerialNumber)}
 	c.IsCA, c.BasicConstraintsValid = true, true
 	c.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature
@@ -60,7 +60,7 @@ func (a Authority) New() (Pair, error) {
 	return seal(c, c, key, key)
 }
 
-// Leaf says what a certificate is to be good for.
+// Leaf describes a certificate to make.
 type Leaf struct {
 	Name     string // the common name, and the first of the DNS names
 	DNSNames []string

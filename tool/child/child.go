@@ -1,7 +1,6 @@
-// Package child runs one program for a tool that stands above it. Signals are
-// passed on. The program is ended together with what it started, with patience and
-// then for good, and it is over only when none of them lives. Its exit code is
-// told the way a shell does.
+// Package child runs one program for a tool. Signals are passed on. The program is ended
+// together with its descendants, with patience and then for good, and it is over only
+// when none of them lives. Its exit code is that of a shell.
 package child
 
 import (
@@ -20,15 +19,15 @@ import (
 	"github.com/skerryhq/skerry/process"
 )
 
-// Rest says what becomes of what a program has started when it ends by itself. What
-// was told to end, or is killed, ends with all that it started.
+// Rest decides the fate of a program's descendants when it ends by itself. A program that
+// is told to end, or killed, ends with all of them.
 type Rest int
 
 const (
 	// EndRest ends all of it: nothing goes on when the program is over.
 	EndRest Rest = iota
-	// EndGroup ends what is still in the program's process group; what has made itself
-	// a daemon goes on.
+	// EndGroup ends processes that are still in the program's group; those that have
+	// become daemons go on.
 	EndGroup
 	// LeaveRest leaves all of it: the program may have been there to start a service.
 	LeaveRest
@@ -37,7 +36,7 @@ const (
 // KillAfter is the default of Spec's.
 const KillAfter = 30 * time.Second
 
-// Spec says what is run. Command is needed.
+// Spec describes a run. Command is required.
 type Spec struct {
 	Command        []string // program and arguments
 	Env            []string // KEY=value; nil: this process's own
@@ -47,10 +46,10 @@ type Spec struct {
 	// Unmarked adds nothing to Env. A process that has left the program's group and its parent is
 	// not known then, and goes on.
 	Unmarked bool
-	// KillAfter is how long the program, or what it has left, may take to end that was
-	// told to; default 30 s.
+	// KillAfter is how long the program and its descendants may take to end when told to;
+	// default 30 s.
 	KillAfter time.Duration
-	Log       *slog.Logger // of what cannot be killed; default: discard
+	Log       *slog.Logger // of processes that cannot be killed; default: discard
 }
 
 // Process is a program that was started.
@@ -66,7 +65,7 @@ type Process struct {
 	done   chan struct{}
 	code   int
 	err    error // of the waiting
-	exit   error // what the system says of the end
+	exit   error // the system's report of the end
 }
 
 // Start starts a program in a process group of its own.
@@ -101,7 +100,7 @@ func Start(s Spec) (*Process, error) {
 	return p, nil
 }
 
-// await waits until the program has ended, and what it has left.
+// await waits until the program and its descendants have ended.
 func (p *Process) await() {
 	p.output.copy()
 	p.exit = p.cmd.Wait()
@@ -132,11 +131,11 @@ func Run(ctx context.Context, s Spec) error {
 	return p.exit
 }
 
-// Ended is closed when the program itself has ended; what it started may live.
+// Ended is closed when the program itself has ended; its descendants may live.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Done is closed when the program is over: it has ended, and so has what it started,
-// as far as Spec.Rest says.
+// Done is closed when the program is over: it has ended, and so have its descendants, as
+// far as Spec.Rest ends them.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Wait returns the exit code when the program is over; 128 and the signal's number
@@ -154,9 +153,9 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Pass passes on a signal that this process was sent. One that asks for the end
-// goes to all that the program started; what lives on is killed after
-// Spec.KillAfter. Others are as with Signal.
+// Pass passes on a signal that this process was sent. One that asks for the end goes to
+// all that the program started; processes that live on are killed after Spec.KillAfter.
+// Others are as with Signal.
 func (p *Process) Pass(sig os.Signal) error {
 	if !Ends(sig) {
 		return p.Signal(sig)
@@ -165,8 +164,8 @@ func (p *Process) Pass(sig os.Signal) error {
 	return nil
 }
 
-// Stop sends sig to the program and to what it started, kills those that are left
-// after grace, and returns what Wait does.
+// Stop sends sig to the program and its descendants, kills those that are left after
+// grace, and returns the result of Wait.
 func (p *Process) Stop(sig os.Signal, grace time.Duration) (int, error) {
 	p.tell(sig, grace)
 	return p.Wait()

@@ -10,7 +10,7 @@ import (
 // Without process groups the program is killed for every signal that ends.
 const leads = false
 
-// PassedOn are the signals that a program should get from whoever runs it here.
+// PassedOn are the signals that the parent passes on to a program here.
 var PassedOn = []os.Signal{os.Interrupt}
 
 var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}

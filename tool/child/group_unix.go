@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// leads says that a program has a process group, which signals reach.
+// leads means that a program has a process group, which signals reach.
 const leads = true
 
-// PassedOn are the signals that a program should get from whoever runs it here.
+// PassedOn are the signals that the parent passes on to a program here.
 var PassedOn = []os.Signal{
 	os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
 }

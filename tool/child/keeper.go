@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Keeper keeps a program up to date with something that changes: at a change it
-// is told, or ended and run again. A Keeper is for one goroutine, which selects
-// on Ended and Due.
+// Keeper keeps a program up to date with something that changes: at a change it is
+// signalled, or ended and run again. A Keeper is for one goroutine, which selects on
+// Ended and Due.
 type Keeper struct {
 	Spec
 	// Reload is sent to the program at a change; nil: it is run again.
@@ -64,8 +64,8 @@ func (k *Keeper) Due() <-chan time.Time { return k.due }
 // Drop forgets the change.
 func (k *Keeper) Drop() { k.due = nil }
 
-// Apply tells the program of the change, or runs it again with what Spec says
-// now. A program that has ended by itself is left so: Ended tells.
+// Apply signals the change to the program, or runs it again with the present Spec. A
+// program that has ended by itself stays ended: see Ended.
 func (k *Keeper) Apply() error {
 	k.due = nil
 	select {
@@ -85,7 +85,7 @@ func (k *Keeper) Apply() error {
 	return k.Start()
 }
 
-// Stop ends the program and returns what Wait does.
+// Stop ends the program and returns the result of Wait.
 func (k *Keeper) Stop() (int, error) {
 	return k.program.Stop(syscall.SIGTERM, k.program.spec.KillAfter)
 }
@@ -99,8 +99,8 @@ func (k *Keeper) sent(sig os.Signal, err error) {
 	}
 }
 
-// Number returns a signal's number, which a shell adds to 128 for the exit code of
-// who was ended by it.
+// Number returns a signal's number, which a shell adds to 128 for the exit code of a
+// program that it ended.
 func Number(sig os.Signal) int {
 	if n, ok := sig.(syscall.Signal); ok {
 		return int(n)

@@ -11,8 +11,8 @@ import (
 // linger is how long output is waited for that a process left behind holds open.
 const linger = time.Second
 
-// output brings what the program prints to writers that are no files. The library's
-// own way would take the program for running while what it started holds a pipe.
+// output copies the program's output to writers that are no files. The library's own way
+// would take the program for running while a descendant holds a pipe.
 type output struct {
 	ours, theirs []*os.File
 	into         []io.Writer

@@ -7,7 +7,7 @@ import (
 	"github.com/skerryhq/skerry/process"
 )
 
-// How long what is killed may take to be gone, and how often those that were told to
+// How long killed processes may take to be gone, and how often those that were told to
 // end are looked for.
 const (
 	killWithin = 2 * time.Second
@@ -15,8 +15,8 @@ const (
 	lastLook   = 200 * time.Millisecond
 )
 
-// endRest ends what the program has left, and returns when none of it lives. What cannot
-// be killed, another user's program for one, is told in the log.
+// endRest ends the descendants that the program has left, and returns when none lives.
+// Processes that cannot be killed, such as another user's, are logged.
 func (p *Process) endRest() {
 	told := p.told.Load()
 	if p.spec.Rest == LeaveRest && !told {

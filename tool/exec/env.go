@@ -9,13 +9,13 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// naming says how keys become names of variables.
+// naming is how keys become names of variables.
 type naming struct{ sanitize, upcase bool }
 
 var unfit = regexp.MustCompile(`[^A-Za-z0-9_]`)
 
-// name returns the variable for a key below a folder, "" for what cannot be one:
-// the folder itself and folders in it.
+// name returns the variable for a key below a folder, "" for the folder itself and
+// folders in it.
 func (n naming) name(folder, key string) string {
 	name := strings.TrimLeft(strings.TrimPrefix(key, folder), "/")
 	if strings.TrimSpace(name) == "" || strings.HasSuffix(name, "/") {
@@ -30,7 +30,7 @@ func (n naming) name(folder, key string) string {
 	return name
 }
 
-// variables returns what the pairs below a folder set, and the keys that no
+// variables returns the variables of the pairs below a folder, and the keys that no
 // environment can hold.
 func (n naming) variables(folder string, pairs api.KVPairs) (vars map[string]string, refused []string) {
 	vars = map[string]string{}

@@ -1,6 +1,6 @@
-// Package exec runs a program with variables from the keys below prefixes, and
-// runs it again, or tells it, when they change: what envconsul does. It asks any
-// address that speaks Consul's API.
+// Package exec runs a program with variables from the keys below prefixes, and runs it
+// again, or signals it, when they change, as envconsul does. It asks any address that
+// speaks Consul's API.
 package exec
 
 import (
@@ -32,7 +32,7 @@ func ParsePrefix(s string) Prefix {
 	return Prefix{folder, dc}
 }
 
-// Options say what runs and with what. Prefixes and Child.Command are needed.
+// Options configures a run. Prefixes and Child.Command are required.
 type Options struct {
 	Prefixes []Prefix // of two that set the same variable the later one wins
 	Sanitize bool     // make characters that a shell's variables cannot have underscores
@@ -41,10 +41,10 @@ type Options struct {
 	Once     bool     // do not look for changes
 	// Reload is sent to the program at a change; nil: it is run again.
 	Reload os.Signal
-	// Splay is the longest of the random waits before the program is told or run
-	// again, so that not all of a fleet do at once.
+	// Splay is the longest of the random waits before the program is signalled or run
+	// again, so that a fleet does not do so at once.
 	Splay time.Duration
-	Child child.Spec // its Env is what is inherited; nil: this process's own
+	Child child.Spec // its Env is the inherited part; nil: this process's own
 	// Signals are passed on to the program.
 	Signals <-chan os.Signal
 	Log     *slog.Logger // default: discard
@@ -90,11 +90,11 @@ type runner struct {
 	read      []map[string]string // by prefix; nil: not read yet
 	told      chan change
 	stop      context.CancelFunc // of the following
-	current   map[string]string  // what the program knows
+	current   map[string]string  // the program's variables
 	keeper    child.Keeper
 }
 
-// tell hands what a prefix sets to run.
+// tell passes the variables of a prefix to run.
 func (r *runner) tell(ctx context.Context, prefix int, pairs api.KVPairs) {
 	p := r.Prefixes[prefix]
 	vars, refused := naming{r.Sanitize, r.Upcase}.variables(p.Folder, pairs)

@@ -17,13 +17,13 @@ const (
 	// gap is the least time between two questions: changes that come together
 	// are one.
 	gap = 100 * time.Millisecond
-	// firstRetry doubles up to lastRetry while nobody answers.
+	// firstRetry doubles up to lastRetry while the servers do not answer.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 30 * time.Second
 )
 
-// follow tells the pairs of a folder, first the present ones, until ctx ends. While
-// nobody answers it asks on: what was told stays true.
+// follow passes the pairs of a folder to tell, first the present ones, until ctx ends.
+// While the servers do not answer it retries, and the last pairs stay valid.
 func follow(ctx context.Context, kv Lister, p Prefix, tell func(api.KVPairs), log *slog.Logger) {
 	var index uint64
 	retry := firstRetry

@@ -21,8 +21,8 @@ import (
 	"github.com/skerryhq/skerry/tool/child"
 )
 
-// Options say what is locked and what runs meanwhile. Prefix and Child.Command
-// are needed.
+// Options configures a lock and the program that runs while it is held. Prefix and
+// Child.Command are required.
 type Options struct {
 	Prefix string
 	// Limit is how many may hold it at once; default 1, a lock. All contenders
@@ -122,7 +122,7 @@ func await(ctx context.Context, o Options, s *session, h *holder) (<-chan struct
 		err  error
 	}
 	stop, got := make(chan struct{}), make(chan taken, 1)
-	// When the wait ends early, the end of the session undoes what is under way.
+	// When the wait ends early, the end of the session undoes the pending steps.
 	defer close(stop)
 	go func() {
 		lost, err := h.take(stop)
@@ -193,7 +193,7 @@ func runChild(ctx context.Context, o Options, lost, gone <-chan struct{}) (int, 
 	}
 }
 
-// release frees the lock and takes its key away when nobody else wants it. The
+// release frees the lock and deletes its key when there is no other contender. The
 // library's calls cannot be cut short: they are waited for no longer than farewell.
 func release(h *holder, log *slog.Logger) {
 	done := make(chan error, 1)

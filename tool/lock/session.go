@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// session is ours at the servers. It is renewed here and not by the library, to
-// know when it can have ended although no server says so: who is cut off from
-// all servers must not go on for longer than they wait.
+// session is ours at the servers. It is renewed here and not by the library, to know when
+// it can have ended without an answer: a holder that is cut off from all servers must not
+// go on for longer than they wait.
 type session struct {
 	id     string
 	client *api.Client
@@ -41,7 +41,7 @@ func newSession(ctx context.Context, c *api.Client, o Options) (*session, error)
 	return s, nil
 }
 
-// errGone says that the servers do not know the session any more.
+// errGone means that the servers do not know the session any more.
 var errGone = errors.New("the session has ended")
 
 func (s *session) renew(ctx context.Context) error {
@@ -73,7 +73,7 @@ func keep(ctx context.Context, last time.Time, renew func(context.Context) error
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			last = asked // what the servers count from is not before this
+			last = asked // the servers do not count from an earlier moment
 			continue
 		case !errors.Is(err, errGone) && time.Since(last) < sessionTTL-every:
 			log.Warn("session not renewed; trying on", "error", err)
@@ -85,7 +85,7 @@ func keep(ctx context.Context, last time.Time, renew func(context.Context) error
 	}
 }
 
-// end stops the renewals and destroys the session, with what it holds.
+// end stops the renewals and destroys the session, with its locks.
 func (s *session) end(ctx context.Context) {
 	s.stop()
 	<-s.done

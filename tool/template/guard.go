@@ -11,13 +11,13 @@ import (
 	dep "github.com/hashicorp/consul-template/dependency"
 )
 
-// Cause tells why the registry has no instance that a query of a template selects, in
-// the words of the header X-Skerry-Empty-Cause: "deregistered" is the one that is taken
-// for true. "" is for registries that do not say, and where there are some. It returns
-// when ctx ends.
+// Cause returns why the registry has no instance that a query of a template selects, in
+// the words of the header X-Skerry-Empty-Cause: only "deregistered" is believed. "" means
+// that the registry does not report it, or that there are instances. It returns when ctx
+// ends.
 type Cause func(ctx context.Context, of Query) string
 
-// Query is what a template asks of a service, beside its health.
+// Query is a template's query for a service, beside its health.
 type Query struct {
 	Service    string
 	Tag        string // "": any
@@ -27,7 +27,7 @@ type Query struct {
 // recheck is how often a held list is asked about again.
 const recheck = 5 * time.Second
 
-// deregistered is said when owners withdrew all instances: nobody is missing.
+// deregistered means that owners withdrew all instances: none is missing.
 const deregistered = "deregistered"
 
 // guard keeps lists that were good in place of ones that are suspiciously short,
@@ -70,8 +70,8 @@ func size(data any) (n int, guarded bool) {
 	return 0, false
 }
 
-// admits reports whether data may be rendered now; if not, it is kept. rendered
-// says that there are files from before, which hold what nobody knows any more.
+// admits reports whether data may be rendered now; if not, it is kept. rendered means
+// that there are older files, whose data is not known any more.
 func (g *guard) admits(ctx context.Context, d dep.Dependency, data any, rendered bool) bool {
 	n, guarded := size(data)
 	if !guarded || g.grace <= 0 {
@@ -96,8 +96,8 @@ func (g *guard) admits(ctx context.Context, d dep.Dependency, data any, rendered
 	return false
 }
 
-// short reports whether a list of n is suspicious: it is below the minimum, and
-// what is rendered is longer or not known.
+// short reports whether a list of n is suspicious: it is below the minimum, and the
+// rendered list is longer or not known.
 func (g *guard) short(d dep.Dependency, n int, rendered bool) bool {
 	minimum := 1
 	if _, isService := service(d); isService {

@@ -59,7 +59,7 @@ type runner struct {
 	guard    *guard
 	used     map[string]dep.Dependency // by all templates, as of the last evaluation
 	keeper   child.Keeper
-	failing  bool // nobody answered the last question
+	failing  bool // the last question had no answer
 	rendered int  // how often a file was
 
 	first    time.Time        // of the changes that wait for quiet; zero: none
@@ -165,8 +165,8 @@ func (r *runner) run(ctx context.Context) (int, error) {
 	}
 }
 
-// progress renders for the first time once nothing is missing, and says whether
-// that was all there is to do.
+// progress renders for the first time once nothing is missing, and returns whether the
+// run is complete.
 func (r *runner) progress(ctx context.Context) (done bool, err error) {
 	if r.complete {
 		return false, nil
@@ -196,7 +196,7 @@ func (r *runner) progress(ctx context.Context) (done bool, err error) {
 	return r.Once, nil
 }
 
-// signal acts on a signal, and says whether it is the end.
+// signal acts on a signal, and returns whether it is the end.
 func (r *runner) signal(ctx context.Context, sig os.Signal) (done bool, err error) {
 	if r.keeper.Started() {
 		r.keeper.Pass(sig)
@@ -254,16 +254,16 @@ func refused(err error) bool {
 	return errors.As(err, &status) && status.Code/100 == 4 && status.Code != http.StatusTooManyRequests
 }
 
-// troubled says that nobody answers; once per outage.
+// troubled logs that the registry does not answer, once per outage.
 func (r *runner) troubled(err error) {
 	if !r.failing {
-		r.Log.Warn("the registry does not answer; trying on, with what is known", "error", err)
+		r.Log.Warn("the registry does not answer; retrying, with the last data", "error", err)
 	}
 	r.failing = true
 }
 
-// evaluate works out all files from what is known, asks for what they miss, and
-// lets changes wait for quiet.
+// evaluate works out all files from the present data, asks for missing data, and lets
+// changes wait for quiet.
 func (r *runner) evaluate(ctx context.Context) error {
 	used := map[string]dep.Dependency{}
 	changed := false
@@ -323,8 +323,7 @@ func (r *runner) wait() {
 	r.quiet = time.After(min(r.Wait.Min, r.first.Add(r.Wait.Max).Sub(now)))
 }
 
-// render puts what was worked out in place, and runs the commands of the files
-// that have changed: each command once.
+// render writes the files that have changed, and runs their commands: each command once.
 func (r *runner) render(ctx context.Context) error {
 	var commands []string
 	var failed []error

@@ -1,10 +1,10 @@
-// Package template renders files from what is registered, with the language and
-// the library of consul-template. It asks any address that speaks Consul's API.
+// Package template renders files from the registry, with the language and the library of
+// consul-template. It asks any address that speaks Consul's API.
 //
-// Beyond the original it keeps the last rendering when a list turns empty, or
-// shorter than a minimum, and the registry does not say that the instances were
-// withdrawn; lets a command judge a file before it takes its place; and goes on
-// with what it knows for as long as nobody answers.
+// Beyond the original it keeps the last rendering when a list turns empty, or shorter
+// than a minimum, and the registry does not say that the instances were withdrawn; lets a
+// command judge a file before it takes its place; and goes on with its last data while
+// the registry does not answer.
 package template
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/skerryhq/skerry/tool/child"
 )
 
-// File is a template and what becomes of it.
+// File is a template and its output.
 type File struct {
 	Source, Dest string
 	Command      string // a line for the shell, run when the file has changed; "": none
@@ -43,7 +43,7 @@ func ParseFile(s string) (File, error) {
 	return f, nil
 }
 
-// Wait is how long what is registered must be quiet before files are rendered.
+// Wait is how long the registry must be quiet before files are rendered.
 type Wait struct{ Min, Max time.Duration }
 
 // ParseWait understands MIN and MIN:MAX; MAX is four times MIN unless given.
@@ -60,13 +60,13 @@ func ParseWait(s string) (Wait, error) {
 	return Wait{shortest, longest}, nil
 }
 
-// Options say what is rendered, from where and how. Files and Registry are needed.
+// Options configures a run. Files and Registry are required.
 type Options struct {
 	Files    []File
 	Registry *dep.ClientSet // with a client of Consul's
 	MaxStale time.Duration  // how far behind the server that answers may be; 0: not at all
 	Once     bool           // end when all is rendered
-	Dry      bool           // print what would be written, and run nothing
+	Dry      bool           // print the files, and run nothing
 	Wait     Wait           // of all renderings but the first
 	// Validate is a line for the shell that judges a file before it takes its place:
 	// SKERRY_TEMPLATE, and {} in the line, is its path then. A failure keeps the
@@ -78,7 +78,7 @@ type Options struct {
 	Grace time.Duration
 	// MinInstances is how many instances of a service are too few; 0: none at all.
 	MinInstances int
-	Cause        Cause // nil: nothing says why a list is empty
+	Cause        Cause // nil: the cause of empty lists is unknown
 
 	// Child runs from the first rendering on; without a Command nothing does. At a
 	// change it is sent Reload; nil: it is run again.

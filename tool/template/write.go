@@ -18,8 +18,8 @@ import (
 // may take.
 const commandTimeout = 30 * time.Second
 
-// commandGrace is how long it may take to end then. What a command leaves that ends
-// in time goes on: it may be a service that was started anew.
+// commandGrace is how long it may take to end then. Processes that a command leaves when
+// it ends in time go on: one may be a service that was restarted.
 const commandGrace = 5 * time.Second
 
 // place puts contents in the place of a file: never half of them, and not before
@@ -98,13 +98,13 @@ func (r *runner) validate(ctx context.Context, file string) error {
 	// A variable needs no quotes of ours, whatever the path holds.
 	line := strings.ReplaceAll(r.Validate, "{}", `"$SKERRY_TEMPLATE"`)
 	if err := r.command(ctx, line, "SKERRY_TEMPLATE="+file); err != nil {
-		return fmt.Errorf("-validate refused what was rendered: %w", err)
+		return fmt.Errorf("-validate refused the rendered file: %w", err)
 	}
 	return nil
 }
 
-// command runs a line of the shell. What it prints is in the error when it fails,
-// and goes to standard error otherwise.
+// command runs a line of the shell. Its output is in the error when it fails, and goes to
+// standard error otherwise.
 func (r *runner) command(ctx context.Context, line string, env ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()

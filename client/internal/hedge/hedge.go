@@ -21,7 +21,11 @@ func Budget() *lb.Budget { return lb.NewBudget(Share, Most) }
 // time and the budget has room. The first good answer counts, else the last. The
 // context of the other call ends then, and what it brings is dropped; that of the call
 // whose answer counts ends with done, which must be called.
-func Do[A any](ctx context.Context, after time.Duration, budget *lb.Budget, call func(ctx context.Context, again bool) A, good func(A) bool, drop func(A)) (answer A, done context.CancelFunc) {
+//
+// Do calls prepare before each call, and runs the call that it returns in a goroutine of
+// its own. The other call may still run after Do has returned, so it must not touch what
+// belongs to the caller: prepare copies that.
+func Do[A any](ctx context.Context, after time.Duration, budget *lb.Budget, prepare func(ctx context.Context, again bool) (call func() A), good func(A) bool, drop func(A)) (answer A, done context.CancelFunc) {
 	budget.Earn()
 	type leg struct {
 		n      int
@@ -33,7 +37,8 @@ func Do[A any](ctx context.Context, after time.Duration, budget *lb.Budget, call
 		n := len(cancels)
 		ctx, cancel := context.WithCancel(ctx)
 		cancels = append(cancels, cancel)
-		go func() { legs <- leg{n, call(ctx, n > 0)} }()
+		call := prepare(ctx, n > 0)
+		go func() { legs <- leg{n, call()} }()
 	}
 	start()
 	flying := 1

@@ -36,7 +36,7 @@ func TestDo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var dropped []string
 				began := time.Now()
-				got, done := Do(t.Context(), after, Budget(), func(ctx context.Context, again bool) answer {
+				got, done := Do(t.Context(), after, Budget(), func(ctx context.Context, again bool) func() answer {
 					a := tt.first
 					a.leg = "first"
 					if again {
@@ -44,11 +44,13 @@ func TestDo(t *testing.T) {
 						a.leg = "second"
 					}
 					a.ctx = ctx
-					select {
-					case <-time.After(a.in):
-					case <-ctx.Done():
+					return func() answer {
+						select {
+						case <-time.After(a.in):
+						case <-ctx.Done():
+						}
+						return a
 					}
-					return a
 				}, func(a answer) bool { return a.good }, func(a answer) { dropped = append(dropped, a.leg) })
 				if in := time.Since(began); got.leg != tt.want || in != tt.in {
 					t.Errorf("the %s after %v, want the %s after %v", got.leg, in, tt.want, tt.in)
@@ -74,10 +76,9 @@ func TestBudget(t *testing.T) {
 		const calls = 1000
 		budget, sent := Budget(), make(chan bool, 2*calls)
 		for range calls {
-			_, done := Do(t.Context(), time.Millisecond, budget, func(ctx context.Context, again bool) bool {
+			_, done := Do(t.Context(), time.Millisecond, budget, func(ctx context.Context, again bool) func() bool {
 				sent <- again
-				time.Sleep(time.Second)
-				return true
+				return func() bool { time.Sleep(time.Second); return true }
 			}, func(bool) bool { return true }, func(bool) {})
 			done()
 		}

@@ -28,7 +28,7 @@ type question struct {
 }
 
 // NewAsker returns an asker that has this clock, the picker's, and this way to ask a
-// server. It asks nobody before [Asker.Start].
+// server. It sends nothing before [Asker.Start].
 func NewAsker(now func() time.Duration, ask func(context.Context, lb.Node) (lb.Load, error)) *Asker {
 	return &Asker{now, ask, make(chan question, atOnce)}
 }
@@ -67,8 +67,8 @@ func (a *Asker) run(ctx context.Context) {
 	}
 }
 
-// Load returns the load that a server tells: calls in flight, and a latency in seconds.
-// What makes no sense is an error.
+// Load parses the load that a server reports: calls in flight, and a latency in seconds.
+// Impossible values are an error.
 func Load(inFlight, latency float64) (lb.Load, error) {
 	if !(inFlight >= 0 && inFlight < 1e9 && latency >= 0 && latency < 1e6) {
 		return lb.Load{}, fmt.Errorf("a load of %v calls and %v s makes no sense", inFlight, latency)

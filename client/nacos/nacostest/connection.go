@@ -72,7 +72,7 @@ func idOf(ctx context.Context) string {
 	return id
 }
 
-// drop forgets a connection, and what was registered over it.
+// drop forgets a connection and its registrations.
 func (s *Server) drop(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

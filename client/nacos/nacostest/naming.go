@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// service is what Nacos keeps apart.
+// service is the unit that Nacos keeps apart.
 type service struct{ namespace, group, name string }
 
 func (k service) grouped() string { return k.group + "@@" + k.name }
@@ -75,7 +75,7 @@ func (s *Server) answer(c *connection, kind string, r *request, token string) (s
 	return typeErrorResponse, failed(codeNoHandler, "RequestHandler Not Found")
 }
 
-// publish registers or withdraws what the connection has of a service: there is one
+// publish registers or withdraws the connection's instances of a service: there is one
 // entry for each, which the next one takes the place of.
 func (s *Server) publish(c *connection, k service, r *request) *response {
 	instances := r.Instances
@@ -120,8 +120,8 @@ func completed(k service, i Instance, ephemeral bool) Instance {
 	return i
 }
 
-// list is the service as it is told: what is not enabled is never in it. Clusters has
-// commas between; "" means all.
+// list returns the service as subscribers see it: instances that are not enabled are
+// never in it. Clusters has commas between; "" means all.
 func (s *Server) list(k service, clusters string, healthyOnly bool) *serviceInfo {
 	info := &serviceInfo{
 		Name: k.name, GroupName: k.group, Clusters: clusters, CacheMillis: cacheMillis, Hosts: []Instance{},
@@ -168,7 +168,7 @@ func (s *Server) names(namespace, group string) []string {
 	return out
 }
 
-// push tells all subscribers of a service.
+// push notifies all subscribers of a service.
 func (s *Server) push(k service) {
 	for _, c := range s.connections {
 		if _, wanted := c.subscribed[k]; wanted {

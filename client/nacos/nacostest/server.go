@@ -1,21 +1,21 @@
-// Package nacostest is a stand-in for a Nacos server, on loopback, for the tests of what
-// speaks with Nacos. It speaks the naming part of the gRPC protocol of Nacos 2 (server
-// check, connection setup, health check, registration of ephemeral instances alone and
-// in batches, query, subscription with acknowledged pushes, list of services) and the
-// login over HTTP.
+// Package nacostest is a stand-in for a Nacos server, on loopback, for the tests of
+// clients of Nacos. It speaks the naming part of the gRPC protocol of Nacos 2 (server
+// check, connection setup, health check, registration of ephemeral instances alone and in
+// batches, query, subscription with acknowledged pushes, list of services) and the login
+// over HTTP.
 //
 //	s := nacostest.Start(t, nacostest.Options{})
 //	c, err := client.Open("nacos://" + s.Addr())
 //
-// As Nacos does, it keeps what a connection registered for as long as that connection,
+// As Nacos does, it keeps the registrations of a connection as long as the connection,
 // one entry for each service; it pushes a service's list to its subscribers after each
-// change, and to a new one at once; it leaves out what is not enabled; whoever has no
-// valid token is refused by an answer of the kind that was asked for, with code 403.
-// Lasting instances are in services of their own.
+// change, and to a new one at once; it leaves out instances that are not enabled; it
+// refuses clients without a valid token by an answer of the kind that was asked for, with
+// code 403. Lasting instances are in services of their own.
 //
-// What it has not: a cluster, persistence, protection thresholds, selectors, the delay
-// of half a second in which Nacos gathers pushes (and their repetition), the HTTP API
-// but for the login, configurations.
+// It does not have: a cluster, persistence, protection thresholds, selectors, the delay
+// of half a second in which Nacos gathers pushes (and their repetition), the HTTP API but
+// for the login, configurations.
 package nacostest
 
 import (
@@ -38,11 +38,11 @@ import (
 
 const grpcOffset = 1000
 
-// Options are what a server may have.
+// Options configures a server.
 type Options struct {
-	// User and Password are wanted of clients; with an empty User, nobody is asked.
+	// User and Password are required of clients, unless User is empty.
 	User, Password string
-	// TLS is what it speaks at both ports; nil for plain text.
+	// TLS is the TLS of both ports; nil for plain text.
 	TLS *tls.Config
 }
 
@@ -52,7 +52,7 @@ type Server struct {
 	addr string // of HTTP
 
 	mu          sync.Mutex
-	told        int64        // the last time that a list was said to be of
+	told        int64        // the time of the last list
 	grpc        *grpc.Server // nil while it is stopped
 	http        *http.Server
 	connections map[string]*connection
@@ -83,10 +83,10 @@ func Start(t testing.TB, o Options) *Server {
 	return nil
 }
 
-// Addr is where it listens for HTTP, as clients are told: host:port.
+// Addr is its HTTP address for clients: host:port.
 func (s *Server) Addr() string { return s.addr }
 
-// Stop ends the server as a crash does: its connections break, and what it knew is lost.
+// Stop ends the server as a crash does: its connections break, and its data is lost.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	rpc, web := s.grpc, s.http
@@ -114,7 +114,7 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
-// Break breaks all connections; what was registered over them is gone.
+// Break breaks all connections; their registrations are gone.
 func (s *Server) Break() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +139,8 @@ func (s *Server) Hang(hang bool) {
 	s.hung = nil
 }
 
-// Reset asks all clients to connect anew, as Nacos does when an operator spreads them over
-// the cluster. What they have goes on until they leave.
+// Reset asks all clients to connect anew, as Nacos does when an operator spreads them
+// over the cluster. Their streams go on until they leave.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,7 +214,7 @@ func (s *Server) Asked(kind string) int {
 	return s.asked[kind]
 }
 
-// Labels are what the connections said of themselves.
+// Labels are the labels that the connections sent of themselves.
 func (s *Server) Labels() (out []map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ type Instance struct {
 	ClusterName string            `json:"clusterName,omitempty"`
 	ServiceName string            `json:"serviceName,omitempty"` // group@@name
 	Metadata    map[string]string `json:"metadata"`
-	// What Nacos writes beside, in ms.
+	// The other fields that Nacos writes, in ms.
 	HeartBeatInterval int    `json:"instanceHeartBeatInterval"`
 	HeartBeatTimeOut  int    `json:"instanceHeartBeatTimeOut"`
 	DeleteTimeout     int    `json:"ipDeleteTimeout"`
@@ -42,7 +42,7 @@ type serviceInfo struct {
 	Valid                    bool       `json:"valid"`
 }
 
-// request has what the requests that are answered here hold, each its part.
+// request has the fields of all requests that are answered here.
 type request struct {
 	RequestID   string            `json:"requestId"`
 	Namespace   string            `json:"namespace"`
@@ -62,7 +62,7 @@ type request struct {
 	Tenant      string            `json:"tenant"`
 }
 
-// response has what the answers hold, each its part.
+// response has the fields of all answers.
 type response struct {
 	ResultCode   int          `json:"resultCode"`
 	ErrorCode    int          `json:"errorCode"`
@@ -119,12 +119,12 @@ func failed(code int, message string) *response {
 	return &response{ResultCode: resultFail, ErrorCode: code, Message: message}
 }
 
-// thrown is what becomes of an exception in a handler.
+// thrown returns the answer to an exception in a handler.
 func thrown(code int, message string) *response {
 	return &response{ResultCode: code, ErrorCode: code, Message: message}
 }
 
-// marshal cannot fail on what is sent here.
+// marshal cannot fail on the messages that are sent here.
 func marshal(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {

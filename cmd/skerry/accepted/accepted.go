@@ -1,6 +1,6 @@
-// Package accepted is the flags that Consul's commands, consul-template and envconsul
-// have and that do less here, or go by another name: a command line that was written
-// for them is understood, and its caller is told what happens instead.
+// Package accepted has the flags of Consul's commands, consul-template and envconsul that
+// do less here, or have another name: a command line that was written for them is
+// understood, with a warning that names the difference.
 package accepted
 
 import (
@@ -19,8 +19,8 @@ type Flag struct {
 	Command string // a pattern of command paths: "acl * read"; "" is all that ask an agent
 	Name    string
 	Switch  bool   // it takes no value
-	Is      string // the flag that it is another name of; else Instead tells
-	Instead string // what happens instead
+	Is      string // the flag that it is another name of; else see Instead
+	Instead string // the effect instead
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 	inFile     = "has no effect: give -templated-policy, and -var with its name"
 	counted    = "has no effect: all are shown"
 	onlyConsul = "has no effect: only keys of Consul are read, not Vault's"
-	retries    = "has no effect: what does not answer is asked again without end, at growing intervals up to 30s"
+	retries    = "has no effect: requests are retried without end, at growing intervals up to 30s"
 )
 
 // Flags is the table.
@@ -67,7 +67,7 @@ var Flags = []Flag{
 	{"snapshot inspect", "kvdepth", false, "", "has no effect: keys are counted as one kind"},
 	{"snapshot inspect", "kvfilter", false, "", "has no effect: keys are counted as one kind"},
 
-	// consul-template and envconsul, and what they called their flags at first.
+	// consul-template and envconsul, and the first names of their flags.
 	{"tools", "consul-addr", false, "http-addr", ""},
 	{"tools", "consul", false, "http-addr", ""},
 	{"tools", "consul-token", false, "token", ""},
@@ -94,11 +94,11 @@ var Flags = []Flag{
 	{"tools", "retry", false, "", retries},
 	{"tools", "consul-ssl", true, "", "has no effect: give -http-addr an https address"},
 	{"tools", "ssl", true, "", "has no effect: give -http-addr an https address"},
-	{"tools", "consul-ssl-verify", true, "", "has no effect: CONSUL_HTTP_SSL_VERIFY says whether certificates are checked"},
-	{"tools", "ssl-verify", true, "", "has no effect: CONSUL_HTTP_SSL_VERIFY says whether certificates are checked"},
+	{"tools", "consul-ssl-verify", true, "", "has no effect: CONSUL_HTTP_SSL_VERIFY sets whether certificates are checked"},
+	{"tools", "ssl-verify", true, "", "has no effect: CONSUL_HTTP_SSL_VERIFY sets whether certificates are checked"},
 	{"tools", "consul-auth", false, "", "has no effect: CONSUL_HTTP_AUTH has the name and the password"},
 	{"tools", "auth", false, "", "has no effect: CONSUL_HTTP_AUTH has the name and the password"},
-	{"tools", "log-level", false, "", "has no effect: what matters is logged to standard error"},
+	{"tools", "log-level", false, "", "has no effect: important messages go to standard error"},
 	{"tools", "pid-file", false, "", "has no effect: no file is written"},
 	{"tools", "syslog", true, "", "has no effect: lines go to standard error"},
 	{"tools", "syslog-facility", false, "", "has no effect: lines go to standard error"},
@@ -134,7 +134,7 @@ func Add(root *cobra.Command) {
 	}
 }
 
-// Of returns what happens with a flag of a command; "" for one that is not in the table.
+// Of returns the effect of a flag of a command; "" for one that is not in the table.
 func Of(root *cobra.Command, command, name string) (instead string) {
 	for _, f := range Flags {
 		each(root, "", func(at string, cmd *cobra.Command) {
@@ -148,7 +148,7 @@ func Of(root *cobra.Command, command, name string) (instead string) {
 	return instead
 }
 
-// Warn tells of the flags that were given to a command and have no effect.
+// Warn warns of the flags that were given to a command and have no effect.
 func Warn(cmd *cobra.Command, w io.Writer) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if _, ok := f.Value.(*nothing); ok && f.Changed && f.Value.String() != "false" {

@@ -18,7 +18,7 @@ import (
 
 // New returns the command acl.
 func New() *cobra.Command {
-	cmd := &cobra.Command{Use: "acl", Short: "Control who may do what"}
+	cmd := &cobra.Command{Use: "acl", Short: "Control access"}
 	cmd.AddCommand(
 		newBootstrap(), newAgentToken(),
 		group("token", "Keep tokens", newTokenCreate(), newTokenRead(), newTokenUpdate(), newTokenClone(), newTokenList(), newTokenDelete()),
@@ -90,10 +90,10 @@ func newAgentToken() *cobra.Command {
 	})
 }
 
-// picked returns the one of ids that begins with what the user gave of it.
+// picked returns the one of ids that begins with the user's prefix.
 func picked(what, flag, given string, ids []string) (string, error) {
 	if given == "" {
-		return "", connect.Usagef("%s is needed: say which %s", flag, what)
+		return "", connect.Usagef("%s is needed: name the %s", flag, what)
 	}
 	found := ""
 	for _, id := range ids {
@@ -126,7 +126,7 @@ func (f *fields) line(name, value string) {
 	}
 }
 
-// list prints a heading and what is below it, if anything is.
+// list prints a heading and the lines below it, if any.
 func (f *fields) list(name string, values []string) {
 	if len(values) == 0 || f.err != nil {
 		return
@@ -139,7 +139,8 @@ func (f *fields) list(name string, values []string) {
 	}
 }
 
-// text prints a heading and a text as it is, but for what would harm a terminal.
+// text prints a heading and a text as it is, without characters that would harm a
+// terminal.
 func (f *fields) text(name, value string) {
 	if f.err != nil {
 		return

@@ -38,7 +38,7 @@ type bindingFlags struct {
 func (b *bindingFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&b.description, "description", "", "`text` for people")
-	f.StringVar(&b.selector, "selector", "", "`expression` on what the method verified; default everybody")
+	f.StringVar(&b.selector, "selector", "", "`expression` on the verified fields; default all logins")
 	f.StringVar(&b.kind, "bind-type", "", "`service`, node, role, policy or templated-policy")
 	f.StringVar(&b.name, "bind-name", "", "`name` that is bound; may hold ${…}")
 	f.StringArrayVar(&b.vars, "bind-vars", nil, "`name=VALUE` of a templated policy; may hold ${…}")
@@ -91,7 +91,7 @@ func newBindingCreate() *cobra.Command {
 	var format, method string
 	var b bindingFlags
 	cmd := &cobra.Command{
-		Use: "create", Short: "Say what a login grants", Args: cobra.NoArgs,
+		Use: "create", Short: "Make a binding rule: the grants of a login", Args: cobra.NoArgs,
 		Example: `  skerry acl binding-rule create -method k8s -bind-type service -bind-name '${serviceaccount.name}'`,
 	}
 	show.FormatFlag(cmd, &format)
@@ -143,7 +143,7 @@ func newBindingUpdate() *cobra.Command {
 	var format, id string
 	var b bindingFlags
 	var noMerge bool
-	cmd := &cobra.Command{Use: "update", Short: "Change a binding rule", Long: "Change a binding rule. What is not given stays.", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "update", Short: "Change a binding rule", Long: "Change a binding rule. Other fields stay.", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	idFlag(cmd, &id)
 	b.flags(cmd)

@@ -10,7 +10,7 @@ import (
 	"github.com/skerryhq/skerry/cmd/skerry/connect"
 )
 
-// grants are the flags of what tokens and roles grant in the same way.
+// grants are the flags that tokens and roles have in common.
 type grants struct {
 	policyIDs, policyNames []string
 	services, nodes        []string

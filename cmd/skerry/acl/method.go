@@ -150,7 +150,7 @@ func newMethodUpdate() *cobra.Command {
 	var format, name string
 	var m methodFlags
 	var noMerge bool
-	cmd := &cobra.Command{Use: "update", Short: "Change a way to log in", Long: "Change a way to log in. What is not given stays.", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "update", Short: "Change a way to log in", Long: "Change a way to log in. Other fields stay.", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	methodName(cmd, &name)
 	m.flags(cmd)

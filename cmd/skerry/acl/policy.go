@@ -114,7 +114,7 @@ func newPolicyUpdate() *cobra.Command {
 	var noMerge bool
 	cmd := &cobra.Command{
 		Use: "update", Short: "Change a policy", Args: cobra.NoArgs,
-		Long: "Change a policy. What is not given stays. With -id, -name is a new name;\nwithout it, -name says which policy.",
+		Long: "Change a policy. Other fields stay. With -id, -name is a new name;\nwithout it, -name selects the policy.",
 	}
 	show.FormatFlag(cmd, &format)
 	f := cmd.Flags()

@@ -45,7 +45,7 @@ func roleID(ctx context.Context, c *connect.Connection, flag, given, name string
 	return picked("role", flag, given, ids)
 }
 
-// fillRole makes r grant what the flags say.
+// fillRole sets the grants of r from the flags.
 func fillRole(ctx context.Context, c *connect.Connection, r *api.ACLRole, g *grants) error {
 	var t api.ACLToken
 	if err := fill(ctx, c, &t, g, &roles{}); err != nil {
@@ -116,7 +116,7 @@ func newRoleUpdate() *cobra.Command {
 	var noMerge bool
 	cmd := &cobra.Command{
 		Use: "update", Short: "Change a role", Args: cobra.NoArgs,
-		Long: "Change a role. What is given replaces what the role had of that kind;\nwhat is not given stays. With -id, -name is a new name.",
+		Long: "Change a role. The flags replace the role's grants of that kind;\nothers stay. With -id, -name is a new name.",
 	}
 	show.FormatFlag(cmd, &format)
 	w.flags(cmd, "role")

@@ -91,7 +91,7 @@ func (r *roles) links(ctx context.Context, c *connect.Connection) (out []*api.AC
 	return out, nil
 }
 
-// fill makes t grant what the flags say.
+// fill sets the grants of t from the flags.
 func fill(ctx context.Context, c *connect.Connection, t *api.ACLToken, g *grants, r *roles) (err error) {
 	if t.Policies, err = g.policies(ctx, c); err != nil {
 		return err
@@ -174,11 +174,11 @@ func newTokenUpdate() *cobra.Command {
 		r, more                       roles
 		moreIDs, moreNames            []string
 		merge                         merges
-		also                          grants // what is added
+		also                          grants // the additions
 	)
 	cmd := &cobra.Command{
-		Use: "update", Short: "Change what a token grants", Args: cobra.NoArgs,
-		Long: "Change what a token grants. What is given replaces what the token had of\nthat kind, -append-… adds to it; what is not given stays.",
+		Use: "update", Short: "Change the grants of a token", Args: cobra.NoArgs,
+		Long: "Change the grants of a token. The flags replace the token's grants of\nthat kind, -append-… adds to them; others stay.",
 	}
 	show.FormatFlag(cmd, &format)
 	accessorFlag(cmd, &accessor)
@@ -234,7 +234,7 @@ func newTokenUpdate() *cobra.Command {
 	})
 }
 
-// addTo adds the identities and templates to what t grants.
+// addTo adds the identities and templates to the grants of t.
 func (g *grants) addTo(t *api.ACLToken) error {
 	nodes, err := g.nodeIdentities()
 	if err != nil {
@@ -246,7 +246,7 @@ func (g *grants) addTo(t *api.ACLToken) error {
 	return err
 }
 
-// merges are the flags that keep what a token has of a kind beside what is given.
+// merges are the flags that keep the present grants of a kind beside the given ones.
 type merges struct{ policies, roles, services, nodes bool }
 
 func (m *merges) flags(cmd *cobra.Command) {
@@ -257,7 +257,7 @@ func (m *merges) flags(cmd *cobra.Command) {
 	f.BoolVar(&m.nodes, "merge-node-identities", false, "keep the node identities that it has")
 }
 
-// into puts what t has and shall keep before what is given.
+// into puts the grants of t to keep before the given ones.
 func (m *merges) into(t, with *api.ACLToken) {
 	if m.policies {
 		with.Policies = append(t.Policies, with.Policies...)
@@ -273,12 +273,12 @@ func (m *merges) into(t, with *api.ACLToken) {
 	}
 }
 
-// noMergeFlag is the flag of a change after which nothing is left of what was not given.
+// noMergeFlag adds the flag that drops the grants that are not given.
 func noMergeFlag(cmd *cobra.Command, noMerge *bool) {
-	cmd.Flags().BoolVar(noMerge, "no-merge", false, "leave nothing of what is not given")
+	cmd.Flags().BoolVar(noMerge, "no-merge", false, "remove the grants that are not given")
 }
 
-// replace makes list what was given, if anything was.
+// replace makes list the given values, if there are any.
 func replace[T any](list *[]T, given []T) {
 	if len(given) > 0 {
 		*list = given

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Argument returns what an argument stands for, in Consul's way: "-" is standard
-// input, "@FILE" the contents of a file, anything else itself.
+// Argument returns the value of an argument, as Consul does: "-" is standard input,
+// "@FILE" the contents of a file, anything else itself.
 func Argument(cmd *cobra.Command, argument string) ([]byte, error) {
 	if argument == "-" {
 		return io.ReadAll(cmd.InOrStdin())

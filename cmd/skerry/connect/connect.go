@@ -1,5 +1,5 @@
-// Package connect is how a command reaches an agent: the flags and variables that
-// say which, the connection, and errors that tell their reader what to do.
+// Package connect connects a command to an agent: it has the flags and variables for the
+// address, the connection, and errors that advise the user.
 package connect
 
 import (
@@ -25,7 +25,7 @@ import (
 // the command's own before them.
 const ClientFlag = "skerry_client"
 
-// options say which agent is asked, and how.
+// options configure the connection to an agent.
 type options struct {
 	address, token, tokenFile string
 	caFile, caPath            string
@@ -53,8 +53,8 @@ func (o *options) flags(cmd *cobra.Command) {
 	})
 }
 
-// env returns a variable: SKERRY_name, else CONSUL_name. CONSUL_ ones are for
-// those who come from there.
+// env returns a variable: SKERRY_name, else CONSUL_name. CONSUL_ ones are for users of
+// Consul.
 func env(name string) string {
 	if v, ok := os.LookupEnv("SKERRY_" + name); ok {
 		return v
@@ -67,7 +67,7 @@ type Connection struct {
 	*api.Client
 	Config  api.Config       // complete: with the token and the transport
 	Address string           // as the user gave it
-	Query   api.QueryOptions // what the flags ask of every question
+	Query   api.QueryOptions // the options of every request, from the flags
 	Program string           // the name that the user called
 }
 
@@ -109,7 +109,7 @@ func (o *options) connect(cmd *cobra.Command) (*Connection, error) {
 		cfg.HttpAuth = &api.HttpBasicAuth{Username: user, Password: password}
 	}
 	// The library would complete the TLS of a client that it makes from CONSUL_
-	// variables, also where a SKERRY_ one says otherwise.
+	// variables, also where a SKERRY_ one differs.
 	cfg.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	if cfg.Transport.TLSClientConfig, err = api.SetupTLSConfig(&cfg.TLSConfig); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
@@ -226,7 +226,7 @@ func (c *Connection) Send(ctx context.Context, method, path string, query url.Va
 	return c.Config.HttpClient.Do(req)
 }
 
-// Explained makes an error of a request one that tells its reader what to do.
+// Explained returns an error that advises the user on a failed request.
 func (c *Connection) Explained(err error) error {
 	var status api.StatusError
 	var dial *net.OpError

@@ -1,5 +1,4 @@
-// Package register translates services and checks into what the agent's HTTP API
-// takes.
+// Package register translates services and checks into those of the agent's HTTP API.
 package register
 
 import (
@@ -12,8 +11,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Check is a check as the agent API takes it, with what the library's type
-// lacks.
+// Check is a check as the agent API takes it, with fields that the library's type lacks.
 type Check struct {
 	api.AgentServiceCheck
 	ID               string `json:",omitempty"` // of checks that are registered alone
@@ -55,8 +53,8 @@ func inText(d time.Duration) string {
 	return d.String()
 }
 
-// ServiceOf translates a service with its checks. An error names what of it is no
-// valid mesh configuration.
+// ServiceOf translates a service with its checks. An error names the invalid part of its
+// mesh configuration.
 func ServiceOf(r skerry.Registration) (Service, error) {
 	i := r.Instance
 	b := Service{AgentServiceRegistration: api.AgentServiceRegistration{

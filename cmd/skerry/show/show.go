@@ -1,4 +1,4 @@
-// Package show prints what commands found: tables for people, JSON for programs.
+// Package show prints the results of commands: tables for people, JSON for programs.
 package show
 
 import (
@@ -18,7 +18,7 @@ func FormatFlag(cmd *cobra.Command, format *string) {
 	cmd.Flags().Var((*formatValue)(format), "format", "`table` for people, json for programs")
 }
 
-// formatValue refuses what is neither; "pretty" is Consul's word for a table.
+// formatValue refuses other values; "pretty" is Consul's word for a table.
 type formatValue string
 
 func (f *formatValue) String() string { return string(*f) }
@@ -42,8 +42,10 @@ type Table struct {
 	rows [][]string
 }
 
+// NewTable returns an empty table with these headings.
 func NewTable(head ...string) *Table { return &Table{Head: head} }
 
+// Add adds a row.
 func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 
 // Write prints the table; without rows it prints only empty.
@@ -63,8 +65,8 @@ func (t *Table) Write(w io.Writer, empty string) error {
 	return tw.Flush()
 }
 
-// Line makes a text one line that does no harm to a terminal: names and outputs
-// come from whoever registered them.
+// Line makes a text one line that does no harm to a terminal: names and outputs are
+// untrusted.
 func Line(s string) string {
 	if strings.IndexFunc(s, notPlain) < 0 {
 		return s

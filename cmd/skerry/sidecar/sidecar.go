@@ -20,12 +20,12 @@ type Registrar interface {
 	Register(ctx context.Context) error
 	// Withdraw withdraws it; that it is not there is no error.
 	Withdraw(ctx context.Context) error
-	// Confirm tells the agent that the service lives. It answers false when the
-	// agent does not know the service.
+	// Confirm renews the service at the agent. It returns false when the agent does not
+	// know the service.
 	Confirm(ctx context.Context) (known bool, err error)
 }
 
-// Options say what is run. Command and Registrar are needed.
+// Options configures a run. Command and Registrar are required.
 type Options struct {
 	Command        []string // program and arguments
 	Stdin          io.Reader
@@ -37,7 +37,7 @@ type Options struct {
 	// Every is the time between confirmations, and between tries to register;
 	// default 2 s.
 	Every time.Duration
-	// Drain is how long after its withdrawal the program is told to stop; default 0.
+	// Drain is how long the program serves after its withdrawal; default 0.
 	Drain time.Duration
 	// Signals are passed on to the program. Those that ask it to stop come after the
 	// withdrawal.
@@ -108,7 +108,7 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 			case !child.Ends(sig):
 				s.signal(sig)
 			case s.withdrawn:
-				// Whoever asks twice does not want to wait.
+				// A second signal asks for an end at once.
 				drained = nil
 				s.signal(sig)
 			default:

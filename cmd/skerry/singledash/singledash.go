@@ -68,8 +68,8 @@ func lookup(cmd *cobra.Command, name string) *pflag.Flag {
 	return cmd.InheritedFlags().Lookup(name)
 }
 
-// stops is the annotation of commands whose flags end at the first positional
-// argument; pflag does not tell what it was set to.
+// stops is the annotation of commands whose flags end at the first positional argument;
+// pflag does not expose the setting.
 const stops = "singledash_stops"
 
 // StopAtArgument makes the first positional argument of cmd the end of its flags.

@@ -70,7 +70,7 @@ type call func(ctx context.Context) (now, instance string, err error)
 
 func run(ctx context.Context, s settings) error {
 	if s.rate <= 0 {
-		return fmt.Errorf("-rate %d: say how many calls to make per second, such as 10", s.rate)
+		return fmt.Errorf("-rate %d: give a number of calls per second, such as 10", s.rate)
 	}
 	c, err := client.Open(s.registry, client.WithLogger(slog.Default()))
 	if err != nil {
@@ -174,7 +174,7 @@ func show(address string, c *client.Client) error {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/skerry", debug.Handler(group))
 	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	log.Printf("http://%s/debug/skerry and /metrics tell why calls go where they go", l.Addr())
+	log.Printf("http://%s/debug/skerry and /metrics show why calls go where they go", l.Addr())
 	go func() { log.Print(http.Serve(l, mux)) }()
 	return nil
 }

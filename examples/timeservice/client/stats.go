@@ -69,7 +69,7 @@ func (s *stats) print(c *client.Client, service string) {
 	s.took, s.failed, s.share, s.err = nil, 0, nil, nil
 }
 
-// total prints all; it is an error that calls failed.
+// total prints all; failed calls are an error.
 func (s *stats) total() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,7 +41,7 @@ func run(registry, name, listen, web, host string, faulty bool) error {
 		return fmt.Errorf("-registry: %w", err)
 	}
 	if _, ok := source.(client.Registry); !ok {
-		log.Printf("-registry %s is read-only: this server is found by whoever tells it of the address", client.Redact(registry))
+		log.Printf("-registry %s is read-only: callers find this server only if the list has its address", client.Redact(registry))
 		source = nowhere{source}
 	}
 	c := client.New(source, client.WithLogger(slog.Default()))

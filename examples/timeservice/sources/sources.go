@@ -1,5 +1,5 @@
-// Package sources imports the sources that the samples can be told to use by a URL. A
-// program of yours imports those that it needs, and nothing else is linked.
+// Package sources imports the sources that the samples can use by a URL. A program of
+// yours imports those that it needs, and nothing else is linked.
 package sources
 
 import (

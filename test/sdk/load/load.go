@@ -1,5 +1,5 @@
-// Package load is what the callers of all policies have in common: calls at random
-// moments (Poisson), whatever becomes of them, from so many connections.
+// Package load is the common part of the callers of all policies: calls at random moments
+// (Poisson), whatever their outcome, from so many connections.
 package load
 
 import (
@@ -56,7 +56,7 @@ func Main(dialer func(*Settings) (Dialer, error)) {
 	servers := flag.String("servers", "", "the addresses that records number; default: those of -find")
 	rate := flag.Float64("rps", 100, "calls a second of all callers")
 	limit := flag.Duration("deadline", 2*time.Second, "of each call, from when it was meant to be sent")
-	seed := flag.Uint64("seed", 1, "of what is random")
+	seed := flag.Uint64("seed", 1, "of the random choices")
 	flag.Parse()
 	if *servers == "" {
 		*servers = s.Find
@@ -187,7 +187,7 @@ func (l *load) write() error {
 			}
 		case <-flush.C:
 			if err := out.Flush(); err != nil {
-				return err // who reads is gone
+				return err // the reader is gone
 			}
 		}
 	}

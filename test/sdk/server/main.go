@@ -33,7 +33,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address")
 	workers := flag.Int("workers", 6, "calls at work at once")
 	mean := flag.Duration("mean", 10*time.Millisecond, "mean time of work, exponential; 0: none")
-	seed := flag.Uint64("seed", 1, "of what is random")
+	seed := flag.Uint64("seed", 1, "of the random choices")
 	registry := flag.String("registry", "", "URL of a source to register with")
 	name := flag.String("service", "work", "name to register")
 	goZero := flag.String("gozero", "", "hosts of etcd: be a go-zero server")
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// obey takes faults from the standard input. Who started the server ends it by closing that.
+// obey takes faults from the standard input. The parent ends the server by closing it.
 func obey(w *work.Server) {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Record is what became of a call, as callers write it to their standard output: 16
-// bytes each.
+// Record is the outcome of a call, as callers write it to their standard output: 16 bytes
+// each.
 type Record struct {
 	At     int64  // when it was meant to be sent, in µs since 1970
 	Took   uint32 // from then to its end, in µs
@@ -41,7 +41,7 @@ func (r *Record) Append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint16(b, r.Caller)
 }
 
-// Read tells each record until the stream ends.
+// Read passes on each record until the stream ends.
 func Read(from io.Reader, tell func(Record)) error {
 	in := bufio.NewReaderSize(from, 1<<16)
 	var b [recordSize]byte

@@ -1,5 +1,5 @@
-// Package work is the service that the programs of the measurement offer and call,
-// with the faults that they can be given, and how callers tell what became of calls.
+// Package work is the service that the programs of the measurement offer and call, with
+// the faults that they can be given, and how callers report the outcome of calls.
 package work
 
 import (
@@ -23,7 +23,7 @@ const (
 	Method  = "/" + Service + "/Do"
 )
 
-// Fault is what is wrong with a server.
+// Fault is a fault of a server.
 type Fault struct {
 	Slower float64 // factor of the service time; 0 is 1
 	Errors float64 // share of calls that fail as UNAVAILABLE
@@ -55,7 +55,7 @@ func NewServer(workers int, mean time.Duration, seed uint64) *Server {
 	return s
 }
 
-// Obey does what a line on the standard input says: the name of a fault.
+// Obey obeys a line of the standard input: the name of a fault.
 func (s *Server) Obey(line string) error {
 	f, ok := Faults[strings.TrimSpace(line)]
 	if !ok {

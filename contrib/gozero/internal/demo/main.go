@@ -45,7 +45,7 @@ func main() {
 	call(os.Args[2], rate)
 }
 
-// worker says who it is, or fails if it has been told to.
+// worker answers with its name, or fails if it has been told to.
 type worker struct {
 	name    string
 	failing atomic.Bool

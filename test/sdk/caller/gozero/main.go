@@ -1,7 +1,7 @@
 // Command gozero is the callers of p2c_ewma, which find and call as a go-zero program
-// does, with the settings that its configuration has by default. Of its middlewares
-// only that of the deadline is on: what is measured is the balancer, and its breaker
-// would be shared by callers that stand for processes of their own.
+// does, with the settings that its configuration has by default. Of its middlewares only
+// that of the deadline is on: the balancer is measured, and its breaker would be shared
+// by callers that stand for processes of their own.
 package main
 
 import (

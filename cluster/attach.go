@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Attach makes this server the home of an owner, unless it knows of a later attachment.
+func (s *Server) Attach(now time.Time, a Attach) Attached {
+	s.advance(now)
+	defer s.finish()
+	o := s.get(&Record{Owner: a.Owner, Kind: a.Kind, TTL: a.TTL})
+	s.describe(o, a.Kind, a.TTL)
+	stand := Stand{Epoch: a.Version.Epoch, Attach: a.Attach, State: Live, Home: s.cfg.Self, By: s.cfg.Self}
+	if a.Version.Epoch < o.Version.Epoch || !s.off.attach && !o.Stand.Less(stand) {
+		known := o.Version
+		known.Epoch = max(known.Epoch, o.Stand.Epoch)
+		return Attached{Owner: a.Owner, Attach: a.Attach, Known: known, KnownAttach: o.Stand.Attach}
+	}
+	s.edit(o, func() { o.Stand = stand })
+	o.beat, o.here, o.heard = s.living, s.now, true
+	s.publish(o, nil)
+	s.show(o, nil)
+	return Attached{Owner: a.Owner, Attach: a.Attach, OK: true, Want: !o.holds(a.Version, a.Digest)}
+}
+
+// holds reports whether the set of a version is there.
+func (o *owner) holds(v skerry.Version, digest uint64) bool {
+	return o.Version == v && o.Digest == digest && (o.has || o.Gone)
+}
+
+// Announce takes a change of an owner that is attached here.
+func (s *Server) Announce(now time.Time, a Announce) Told {
+	s.advance(now)
+	defer s.finish()
+	o := s.get(&a.Record)
+	want := !s.take(o, &a.Record)
+	return Told{Owner: a.Owner, Version: o.Version, Want: want}
+}
+
+// take applies an owner's own word. It reports false if the whole set is wanted.
+func (s *Server) take(o *owner, r *Record) bool {
+	newer := o.Version.Less(r.Version) || o.Version == r.Version && !o.has && !o.Gone
+	if !newer {
+		return o.holds(r.Version, r.Digest) || r.Version.Less(o.Version)
+	}
+	if !r.Gone && r.Set == nil && (r.Delta == nil || !o.has || r.Base != o.Version) {
+		return false
+	}
+	s.edit(o, func() {
+		o.Version, o.Digest, o.Gone, o.has = r.Version, r.Digest, r.Gone, !r.Gone
+		if r.Gone {
+			o.Ended = s.now.UnixMilli()
+		}
+	})
+	if r.Gone {
+		r = nil
+	}
+	s.publish(o, r)
+	s.show(o, r)
+	return true
+}
+
+// Beat notes that an owner that is attached here lives.
+func (s *Server) Beat(now time.Time, b Beat) Beaten {
+	s.advance(now)
+	defer s.finish()
+	o := s.owners[b.Owner]
+	if o == nil || o.Stand.Home != s.cfg.Self || o.Stand.Epoch != b.Epoch || o.Stand.Attach != b.Attach {
+		return Beaten{Owner: b.Owner, Reattach: true}
+	}
+	s.renew(o)
+	o.here = s.now
+	return Beaten{Owner: b.Owner, OK: true, Want: !o.has && !o.Gone || o.Digest != b.Digest, Minority: s.Minority()}
+}
+
+// PutLease takes the whole set, or the withdrawal, of an owner whose messages may land at
+// any server.
+func (s *Server) PutLease(now time.Time, r Record) Told {
+	s.advance(now)
+	defer s.finish()
+	o := s.get(&r)
+	s.describe(o, r.Kind, r.TTL)
+	ok := s.take(o, &r)
+	if !o.Gone {
+		s.hearLease(o)
+	}
+	return Told{Owner: r.Owner, Version: o.Version, Want: !ok || !o.holds(r.Version, r.Digest)}
+}
+
+// Restore takes a lease from this server's own disk after a restart, with its old content.
+// Content that is no newer than the known version is dropped. An owner without a stand
+// becomes this server's, with the least stand of its epoch: the stand of any other server
+// wins. Restore is not for a server that was away for more than half of Timing.Forget (see
+// [Server.Together]): the owner may have ended, and be forgotten.
+func (s *Server) Restore(now time.Time, r Record) {
+	s.advance(now)
+	defer s.finish()
+	o := s.get(&r)
+	if !o.Version.Less(r.Version) || r.Set == nil {
+		return
+	}
+	s.describe(o, r.Kind, r.TTL)
+	s.edit(o, func() {
+		o.Version, o.Digest, o.Gone, o.has = r.Version, r.Digest, false, !o.lost()
+		if !o.Stand.attached() {
+			o.Stand = Stand{Epoch: r.Version.Epoch, Attach: 1, State: Live, Home: s.cfg.Self, By: s.cfg.Self}
+			o.beat, o.heard = s.living, false
+		}
+	})
+	s.publish(o, &r)
+	if o.has {
+		s.show(o, &r)
+	}
+}
+
+// BeatLease notes that such an owner lives and has the set with this digest.
+func (s *Server) BeatLease(now time.Time, id skerry.OwnerID, digest uint64) Told {
+	s.advance(now)
+	defer s.finish()
+	o := s.owners[id]
+	if o == nil || o.Gone || o.Version == (skerry.Version{}) {
+		return Told{Owner: id, Want: true}
+	}
+	s.hearLease(o)
+	return Told{Owner: id, Version: o.Version, Want: !o.has || o.Digest != digest}
+}
+
+// hearLease notes an owner that was heard here. Its home gets a message, or is replaced.
+func (s *Server) hearLease(o *owner) {
+	s.hear(o)
+	o.here = s.now
+	switch home := o.Stand.Home; {
+	case o.Stand.Epoch < o.Version.Epoch: // a stand is never of an older epoch than the content
+		s.become(o)
+	case home == s.cfg.Self && o.Stand.attached():
+		s.renew(o)
+	case !o.Stand.attached(), o.Stand.State == Lost, !s.up(home) && !s.off.takeover:
+		s.become(o)
+	default:
+		s.tellHome(o)
+	}
+}
+
+// tellHome notes that the owner's home has to know that it was heard here.
+func (s *Server) tellHome(o *owner) {
+	home := o.Stand.Home
+	if s.heard[home] == nil {
+		s.heard[home] = map[skerry.OwnerID]time.Time{}
+	}
+	if _, noted := s.heard[home][o.Owner]; !noted {
+		s.heard[home][o.Owner] = s.now
+	}
+}

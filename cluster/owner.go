@@ -1,0 +1,197 @@
+package cluster
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// The times of an owner's side.
+const (
+	attachWithin = time.Second // an attachment is answered
+	beatWithin   = time.Second // a beat is answered
+)
+
+// OwnerConfig configures an [Owner].
+type OwnerConfig struct {
+	ID      skerry.OwnerID
+	Kind    skerry.OwnerKind
+	TTL     time.Duration
+	Servers []ServerID // to choose from
+	Rand    *rand.Rand
+}
+
+// Owner is an owner's side of the protocol: it attaches to one server at a time, beats,
+// announces, and moves on when its server is silent. Its methods must not be called at
+// once.
+type Owner struct {
+	cfg OwnerConfig
+	out []Envelope
+
+	version skerry.Version
+	digest  uint64
+	gone    bool
+	told    skerry.Version // that the home has
+	state   ownerState
+	attach  uint64
+	home    ServerID
+	retry   time.Time // not before, while detached
+	sent    time.Time // the last attach, beat or announcement
+	beaten  time.Time // the last beat
+	pending bool      // a beat is not answered
+}
+
+type ownerState uint8
+
+const (
+	detached ownerState = iota
+	attaching
+	attached
+)
+
+// NewOwner returns an owner with a set of this version and digest, which is attached to no
+// server.
+func NewOwner(cfg OwnerConfig, v skerry.Version, digest uint64) *Owner {
+	return &Owner{cfg: cfg, version: v, digest: digest}
+}
+
+// Changed notes that the set has another version. gone: it is withdrawn.
+func (o *Owner) Changed(v skerry.Version, digest uint64, gone bool) {
+	if v.Epoch > o.version.Epoch {
+		o.state, o.attach, o.told = detached, 0, skerry.Version{}
+	}
+	o.version, o.digest, o.gone = v, digest, gone
+}
+
+// Done reports whether a withdrawal has arrived.
+func (o *Owner) Done() bool { return o.gone && o.told == o.version }
+
+// Home returns the server that the owner is attached to; "" while there is none.
+func (o *Owner) Home() ServerID {
+	if o.state != attached {
+		return ""
+	}
+	return o.home
+}
+
+// Version returns the owner's version. It grows by itself when a server knows of a greater
+// epoch, as after a clock that went back.
+func (o *Owner) Version() skerry.Version { return o.version }
+
+// Ready returns the messages since the last call. An Announce has Attach set: the whole
+// set is to be put in.
+func (o *Owner) Ready() []Envelope {
+	out := o.out
+	o.out = nil
+	return out
+}
+
+// Tick lets time pass.
+func (o *Owner) Tick(now time.Time) {
+	if o.Done() {
+		return
+	}
+	switch o.state {
+	case detached:
+		if !now.Before(o.retry) {
+			o.home = o.choose()
+			o.attach++
+			o.state, o.sent = attaching, now
+			o.send(Attach{o.cfg.ID, o.cfg.Kind, o.cfg.TTL, o.version, o.digest, o.attach})
+		}
+	case attaching:
+		if now.Sub(o.sent) > attachWithin {
+			o.leave(now)
+		}
+	case attached:
+		if o.pending && now.Sub(o.beaten) > beatWithin {
+			o.leave(now)
+			return
+		}
+		if o.told != o.version && now.Sub(o.sent) >= 300*time.Millisecond {
+			o.sent = now
+			o.send(Announce{Record{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Gone: o.gone, Attach: !o.gone}})
+		}
+		if now.Sub(o.beaten) >= o.cfg.TTL/3 && !o.gone {
+			o.beaten, o.pending = now, true
+			o.send(Beat{o.cfg.ID, o.version.Epoch, o.attach, o.digest})
+		}
+	}
+}
+
+// choose returns the next server: another than the last one where there are several.
+func (o *Owner) choose() ServerID {
+	others := slices.DeleteFunc(slices.Clone(o.cfg.Servers), func(id ServerID) bool { return id == o.home })
+	if len(others) == 0 {
+		return o.cfg.Servers[0]
+	}
+	return others[o.cfg.Rand.IntN(len(others))]
+}
+
+func (o *Owner) leave(now time.Time) {
+	o.state, o.pending = detached, false
+	o.retry = now.Add(time.Duration(o.cfg.Rand.Int64N(int64(300 * time.Millisecond))))
+}
+
+func (o *Owner) send(m Message) { o.out = append(o.out, Envelope{o.home, m}) }
+
+// Step takes a message from a server. Messages of others than the home are dropped.
+func (o *Owner) Step(now time.Time, from ServerID, m Message) {
+	if from != o.home {
+		return
+	}
+	switch m := m.(type) {
+	case Attached:
+		if o.state != attaching || m.Attach != o.attach {
+			return
+		}
+		if !m.OK {
+			if m.Known.Epoch > o.version.Epoch {
+				o.above(m.Known)
+			}
+			o.attach = max(o.attach, m.KnownAttach)
+			o.state, o.retry, o.home = detached, now, ""
+			return
+		}
+		o.state, o.beaten, o.pending = attached, now, false
+		o.told = o.version
+		if m.Want || o.gone {
+			o.told, o.sent = skerry.Version{}, time.Time{}
+		}
+	case Beaten:
+		switch {
+		case m.Reattach:
+			o.state, o.retry, o.pending = detached, now, false
+		default:
+			o.pending = false
+			if m.Want {
+				o.told = skerry.Version{}
+			}
+			if m.Minority && o.cfg.Rand.IntN(2) == 0 {
+				o.leave(now)
+			}
+		}
+	case Told:
+		switch {
+		case o.version.Less(m.Version):
+			o.above(m.Version)
+			o.state, o.retry, o.pending = detached, now, false
+		case m.Want:
+			o.told = skerry.Version{}
+		case m.Version == o.version:
+			o.told = o.version
+		}
+	}
+}
+
+// above takes a version above one that a server knows from a time when the owner's clock was
+// ahead. The step is random: another server may know a later epoch of that time.
+func (o *Owner) above(known skerry.Version) {
+	o.version = skerry.Version{Epoch: known.Epoch + 1 + o.cfg.Rand.Uint64N(1000), Seq: o.version.Seq}
+	o.attach, o.told = 0, skerry.Version{}
+}
+
+// Settled reports whether the home has the present set.
+func (o *Owner) Settled() bool { return o.told == o.version && (o.state == attached || o.gone) }

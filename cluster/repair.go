@@ -1,0 +1,241 @@
+package cluster
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// buckets is the number of parts into which owners fall for comparisons.
+const buckets = 4096
+
+// repairWithin is how long a repair may come to a halt before it is begun anew.
+const repairWithin = time.Second
+
+// ringSize is the number of records that a server keeps of its log.
+const ringSize = 1 << 16
+
+// ring is the end of a server's own log.
+type ring struct {
+	life    Life
+	seq     uint64 // of the last record
+	records []Record
+}
+
+func (r *ring) head() Pos { return Pos{r.life, r.seq} }
+
+func (r *ring) add(record Record) Pos {
+	r.seq++
+	if len(r.records) == ringSize {
+		r.records = slices.Delete(r.records, 0, ringSize/4)
+	}
+	r.records = append(r.records, record)
+	return r.head()
+}
+
+// after returns the records after a position; ok is false if they are not kept.
+func (r *ring) after(p Pos) (records []Record, ok bool) {
+	if p.Life != r.life || p.Seq > r.seq || r.seq-p.Seq > uint64(len(r.records)) {
+		return nil, false
+	}
+	return r.records[uint64(len(r.records))-(r.seq-p.Seq):], true
+}
+
+// ask asks a peer for its log after a position, or for all that it knows; at most once for
+// each tick.
+func (s *Server) ask(id ServerID, after Pos) {
+	p := s.peers[id]
+	if s.now.Sub(p.asked) < s.t.Tick && !p.asked.IsZero() || after == (Pos{}) && s.repairing(p) {
+		return
+	}
+	p.asked = s.now
+	s.send(id, Ask{after})
+}
+
+func (s *Server) answer(to ServerID, m Ask) {
+	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) {
+		s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, slices.Clone(records)})
+		return
+	}
+	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole})
+}
+
+func (s *Server) takeLog(from ServerID, p *peer, m Log) {
+	var holes []skerry.OwnerID
+	for _, r := range m.Records {
+		s.merge(r)
+		if o := s.owners[r.Owner]; o != nil && o.hole() {
+			holes = append(holes, r.Owner)
+		}
+	}
+	if len(holes) > 0 && !s.off.repair {
+		s.send(from, Fetch{Owners: holes})
+	}
+	last := Pos{m.First.Life, m.First.Seq + uint64(len(m.Records)) - 1}
+	switch {
+	case p.pos.Life == m.First.Life && m.First.Seq <= p.pos.Seq+1:
+		if p.pos.before(last) {
+			p.pos = last
+		}
+	case !s.off.repair:
+		s.ask(from, p.pos)
+	}
+}
+
+// fillHoles asks for the sets of owners that live and whose sets are not here: the homes,
+// and any peer for those of this server.
+func (s *Server) fillHoles() {
+	if s.off.repair || len(s.holes) == 0 {
+		return
+	}
+	up := s.upPeers()
+	if len(up) == 0 {
+		return
+	}
+	any := up[s.cfg.Rand.IntN(len(up))]
+	holes := map[ServerID][]skerry.OwnerID{}
+	for o := range s.holes {
+		switch home := o.Stand.Home; {
+		case home == s.cfg.Self:
+			holes[any] = append(holes[any], o.Owner)
+		case s.up(home):
+			holes[home] = append(holes[home], o.Owner)
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(holes)) {
+		slices.Sort(holes[to])
+		s.send(to, Fetch{Owners: holes[to]})
+	}
+}
+
+// takeSums begins a repair, unless one is under way.
+func (s *Server) takeSums(from ServerID, p *peer, m Sums) {
+	if s.repairing(p) {
+		return
+	}
+	s.repairs++
+	p.repair, p.sums, p.part, p.doubts, p.moved = s.repairs, m.Seen, 0, m.Doubts, s.now
+	var differ []int
+	for i := range min(len(m.Buckets), buckets) {
+		if m.Buckets[i] != s.sums[i] {
+			differ = append(differ, i)
+		}
+	}
+	if len(differ) == 0 {
+		s.adopt(p)
+		return
+	}
+	s.send(from, Want{differ, p.repair})
+}
+
+func (s *Server) inBuckets(which []int) []Record {
+	var out []Record
+	for _, n := range which {
+		if n < 0 || n >= buckets {
+			continue
+		}
+		for _, o := range s.inBucket[n] {
+			if !o.doubt {
+				out = append(out, o.Record)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Record) int { return cmp.Compare(a.Owner, b.Owner) })
+	return out
+}
+
+func (s *Server) takeOwned(from ServerID, p *peer, m Owned) {
+	var fetch []skerry.OwnerID
+	for _, r := range m.Records {
+		if s.lacks(&r) {
+			fetch = append(fetch, r.Owner)
+		}
+	}
+	s.progress(p, m.Repair)
+	switch {
+	case len(fetch) > 0:
+		s.send(from, Fetch{fetch, m.Repair})
+	case m.Repair == p.repair:
+		s.adopt(p)
+	}
+}
+
+// lacks reports whether a peer's record has something that this server has not.
+func (s *Server) lacks(r *Record) bool {
+	o := s.owners[r.Owner]
+	switch {
+	case o == nil:
+		return !s.past(r.Ended)
+	case o.doubt, o.Version.Less(r.Version), o.Stand.Less(r.Stand):
+		return true
+	}
+	return o.Version == r.Version && !o.has && !o.Gone || o.sameAs(r) && o.Ended < r.Ended
+}
+
+// progress notes that a repair goes on.
+func (s *Server) progress(p *peer, repair uint64) {
+	if repair == p.repair {
+		p.moved = s.now
+	}
+}
+
+// repairing reports whether a repair from a peer is under way.
+func (s *Server) repairing(p *peer) bool { return p.repair != 0 && s.now.Sub(p.moved) < repairWithin }
+
+// asked names the known ones of these owners for an answer.
+func (s *Server) asked(ids []skerry.OwnerID) (records []Record) {
+	for _, id := range ids {
+		if o := s.owners[id]; o != nil && !o.doubt {
+			records = append(records, Record{Owner: id})
+		}
+	}
+	return records
+}
+
+// fetched returns the present records of owners.
+func (s *Server) fetched(of []Record) []Record {
+	records := make([]Record, 0, len(of))
+	for _, r := range of {
+		if o := s.owners[r.Owner]; o != nil {
+			r = o.Record
+			r.Attach = o.has
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+func (s *Server) takeFetched(p *peer, m Fetched) {
+	s.progress(p, m.Repair)
+	for _, r := range m.Records {
+		s.merge(r)
+	}
+	switch {
+	case m.Repair == 0 || m.Repair != p.repair:
+	case m.Part != p.part:
+		p.repair, p.sums = 0, nil // a part is missing: the next repair finds what
+	case m.Part+1 < m.Parts:
+		p.part++
+	default:
+		s.adopt(p)
+	}
+}
+
+// adopt takes the positions that a finished repair stands for.
+func (s *Server) adopt(p *peer) {
+	for id, pos := range p.sums {
+		if q := s.peers[id]; q != nil && q.pos.before(pos) {
+			q.pos = pos
+		}
+	}
+	p.repair, p.sums, p.stale, p.compared = 0, nil, false, true
+	switch {
+	case !s.doubting.IsZero():
+		s.confirm()
+	case !p.doubts:
+		s.whole = true
+	}
+}

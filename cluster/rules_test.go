@@ -1,0 +1,96 @@
+package cluster_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// A loss that a and c judged rightly, while neither heard b, comes to c when b is there
+// again. c asks b, which contests (R4).
+func TestALossIsNotTakenWhileTheHomeIsThere(t *testing.T) {
+	play := func(make maker) *few {
+		f := newFew(t, make, "a", "b", "c")
+		f.attach("b", "o", 1)
+		beat := func() { f.beat("b", "o", 1) }
+		f.pass(5*time.Second, beat)
+		f.part("b")
+		f.waits[[2]cluster.ServerID{"a", "c"}] = true
+		for i := 0; i < 300 && f.servers["a"].Stand("o").State != cluster.Lost; i++ {
+			f.pass(100*time.Millisecond, beat)
+		}
+		if f.servers["a"].Stand("o").State != cluster.Lost || f.hidden["c"] {
+			t.Fatalf("a has %+v, c took it out %v", f.servers["a"].Stand("o"), f.hidden["c"])
+		}
+		f.part("a")
+		f.cut[[2]cluster.ServerID{"a", "c"}], f.cut[[2]cluster.ServerID{"c", "a"}] = false, false
+		f.pass(2500*time.Millisecond, beat)
+		clear(f.waits)
+		f.pass(time.Second, beat)
+		return f
+	}
+	if play(cluster.New).hidden["c"] {
+		t.Error("c takes the owner out, although its home is there")
+	}
+	if !play(cluster.NewNotAskingTheHome).hidden["c"] {
+		t.Error("without the rule the schedule passes too")
+	}
+}
+
+// All servers are apart. An owner of a moves to b. a and c meet, and b comes four seconds
+// later: a, back in a majority, gives the owner a full TTL (R7).
+func TestAFullTTLAfterAMinority(t *testing.T) {
+	play := func(make maker) *few {
+		f := newFew(t, make, "a", "b", "c")
+		f.attach("a", "o", 1)
+		f.pass(5*time.Second, func() { f.beat("a", "o", 1) })
+		apart := func() {
+			f.part("a")
+			f.cut[[2]cluster.ServerID{"b", "c"}], f.cut[[2]cluster.ServerID{"c", "b"}] = true, true
+		}
+		apart()
+		f.pass(3 * time.Second)
+		f.attach("b", "o", 2)
+		f.pass(20*time.Second, func() { f.beat("b", "o", 2) })
+		f.part("b")
+		f.pass(4*time.Second, func() { f.beat("b", "o", 2) })
+		f.part()
+		f.pass(5*time.Second, func() { f.beat("b", "o", 2) })
+		for id := range f.servers {
+			if f.servers[id].Stand("o").Home != "b" || !f.shows(id, "o") {
+				t.Errorf("%s has %+v", id, f.servers[id].Stand("o"))
+			}
+		}
+		return f
+	}
+	if f := play(cluster.New); len(f.hidden) > 0 {
+		t.Errorf("%v take the owner out", f.hidden)
+	}
+	if f := play(cluster.NewWithoutAFullTTL); len(f.hidden) == 0 {
+		t.Error("without the rule the schedule passes too")
+	}
+}
+
+// A cut heals, and the word that b took an owner over comes to a before b's tick does. The
+// owner has its grace from then on, not from the beginning of the cut.
+func TestAnOrphanHasItsGraceFromItsHomesLastMessage(t *testing.T) {
+	f := newFew(t, cluster.New, "a", "b", "c")
+	a, b := f.servers["a"], f.servers["b"]
+	a.PutLease(f.now, lease("o"))
+	f.pass(time.Second)
+	f.part("b")
+	f.pass(15*time.Second, func() { b.BeatLease(f.now, "o", 1) })
+	r := lease("o")
+	if r.Stand = b.Stand("o"); r.Stand.Home != "b" || f.shows("a", "o") {
+		t.Fatalf("b has %+v, a shows the owner %v", r.Stand, f.shows("a", "o"))
+	}
+	a.Step(f.now, "b", cluster.Log{First: cluster.Pos{Life: 1, Seq: 1}, Records: []cluster.Record{r}})
+	f.pass(2 * time.Second)
+	if !f.shows("a", "o") {
+		t.Errorf("a takes out what it has just heard of: %+v", a.Stand("o"))
+	}
+	if f.pass(10 * time.Second); f.shows("a", "o") {
+		t.Errorf("b is not heard, and its owner is shown: %+v", a.Stand("o"))
+	}
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Bus is an outside NATS in place of the bus that is in the servers.
+type Bus struct {
+	// URL is that of an outside NATS that carries what servers tell each other, or several, separated by commas; none: the servers carry it themselves.
+	URL string `config:"url,S"`
+	// User is the user to act as there.
+	User string `config:"user,S"`
+	// Password is the user's.
+	Password string `config:"password,S"`
+	// CredsFile is a file of NATS credentials in place of a user.
+	CredsFile string `config:"creds_file,S"`
+}
+
+// Among reports whether this is a server among several.
+func (c *Config) Among() bool {
+	return c.Server && !c.Dev && (c.BootstrapExpect > 1 || len(c.RetryJoin) > 0)
+}
+
+// JoinAddresses returns the addresses of retry_join as host:port of ports.server. A port of
+// Consul's gossip stands for it, since that is what Consul's files have.
+func (c *Config) JoinAddresses() (out []string, err error) {
+	for _, a := range c.RetryJoin {
+		at, err := c.joinAddress(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, at)
+	}
+	return out, nil
+}
+
+func (c *Config) joinAddress(a string) (string, error) {
+	if strings.Contains(a, "provider=") {
+		return "", skerry.Errorf(skerry.Invalid, "retry_join: %q asks a cloud for addresses, which is not supported: give a DNS name that has the servers' addresses, or the addresses", a)
+	}
+	host, port, err := net.SplitHostPort(a)
+	if err != nil {
+		host, port = strings.Trim(a, "[]"), strconv.Itoa(c.Ports.Server)
+	}
+	n, err := strconv.Atoi(port)
+	if host == "" || err != nil || n < 1 || n > 65535 || strings.ContainsAny(host, " /") {
+		return "", skerry.Errorf(skerry.Invalid, "retry_join: %q: want a host, or host:port with the port of ports.server", a)
+	}
+	if n == c.Ports.SerfLAN {
+		port = strconv.Itoa(c.Ports.Server)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// cluster checks the settings of a server among several.
+func (v *validator) cluster() {
+	c := v.c
+	if b := c.Bus; b.URL == "" && (b.User != "" || b.Password != "" || b.CredsFile != "") {
+		v.bad("bus: user, password and creds_file are for an outside NATS: name it in bus.url")
+	}
+	if _, err := c.JoinAddresses(); err != nil {
+		v.errs = append(v.errs, err)
+	}
+	if !c.Voting {
+		switch {
+		case !c.Server || c.Dev:
+			v.bad("voting: false is for a server among several; set server = true, or take it out")
+		case len(c.RetryJoin) == 0 || c.BootstrapExpect > 0 || c.Bootstrap:
+			v.bad("voting: a read server joins a cluster that others form: name them in retry_join, and take bootstrap_expect out")
+		}
+	}
+	if !c.Among() {
+		return
+	}
+	for key, port := range map[string]int{"server": c.Ports.Server, "quorum": c.Ports.Quorum, "bus": c.Ports.Bus} {
+		if port <= 0 {
+			v.bad("ports.%s: a server among several needs it; set a port", key)
+		}
+	}
+	if c.beyondLoopbackBind() && !c.InsecureCluster {
+		v.bad("bind_addr: servers speak to each other without encryption, and every host that reaches %s could pose as a server: bind to a loopback address, or set insecure_cluster = true on a network that only the servers reach", c.BindAddr)
+	}
+}
+
+// beyondLoopbackBind reports whether other hosts reach what servers listen on for each other.
+func (c *Config) beyondLoopbackBind() bool {
+	bind, err := netip.ParseAddr(strings.Trim(c.BindAddr, "[]"))
+	return err == nil && !bind.IsLoopback()
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestJoinAddresses(t *testing.T) {
+	c := Default()
+	c.Ports.Server, c.Ports.SerfLAN = 8300, 8301
+	c.RetryJoin = []string{"a", "b:9300", "10.0.0.1:8301", "::1", "[::1]:9300"}
+	got, err := c.JoinAddresses()
+	want := []string{"a:8300", "b:9300", "10.0.0.1:8300", "[::1]:8300", "[::1]:9300"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	for _, bad := range []string{"", "a b", "a:x", "a:0", "http://a", "provider=aws tag_key=x"} {
+		c.RetryJoin = []string{bad}
+		if got, err := c.JoinAddresses(); err == nil || !strings.Contains(err.Error(), "retry_join") {
+			t.Errorf("%q gives %v, %v", bad, got, err)
+		}
+	}
+}
+
+func TestServersAmongSeveral(t *testing.T) {
+	for _, tt := range []struct{ name, hcl, want string }{
+		{"alone", `server = true bootstrap_expect = 1`, ""},
+		{"an agent", `retry_join = ["a"]`, ""},
+		{"on loopback", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1"`, ""},
+		{"on a network", `server = true retry_join = ["a"] bind_addr = "10.0.0.1"`, "insecure_cluster"},
+		{"on a network that is trusted", `server = true retry_join = ["a"] bind_addr = "10.0.0.1" insecure_cluster = true`, ""},
+		{"everywhere", `server = true bootstrap_expect = 3`, "insecure_cluster"},
+		{"without a port", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1" ports { bus = -1 }`, "ports.bus"},
+		{"a read server", `server = true retry_join = ["a"] bind_addr = "127.0.0.1" voting = false`, ""},
+		{"a read server that forms", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1" voting = false`, "bootstrap_expect"},
+		{"a read server alone", `server = true voting = false`, "retry_join"},
+		{"an agent without a vote", `voting = false`, "server = true"},
+		{"a user without a NATS", `bus { user = "u" }`, "bus.url"},
+	} {
+		c, _, err := Load(Source{HCL: []string{`data_dir = "/x" node_name = "n1" ` + tt.hcl}})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if err := c.Validate(); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package skerry
+
+import (
+	"context"
+	"time"
+)
+
+// Discovery answers where the instances of a service are. A server answers from its
+// [Catalog], an agent from the views that it follows at a server. Its methods may be called
+// from many goroutines.
+type Discovery interface {
+	// Service returns the view of a service, as [Catalog.Service] does. A process that does
+	// not have the view waits for it, at most until ctx ends. age is the time since the view
+	// was last known to be current; 0 on a server. The error is of kind [Unavailable] if the
+	// view is not known.
+	Service(ctx context.Context, name string) (v *View, age time.Duration, err error)
+	// Watch is [Catalog.Watch] for the topic of a service.
+	Watch(t Topic) (index uint64, changed <-chan struct{})
+	// Foreign is [Catalog.Foreign].
+	Foreign(index uint64) bool
+}
+
+// Discover returns the discovery of a process that has a catalog.
+func Discover(c Catalog) Discovery { return discovered{c} }
+
+type discovered struct{ Catalog }
+
+// Service implements [Discovery].
+func (d discovered) Service(_ context.Context, name string) (*View, time.Duration, error) {
+	return d.Catalog.Service(name), 0, nil
+}
+
+// Settle waits until settled is closed: the catalog can be answered from. nil is settled. It
+// returns the cause if ctx ends before.
+func Settle(ctx context.Context, settled <-chan struct{}) error {
+	if settled == nil {
+		return nil
+	}
+	select {
+	case <-settled: // the usual case makes no channel of the context
+		return nil
+	default:
+	}
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

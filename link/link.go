@@ -1,0 +1,111 @@
+// Package link is the connection between the processes of a cluster on ports.server. So far
+// it introduces servers to each other: one that is given the address of another learns its
+// name, its datacenter and the ports of its bus and its quorum store.
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+)
+
+// Introduction is a server's answer to a process that joins it.
+type Introduction struct {
+	Name       string // of the node
+	ID         string // of the node: a UUID
+	Datacenter string
+	Bus        int // the port of its bus
+	Quorum     int // the port of its member of the quorum store; 0: it has none
+}
+
+const (
+	path = "/v1/skerry/link/introduction"
+	// within bounds one introduction, on either side.
+	within     = 5 * time.Second
+	maxAnswer  = 64 << 10
+	maxHeaders = 8 << 10
+	maxConns   = 256
+)
+
+// Ask returns the introduction of the server at address, host:port.
+func Ask(ctx context.Context, address string) (Introduction, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var i Introduction
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return i, fmt.Errorf("%q is no address: %w", address, err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return i, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return i, err
+	}
+	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &i) != nil || i.Name == "" {
+		return i, fmt.Errorf("%s answers with status %d, and is no Skerry server: give the address and the port of its ports.server", address, resp.StatusCode)
+	}
+	return i, nil
+}
+
+// client makes a new connection for each introduction: they are rare.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// Listener answers processes that join this server.
+type Listener struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen opens address, host:port, for introductions as self.
+func Listen(address string, self Introduction, log *slog.Logger) (*Listener, error) {
+	body, err := json.Marshal(self)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(body)
+	})
+	return &Listener{
+		listener: netutil.LimitListener(inner, maxConns),
+		server: &http.Server{
+			Handler: mux, ReadTimeout: within, WriteTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+	}, nil
+}
+
+// Addr returns the address that is listened on.
+func (l *Listener) Addr() string { return l.listener.Addr().String() }
+
+// Run answers until ctx ends.
+func (l *Listener) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { l.server.Close() })
+	defer stop()
+	if err := l.server.Serve(l.listener); ctx.Err() == nil {
+		return fmt.Errorf("ports.server: %w", err)
+	}
+	return nil
+}
+
+// Close ends a listener that was not run.
+func (l *Listener) Close() error { return l.listener.Close() }

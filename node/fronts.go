@@ -1,0 +1,113 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/door/park"
+	"github.com/skerryhq/skerry/tongue/consul"
+	"github.com/skerryhq/skerry/tongue/dns"
+)
+
+// fronts are the front-ends.
+type fronts struct {
+	consul  consulBox
+	dns     *dns.Server
+	lot     *park.Lot
+	backend consul.Backend
+	// requests counts over reloads, each of which makes a new front-end.
+	requests *consul.Metrics
+}
+
+// consulBox serves requests by the front-end of the present configuration.
+type consulBox struct{ tongue atomic.Pointer[consul.Tongue] }
+
+// ServeHTTP implements [http.Handler].
+func (b *consulBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.tongue.Load().ServeHTTP(w, r)
+}
+
+// Admits implements [door.API].
+func (b *consulBox) Admits(w http.ResponseWriter, r *http.Request, resource skerry.Resource) bool {
+	return b.tongue.Load().Admits(w, r, resource)
+}
+
+func (b *consulBox) changes(r *http.Request) bool { return b.tongue.Load().Changes(r) }
+
+// startFronts makes the front-ends. They do not listen yet.
+func startFronts(n *Node) (part, error) {
+	n.registerMetrics()
+	f := &n.fronts
+	f.requests = consul.NewMetrics(n.metrics)
+	f.backend = n.consulBackend()
+	lot := park.Config{Return: n.door.Return, Waiting: f.requests.Blocking(), Gate: f.backend.Gate, Net: n.net}
+	f.lot = park.New(lot)
+	f.backend.Lot = f.lot
+	t, err := consul.New(n.cfg.Consul, f.backend, f.requests)
+	if err != nil {
+		return part{}, err
+	}
+	f.consul.tongue.Store(t)
+	f.dns = n.newDNS()
+	return part{}, nil
+}
+
+func (n *Node) consulBackend() consul.Backend {
+	d := n.store.decided
+	b := consul.Backend{
+		Self: n.cfg.Self, Cluster: n.served.cluster, Servers: n.served.servers, Settled: n.served.settled, Ready: n.served.ready,
+		Catalog: n.table, Discovery: skerry.Discover(n.table), Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
+		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
+		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
+	}
+	if c := n.control; c != nil {
+		b.Gate, b.ACL, b.Tokens = c.gate, c.store, c.tokens
+		if c.audit != nil {
+			b.Audit = c.audit
+		}
+	}
+	return b
+}
+
+func (n *Node) newDNS() *dns.Server {
+	cfg, queries := n.cfg.DNS, n.store.decided.Queries
+	cfg.Registerer, cfg.Net, cfg.Queries, cfg.Settled = n.metrics, n.net, queries, n.served.settled
+	cfg.MaxRecursions = n.door.Shares().Recursions
+	seen := n.control.seen(n.table)
+	if n.control != nil {
+		cfg.Queries = n.control.knownQueries(queries.In(seen))
+	}
+	return dns.New(n.cfg.Self, seen, cfg)
+}
+
+// startDoor passes the requests of clients to the front-ends.
+func startDoor(n *Node) (part, error) {
+	f := &n.fronts
+	n.door.SetHosts(n.hosts(&n.cfg))
+	front := door.Front{
+		HTTP:    door.NewPages(&f.consul, n.shown, n.cfg.Profiles),
+		Changes: f.consul.changes, DNS: f.dns.Serve, Audit: f.backend.Audit, Net: n.net,
+	}
+	return part{run: []func(context.Context) error{
+		func(ctx context.Context) error { return n.door.Run(ctx, front) },
+		loop(func(ctx context.Context) {
+			<-ctx.Done()
+			f.lot.Close()
+		}),
+	}}, nil
+}
+
+// address returns the address of this process as a server.
+func (n *Node) address() string {
+	return net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(n.cfg.Record.ServerPort))
+}
+
+// hosts returns the host names that a browser may use.
+func (n *Node) hosts(cfg *Config) door.Hosts {
+	return door.Hosts{Node: n.cfg.Self.Name, Zones: []string{cfg.DNS.Domain, cfg.DNS.AltDomain}, Allowed: cfg.AllowedHosts}
+}

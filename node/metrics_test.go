@@ -1,0 +1,125 @@
+package node
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/door"
+)
+
+var documented = regexp.MustCompile("`(skerry_[a-z_]+\\*?)(\\{[a-z]+\\})?`")
+
+// doc/metrics.md names every metric that is served, and no other.
+func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
+	doc, err := os.ReadFile("../doc/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := running(t, Config{Door: door.Config{HTTP: []string{"127.0.0.1:0"}}, Role: DevRole, ACL: ACL{Enabled: true, DryRun: true}}, nil)
+	if err := s.store.kv.Sync(t.Context()); err != nil { // it waits until the store is open
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + s.Addrs().HTTP[0] + "/v1/snapshot") // some figures are of the last one
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("snapshot: %v %v", resp, err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	served := map[string]bool{}
+	one := running(t, first(t), nil)
+	another := first(t)
+	another.Self.Name, another.Self.ID = "n2", "22222222-2222-3333-4444-555555555555"
+	another.Cluster.Expect, another.Cluster.Join = 0, []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(one.cfg.Cluster.ServerPort))}
+	running(t, another, nil)
+	late := time.After(time.Minute)
+	for { // some figures are of other servers: their agents' registrations come from them
+		_, changed := one.table.Watch(skerry.Topic{Kind: skerry.TopicService, Name: serversService})
+		if len(one.table.Service(serversService).Entries) == 2 {
+			break
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatal("the servers do not hear each other")
+		}
+	}
+	for _, n := range []*Node{s, one} {
+		if err := n.store.kv.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		families, err := n.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if strings.HasPrefix(f.GetName(), "skerry_") {
+				served[f.GetName()] = true
+			}
+		}
+	}
+	for _, m := range documented.FindAllStringSubmatch(string(doc), -1) {
+		prefix, all := strings.CutSuffix(m[1], "*")
+		found := false
+		for name := range served {
+			if name == prefix || all && strings.HasPrefix(name, prefix) {
+				found = true
+				delete(served, name)
+			}
+		}
+		if !found {
+			t.Errorf("%s is documented and not served", m[1])
+		}
+	}
+	for name := range served {
+		t.Errorf("%s is served and not documented", name)
+	}
+}
+
+// Requests are counted on after a reload.
+func TestRequestsAreCountedOverReloads(t *testing.T) {
+	cfg := Config{Door: door.Config{HTTP: []string{"127.0.0.1:0"}}}
+	s := running(t, cfg, func() (Config, error) { return completed(cfg), nil })
+	for reloads := range 3 {
+		for range 2 {
+			resp, err := http.Get("http://" + s.Addrs().HTTP[0] + "/v1/agent/services")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		if got, want := requestsCounted(t, s, "/v1/agent/services"), uint64(2*reloads+2); got != want {
+			t.Errorf("after %d reloads %d requests are counted, want %d", reloads, got, want)
+		}
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// requestsCounted is how many requests to an endpoint the metrics tell of.
+func requestsCounted(t *testing.T, s *Node, endpoint string) uint64 {
+	t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "skerry_http_request_duration_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == endpoint {
+				return m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/agent"
+	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/check/kinds"
+	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/journal"
+	"github.com/skerryhq/skerry/lease"
+	"github.com/skerryhq/skerry/outbox"
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// kept is the journal and its keepers.
+type kept struct {
+	ledger  *journal.Ledger
+	agent   *agent.Agent
+	leases  *lease.Keeper
+	outside *oldExternal
+	index   *indexKeeper
+}
+
+// startJournal replays the journal into its keepers. They announce nothing yet.
+func startJournal(n *Node) (part, error) {
+	k := &n.kept
+	dir := ""
+	if n.cfg.DataDir != "" {
+		dir = filepath.Join(n.cfg.DataDir, "agent")
+		if err := files.MakeFolder(dir, 0o700); err != nil {
+			return part{}, fmt.Errorf("data_dir: %w", err)
+		}
+		for _, w := range files.Exposed(n.cfg.DataDir, sealFile, tokensFile) {
+			n.log.Warn("data_dir: " + w)
+		}
+	}
+	k.leases, k.index = lease.New(n.cfg.Leases), &indexKeeper{}
+	k.outside = &oldExternal{log: n.log, nodes: map[string]*skerry.Set{}}
+	k.agent = agent.New(n.agentConfig(dir))
+	var err error
+	k.ledger, err = journal.OpenLedger(dir, map[string]journal.Keeper{
+		agent.KeeperName: k.agent, lease.KeeperName: k.leases, externalKeeper: k.outside, indexKeeperName: k.index,
+	}, n.log)
+	if err != nil {
+		return part{}, err
+	}
+	return part{run: loops(k.ledger.Run), stop: k.ledger.Close}, nil
+}
+
+// served is the catalog and its servers as the other parts use them. The part that makes the
+// catalog fills it in.
+type served struct {
+	announcer skerry.Announcer
+	carrier   skerry.Carrier // of this process's own set
+	guard     consul.Guard
+	cluster   skerry.Cluster
+	servers   skerry.Servers // nil: this server is alone
+	// settled is closed when the catalog can be answered from; nil: it always can.
+	settled <-chan struct{}
+	ready   func() error // nil: the catalog is whole from the start
+}
+
+const tickEvery = 250 * time.Millisecond
+
+// startCatalog makes the table. Its first index lies above those of earlier runs, and it
+// expires no owner until the longest lease has passed.
+func startCatalog(n *Node) (part, error) {
+	n.table = catalog.New(n.tableConfig(false))
+	n.kept.index.start(n.kept.ledger, n.table)
+	n.served = served{
+		announcer: n.table, carrier: outbox.NewLocal(n.table, n.log), guard: ownGuard{n.table},
+		cluster: skerry.Alone(skerry.Member{Self: n.cfg.Self, Address: n.address()}),
+	}
+	return part{run: loops(every(tickEvery, n.tick))}, nil
+}
+
+// tableConfig configures the table. judged: the cluster judges the owners.
+func (n *Node) tableConfig(judged bool) catalog.Config {
+	return catalog.Config{
+		FirstIndex: catalog.FirstIndex(time.Now(), serverTag(n.cfg.Self.ID), n.kept.index.last()),
+		TickEvery:  tickEvery, Recover: n.kept.leases.Longest(), Guard: n.cfg.Guard, Log: n.log,
+		OutputEvery: n.cfg.CheckUpdateInterval, Judged: judged,
+	}
+}
+
+// tick lets the catalog judge the leases, unless the cluster does, and forget old departures.
+func (n *Node) tick() {
+	if lost := n.table.Tick(); len(lost) > 0 {
+		n.log.Info("owners are lost: they were silent for longer than their lease", "owners", lost)
+		departed := make(map[skerry.OwnerID]skerry.Version, len(lost))
+		for _, id := range lost {
+			departed[id], _, _ = n.table.Known(id)
+		}
+		n.kept.leases.Departed(departed)
+	}
+	n.kept.index.note()
+}
+
+// serverTag distinguishes the indexes of this server from those of others.
+func serverTag(nodeID string) uint8 {
+	h := fnv.New32a()
+	h.Write([]byte(nodeID))
+	return uint8(h.Sum32())
+}
+
+// startOwners announces the replayed sets and the registrations of the configuration.
+func startOwners(n *Node) (part, error) {
+	k := &n.kept
+	if err := k.leases.Start(k.ledger, n.served.announcer); err != nil {
+		return part{}, err
+	}
+	k.outside.ledger = k.ledger
+	// The agent comes last: its alias checks look at the instances of the others.
+	if err := k.agent.Start(k.ledger, n.served.carrier); err != nil {
+		return part{}, err
+	}
+	stop := func() error {
+		k.agent.Close()
+		return nil
+	}
+	if err := k.agent.Configure(context.Background(), n.cfg.Agent.Services, n.cfg.Agent.NodeChecks); err != nil {
+		stop()
+		return part{}, err
+	}
+	return part{run: loops(k.agent.Run), stop: stop}, nil
+}
+
+func (n *Node) agentConfig(dir string) agent.Config {
+	cfg := n.cfg.Agent
+	out := agent.Config{
+		Owner: skerry.OwnerID(ownerOf(n.cfg.Self.Name)), Node: n.cfg.Record.node(n.cfg.Self), Dir: dir,
+		Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
+		Runners: n.door.Shares().Runners, OutputMaxSize: cfg.OutputMaxSize, DiscardOutput: cfg.DiscardOutput,
+		Log: n.log, Registerer: n.metrics, Net: n.net,
+		Kinds: kinds.All(kinds.Env{Log: n.log, Alias: n.aliased}),
+		NodeChecks: []*skerry.Check{{
+			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
+		}},
+	}
+	if n.cfg.Self.Server {
+		out.Own = []*skerry.Instance{{
+			ID: serversService, Service: serversService, Port: n.cfg.Record.ServerPort, Weights: skerry.Weights{Passing: 1, Warning: 1},
+			Meta: map[string]string{"version": consul.SpokenVersion, "skerry": n.cfg.Consul.Version},
+		}}
+	}
+	return out
+}
+
+// node returns the record as the catalog shows it.
+func (r *Record) node(self skerry.Self) skerry.Node {
+	node := skerry.Node{
+		Name: self.Name, ID: self.ID, Datacenter: self.Datacenter, Address: r.Address,
+		TaggedAddresses: map[string]string{"lan": r.Address, "wan": r.Address},
+		Meta:            map[string]string{"consul-network-segment": "", "consul-version": consul.SpokenVersion},
+	}
+	if ip, err := netip.ParseAddr(r.Address); err == nil {
+		family := "_ipv6"
+		if ip.Is4() {
+			family = "_ipv4"
+		}
+		node.TaggedAddresses["lan"+family], node.TaggedAddresses["wan"+family] = r.Address, r.Address
+	}
+	maps.Copy(node.TaggedAddresses, r.TaggedAddresses)
+	maps.Copy(node.Meta, r.Meta)
+	if r.Locality != (skerry.Locality{}) {
+		node.Locality = &r.Locality
+	}
+	return node
+}
+
+// aliased returns the checks that an alias check follows. It is called once checks run,
+// after the catalog was made.
+func (n *Node) aliased(node, service string) (checks []*skerry.Check, changed <-chan struct{}, found bool) {
+	if node == "" {
+		node = n.cfg.Self.Name
+	}
+	_, changed = n.table.Watch(skerry.Topic{Kind: skerry.TopicNode, Name: node})
+	v := n.table.Node(node)
+	if v == nil {
+		return nil, changed, false
+	}
+	if service == "" {
+		return v.InstanceChecks(""), changed, true
+	}
+	for _, i := range v.Instances {
+		if i.ID == service {
+			// Consul counts the node's checks with the instance's.
+			return append(v.InstanceChecks(""), v.InstanceChecks(service)...), changed, true
+		}
+	}
+	return nil, changed, false
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"runtime"
+	"strconv"
+
+	"github.com/skerryhq/skerry/host"
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// process is the process as a whole, as the Consul front-end sees it.
+type process struct{ *Node }
+
+// Reload implements [consul.Process].
+func (p process) Reload() error { return p.Node.Reload() }
+
+// Leave implements [consul.Process].
+func (p process) Leave() {
+	if p.served.servers != nil {
+		p.leaveServers()
+	}
+	p.leave()
+}
+
+// Follow implements [consul.Process].
+func (p process) Follow(ctx context.Context, level slog.Level, json bool, w io.Writer) {
+	p.cfg.Stream.Follow(ctx, level, json, w)
+}
+
+// DebugConfig implements [consul.Process].
+func (p process) DebugConfig() any { return p.cfg.Debug }
+
+// Stats implements [consul.Process].
+func (p process) Stats() map[string]map[string]string {
+	counts := map[string]int{}
+	for _, c := range p.kept.agent.Checks() {
+		switch c.Type {
+		case "ttl":
+			counts["check_ttls"]++
+		case "script":
+			counts["check_monitors"]++
+		}
+	}
+	catalog := "ready"
+	if ready := p.served.ready; ready != nil {
+		if err := ready(); err != nil {
+			catalog = err.Error()
+		}
+	}
+	return map[string]map[string]string{
+		"catalog":  {"state": catalog},
+		"exposure": p.cfg.Exposures,
+		"agent": {
+			"check_monitors": strconv.Itoa(counts["check_monitors"]), "check_ttls": strconv.Itoa(counts["check_ttls"]),
+			"checks": strconv.Itoa(len(p.kept.agent.Checks())), "services": strconv.Itoa(len(p.kept.agent.Instances())),
+		},
+		"build":  {"version": consul.SpokenVersion, "revision": p.cfg.Consul.Revision, "skerry": p.cfg.Consul.Version},
+		"consul": p.asServer(),
+		"runtime": {
+			"arch": runtime.GOARCH, "os": runtime.GOOS, "version": runtime.Version(),
+			"goroutines": strconv.Itoa(runtime.NumGoroutine()), "cpu_count": strconv.Itoa(runtime.NumCPU()),
+		},
+	}
+}
+
+// asServer describes this server among the servers.
+func (p process) asServer() map[string]string {
+	leader, _ := p.served.cluster.Leader()
+	return map[string]string{
+		"server": strconv.FormatBool(p.cfg.Self.Server), "leader": strconv.FormatBool(leader.Name == p.cfg.Self.Name), "leader_addr": leader.Address,
+		"bootstrap": strconv.FormatBool(p.served.servers == nil), "known_datacenters": "1",
+	}
+}
+
+// Host implements [consul.Process].
+func (p process) Host() map[string]any { return host.Describe() }

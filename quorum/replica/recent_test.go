@@ -1,0 +1,94 @@
+package replica_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/quorum/replica/replicatest"
+)
+
+func set(t *testing.T, kv *replicatest.Memory, keys ...string) uint64 {
+	t.Helper()
+	index, err := kv.Update(t.Context(), func(tx skerry.Tx) error {
+		for _, k := range keys {
+			tx.Put(k, []byte("x"), 0)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+func TestChanges(t *testing.T) {
+	kv := replicatest.NewMemory()
+	if _, ok := kv.Changes("", kv.Index()); ok {
+		t.Error("what came before the first change is said to be known")
+	}
+	first := set(t, kv, "a/1", "b/1")
+	second := set(t, kv, "a/2")
+	third := set(t, kv, "a/1")
+	if _, err := kv.Update(t.Context(), func(tx skerry.Tx) error { tx.Delete("a/2"); tx.Delete("a/none"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		prefix string
+		since  uint64
+		want   []string
+	}{
+		{"a/", first, []string{"a/2", "a/1"}},
+		{"a/", second, []string{"a/1", "a/2"}},
+		{"a/", third, []string{"a/2"}},
+		{"b/", first, nil},
+		{"", kv.Index(), nil},
+		{"a/", kv.Index() + 5, nil},
+	} {
+		if got, ok := kv.Changes(c.prefix, c.since); !ok || !slices.Equal(got, c.want) {
+			t.Errorf("below %q since %d: %v, %v; want %v", c.prefix, c.since, got, ok, c.want)
+		}
+	}
+	kv.Reset(kv.Index()+1, func(func(*skerry.Record) bool) {})
+	if _, ok := kv.Changes("a/", third); ok {
+		t.Error("a replaced table knows what changed before")
+	}
+}
+
+// What is forgotten is said to be, and what is not is all there.
+func TestChangesAreForgotten(t *testing.T) {
+	kv := replicatest.NewMemory()
+	var at []uint64
+	for i := range 30_000 {
+		at = append(at, set(t, kv, fmt.Sprint("k", i)))
+	}
+	if _, ok := kv.Changes("", at[0]); ok {
+		t.Error("30,000 changes are remembered")
+	}
+	got, ok := kv.Changes("", at[25_000])
+	if !ok || len(got) != 4_999 || got[0] != "k25001" {
+		t.Errorf("since the 25,000th: %d keys, %v", len(got), ok)
+	}
+}
+
+// A prefix that changes keeps its index without being worked out anew.
+func TestWatchedPrefixTellsItsIndex(t *testing.T) {
+	kv := replicatest.NewMemory()
+	kv.Watch(skerry.Below("a/"))
+	index := set(t, kv, "a/1")
+	set(t, kv, "b/1")
+	got, changed := kv.Watch(skerry.Below("a/"))
+	if got != index {
+		t.Errorf("index %d, want %d", got, index)
+	}
+	set(t, kv, "a/1", "a/2")
+	select {
+	case <-changed:
+	default:
+		t.Error("the watcher was not woken")
+	}
+	if got, _ := kv.Watch(skerry.Below("a/")); got != kv.Index() {
+		t.Errorf("index %d after the change, want %d", got, kv.Index())
+	}
+}

@@ -1,0 +1,10 @@
+package registry
+
+// Flush sends the messages that wait.
+func (r *Registry) Flush() { r.post.flush() }
+
+// Encode and Decode are the two sides of a frame.
+var (
+	Encode = encode
+	Decode = decode
+)

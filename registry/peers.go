@@ -1,0 +1,32 @@
+package registry
+
+import (
+	"time"
+
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// Peer is another server as this one sees it.
+type Peer struct {
+	ID cluster.ServerID
+	Up bool // both hear each other
+	// Heard is the time since its last sign of life came, or since the start if none came.
+	Heard time.Duration
+}
+
+// Peers returns the other servers that have a vote or were heard of in the last minute,
+// ordered by name, and whether this one is in a minority.
+func (r *Registry) Peers() (peers []Peer, minority bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range r.core.Known() {
+		if id != r.cfg.Self {
+			ago, ok := r.core.Heard(r.cfg.Now(), id)
+			if !ok {
+				ago = r.cfg.Now().Sub(r.current.born)
+			}
+			peers = append(peers, Peer{id, r.core.Up(id), ago})
+		}
+	}
+	return peers, r.core.Minority()
+}

@@ -1,0 +1,174 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// post sends messages in their order, away from the registry's lock.
+type post struct {
+	maxFrame int
+	metrics  *metrics
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	to      Sender
+	waiting []cluster.Envelope
+	wake    chan struct{}
+}
+
+// maxWaiting bounds the messages that wait to be encoded. Beyond it the oldest are dropped,
+// and repair brings what they carried.
+const maxWaiting = 1 << 16
+
+func newPost(maxFrame int, m *metrics, log *slog.Logger) *post {
+	return &post{maxFrame: maxFrame, metrics: m, log: log, wake: make(chan struct{}, 1)}
+}
+
+func (p *post) connect(to Sender) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to = to
+}
+
+// add posts messages, with the present sets put in where a message asks for them.
+func (p *post) add(messages []cluster.Envelope, whole func(skerry.OwnerID) *skerry.Set) {
+	if len(messages) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.to == nil {
+		return
+	}
+	for _, e := range messages {
+		switch m := e.Message.(type) {
+		case cluster.Fetched:
+			fill(m.Records, whole)
+		case cluster.Log:
+			fill(m.Records, whole)
+		}
+		p.waiting = append(p.waiting, e)
+	}
+	if over := len(p.waiting) - maxWaiting; over > 0 {
+		p.waiting = p.waiting[over:]
+		p.metrics.dropped.Add(float64(over))
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fill puts the present sets into the records that ask for them.
+func fill(records []cluster.Record, whole func(skerry.OwnerID) *skerry.Set) {
+	for i := range records {
+		if r := &records[i]; r.Attach {
+			r.Attach, r.Set = false, whole(r.Owner)
+		}
+	}
+}
+
+// run sends until ctx ends, and then what waits.
+func (p *post) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			p.flush()
+			return
+		case <-p.wake:
+			p.flush()
+		}
+	}
+}
+
+// flush sends the messages that wait.
+func (p *post) flush() {
+	p.mu.Lock()
+	messages, to := p.waiting, p.to
+	p.waiting = nil
+	p.mu.Unlock()
+	if to == nil {
+		return
+	}
+	for _, e := range joined(messages) {
+		for _, m := range p.parts(e.Message) {
+			frame, err := encode(m)
+			if err == nil {
+				err = to.Send(string(e.To), frame)
+			}
+			if err != nil {
+				p.log.Error("a message to other servers cannot be sent", "to", e.To, "kind", kindOf(m), "error", err)
+			}
+		}
+	}
+}
+
+// joinedRecords is the most records of logs that are joined into one.
+const joinedRecords = 256
+
+// joined makes one log of logs that follow each other.
+func joined(messages []cluster.Envelope) []cluster.Envelope {
+	out := messages[:0]
+	for _, e := range messages {
+		log, is := e.Message.(cluster.Log)
+		if n := len(out); is && n > 0 && out[n-1].To == e.To {
+			last, was := out[n-1].Message.(cluster.Log)
+			next := cluster.Pos{Life: last.First.Life, Seq: last.First.Seq + uint64(len(last.Records))}
+			if was && next == log.First && len(last.Records)+len(log.Records) <= joinedRecords {
+				last.Records = append(last.Records, log.Records...)
+				out[n-1].Message = last
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// parts splits an answer that is larger than a frame should be.
+func (p *post) parts(m cluster.Message) []cluster.Message {
+	f, is := m.(cluster.Fetched)
+	if !is || len(f.Records) < 2 {
+		return []cluster.Message{m}
+	}
+	var parts []cluster.Message
+	size, from := 0, 0
+	for i := range f.Records {
+		more := sizeOf(&f.Records[i])
+		if i > from && size+more > p.maxFrame {
+			parts = append(parts, cluster.Fetched{Records: f.Records[from:i], Repair: f.Repair, Part: len(parts)})
+			size, from = 0, i
+		}
+		size += more
+	}
+	parts = append(parts, cluster.Fetched{Records: f.Records[from:], Repair: f.Repair, Part: len(parts)})
+	for i, part := range parts {
+		f := part.(cluster.Fetched)
+		f.Parts = len(parts)
+		parts[i] = f
+	}
+	return parts
+}
+
+// sizeOf estimates the bytes of a record in a frame.
+func sizeOf(r *cluster.Record) int {
+	const registers, record = 300, 400
+	if r.Set == nil {
+		return registers
+	}
+	n := registers + record*(1+len(r.Set.Instances)+len(r.Set.Checks))
+	for _, c := range r.Set.Checks {
+		n += len(c.Output) + len(c.Notes)
+	}
+	for _, i := range r.Set.Instances {
+		for k, v := range i.Meta {
+			n += len(k) + len(v)
+		}
+	}
+	return n
+}

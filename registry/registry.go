@@ -1,0 +1,343 @@
+// Package registry is one server's part of a catalog that several servers hold. It runs the
+// protocol's core, writes its decisions into the table, and exchanges frames with the
+// other servers. DESIGN.md has the flow.
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// Table is the catalog as a [Registry] writes it. Its clock must be that of the registry.
+type Table interface {
+	Announce(skerry.Announcement) (skerry.Outcome, error)
+	Remove(skerry.OwnerID, skerry.Cause)
+	SetHeld(id skerry.OwnerID, held bool)
+	Whole(skerry.OwnerID) *skerry.Set
+	cluster.Guard
+}
+
+// Sender carries frames to the other servers.
+type Sender interface {
+	// Send sends a frame to a server, or to all others if to is empty. It never blocks; a
+	// frame that cannot be carried now is dropped.
+	Send(to string, frame []byte) error
+}
+
+// Config configures a [Registry].
+type Config struct {
+	Self cluster.ServerID
+	Life cluster.Life
+	// Members are the servers that count for a majority, and Of the number that it is
+	// counted over, as [Registry.SetMembers] takes them. If there are none, all that speak
+	// count, and a majority is counted over at least Of.
+	Members []cluster.ServerID
+	Of      int
+	Timing  cluster.Timing
+	Table   Table
+	// AgentTTL is the longest silence of this server's own agent; default 5 s.
+	AgentTTL time.Duration
+	// MaxFrame is the size from which a frame is split, in bytes; default 1 MiB.
+	MaxFrame int
+	// Departed is told by Tick of the owners that the catalog shows no more, with the
+	// version at which they departed.
+	Departed func(map[skerry.OwnerID]skerry.Version)
+	// Form takes the messages by which servers form a cluster, join it and hand its lead
+	// over; nil: they are dropped.
+	Form func(from cluster.ServerID, m cluster.Message)
+	Now  func() time.Time // default time.Now
+	Rand *rand.Rand       // default: seeded by chance
+
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
+}
+
+// Registry implements [skerry.Announcer] for the owners whose messages land at this server,
+// and [skerry.Carrier] for those in its process. All methods may be called at once.
+type Registry struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	post    *post
+
+	mu      sync.Mutex
+	core    *cluster.Server
+	own     map[skerry.OwnerID]*own
+	held    map[skerry.OwnerID]bool
+	spoke   map[cluster.ServerID]bool // they count for a majority while told is false
+	told    bool                      // by SetMembers
+	alone   bool                      // as the log says: in a minority
+	settled chan struct{}
+
+	departed map[skerry.OwnerID]skerry.Version // since the last tick
+
+	current  current
+	catching map[uint64]*catching
+	asked    uint64 // questions of CatchUp
+}
+
+const (
+	// TickEvery is the time between two calls of Tick.
+	TickEvery       = 100 * time.Millisecond
+	defaultAgentTTL = 5 * time.Second
+	defaultMaxFrame = 1 << 20
+)
+
+// New returns a registry that knows no owner and no other server.
+func New(cfg Config) *Registry {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if cfg.AgentTTL == 0 {
+		cfg.AgentTTL = defaultAgentTTL
+	}
+	if cfg.MaxFrame == 0 {
+		cfg.MaxFrame = defaultMaxFrame
+	}
+	if cfg.Departed == nil {
+		cfg.Departed = func(map[skerry.OwnerID]skerry.Version) {}
+	}
+	r := &Registry{
+		cfg: cfg, log: cfg.Log, own: map[skerry.OwnerID]*own{}, held: map[skerry.OwnerID]bool{},
+		departed: map[skerry.OwnerID]skerry.Version{}, catching: map[uint64]*catching{},
+		spoke: map[cluster.ServerID]bool{cfg.Self: true},
+		told:  len(cfg.Members) > 0, settled: make(chan struct{}),
+	}
+	members := cfg.Members
+	if !r.told {
+		members = []cluster.ServerID{cfg.Self}
+	}
+	r.core = cluster.New(cluster.Config{
+		Self: cfg.Self, Life: cfg.Life, Members: members, Of: cfg.Of, Timing: cfg.Timing, Guard: cfg.Table, Rand: cfg.Rand,
+	}, cfg.Now())
+	r.current.born = cfg.Now()
+	r.metrics = newMetrics(cfg.Registerer, r)
+	r.post = newPost(cfg.MaxFrame, r.metrics, cfg.Log)
+	return r
+}
+
+// Connect sets the way to the other servers. Frames before it are dropped: repair brings
+// what they carried.
+func (r *Registry) Connect(to Sender) { r.post.connect(to) }
+
+// Send posts messages that are not of the core.
+func (r *Registry) Send(messages []cluster.Envelope) { r.post.add(messages, r.cfg.Table.Whole) }
+
+// Run lets time pass and sends frames until ctx ends.
+func (r *Registry) Run(ctx context.Context) {
+	var sending sync.WaitGroup
+	sending.Go(func() { r.post.run(ctx) })
+	defer sending.Wait()
+	t := time.NewTicker(TickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			r.Tick()
+		}
+	}
+}
+
+// Tick lets time pass: it is to be called every [TickEvery]. It returns the owners that are
+// lost.
+func (r *Registry) Tick() (lost []skerry.OwnerID) {
+	for _, o := range r.beatOwn() {
+		o.whole()
+	}
+	r.mu.Lock()
+	now := r.cfg.Now()
+	r.core.Tick(now)
+	lost = r.flush().lost
+	r.current.note(now, r.core)
+	r.askHeads(now)
+	r.noteMinority()
+	r.settle(r.cfg.Now())
+	departed := r.departed
+	r.departed = map[skerry.OwnerID]skerry.Version{}
+	r.mu.Unlock()
+	if len(departed) > 0 {
+		r.cfg.Departed(departed)
+	}
+	return lost
+}
+
+// noteMinority logs that this server came into a minority, or out of one.
+func (r *Registry) noteMinority() {
+	minority := r.core.Minority()
+	if minority == r.alone {
+		return
+	}
+	r.alone = minority
+	if minority {
+		r.log.Warn("this server hears no majority of the servers: it takes no owner out of the catalog until it does")
+	} else {
+		r.log.Info("this server hears a majority of the servers")
+	}
+}
+
+// Receive takes a frame from another server. Frames that are not understood are skipped.
+func (r *Registry) Receive(from string, frame []byte) {
+	m, err := decode(frame)
+	if m == nil || err != nil {
+		if err != nil {
+			r.log.Warn("a frame of another server is not understood", "server", from, "error", err)
+		}
+		r.metrics.skipped.Inc()
+		return
+	}
+	id := cluster.ServerID(from)
+	switch m.(type) {
+	case cluster.Hello, cluster.Propose, cluster.Accept, cluster.Start, cluster.Counts, cluster.Void, cluster.Join, cluster.Joined,
+		cluster.HandOver, cluster.HandedOver:
+		if r.cfg.Form != nil {
+			r.cfg.Form(id, m)
+		}
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	r.meet(now, id)
+	r.core.Step(now, id, m)
+	if head, is := m.(cluster.Head); is {
+		r.headed(id, head)
+	}
+	r.flush()
+}
+
+// meet notes a server that speaks. It counts for a majority until the members are known.
+func (r *Registry) meet(now time.Time, id cluster.ServerID) {
+	if r.spoke[id] {
+		return
+	}
+	r.spoke[id] = true
+	r.log.Info("another server spoke", "server", id, "servers", len(r.spoke))
+	if !r.told {
+		r.core.SetMembers(now, slices.Collect(maps.Keys(r.spoke)), max(r.cfg.Of, len(r.spoke)))
+	}
+}
+
+// SetMembers sets the servers that count for a majority, which is counted over of servers.
+// It is told the servers with a vote in the quorum store, whenever they change.
+func (r *Registry) SetMembers(members []cluster.ServerID, of int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = true
+	r.core.SetMembers(r.cfg.Now(), members, of)
+	r.flush()
+}
+
+// SetCluster names the cluster of this server, once it is formed.
+func (r *Registry) SetCluster(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.core.SetCluster(name)
+}
+
+// applied is what a step has changed.
+type applied struct {
+	departed, changed bool
+	lost              []skerry.OwnerID
+}
+
+// flush applies the core's changes to the table and posts its messages. It must be called
+// with mu held, after each step: the sets in the messages are those of the table.
+func (r *Registry) flush() (a applied) {
+	ready := r.core.Ready()
+	for _, c := range ready.Changes {
+		r.apply(c, &a)
+	}
+	for _, refused := range ready.Refused {
+		r.refuse(refused)
+	}
+	r.metrics.diverged.Add(float64(ready.Diverged))
+	r.post.add(ready.Send, r.cfg.Table.Whole)
+	if len(r.catching) > 0 {
+		r.caught()
+	}
+	return a
+}
+
+func (r *Registry) refuse(peer cluster.Refused) {
+	if peer.Cluster != "" {
+		r.log.Error("a server of another cluster was met: if it belongs to this one, stop it, move its data_dir away and start it anew",
+			"server", peer.Peer, "its cluster", peer.TheirCluster, "own cluster", peer.Cluster)
+		return
+	}
+	r.log.Error("another server speaks no version of the protocol that this one understands: upgrade the older one",
+		"server", peer.Peer, "its versions", peer.Theirs, "own versions", peer.Ours)
+}
+
+func (r *Registry) apply(c cluster.Change, a *applied) {
+	r.countJudged(c)
+	if !c.Show {
+		r.hold(c.Owner, false)
+		r.cfg.Table.Remove(c.Owner, c.Cause)
+		r.departed[c.Owner] = c.Version
+		a.departed, a.changed = true, true
+		if c.Cause == skerry.CauseExpired {
+			a.lost = append(a.lost, c.Owner)
+			r.log.Info("an owner is lost: it was silent for longer than its lease", "owner", c.Owner, "home", c.Stand.Home, "judge", c.Stand.By)
+		}
+		return
+	}
+	if c.Set != nil || c.Delta != nil {
+		outcome, err := r.cfg.Table.Announce(announcement(&c.Record))
+		if err != nil || outcome == skerry.Stale || outcome == skerry.Resend {
+			r.metrics.refused.Inc()
+			r.log.Error("the catalog refused a change of an owner's set", "owner", c.Owner, "version", c.Version, "outcome", outcome, "error", err)
+		}
+		a.changed = a.changed || outcome == skerry.Applied
+	}
+	r.hold(c.Owner, c.Held)
+}
+
+// countJudged counts an owner that this server itself judged.
+func (r *Registry) countJudged(c cluster.Change) {
+	if c.Stand.By != r.cfg.Self {
+		return
+	}
+	switch {
+	case !c.Show && c.Cause == skerry.CauseExpired:
+		r.metrics.lost.Inc()
+	case c.Held && !r.held[c.Owner]:
+		r.metrics.held.Inc()
+	}
+}
+
+// hold shows in the table whether the guard holds an owner.
+func (r *Registry) hold(id skerry.OwnerID, held bool) {
+	if r.held[id] == held {
+		return
+	}
+	r.cfg.Table.SetHeld(id, held)
+	if held {
+		r.held[id] = true
+		r.log.Warn("the guard holds a silent owner: too many fell silent at once", "owner", id)
+	} else {
+		delete(r.held, id)
+	}
+}
+
+func announcement(c *cluster.Record) skerry.Announcement {
+	a := skerry.Announcement{Owner: c.Owner, Kind: c.Kind, TTL: c.TTL, Version: c.Version, Digest: c.Digest}
+	if a.Set = c.Set; a.Set == nil {
+		a.Base, a.Delta = c.Base, c.Delta
+	}
+	return a
+}

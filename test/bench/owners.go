@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerryhq/skerry/tool/bench"
+)
+
+// fleet is lease owners, each with instances of several services.
+type fleet struct {
+	g           *group
+	c           *http.Client
+	each        int           // instances of an owner
+	ttl         time.Duration // of a lease
+	digests     []string      // by owner
+	beats, lost atomic.Int64
+}
+
+const (
+	fleetServices = 5000 // that the instances belong to, in turn
+	fleetWorkers  = 16
+)
+
+// grow announces owners until there are n.
+func (f *fleet) grow(ctx context.Context, n int) error {
+	from := len(f.digests)
+	f.digests = append(f.digests, make([]string, n-from)...)
+	return inParallel(fleetWorkers, from, n, func(i int) error {
+		var b strings.Builder
+		fmt.Fprintf(&b, `{"Address": "10.%d.%d.1", "TTL": %q, "Services": [`, i/250, i%250, f.ttl.String())
+		for k := range f.each {
+			if k > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, `{"ID": "i%d", "Name": "service-%d", "Port": %d, "Tags": ["v1"], "Meta": {"zone": "a"}}`, k, (i*f.each+k)%fleetServices, 8000+k)
+		}
+		b.WriteString("]}")
+		return f.put(ctx, i, b.String())
+	})
+}
+
+func (f *fleet) put(ctx context.Context, i int, set string) error {
+	req := must(http.NewRequestWithContext(ctx, http.MethodPut, fmt.Sprintf("http://%s/v1/skerry/owner/owner-%d", f.g.servers[0].http, i), strings.NewReader(set)))
+	resp, err := f.c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer struct{ Digest string }
+	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &answer)
+	}
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("owner %d: %d %s %v", i, resp.StatusCode, body, err)
+	}
+	f.digests[i] = answer.Digest
+	return nil
+}
+
+// beat beats for each owner once, at servers by chance if any, else at the first.
+func (f *fleet) beat(ctx context.Context, any bool) error {
+	return inParallel(fleetWorkers, 0, len(f.digests), func(i int) error {
+		at := f.g.servers[0]
+		if any {
+			at = f.g.servers[rand.IntN(len(f.g.servers))]
+		}
+		err := put(ctx, f.c, fmt.Sprintf("http://%s/v1/skerry/owner/owner-%d/beat?digest=%s", at.http, i, f.digests[i]), nil)
+		f.beats.Add(1)
+		if err != nil {
+			f.lost.Add(1)
+		}
+		return err
+	})
+}
+
+// live beats each third of the TTL until ctx ends.
+func (f *fleet) live(ctx context.Context, any bool) error {
+	t := time.NewTicker(f.ttl / 3)
+	defer t.Stop()
+	for {
+		if err := f.beat(ctx, any); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// inParallel calls do for each number, by several workers, and returns an error of one.
+func inParallel(workers, from, to int, do func(i int) error) error {
+	var all sync.WaitGroup
+	var next atomic.Int64
+	next.Store(int64(from))
+	errs := make(chan error, workers)
+	for range workers {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < to; i = int(next.Add(1)) - 1 {
+				if err := do(i); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return nil
+	}
+}
+
+const (
+	fleetOwners = 2000
+	fleetEach   = 250
+)
+
+// owners holds 500,000 instances on servers: the cost per change and per beat on the way
+// there, ten minutes of beats, and a server that joins.
+func (s *suite) owners(bin string) error {
+	g, err := form(s.ctx, bin, 3)
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	f := &fleet{g: g, c: caller(fleetWorkers), each: fleetEach, ttl: 30 * time.Second}
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	for _, n := range []int{4, 40, 400, fleetOwners} {
+		if err := f.grow(ctx, n); err != nil {
+			return err
+		}
+		if err := s.costs(f); err != nil {
+			return err
+		}
+	}
+	living := make(chan error, 1)
+	go func() { living <- f.live(ctx, true) }()
+	if err := s.tenMinutes(f, living); err != nil {
+		return err
+	}
+	if err := s.newcomer(f); err != nil {
+		return err
+	}
+	stop()
+	return <-living
+}
+
+// costs measures a change of one instance and a beat at the present size.
+func (s *suite) costs(f *fleet) error {
+	for _, what := range []struct {
+		name string
+		n    int
+		do   func(i int) error
+	}{
+		{"registration", 500, func(i int) error {
+			return put(s.ctx, f.c, "http://"+f.g.servers[0].http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": "changed-%d", "Port": %d}`, i%100, 80+len(f.digests)%1000+i/100))
+		}},
+		{"beat of a lease", 2000, func(i int) error {
+			i %= len(f.digests)
+			return put(s.ctx, f.c, fmt.Sprintf("http://%s/v1/skerry/owner/owner-%d/beat?digest=%s", f.g.servers[0].http, i, f.digests[i]), nil)
+		}},
+	} {
+		before, err := f.g.cpu()
+		if err != nil {
+			return err
+		}
+		if err := inParallel(fleetWorkers, 0, what.n, what.do); err != nil {
+			return err
+		}
+		after, err := f.g.cpu()
+		if err != nil {
+			return err
+		}
+		s.add(fmt.Sprintf("%s at %d instances, three servers", what.name, len(f.digests)*f.each), "independent of the size",
+			fmt.Sprintf("%.0f µs CPU in all", float64((after-before).Microseconds())/float64(what.n)), true)
+	}
+	return nil
+}
+
+// fleetFor is how long the beats of the fleet are watched.
+const fleetFor = 10 * time.Minute
+
+func (s *suite) tenMinutes(f *fleet, living chan error) error {
+	p := f.g.servers[0]
+	before, err := bench.CPU(p.pid())
+	if err != nil {
+		return err
+	}
+	beats, began := f.beats.Load(), time.Now()
+	select {
+	case err := <-living:
+		return err
+	case <-time.After(fleetFor):
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	after, err := bench.CPU(p.pid())
+	if err != nil {
+		return err
+	}
+	full, err := rss(p.pid())
+	if err != nil {
+		return err
+	}
+	cores := (after - before).Seconds() / time.Since(began).Seconds()
+	s.add(fmt.Sprintf("%d instances of %d leases on three servers, %v of beats: one of them", len(f.digests)*f.each, len(f.digests), fleetFor), "≤ 1 core, ≤ 1.2 GB",
+		fmt.Sprintf("%.2f cores, %.2f GB, %d beats, %d failed", cores, float64(full)/1e9, f.beats.Load()-beats, f.lost.Load()), cores <= 1 && full <= 1.2e9)
+	return nil
+}
+
+// newcomer starts a fourth server and measures until it shows everything, and how fast
+// another one answers meanwhile.
+func (s *suite) newcomer(f *fleet) error {
+	at := f.g.servers[1]
+	load := func(d time.Duration) (float64, error) {
+		r, err := bench.Get(s.ctx, bench.Options{HTTP: at.http, Duration: d, Concurrency: 4}, "/v1/health/service/service-1?passing")
+		return r.PerSecond, err
+	}
+	alone, err := load(5 * time.Second)
+	if err != nil {
+		return err
+	}
+	type took struct {
+		d   time.Duration
+		err error
+	}
+	whole := make(chan took, 1)
+	go func() {
+		began := time.Now()
+		p, err := f.g.add(freePort(), 0)
+		if err == nil {
+			err = awaitReady(s.ctx, p.http)
+		}
+		whole <- took{time.Since(began), err}
+	}()
+	meanwhile, err := load(10 * time.Second)
+	if err != nil {
+		return err
+	}
+	t := <-whole
+	if t.err != nil {
+		return t.err
+	}
+	body, err := read("http://" + f.g.servers[len(f.g.servers)-1].http + "/v1/health/service/service-1")
+	if err != nil {
+		return err
+	}
+	var found []any
+	if err := json.Unmarshal(body, &found); err != nil || len(found) != len(f.digests)*f.each/fleetServices {
+		return fmt.Errorf("the new server shows %d instances of service-1, %v", len(found), err)
+	}
+	s.add(fmt.Sprintf("a new server joins at %d instances", len(f.digests)*f.each), "whole ≤ 15 s; others at ≥ 80 %",
+		fmt.Sprintf("whole after %v; another answers at %.0f %% (all on this machine)", t.d.Round(100*time.Millisecond), 100*meanwhile/alone), t.d <= 15*time.Second && meanwhile >= .8*alone)
+	return nil
+}
+
+// awaitReady waits until a server says that its catalog is whole.
+func awaitReady(ctx context.Context, addr string) error {
+	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get("http://" + addr + "/v1/status/ready")
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+	return ctx.Err()
+}

@@ -1,8 +1,0 @@
-package consul
-
-import "net/http"
-
-// aclRemoved answers for the tokens of before Consul 1.4, as Consul does since 1.11.
-func (q *request) aclRemoved() error {
-	return &statusError{http.StatusGone, "Endpoint " + q.r.URL.Path + " for the legacy ACL system was removed in Consul 1.11."}
-}
