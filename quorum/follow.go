@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -250,7 +251,6 @@ func (s *Store) stepped(was, next *generation, revision int64) {
 // one revision in one response.
 func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 	g := s.generation.Load()
-	s.moved.Store(int64(time.Since(s.born)))
 	var changes []replica.Change
 	for i, e := range r.Events {
 		if key, ok := s.own(e.Kv.Key, g); ok {
@@ -260,6 +260,7 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 			}
 			s.damage.note(key, c.Record)
 			if g.Steps != "" {
+				s.wentOn()
 				c.At = g.index(e.Kv.ModRevision)
 				s.held = append(s.held, c)
 			} else {
@@ -273,6 +274,7 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 			if next.Name == g.Name {
 				s.stepped(g, next, e.Kv.ModRevision)
 				g, changes = next, nil
+				s.wentOn()
 				continue
 			}
 			s.log.Info("the store was restored from a snapshot", "generation", next.Name)
@@ -280,6 +282,8 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 				return err
 			}
 			g, changes = next, nil
+		} else if g.Steps != "" && strings.HasPrefix(string(e.Kv.Key), s.prefix+stagePrefix) {
+			s.wentOn()
 		}
 		if g.Steps != "" {
 			continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/quorum/replica"
 )
 
 func TestThreeMembersFormOneStore(t *testing.T) {
@@ -189,7 +190,7 @@ func grow(t *testing.T, by *Store, cfg Embedded) *Store {
 }
 
 // A large change whose process ended in the middle is undone by the others: their writes
-// do not wait for its return.
+// do not wait for its return, also while readers ask for the newest all the time.
 func TestALargeChangeOfAMemberThatDied(t *testing.T) {
 	t.Parallel()
 	stores := openAll(t, peersFor(t, 3)...)
@@ -198,11 +199,21 @@ func TestALargeChangeOfAMemberThatDied(t *testing.T) {
 	if g == nil {
 		t.Fatal(o.err)
 	}
+	if err := stores[at].stage(t.Context(), g, &replica.Commit{Puts: []replica.Put{{Key: "large", Value: []byte("x")}}}); err != nil {
+		t.Fatal(err)
+	}
 	kill(stores[at])
 	other := stores[(at+1)%3]
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	var reader sync.WaitGroup
+	defer reader.Wait()
 	defer cancel()
+	reader.Go(func() {
+		for ctx.Err() == nil {
+			_ = other.Sync(ctx)
+		}
+	})
 	if err := increment(ctx, other, "k"); err != nil {
 		t.Fatalf("a write after %v: %v", time.Since(began), err)
 	}

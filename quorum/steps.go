@@ -116,6 +116,10 @@ func (s *Store) thawed(ctx context.Context) error {
 	return nil
 }
 
+// wentOn notes that steps went on. Other news of etcd's, as the answers that readers ask for,
+// do not count: a process that has ended would seem alive.
+func (s *Store) wentOn() { s.moved.Store(int64(time.Since(s.born))) }
+
 // takeOver ends steps that stand still.
 func (s *Store) takeOver(ctx context.Context) error {
 	if time.Since(s.born)-time.Duration(s.moved.Load()) < takeOverAfter || !s.taking.TryLock() {
@@ -124,7 +128,7 @@ func (s *Store) takeOver(ctx context.Context) error {
 	defer s.taking.Unlock()
 	s.log.Warn("a large change of another process stands still; it is completed, or undone", "steps", s.generation.Load().Steps)
 	err := s.settle(ctx)
-	s.moved.Store(int64(time.Since(s.born)))
+	s.wentOn()
 	return err
 }
 
