@@ -243,15 +243,21 @@ func TestAClosedStoreLeavesNothingBehind(t *testing.T) {
 	began := time.Now()
 	all.Wait()
 	t.Logf("writers had their errors %v after the stores were closed", time.Since(began))
+	var left []string
+	t.Cleanup(func() {
+		for _, stack := range left {
+			t.Log(stack)
+		}
+	})
 	eventually(t, "no goroutine is left", func() bool {
 		buf := make([]byte, 4<<20)
-		n := 0
+		left = nil
 		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(stack, "skerry/quorum.") && !strings.Contains(stack, "testing.tRunner") || strings.Contains(stack, "etcdserver.") {
-				n++
+				left = append(left, stack)
 			}
 		}
-		return n == 0
+		return len(left) == 0
 	})
 }
 
