@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
@@ -73,15 +74,27 @@ func fill(records []cluster.Record, whole func(skerry.OwnerID) *skerry.Set) {
 	}
 }
 
+// gather is the least time between two rounds of sending. What comes meanwhile leaves together:
+// a frame costs each server more than a record in it.
+const gather = 2 * time.Millisecond
+
 // run sends until ctx ends, and then what waits.
 func (p *post) run(ctx context.Context) {
+	defer p.flush()
+	pause := time.NewTimer(gather)
+	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			p.flush()
 			return
 		case <-p.wake:
 			p.flush()
+		}
+		pause.Reset(gather)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
 		}
 	}
 }

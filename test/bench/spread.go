@@ -19,6 +19,14 @@ func (s *suite) spread(bin string) error {
 	}
 	defer g.stop()
 	const rate, seconds = 3000, 10
+	if err := g.put(s.ctx, 1); err != nil {
+		return err
+	}
+	for _, p := range g.servers {
+		if err := awaitServices(s.ctx, p.http, 1); err != nil {
+			return err
+		}
+	}
 	before, err := g.cpu()
 	if err != nil {
 		return err
@@ -31,8 +39,8 @@ func (s *suite) spread(bin string) error {
 	samples, stop := context.WithCancel(s.ctx)
 	defer stop()
 	seen.Go(func() {
-		for n := 0; samples.Err() == nil; n++ {
-			d, err := g.delay(samples, fmt.Sprint("sampled-", n))
+		for port := 2; samples.Err() == nil; port++ {
+			d, err := g.delay(samples, port)
 			mu.Lock()
 			switch {
 			case err == nil:
@@ -108,21 +116,23 @@ func (g *group) register(ctx context.Context, rate int, d time.Duration) (made i
 	return made, err
 }
 
-// delay registers a service at the first server and returns after how long all show it.
-func (g *group) delay(ctx context.Context, name string) (time.Duration, error) {
-	path := "/v1/health/service/" + name
+// delay registers the sampled service on a port and returns after how long all servers show it
+// there. It was registered before: a watch of an unknown service wakes for each new one, and
+// their answers would count as the registrations' cost.
+func (g *group) delay(ctx context.Context, port int) (time.Duration, error) {
 	arrived := make(chan error, len(g.servers))
 	var parked sync.WaitGroup
 	for _, p := range g.servers {
-		index, _, err := ask(ctx, "http://"+p.http+path)
+		url := "http://" + p.http + "/v1/health/service/" + sampled
+		index, _, err := watched(ctx, url)
 		if err != nil {
 			return 0, err
 		}
 		parked.Add(1)
 		go func() {
 			parked.Done()
-			for found := 0; found == 0 && err == nil; { // a query for an unknown service may wake for another
-				index, found, err = ask(ctx, "http://"+p.http+path+"?wait=20s&index="+index)
+			for at := 0; at != port && err == nil; {
+				index, at, err = watched(ctx, url+"?wait=20s&index="+index)
 			}
 			arrived <- err
 		}()
@@ -134,7 +144,7 @@ func (g *group) delay(ctx context.Context, name string) (time.Duration, error) {
 	case <-time.After(30 * time.Millisecond): // the questions arrive before the change
 	}
 	began := time.Now()
-	if err := put(ctx, http.DefaultClient, "http://"+g.servers[0].http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": %q, "Port": 80}`, name)); err != nil {
+	if err := g.put(ctx, port); err != nil {
 		return 0, err
 	}
 	for range g.servers {
@@ -145,16 +155,26 @@ func (g *group) delay(ctx context.Context, name string) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// ask returns the index of an answer and the number of entries in it.
-func ask(ctx context.Context, url string) (index string, entries int, err error) {
+// sampled is the service whose changes are timed.
+const sampled = "sampled"
+
+// put registers the sampled service at the first server.
+func (g *group) put(ctx context.Context, port int) error {
+	return put(ctx, http.DefaultClient, "http://"+g.servers[0].http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": %q, "Port": %d}`, sampled, port))
+}
+
+// watched returns the index of an answer and the port of the instance in it; 0: there is none.
+func watched(ctx context.Context, url string) (index string, port int, err error) {
 	resp, err := http.DefaultClient.Do(must(http.NewRequestWithContext(ctx, http.MethodGet, url, nil)))
 	if err != nil {
 		return "", 0, err
 	}
 	defer resp.Body.Close()
-	var all []json.RawMessage
-	err = json.NewDecoder(resp.Body).Decode(&all)
-	return resp.Header.Get("X-Consul-Index"), len(all), err
+	var all []struct{ Service struct{ Port int } }
+	if err = json.NewDecoder(resp.Body).Decode(&all); err == nil && len(all) > 0 {
+		port = all[0].Service.Port
+	}
+	return resp.Header.Get("X-Consul-Index"), port, err
 }
 
 // awaitServices waits until a server shows at least so many services.
