@@ -142,18 +142,42 @@ func (q *request) agentJoin() error {
 // agentForceLeave removes a server that is down. On one that is up it has no effect, as in
 // Consul.
 func (q *request) agentForceLeave() error {
-	members := q.f.b.Cluster.Members()
-	at := slices.IndexFunc(members, func(m skerry.Member) bool { return m.Name == q.rest })
-	if at < 0 {
-		return serverError(fmt.Sprintf("agent: No node found with name '%s'", q.rest))
+	down, err := q.isDown(q.rest)
+	if err != nil {
+		return err
 	}
-	if s := q.f.b.Servers; s != nil && !members[at].Alive {
+	if s := q.f.b.Servers; s != nil && down {
 		if err := s.RemoveServer(q.r.Context(), q.rest); err != nil {
 			return err
 		}
 	}
 	q.empty()
 	return nil
+}
+
+// heardEvery is how often it is looked whether a server was heard.
+const heardEvery = 50 * time.Millisecond
+
+// isDown reports whether a server is down. One that counts as up has to be heard once more: it
+// may have died a moment ago, and another server may show that already.
+func (q *request) isDown(name string) (bool, error) {
+	for began := time.Now(); ; {
+		members := q.f.b.Cluster.Members()
+		at := slices.IndexFunc(members, func(m skerry.Member) bool { return m.Name == name })
+		switch {
+		case at < 0:
+			return false, serverError(fmt.Sprintf("agent: No node found with name '%s'", name))
+		case !members[at].Alive:
+			return true, nil
+		case members[at].Heard < time.Since(began):
+			return false, nil
+		}
+		select {
+		case <-q.r.Context().Done():
+			return false, q.r.Context().Err()
+		case <-time.After(heardEvery):
+		}
+	}
 }
 
 var logLevels = map[string]slog.Level{

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -21,6 +22,7 @@ import (
 // fleet is servers as this one sees them; the first leads.
 type fleet struct {
 	members []skerry.Member
+	look    func([]skerry.Member) // before members are shown; nil: nothing
 	removed []string
 	leads   []string // to whom the lead was handed
 	body    string   // of requests
@@ -38,7 +40,12 @@ func (f *fleet) SetAutopilot(_ context.Context, a skerry.Autopilot, after *uint6
 	return true, nil
 }
 
-func (f *fleet) Members() []skerry.Member           { return f.members }
+func (f *fleet) Members() []skerry.Member {
+	if f.look != nil {
+		f.look(f.members)
+	}
+	return f.members
+}
 func (f *fleet) Leader() (skerry.Member, bool)      { return f.members[0], true }
 func (f *fleet) LastContact() (time.Duration, bool) { return 0, true }
 func (f *fleet) CatalogAge() time.Duration          { return 0 }
@@ -163,6 +170,31 @@ func TestServersAreRemoved(t *testing.T) {
 		if code != tt.code || (tt.removes == "") != (f.removed == nil) || f.removed != nil && f.removed[0] != tt.removes {
 			t.Errorf("%s %s: %d, removes %v, want %d and %q", tt.method, tt.path, code, f.removed, tt.code, tt.removes)
 		}
+	}
+}
+
+// Another server may show already that a server is down: one that counts as up here is heard
+// once more, or is removed.
+func TestAServerThatDiedAMomentAgoIsRemoved(t *testing.T) {
+	for _, dies := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			died := time.Now()
+			f := &fleet{members: []skerry.Member{server("a", true), server("b", true)}}
+			f.look = func(members []skerry.Member) {
+				b, since := &members[1], time.Since(died)
+				b.Heard = since + time.Second
+				switch {
+				case dies && since > 700*time.Millisecond:
+					b.Alive = false
+				case !dies && since > 400*time.Millisecond:
+					b.Heard = since - 400*time.Millisecond
+				}
+			}
+			code := f.answer(t, "PUT", "/v1/agent/force-leave/b", nil)
+			if removed := slices.Equal(f.removed, []string{"b"}); code != 200 || removed != dies {
+				t.Errorf("dies: %v: %d, removes %v", dies, code, f.removed)
+			}
+		})
 	}
 }
 
