@@ -74,7 +74,7 @@ func fill(records []cluster.Record, whole func(skerry.OwnerID) *skerry.Set) {
 	}
 }
 
-// gather is the least time between two rounds of sending. What comes meanwhile leaves together:
+// gather is the least time between two rounds of sending. Messages that come meanwhile leave together:
 // a frame costs each server more than a record in it.
 const gather = 2 * time.Millisecond
 
