@@ -11,6 +11,7 @@ func (s *Server) Attach(now time.Time, a Attach) Attached {
 	s.advance(now)
 	defer s.finish()
 	o := s.get(&Record{Owner: a.Owner, Kind: a.Kind, TTL: a.TTL})
+	s.hear(o)
 	s.describe(o, a.Kind, a.TTL)
 	stand := Stand{Epoch: a.Version.Epoch, Attach: a.Attach, State: Live, Home: s.cfg.Self, By: s.cfg.Self}
 	if a.Version.Epoch < o.Version.Epoch || !s.off.attach && !o.Stand.Less(stand) {
@@ -30,11 +31,16 @@ func (o *owner) holds(v skerry.Version, digest uint64) bool {
 	return o.Version == v && o.Digest == digest && (o.has || o.Gone)
 }
 
-// Announce takes a change of an owner that is attached here.
+// Announce takes a change of an owner that is attached. Of one that is not it keeps no more than
+// its withdrawal: the next beat is told to attach again.
 func (s *Server) Announce(now time.Time, a Announce) Told {
 	s.advance(now)
 	defer s.finish()
 	o := s.get(&a.Record)
+	if !a.Gone && !o.Stand.attached() {
+		return Told{Owner: a.Owner}
+	}
+	s.hear(o)
 	want := !s.take(o, &a.Record)
 	return Told{Owner: a.Owner, Version: o.Version, Want: want}
 }
@@ -81,12 +87,13 @@ func (s *Server) PutLease(now time.Time, r Record) Told {
 	s.advance(now)
 	defer s.finish()
 	o := s.get(&r)
+	s.hear(o)
 	s.describe(o, r.Kind, r.TTL)
 	ok := s.take(o, &r)
-	if !o.Gone {
+	if !o.Gone && !r.Gone {
 		s.hearLease(o)
 	}
-	return Told{Owner: r.Owner, Version: o.Version, Want: !ok || !o.holds(r.Version, r.Digest)}
+	return s.told(o, !ok || !o.holds(r.Version, r.Digest))
 }
 
 // Restore takes a lease from this server's own disk after a restart, with its old content.
@@ -98,6 +105,7 @@ func (s *Server) Restore(now time.Time, r Record) {
 	s.advance(now)
 	defer s.finish()
 	o := s.get(&r)
+	s.trust(o)
 	if !o.Version.Less(r.Version) || r.Set == nil {
 		return
 	}
@@ -120,11 +128,38 @@ func (s *Server) BeatLease(now time.Time, id skerry.OwnerID, digest uint64) Told
 	s.advance(now)
 	defer s.finish()
 	o := s.owners[id]
-	if o == nil || o.Gone || o.Version == (skerry.Version{}) {
+	switch {
+	case o == nil:
+		s.noteStranger(id)
+		return Told{Owner: id, Want: true}
+	case o.Gone || !o.Stand.attached() && o.Version == (skerry.Version{}):
 		return Told{Owner: id, Want: true}
 	}
 	s.hearLease(o)
-	return Told{Owner: id, Version: o.Version, Want: !o.has || o.Digest != digest}
+	return s.told(o, !o.has || o.Digest != digest)
+}
+
+// told answers an owner without an attachment. A lease whose version is behind one that another
+// server knows has to go above it: that server shows no other. The clock was ahead when the
+// greater version was made, and its set is lost.
+func (s *Server) told(o *owner, want bool) Told {
+	t := Told{Owner: o.Owner, Version: o.Version, Want: want}
+	if newest := s.Newest(o.Owner); o.Kind == skerry.LeaseOwner && o.Version.Less(newest) {
+		t.Version, t.Want = newest, true
+	}
+	return t
+}
+
+// maxStrangers bounds the owners that are noted before they are known.
+const maxStrangers = 1 << 12
+
+// noteStranger notes that an owner was heard that this server does not know yet, as after a
+// restart: another server may be its home.
+func (s *Server) noteStranger(id skerry.OwnerID) {
+	if len(s.strangers) >= maxStrangers {
+		clear(s.strangers)
+	}
+	s.strangers[id] = s.now
 }
 
 // hearLease notes an owner that was heard here. Its home gets a message, or is replaced.

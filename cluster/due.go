@@ -63,6 +63,7 @@ func (s *Server) advance(now time.Time) {
 	if gap > s.t.Down {
 		s.woke = now
 		s.fullTTL()
+		s.compareAll() // their logs alone may not tell what they did meanwhile
 	}
 	if gap > s.t.Forget/2 {
 		s.away()

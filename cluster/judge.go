@@ -16,6 +16,12 @@ func (s *Server) merge(r Record) {
 		return
 	}
 	o := s.get(&r)
+	if o.doubt {
+		s.trust(o)
+		if r.Stand.Less(o.Stand) || r.Version.Less(o.Version) {
+			s.publish(o, nil) // the sender may know no more than that it is there
+		}
+	}
 	s.describe(o, cmp.Or(o.Kind, r.Kind), cmp.Or(r.TTL, o.TTL))
 	var content *Record
 	switch {
@@ -36,6 +42,9 @@ func (s *Server) merge(r Record) {
 	if o.sameAs(&r) && o.dead() && o.Ended < r.Ended {
 		s.edit(o, func() { o.Ended = r.Ended })
 	}
+	if o.has && o.Version.Less(r.Version) && o.above.Less(r.Version) {
+		o.above = r.Version
+	}
 	if content != nil && !o.has {
 		content = nil
 	}
@@ -48,15 +57,15 @@ func (o *owner) sameAs(r *Record) bool {
 }
 
 func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
-	self := s.cfg.Self
-	if stand.State == Lost && o.shown && s.Minority() && !s.off.freeze {
+	self, shown := s.cfg.Self, o.shown && !o.Gone
+	if stand.State == Lost && shown && s.Minority() && !s.off.freeze {
 		return // frozen: it is taken when this server is in the majority again
 	}
 	if stand.State == Lost && stand.Home != self {
-		if o.shown && stand.By != stand.Home && s.up(stand.Home) && !s.off.askHome {
+		if shown && stand.By != stand.Home && s.up(stand.Home) && !s.off.askHome {
 			return // its home is there: it contests or agrees
 		}
-		if o.shown && s.settling(time.Second) {
+		if shown && s.learning() && !s.heardHere(o) {
 			s.again = true
 			return // an old loss may come before a newer attachment from another peer
 		}
@@ -64,11 +73,12 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	old := o.Stand
 	s.edit(o, func() { o.Stand, o.Ended = stand, max(o.Ended, ended) })
 	ours := old.Home == self
+	s.relay(o, old.Home)
 	if stand.Home == self && !ours {
 		o.beat, o.heard = s.living, false // a full TTL: it is ours from an earlier life, or by a tie
 	}
-	if ours && stand.Home != self && stand.State == Live && stand.Attach == old.Attach && s.heardHere(o) {
-		s.tellHome(o) // both were its home, and it was heard at the one that gives way
+	if stand.Home != self && stand.State == Live && (ours && stand.Attach == old.Attach || !old.attached()) && s.heardHere(o) {
+		s.tellHome(o) // it was heard here while this server was its home too, or did not know it
 	}
 	if stand.State != Lost || o.Gone {
 		return
@@ -87,6 +97,16 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 		s.edit(o, func() { o.Stand.By = self })
 		s.publish(o, nil) // its home agrees
 	}
+}
+
+// relay tells a server that was an owner's home of the one that is now, if the two do not hear
+// each other: it would judge the owner.
+func (s *Server) relay(o *owner, was ServerID) {
+	is := o.Stand.Home
+	if was == is || was == s.cfg.Self || is == s.cfg.Self || o.Stand.State != Live || !s.up(was) || slices.Contains(s.peers[was].tick.Hears, is) {
+		return
+	}
+	s.send(was, Fetched{Records: []Record{{Owner: o.Owner}}})
 }
 
 // bid makes the next bid for an owner.
@@ -163,7 +183,7 @@ func (s *Server) judge() {
 	if s.majority.Equal(s.now) {
 		return
 	}
-	if s.majority.After(s.together) || s.again && !s.settling(time.Second) {
+	if s.majority.After(s.together) || s.again && !s.learning() {
 		s.again = false
 		s.compareAll() // the losses that were not taken
 	}

@@ -113,6 +113,18 @@ func (s *Server) settling(within time.Duration) bool {
 	return false
 }
 
+// learning reports whether a peer came up so lately that a loss may be known here before the
+// newer attachment that it has: the first comparison with it is not finished.
+func (s *Server) learning() bool {
+	for _, p := range s.peers {
+		unknown := p.stale || !s.now.After(p.adopted)
+		if since := s.now.Sub(p.up); !p.up.IsZero() && (since < time.Second || unknown && since < s.t.Settle) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) takeTick(from ServerID, p *peer, m Tick) {
 	was := s.up(from)
 	p.ticked, p.tick = s.now, m

@@ -56,18 +56,25 @@ func (s *Server) ask(id ServerID, after Pos) {
 }
 
 func (s *Server) answer(to ServerID, m Ask) {
-	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) {
+	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) && !s.forgotten(records) {
 		s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, slices.Clone(records)})
 		return
 	}
 	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole})
 }
 
+// forgotten reports whether records name an owner that was forgotten since: the log does not tell
+// how it ended.
+func (s *Server) forgotten(records []Record) bool {
+	return slices.ContainsFunc(records, func(r Record) bool { return s.owners[r.Owner] == nil })
+}
+
 func (s *Server) takeLog(from ServerID, p *peer, m Log) {
 	var holes []skerry.OwnerID
+	s.taken(from, m.Records)
 	for _, r := range m.Records {
 		s.merge(r)
-		if o := s.owners[r.Owner]; o != nil && o.hole() {
+		if o := s.owners[r.Owner]; o != nil && (o.hole() || o.Version.Less(r.Version)) {
 			holes = append(holes, r.Owner)
 		}
 	}
@@ -85,8 +92,20 @@ func (s *Server) takeLog(from ServerID, p *peer, m Log) {
 	}
 }
 
+// taken counts records of another server as beats of owners of this one: the other names itself
+// as their home because it took their own word, and did not know of this server.
+func (s *Server) taken(from ServerID, records []Record) {
+	for i := range records {
+		r := &records[i]
+		o := s.owners[r.Owner]
+		if o != nil && o.Stand.Home == s.cfg.Self && o.Stand.State == Live && r.Stand.Home == from && r.Stand.State == Live && r.Stand.Less(o.Stand) {
+			o.beat = s.living
+		}
+	}
+}
+
 // fillHoles asks for the sets of owners that live and whose sets are not here: the homes,
-// and any peer for those of this server.
+// and all peers in turn for those of this server.
 func (s *Server) fillHoles() {
 	if s.off.repair || len(s.holes) == 0 {
 		return
@@ -95,12 +114,13 @@ func (s *Server) fillHoles() {
 	if len(up) == 0 {
 		return
 	}
-	any := up[s.cfg.Rand.IntN(len(up))]
+	s.turn++
+	next := up[s.turn%len(up)]
 	holes := map[ServerID][]skerry.OwnerID{}
 	for o := range s.holes {
 		switch home := o.Stand.Home; {
 		case home == s.cfg.Self:
-			holes[any] = append(holes[any], o.Owner)
+			holes[next] = append(holes[next], o.Owner)
 		case s.up(home):
 			holes[home] = append(holes[home], o.Owner)
 		}
@@ -148,6 +168,7 @@ func (s *Server) inBuckets(which []int) []Record {
 }
 
 func (s *Server) takeOwned(from ServerID, p *peer, m Owned) {
+	s.taken(from, m.Records)
 	var fetch []skerry.OwnerID
 	for _, r := range m.Records {
 		if s.lacks(&r) {
@@ -224,14 +245,15 @@ func (s *Server) takeFetched(p *peer, m Fetched) {
 	}
 }
 
-// adopt takes the positions that a finished repair stands for.
+// adopt takes the positions that a finished repair stands for. A peer that doubts has left out
+// owners: it is compared again until it knows.
 func (s *Server) adopt(p *peer) {
 	for id, pos := range p.sums {
-		if q := s.peers[id]; q != nil && q.pos.before(pos) {
+		if q := s.peers[id]; q != nil && q.pos.before(pos) && !p.doubts {
 			q.pos = pos
 		}
 	}
-	p.repair, p.sums, p.stale, p.compared = 0, nil, false, true
+	p.repair, p.sums, p.stale, p.compared, p.adopted = 0, nil, p.doubts, true, s.now
 	switch {
 	case !s.doubting.IsZero():
 		s.confirm()

@@ -74,7 +74,10 @@ type Server struct {
 	of      int                                       // see SetMembers
 	heard   map[ServerID]map[skerry.OwnerID]time.Time // since when; the home has not acknowledged
 	repairs uint64                                    // counts those that this server began
+	turn    int                                       // of the peers that are asked for sets, see fillHoles
 	out     Ready
+
+	strangers map[skerry.OwnerID]time.Time // when owners were heard that are not known yet
 
 	homes    map[ServerID][]*owner // the living owners of each home
 	holes    map[*owner]bool       // those that live and whose sets are not here
@@ -120,6 +123,7 @@ type peer struct {
 	behind   time.Time        // since when it has more of a third's log
 	stale    bool             // a comparison with it is due
 	compared bool             // one was made, since this server started or was away
+	adopted  time.Time        // when the last one was finished
 	refused  Life             // of it, in which it is refused
 	doubts   bool             // it was away, by its Sums
 	moved    time.Time        // when the repair went on last
@@ -133,7 +137,7 @@ func New(cfg Config, now time.Time) *Server {
 	s := &Server{
 		cfg: cfg, t: cfg.Timing.withDefaults(), owners: map[skerry.OwnerID]*owner{}, peers: map[ServerID]*peer{},
 		heard: map[ServerID]map[skerry.OwnerID]time.Time{}, homes: map[ServerID][]*owner{}, holes: map[*owner]bool{},
-		ended: map[int64][]*owner{}, speaks: speaks, now: now, started: now, majority: now, together: now,
+		strangers: map[skerry.OwnerID]time.Time{}, ended: map[int64][]*owner{}, speaks: speaks, now: now, started: now, majority: now, together: now,
 	}
 	s.ring.life = cfg.Life
 	s.setMembers(cfg.Members, cfg.Of)

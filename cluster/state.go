@@ -17,6 +17,8 @@ type owner struct {
 	here   time.Time     // when this server heard it last, whatever its home
 	until  time.Time     // the end of the guard's hold, at the home
 
+	above skerry.Version // a greater version that another server knows, and no server has
+
 	touched bool      // in this step
 	content []*Record // that came in this step, for the catalog
 	said    bool      // it goes into the log
@@ -35,11 +37,11 @@ type owner struct {
 func (s *Server) get(r *Record) *owner {
 	o := s.owners[r.Owner]
 	if o == nil {
-		o = &owner{Record: Record{Owner: r.Owner, Kind: r.Kind, TTL: r.TTL}, bucket: bucketOf(r.Owner)}
+		o = &owner{Record: Record{Owner: r.Owner, Kind: r.Kind, TTL: r.TTL}, bucket: bucketOf(r.Owner), here: s.strangers[r.Owner]}
+		delete(s.strangers, r.Owner)
 		s.owners[r.Owner] = o
 		s.inBucket[o.bucket] = append(s.inBucket[o.bucket], o)
 	}
-	s.trust(o)
 	return o
 }
 
@@ -250,3 +252,17 @@ func (s *Server) Record(id skerry.OwnerID) (r Record, ok bool) {
 
 // Up reports whether this server and another hear each other.
 func (s *Server) Up(id ServerID) bool { return s.up(id) }
+
+// Newest returns the greatest version of an owner that this server knows of, also where no server
+// has its set any more. A new version has to be above it.
+func (s *Server) Newest(id skerry.OwnerID) skerry.Version {
+	o := s.owners[id]
+	switch {
+	case o == nil:
+		return skerry.Version{}
+	case o.Version.Less(o.above):
+		return o.above
+	default:
+		return o.Version
+	}
+}

@@ -80,7 +80,8 @@ func (r *Registry) Known(id skerry.OwnerID) (skerry.Version, uint64, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o, _ := r.core.Record(id)
-	return o.Version, o.Digest, o.Version != (skerry.Version{})
+	newest := r.core.Newest(id)
+	return newest, o.Digest, newest != (skerry.Version{})
 }
 
 // Held returns how many owners the guard holds.

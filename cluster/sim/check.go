@@ -26,6 +26,7 @@ func (w *world) check(heal time.Time) error {
 			return err
 		}
 	}
+	w.noteUps()
 	if err := w.restored(); err != nil {
 		return err
 	}
@@ -38,8 +39,8 @@ func (w *world) check(heal time.Time) error {
 // forward reports a stand or version that goes back (I3), an owner that is forgotten too
 // early, and one that is shown after its withdrawal (I4).
 func (w *world) forward(s *server) error {
-	if w.now.Sub(s.together) > Forget/2 {
-		s.away = w.now
+	if w.now.Sub(s.together) > Forget/2 || !s.away.IsZero() && !s.core.Whole() {
+		s.away = w.now // it doubts what it knows, until it is whole again
 	}
 	if !s.core.Minority() {
 		s.together = w.now
@@ -55,7 +56,7 @@ func (w *world) forward(s *server) error {
 		switch {
 		case shown && !was0.Less(v) && was0 != skerry.Version{}:
 			return fmt.Errorf("%s shows %v of %s, whose withdrawal was %v", s.id, v, o.id, was0)
-		case w.now.Sub(s.away) < Forget: // it may have been forgotten, and learned again
+		case w.now.Sub(s.away) < Forget, w.silence(o) > Forget-2*Forget/24: // it may have been forgotten, and learned again
 		case was.Ended != 0 && w.now.UnixMilli()-was.Ended > (Forget-2*Forget/24).Milliseconds(): // it may be forgotten
 		case known && (r.Stand.Less(was.Stand) || r.Version.Less(was.Version)):
 			return fmt.Errorf("%s goes back at %s, from %+v to %+v", o.id, s.id, was, r)
@@ -64,6 +65,14 @@ func (w *world) forward(s *server) error {
 		}
 	}
 	return nil
+}
+
+// silence returns for how long no server heard an owner.
+func (w *world) silence(o *owner) time.Duration {
+	if len(o.oks) == 0 {
+		return w.now.Sub(w.began)
+	}
+	return w.now.Sub(o.oks[len(o.oks)-1].at)
 }
 
 // atHome reports an owner that its home heard and does not show (I1).
@@ -82,8 +91,20 @@ func (w *world) atHome(o *owner) error {
 	return nil
 }
 
+// doubting is the longest time after the last fault in which a server may not be whole.
+const doubting = 13 * time.Second
+
 // healed holds the invariants of the time after the last fault.
 func (w *world) healed(since time.Duration) error {
+	for _, s := range w.servers {
+		switch {
+		case s.core.Whole():
+		case since > doubting:
+			return fmt.Errorf("%v after the last fault %s is not whole", since, s.id)
+		default:
+			w.doubted = since // no server judges while it doubts
+		}
+	}
 	for _, o := range w.owners {
 		lives := !o.crashed && !o.gone && o.settled()
 		behind := w.behind(o) && since < w.cfg.Within+TTL
@@ -98,7 +119,7 @@ func (w *world) healed(since time.Duration) error {
 			switch {
 			case lives && (!shown || v != o.version) && since > w.cfg.Within && w.now.Sub(o.since) > time.Second: // I10
 				return fmt.Errorf("%v after the last fault %s lives at %v, and %s does not show it: %s", since, o.id, o.version, s.id, w.states(o))
-			case shown && (o.gone || o.crashed) && since > TTL+2*grace: // I11
+			case shown && (o.gone || o.crashed) && since > w.doubted+TTL+2*grace: // I11
 				return fmt.Errorf("%v after the last fault %s is gone (withdrawn %v), and %s shows it: %+v", since, o.id, o.gone, s.id, s.core.Stand(o.id))
 			}
 		}
@@ -200,11 +221,21 @@ func (w *world) held(o *owner) error {
 		_, shown := s.core.Shows(o.id)
 		was := s.showed[o.id]
 		s.showed[o.id] = shown
-		if was && !shown && fresh && (s.core.Minority() || s.core.Up(home.id)) && (s.resumed.IsZero() || w.now.Sub(s.resumed) > time.Second) {
+		if was && !shown && fresh && (s.core.Minority() || s.ups[home.id]) && (s.resumed.IsZero() || w.now.Sub(s.resumed) > time.Second) {
 			return fmt.Errorf("%s is heard by %s, and %s (minority %v) takes it out: %+v", o.id, home.id, s.id, s.core.Minority(), s.core.Stand(o.id))
 		}
 	}
 	return nil
+}
+
+// noteUps notes which servers are up with each other: what one knows has come to the other at the
+// earliest in the next step.
+func (w *world) noteUps() {
+	for _, s := range w.servers {
+		for _, other := range w.servers {
+			s.ups[other.id] = s.core.Up(other.id)
+		}
+	}
 }
 
 // final holds the invariants of the end: all servers know the same, and the right.

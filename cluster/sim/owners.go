@@ -90,7 +90,7 @@ func (w *world) toOwner(o *owner, from cluster.ServerID, m cluster.Message) {
 			switch {
 			case t.Want:
 				o.told = skerry.Version{}
-				if o.version.Less(t.Version) && !o.gone {
+				if o.version.Less(t.Version) {
 					o.version = skerry.Version{Epoch: t.Version.Epoch + 1 + w.r.Uint64N(1000), Seq: 1}
 				}
 			case t.Version == o.version:

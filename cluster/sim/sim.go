@@ -55,6 +55,7 @@ type world struct {
 	rebooted time.Time               // all servers were started again by then, after a kill of all
 	equalAt  time.Time               // when all servers knew the same last
 	diverged int                     // differences that servers found
+	doubted  time.Duration           // after the last fault, when a server was not whole last
 	must     map[skerry.OwnerID]bool // the leases that were on a disk then
 }
 
@@ -82,6 +83,7 @@ type server struct {
 	majority  time.Time                         // its disk: when it was in a majority last
 	skew      time.Duration
 	showed    map[skerry.OwnerID]bool
+	ups       map[cluster.ServerID]bool // that it was up with at the last step
 	disk      map[skerry.OwnerID]*stored
 	again     time.Time // when it starts after a kill of all
 }
@@ -165,6 +167,7 @@ func (w *world) start(s *server) {
 	}, w.at(s))
 	s.up, s.paused, s.started, s.resumed = true, false, w.now, time.Time{}
 	s.shows, s.records, s.showed = map[skerry.OwnerID]skerry.Version{}, map[skerry.OwnerID]cluster.Record{}, map[skerry.OwnerID]bool{}
+	s.ups = map[cluster.ServerID]bool{}
 	s.withdrawn, s.together, s.away = map[skerry.OwnerID]skerry.Version{}, w.now, time.Time{}
 	for _, o := range w.owners {
 		if o.in == s {

@@ -1,0 +1,98 @@
+package cluster_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// alone is a server that is a majority by itself, and its clock.
+type alone struct {
+	*cluster.Server
+	now time.Time
+}
+
+func newAlone(self cluster.ServerID) *alone {
+	a := &alone{now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+	a.Server = cluster.New(cluster.Config{Self: self, Life: 1, Members: []cluster.ServerID{self}, Rand: rand.New(rand.NewPCG(1, 1))}, a.now)
+	return a
+}
+
+func (a *alone) pass(d time.Duration) {
+	for end := a.now.Add(d); a.now.Before(end); a.now = a.now.Add(100 * time.Millisecond) {
+		a.Tick(a.now)
+		a.Ready()
+	}
+}
+
+func leased(v skerry.Version) cluster.Record {
+	return cluster.Record{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: v, Digest: v.Seq, Set: &skerry.Set{Node: &skerry.Node{Name: "n"}}}
+}
+
+// A version that another server knows, and whose set no server has, is told to the lease at its
+// next beat: that server would never show a lesser one.
+func TestALeaseGoesAboveAVersionWithoutASet(t *testing.T) {
+	a := newAlone("a")
+	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
+	known := skerry.Version{Epoch: 9, Seq: 1}
+	a.Step(a.now, "b", cluster.Log{First: cluster.Pos{Life: 1, Seq: 1}, Records: []cluster.Record{{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: known}}})
+	if told := a.BeatLease(a.now, "o", 1); !told.Want || told.Version != known || a.Newest("o") != known {
+		t.Errorf("the beat is told %+v, the newest is %v", told, a.Newest("o"))
+	}
+	if _, shown := a.Shows("o"); !shown {
+		t.Error("the lease is not shown until then")
+	}
+	next := leased(skerry.Version{Epoch: 9, Seq: 2})
+	if told := a.PutLease(a.now, next); told.Want || told.Version != next.Version {
+		t.Errorf("the next put is told %+v", told)
+	}
+}
+
+// Another server that did not know the home of a lease took it, and so heard it: at its home that
+// counts as a beat.
+func TestALeaseThatAnotherServerTookLives(t *testing.T) {
+	a := newAlone("c")
+	a.pass(10 * time.Second)
+	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
+	a.pass(5 * time.Second)
+	took := leased(skerry.Version{Epoch: 5, Seq: 1})
+	took.Stand = cluster.Stand{Epoch: 5, Attach: 1, State: cluster.Live, Home: "b", By: "b"}
+	a.Step(a.now, "b", cluster.Log{First: cluster.Pos{Life: 1, Seq: 1}, Records: []cluster.Record{took}})
+	a.pass(5 * time.Second)
+	if stand := a.Stand("o"); stand.State != cluster.Live || stand.Home != "c" {
+		t.Fatalf("after 5 s: %+v", stand)
+	}
+	a.pass(2 * time.Second)
+	if stand := a.Stand("o"); stand.State != cluster.Lost {
+		t.Errorf("after its TTL: %+v", stand)
+	}
+}
+
+// The log of an owner that was forgotten since does not tell how it ended: the buckets are
+// compared in its place.
+func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {
+	a := newAlone("a")
+	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
+	a.PutLease(a.now, cluster.Record{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: skerry.Version{Epoch: 5, Seq: 2}, Gone: true})
+	answer := func() cluster.Message {
+		a.Ready()
+		a.Step(a.now, "b", cluster.Ask{After: cluster.Pos{Life: 1, Seq: 1}})
+		for _, e := range a.Ready().Send {
+			if e.To == "b" {
+				return e.Message
+			}
+		}
+		return nil
+	}
+	if m, is := answer().(cluster.Log); !is {
+		t.Fatalf("while it is known: %T", m)
+	}
+	a.now = a.now.Add(26 * time.Hour)
+	a.pass(time.Minute)
+	if m, is := answer().(cluster.Sums); !is {
+		t.Errorf("when it is forgotten: %T", m)
+	}
+}
