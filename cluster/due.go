@@ -63,7 +63,7 @@ func (s *Server) advance(now time.Time) {
 	if gap > s.t.Down {
 		s.woke = now
 		s.fullTTL()
-		s.compareAll() // their logs alone may not tell what they did meanwhile
+		s.compareAll() // changes of this time may be missing in their logs
 	}
 	if gap > s.t.Forget/2 {
 		s.away()

@@ -99,8 +99,8 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	}
 }
 
-// relay tells a server that was an owner's home of the one that is now, if the two do not hear
-// each other: it would judge the owner.
+// relay sends an owner's record to the server that was its home, if that server does not hear the
+// present one: it would judge the owner.
 func (s *Server) relay(o *owner, was ServerID) {
 	is := o.Stand.Home
 	if was == is || was == s.cfg.Self || is == s.cfg.Self || o.Stand.State != Live || !s.up(was) || slices.Contains(s.peers[was].tick.Hears, is) {

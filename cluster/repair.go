@@ -63,8 +63,8 @@ func (s *Server) answer(to ServerID, m Ask) {
 	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole})
 }
 
-// forgotten reports whether records name an owner that was forgotten since: the log does not tell
-// how it ended.
+// forgotten reports whether records name an owner that was forgotten since: its end may be missing
+// in the log.
 func (s *Server) forgotten(records []Record) bool {
 	return slices.ContainsFunc(records, func(r Record) bool { return s.owners[r.Owner] == nil })
 }

@@ -228,8 +228,8 @@ func (w *world) held(o *owner) error {
 	return nil
 }
 
-// noteUps notes which servers are up with each other: what one knows has come to the other at the
-// earliest in the next step.
+// noteUps notes which servers are up with each other: a record of one comes to the other in the
+// next step at the earliest.
 func (w *world) noteUps() {
 	for _, s := range w.servers {
 		for _, other := range w.servers {
