@@ -39,6 +39,9 @@ func (s *Server) Together() time.Time {
 	return s.together
 }
 
+// RestoreWithin is half of the default of Timing.Forget.
+const RestoreWithin = 12 * time.Hour
+
 // becomeWhole finds that no peer knows more.
 func (s *Server) becomeWhole() {
 	if s.whole {

@@ -182,13 +182,19 @@ func (k *Keeper) Longest() time.Duration {
 	return d
 }
 
-// Start announces the sets that were replayed, each with a full TTL from now. It must be
-// called once, before any other method but those of [journal.Keeper].
-func (k *Keeper) Start(ledger *journal.Ledger, announcer skerry.Announcer) error {
+// Start announces the sets that were replayed, each with a full TTL from now, or forgets them if
+// this process was away for so long that their owners may have ended, and be forgotten by all
+// other servers. It must be called once, before any other method but those of [journal.Keeper].
+func (k *Keeper) Start(ledger *journal.Ledger, announcer skerry.Announcer, away bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ledger, k.announcer = ledger, announcer
 	for id, r := range k.sets {
+		if away {
+			delete(k.sets, id)
+			ledger.Append(KeeperName, leased{Owner: id})
+			continue
+		}
 		r.digest = r.Set.Digest()
 		if r.Version == (skerry.Version{}) {
 			r.Version = k.next(id)

@@ -30,7 +30,7 @@ func TestLeaseLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ledger.Close()
-	if err := l.Start(ledger, catalog.New(catalog.Config{})); err != nil {
+	if err := l.Start(ledger, catalog.New(catalog.Config{}), false); err != nil {
 		t.Fatal(err)
 	}
 	put := func(id skerry.OwnerID, instances int, ttl time.Duration) error {
@@ -84,7 +84,7 @@ func TestVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { ledger.Close() })
-		if err := l.Start(ledger, table); err != nil {
+		if err := l.Start(ledger, table, false); err != nil {
 			t.Fatal(err)
 		}
 		return l
@@ -114,5 +114,45 @@ func TestVersions(t *testing.T) {
 	}
 	if fourth := put(behind, 1); !third.Less(fourth) {
 		t.Errorf("%v follows a withdrawal after %v", fourth, third)
+	}
+}
+
+// A process that was away for long forgets its sets: they are neither announced nor replayed
+// again.
+func TestSetsOfAProcessThatWasAwayAreForgotten(t *testing.T) {
+	dir := t.TempDir()
+	open := func(away bool) (*catalog.Table, *Keeper) {
+		l, table := New(Limits{}), catalog.New(catalog.Config{})
+		ledger, err := journal.OpenLedger(dir, map[string]journal.Keeper{KeeperName: l}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ledger.Close()
+		if err := l.Start(ledger, table, away); err != nil {
+			t.Fatal(err)
+		}
+		if away || len(l.sets) > 0 {
+			return table, l
+		}
+		if _, _, err := l.PutOwner(t.Context(), "a", leaseOf(1), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		return table, l
+	}
+	open(false)
+	if table, l := open(false); len(l.sets) != 1 || len(table.Service("web").Entries) != 1 {
+		t.Fatalf("it is not replayed: %v", l.sets)
+	}
+	if table, l := open(true); len(l.sets) != 0 || len(table.Service("web").Entries) != 0 {
+		t.Errorf("after a long absence: %v", l.sets)
+	}
+	l := New(Limits{})
+	ledger, err := journal.OpenLedger(dir, map[string]journal.Keeper{KeeperName: l}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger.Close()
+	if len(l.sets) != 0 {
+		t.Errorf("it is replayed again: %v", l.sets)
 	}
 }

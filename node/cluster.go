@@ -46,7 +46,9 @@ type among struct {
 	leaving  atomic.Bool // this server's member does not join again
 	voting   voting      // as the registry knows it; of noteVoting
 	shown    shown
+	together time.Time // as it is on disk; of noteTogether
 	began    time.Time
+	away     bool // since so long that leases of before are not restored
 }
 
 // startSharedCatalog makes the table, and the registry that writes it.
@@ -57,6 +59,9 @@ func startSharedCatalog(n *Node) (part, error) {
 		return part{}, err
 	}
 	n.among.began = time.Now()
+	if n.among.away, err = n.wasAway(last.Of); err != nil {
+		return part{}, err
+	}
 	n.among.registry = registry.New(registry.Config{
 		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()), Members: last.Voters, Of: last.Of,
 		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), leastRecover)},
@@ -125,7 +130,7 @@ func startBus(n *Node) (part, error) {
 		return part{}, fmt.Errorf("ports.bus: %w", err)
 	}
 	a.registry.Connect(a.bus)
-	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), a.places.run, a.lead.run), listener.Run)
+	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), every(votingEvery, n.noteTogether), a.places.run, a.lead.run), listener.Run)
 	for _, address := range c.Join {
 		run = append(run, loop(func(ctx context.Context) { n.join(ctx, address) }))
 	}

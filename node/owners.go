@@ -114,7 +114,7 @@ func serverTag(nodeID string) uint8 {
 // startOwners announces the replayed sets and the registrations of the configuration.
 func startOwners(n *Node) (part, error) {
 	k := &n.kept
-	if err := k.leases.Start(k.ledger, n.served.announcer); err != nil {
+	if err := k.leases.Start(k.ledger, n.served.announcer, n.among.away); err != nil {
 		return part{}, err
 	}
 	k.outside.ledger = k.ledger

@@ -14,6 +14,14 @@ type Peer struct {
 	Heard time.Duration
 }
 
+// Together returns the last moment at which this server was up with a majority, zero if it was
+// not since its start.
+func (r *Registry) Together() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.core.Together()
+}
+
 // Peers returns the other servers that have a vote or were heard of in the last minute,
 // ordered by name, and whether this one is in a minority.
 func (r *Registry) Peers() (peers []Peer, minority bool) {
