@@ -71,13 +71,16 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 		}
 	}
 	old := o.Stand
+	if stand.State == Lost && shown && s.putOff(o, stand) {
+		return
+	}
 	s.edit(o, func() { o.Stand, o.Ended = stand, max(o.Ended, ended) })
 	ours := old.Home == self
 	s.relay(o, old.Home)
 	if stand.Home == self && !ours {
 		o.beat, o.heard = s.living, false // a full TTL: it is ours from an earlier life, or by a tie
 	}
-	if stand.Home != self && stand.State == Live && (ours && stand.Attach == old.Attach || !old.attached()) && s.heardHere(o) {
+	if stand.Home != self && stand.State == Live && (ours || !old.attached()) && s.heardHere(o) {
 		s.tellHome(o) // it was heard here while this server was its home too, or did not know it
 	}
 	if stand.State != Lost || o.Gone {
@@ -97,6 +100,26 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 		s.edit(o, func() { o.Stand.By = self })
 		s.publish(o, nil) // its home agrees
 	}
+}
+
+// contestWithin is how long a loss of an owner with another home is put off.
+const contestWithin = time.Second
+
+// putOff reports whether a loss is not taken yet, since the home that this server knows is there,
+// and another server lost the owner as its home: the home that is there may have heard it.
+func (s *Server) putOff(o *owner, loss Stand) bool {
+	home := o.Stand.Home
+	if home == s.cfg.Self || home == loss.Home || o.Stand.State == Lost || !s.up(home) || s.heardHere(o) {
+		return false
+	}
+	if o.putOff.IsZero() || s.now.Sub(o.putOff) > 2*contestWithin {
+		o.putOff = s.now
+	}
+	if s.now.Sub(o.putOff) >= contestWithin {
+		return false
+	}
+	s.again = true
+	return true
 }
 
 // relay sends an owner's record to the server that was its home, if that server does not hear the

@@ -58,6 +58,7 @@ type Sums struct {
 	Buckets []uint64
 	Seen    map[ServerID]Pos
 	Doubts  bool // the sender was away for long, or started lately, and lacks owners
+	Partial bool // owners that it doubts are left out
 }
 
 // Want asks for the owners of buckets. Repair is a number of the sender, which the answers

@@ -60,7 +60,7 @@ func (s *Server) answer(to ServerID, m Ask) {
 		s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, slices.Clone(records)})
 		return
 	}
-	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole})
+	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole, !s.doubting.IsZero()})
 }
 
 // forgotten reports whether records name an owner that was forgotten since: its end may be missing
@@ -137,7 +137,7 @@ func (s *Server) takeSums(from ServerID, p *peer, m Sums) {
 		return
 	}
 	s.repairs++
-	p.repair, p.sums, p.part, p.doubts, p.moved = s.repairs, m.Seen, 0, m.Doubts, s.now
+	p.repair, p.sums, p.part, p.doubts, p.partial, p.moved = s.repairs, m.Seen, 0, m.Doubts, m.Partial, s.now
 	var differ []int
 	for i := range min(len(m.Buckets), buckets) {
 		if m.Buckets[i] != s.sums[i] {
@@ -245,15 +245,15 @@ func (s *Server) takeFetched(p *peer, m Fetched) {
 	}
 }
 
-// adopt takes the positions that a finished repair stands for. A peer that doubts has left out
-// owners: it is compared again until it knows.
+// adopt takes the positions that a finished repair stands for. A peer that left out owners, because
+// it doubts them, is compared again until it knows.
 func (s *Server) adopt(p *peer) {
 	for id, pos := range p.sums {
-		if q := s.peers[id]; q != nil && q.pos.before(pos) && !p.doubts {
+		if q := s.peers[id]; q != nil && q.pos.before(pos) && !p.partial {
 			q.pos = pos
 		}
 	}
-	p.repair, p.sums, p.stale, p.compared, p.adopted = 0, nil, p.doubts, true, s.now
+	p.repair, p.sums, p.stale, p.compared, p.adopted = 0, nil, p.partial, true, s.now
 	switch {
 	case !s.doubting.IsZero():
 		s.confirm()

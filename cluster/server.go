@@ -125,7 +125,8 @@ type peer struct {
 	compared bool             // one was made, since this server started or was away
 	adopted  time.Time        // when the last one was finished
 	refused  Life             // of it, in which it is refused
-	doubts   bool             // it was away, by its Sums
+	doubts   bool             // it was away, or started lately, by its Sums
+	partial  bool             // its Sums left out owners
 	moved    time.Time        // when the repair went on last
 	repair   uint64           // the number of the repair under way; 0: none
 	sums     map[ServerID]Pos // the positions that it stands for

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/cluster/sim"
 )
@@ -18,7 +19,7 @@ func schedule(seed uint64, servers int) sim.Config {
 }
 
 // SKERRY_SEED replays one schedule, of three servers or of SKERRY_SERVERS, with what happens
-// in it.
+// in it, and all of the owner SKERRY_OWNER.
 func TestSimulation(t *testing.T) {
 	if seed, err := strconv.ParseUint(os.Getenv("SKERRY_SEED"), 10, 64); err == nil {
 		servers, err := strconv.Atoi(os.Getenv("SKERRY_SERVERS"))
@@ -26,7 +27,7 @@ func TestSimulation(t *testing.T) {
 			servers = 3
 		}
 		cfg := schedule(seed, servers)
-		cfg.Trace = t.Logf
+		cfg.Trace, cfg.Follow = t.Logf, skerry.OwnerID(os.Getenv("SKERRY_OWNER"))
 		if err := sim.Run(cfg); err != nil {
 			t.Error(err)
 		}

@@ -16,6 +16,7 @@ type owner struct {
 	heard  bool          // by this server as its home; else beat is when it became the home
 	here   time.Time     // when this server heard it last, whatever its home
 	until  time.Time     // the end of the guard's hold, at the home
+	putOff time.Time     // since when a loss is not taken, see Server.putOff
 
 	above skerry.Version // a greater version that another server knows, and no server has
 

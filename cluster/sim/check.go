@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -67,12 +68,14 @@ func (w *world) forward(s *server) error {
 	return nil
 }
 
-// silence returns for how long no server heard an owner.
+// silence returns for how long no server in a majority heard an owner.
 func (w *world) silence(o *owner) time.Duration {
-	if len(o.oks) == 0 {
-		return w.now.Sub(w.began)
+	for _, k := range slices.Backward(o.oks) {
+		if k.counts {
+			return w.now.Sub(k.at)
+		}
 	}
-	return w.now.Sub(o.oks[len(o.oks)-1].at)
+	return w.now.Sub(w.began)
 }
 
 // atHome reports an owner that its home heard and does not show (I1).
@@ -117,7 +120,7 @@ func (w *world) healed(since time.Duration) error {
 		for _, s := range w.servers {
 			v, shown := s.core.Shows(o.id)
 			switch {
-			case lives && (!shown || v != o.version) && since > w.cfg.Within && w.now.Sub(o.since) > time.Second: // I10
+			case lives && (!shown || v != o.version) && since > max(w.cfg.Within, w.doubted+w.cfg.Within/2) && w.now.Sub(o.since) > time.Second: // I10
 				return fmt.Errorf("%v after the last fault %s lives at %v, and %s does not show it: %s", since, o.id, o.version, s.id, w.states(o))
 			case shown && (o.gone || o.crashed) && since > w.doubted+TTL+2*grace: // I11
 				return fmt.Errorf("%v after the last fault %s is gone (withdrawn %v), and %s shows it: %+v", since, o.id, o.gone, s.id, s.core.Stand(o.id))

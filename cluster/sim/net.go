@@ -81,6 +81,7 @@ func (w *world) toServer(s *server, f flight) error {
 }
 
 func (w *world) step(s *server, f flight) {
+	w.traceStep(s, f)
 	back := func(m cluster.Message) { w.send(string(s.id), f.from, m) }
 	now := w.at(s)
 	switch m := f.m.(type) {

@@ -115,5 +115,5 @@ func (o *owner) settled() bool {
 // heard notes that an owner's sign of life came to a server.
 func (w *world) heard(id skerry.OwnerID, at cluster.ServerID, has bool) {
 	o := w.owner(string(id))
-	o.oks = append(o.oks, ok{w.now, at, has})
+	o.oks = append(o.oks, ok{w.now, at, has, !w.server(string(at)).core.Minority()})
 }

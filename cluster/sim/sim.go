@@ -36,6 +36,8 @@ type Config struct {
 	New func(cluster.Config, time.Time) *cluster.Server
 	// Trace prints what happens; nil: nothing.
 	Trace func(format string, args ...any)
+	// Follow is an owner of which Trace prints all messages, and what each server knows.
+	Follow skerry.OwnerID
 }
 
 // world is all servers and owners, and the messages between them.
@@ -54,6 +56,7 @@ type world struct {
 
 	rebooted time.Time               // all servers were started again by then, after a kill of all
 	equalAt  time.Time               // when all servers knew the same last
+	traced   string                  // of the owner that is followed, last
 	diverged int                     // differences that servers found
 	doubted  time.Duration           // after the last fault, when a server was not whole last
 	must     map[skerry.OwnerID]bool // the leases that were on a disk then
@@ -110,6 +113,8 @@ type ok struct {
 	at   time.Time
 	from cluster.ServerID
 	has  bool // it has the set
+	// counts: it was in a majority
+	counts bool
 }
 
 // setOf returns the set of a version.
@@ -177,12 +182,6 @@ func (w *world) start(s *server) {
 	w.restore(s)
 }
 
-func (w *world) tracef(format string, args ...any) {
-	if w.cfg.Trace != nil {
-		w.cfg.Trace("%8v "+format, append([]any{w.now.Sub(w.began)}, args...)...)
-	}
-}
-
 const settle = 40 * time.Second
 
 func (w *world) run() error {
@@ -215,6 +214,7 @@ func (w *world) run() error {
 		for _, o := range w.owners {
 			w.act(o)
 		}
+		w.traceOwner()
 		if err := w.check(heal); err != nil {
 			return err
 		}
