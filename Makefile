@@ -31,7 +31,7 @@ demo:
 
 # The suites that wait most come first, and share the processors with the others.
 test: tools lint cross
-	$(GO) test -race -timeout 20m -p 2 -parallel 4 ./test/e2e ./quorum ./test/conformance ./...
+	$(GO) test -race -timeout 20m -p 2 ./test/e2e ./quorum ./test/conformance ./...
 	$(GO) test -run Simulation ./client/lb ./cluster
 	for m in $(MODULES); do (cd $$m && $(GO) test -timeout 20m ./...) || exit 1; done
 

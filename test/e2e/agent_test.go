@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -24,7 +25,12 @@ import (
 	"github.com/skerryhq/skerry/test/program"
 )
 
-func TestMain(m *testing.M) { program.Main(m) }
+// Four tests run at a time, unless -parallel says another number: they wait for the programs that
+// they start more than they compute.
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4")
+	program.Main(m)
+}
 
 // patience bounds every wait for something that is sure to come.
 const patience = 30 * time.Second
