@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -15,11 +16,12 @@ var ErrRemoved = errors.New("this member was removed from the cluster")
 type death struct {
 	once     sync.Once
 	happened chan struct{}
+	over     chan struct{} // closed when etcd applies nothing more
 	err      error
 	ofSpace  bool // the disk was full
 }
 
-func newDeath() *death { return &death{happened: make(chan struct{})} }
+func newDeath() *death { return &death{happened: make(chan struct{}), over: make(chan struct{})} }
 
 // died is closed when the store's member could not go on.
 func (s *Store) died() <-chan struct{} {
@@ -29,10 +31,29 @@ func (s *Store) died() <-chan struct{} {
 	return s.member.dead.happened
 }
 
-// of notes the reason and ends the calling goroutine, which is etcd's.
+// of notes the reason and ends the calling goroutine, which is etcd's. One that applies changes
+// stays until etcd hands out no more of them: etcd panics when it finds its queue closed.
 func (d *death) of(reason error) {
 	d.note(reason)
+	if applies() {
+		<-d.over
+	}
 	runtime.Goexit()
+}
+
+// applies reports whether the calling goroutine is that of etcd's queue of changes.
+func applies() bool {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.Contains(frame.Function, "/schedule.(*fifo).run") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // note notes the reason, if it is the first.

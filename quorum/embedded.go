@@ -37,7 +37,8 @@ type Embedded struct {
 	Peers *Peers
 	Log   *slog.Logger
 
-	ops uint // that one transaction takes; 0: maxOps
+	ops       uint   // that one transaction takes; 0: maxOps
+	snapshots uint64 // changes between two snapshots on disk; 0: etcd's default
 }
 
 // DefaultQuota is the largest size of a member's data file in bytes, unless another is given.
@@ -135,6 +136,10 @@ func (m *member) launch(conf *embed.Config) error {
 	}
 	m.client = v3client.New(m.etcd.Server)
 	go m.awaitRemoval()
+	go func() {
+		<-m.etcd.Server.StoppingNotify()
+		close(m.dead.over)
+	}()
 	return nil
 }
 
@@ -226,6 +231,7 @@ func etcdConfig(cfg Embedded, dead *death) (*embed.Config, error) {
 	conf.BootstrapDefragThresholdMegabytes = 256
 	conf.MaxTxnOps, conf.MaxRequestBytes = cfg.ops, maxRequest
 	conf.UnsafeNoFsync = cfg.Forget
+	conf.SnapshotCount = first(cfg.snapshots, conf.SnapshotCount)
 	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Log, dead))
 	if cfg.Peers == nil {
 		return conf, nil

@@ -65,9 +65,9 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// share puts ten servers under load, of which the first is what bad makes of it, and
-// returns the share that it takes, and how many calls there were and have failed.
-func share(t *testing.T, good time.Duration, bad func(context.Context) error) (share float64, results []result) {
+// share puts ten servers under load, of which one is what bad makes of it, and returns the share
+// that it takes, its address, and the calls.
+func share(t *testing.T, good time.Duration, bad func(context.Context) error) (share float64, at string, results []result) {
 	t.Helper()
 	c, m := newClient(t)
 	servers := serveAll(t, 10, true)
@@ -83,22 +83,45 @@ func share(t *testing.T, good time.Duration, bad func(context.Context) error) (s
 		b.calls.Store(0)
 	}
 	results = load(conn, 300, 2*time.Second, after(6*time.Second))
-	return float64(servers[0].calls.Load()) / float64(len(results)), results
+	return float64(servers[0].calls.Load()) / float64(len(results)), servers[0].address, results
+}
+
+// slower returns how many times longer calls to one server took than those to the others.
+func slower(results []result, at string) float64 {
+	var took [2]time.Duration
+	var calls [2]int
+	for _, r := range results {
+		which := 0
+		if r.to == at {
+			which = 1
+		}
+		took[which] += r.ended.Sub(r.began)
+		calls[which]++
+	}
+	if calls[0] == 0 || calls[1] == 0 {
+		return 0
+	}
+	return (took[1].Seconds() / float64(calls[1])) / (took[0].Seconds() / float64(calls[0]))
 }
 
 func TestASlowServer(t *testing.T) {
 	t.Parallel()
-	got, results := share(t, 10*time.Millisecond, takes(100*time.Millisecond))
-	t.Logf("it takes %.2f %% of %d calls", 100*got, len(results))
-	if bad := failed(results); got > .02 || len(bad) > 0 {
-		t.Errorf("ten times slower than nine others, it takes %.1f %% of the calls; %d of %d failed", 100*got, len(bad), len(results))
+	got, at, results := share(t, 10*time.Millisecond, takes(100*time.Millisecond))
+	// A busy machine makes the others slow too, and then it may take more.
+	times, most := slower(results, at), .02
+	if times > 0 {
+		most *= max(1, 10/times)
+	}
+	t.Logf("%.1f times slower, it takes %.2f %% of %d calls", times, 100*got, len(results))
+	if bad := failed(results); got > most || len(bad) > 0 {
+		t.Errorf("%.1f times slower than nine others, it takes %.1f %% of the calls, more than %.1f %%; %d of %d failed", times, 100*got, 100*most, len(bad), len(results))
 	}
 }
 
 func TestAServerThatFailsFast(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
-	got, results := share(t, 10*time.Millisecond, func(ctx context.Context) error {
+	got, _, results := share(t, 10*time.Millisecond, func(ctx context.Context) error {
 		if n.Add(1)%2 == 0 {
 			return status.Error(codes.Internal, "broken")
 		}
