@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"slices"
 	"strconv"
@@ -13,7 +10,6 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
-	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/quorum"
 	"github.com/skerryhq/skerry/quorum/autopilot"
 )
@@ -236,7 +232,7 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 		peers.Join = true
 	default: // asked for again at each try: another server may have joined meanwhile
 		if members, err = n.among.places.ask(ctx); err == nil {
-			err = writeMembers(path, members)
+			err = writeKept(path, members)
 		}
 		if err != nil {
 			return nil, err
@@ -249,7 +245,7 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 	if !errors.Is(err, quorum.ErrRemoved) {
 		return s, err
 	}
-	if err := writeMembers(path, nil); err != nil {
+	if err := writeKept(path, map[string]string(nil)); err != nil {
 		return nil, err
 	}
 	aside, err := quorum.MoveAside(dir)
@@ -261,25 +257,8 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 }
 
 func readMembers(path string) (there bool, members map[string]string, err error) {
-	text, err := files.ReadKept(path, files.MaxSmall)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &members)
-	}
-	if err != nil {
-		return false, nil, fmt.Errorf("%s: %w; if it is damaged, remove it together with the folder quorum: this server joins anew", path, err)
-	}
-	return true, members, nil
-}
-
-func writeMembers(path string, members map[string]string) error {
-	text, err := json.Marshal(members)
-	if err != nil {
-		return err
-	}
-	return files.Replace(path, text)
+	there, err = readKept(path, &members, "remove it together with the folder quorum: this server joins anew")
+	return there, members, err
 }
 
 // ask asks the other servers for a place until one gives it, and returns the members.

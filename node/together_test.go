@@ -1,13 +1,13 @@
 package node
 
 import (
-	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/test/program"
 )
 
 // A server of several that was without a majority for more than half a day restores no lease.
@@ -23,11 +23,7 @@ func TestWasAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		if tt.ago > 0 {
-			text, err := json.Marshal(together{time.Now().Add(-tt.ago)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := files.Replace(n.serverFile(togetherFile), text); err != nil {
+			if err := writeKept(n.serverFile(togetherFile), together{time.Now().Add(-tt.ago)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -47,14 +43,14 @@ func TestWasAway(t *testing.T) {
 // A server that is a majority notes so soon after its start.
 func TestTogetherIsNoted(t *testing.T) {
 	n := running(t, first(t), nil)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		text, err := os.ReadFile(n.serverFile(togetherFile))
+	if err := program.Await(time.Minute, func() error {
 		var last together
-		if err == nil && json.Unmarshal(text, &last) == nil && time.Since(last.At) < time.Minute {
-			return
+		there, err := readKept(n.serverFile(togetherFile), &last, writtenAgain)
+		if err == nil && (!there || time.Since(last.At) >= time.Minute) {
+			err = fmt.Errorf("there %v, at %v", there, last.At)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %s, %v", togetherFile, text, err)
-		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,10 +1,7 @@
 package node
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -36,17 +33,13 @@ func (n *Node) lastVoting() (voting, error) {
 	if err := files.MakeFolder(n.serverFile(""), 0o700); err != nil {
 		return voting{}, fmt.Errorf("data_dir: %w", err)
 	}
-	path := n.serverFile(votingFile)
-	text, err := files.ReadKept(path, files.MaxSmall)
-	if errors.Is(err, fs.ErrNotExist) {
-		return n.firstVoting()
-	}
 	var v voting
-	if err == nil {
-		err = json.Unmarshal(text, &v)
-	}
-	if err != nil {
-		return voting{}, fmt.Errorf("%s: %w; if it is damaged, remove it: it is written again", path, err)
+	there, err := readKept(n.serverFile(votingFile), &v, writtenAgain)
+	switch {
+	case err != nil:
+		return voting{}, err
+	case !there:
+		return n.firstVoting()
 	}
 	return v, nil
 }
@@ -86,11 +79,7 @@ func (n *Node) noteVoting() {
 	}
 	n.among.voting = v
 	n.among.registry.SetMembers(v.Voters, v.Of)
-	text, err := json.Marshal(v)
-	if err == nil {
-		err = files.Replace(n.serverFile(votingFile), text)
-	}
-	if err != nil {
+	if err := writeKept(n.serverFile(votingFile), v); err != nil {
 		n.log.Error("the list of the servers with a vote cannot be kept: make room, or mend the data folder", "error", err)
 	}
 	n.log.Info("the majority of the servers is counted over those with a vote in the quorum store", "servers", v.Voters, "of", v.Of)
