@@ -36,7 +36,7 @@ func TestSuiteOutside(t *testing.T) {
 	})
 }
 
-// The first knows nobody, the second the first, the third the second.
+// The first knows no other server, the second the first, the third the second.
 func TestServersFindEachOther(t *testing.T) {
 	got := make(chan string, 10)
 	a := start(t, config("a"), func(from string, frame []byte) { got <- from + " " + string(frame) })

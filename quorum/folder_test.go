@@ -300,7 +300,7 @@ func TestTheLastChangesCount(t *testing.T) {
 	}
 }
 
-// Members with TLS accept each other, and nobody without the members' certificate.
+// Members with TLS accept each other. They accept no connection without the members' certificate.
 func TestMembersWithTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
