@@ -36,10 +36,10 @@ func (o *owner) holds(v skerry.Version, digest uint64) bool {
 func (s *Server) Announce(now time.Time, a Announce) Told {
 	s.advance(now)
 	defer s.finish()
-	o := s.get(&a.Record)
-	if !a.Gone && !o.Stand.attached() {
+	if !a.Gone && !s.Stand(a.Owner).attached() {
 		return Told{Owner: a.Owner}
 	}
+	o := s.get(&a.Record)
 	s.hear(o)
 	want := !s.take(o, &a.Record)
 	return Told{Owner: a.Owner, Version: o.Version, Want: want}
@@ -93,7 +93,7 @@ func (s *Server) PutLease(now time.Time, r Record) Told {
 	if !o.Gone && !r.Gone {
 		s.hearLease(o)
 	}
-	return s.told(o, !ok || !o.holds(r.Version, r.Digest))
+	return o.told(!ok || !o.holds(r.Version, r.Digest))
 }
 
 // Restore takes a lease from this server's own disk after a restart, with its old content.
@@ -136,16 +136,16 @@ func (s *Server) BeatLease(now time.Time, id skerry.OwnerID, digest uint64) Told
 		return Told{Owner: id, Want: true}
 	}
 	s.hearLease(o)
-	return s.told(o, !o.has || o.Digest != digest)
+	return o.told(!o.has || o.Digest != digest)
 }
 
 // told answers an owner without an attachment. A lease whose version is behind one that another
 // server knows has to go above it: that server shows no other. The clock was ahead when the
 // greater version was made, and its set is lost.
-func (s *Server) told(o *owner, want bool) Told {
+func (o *owner) told(want bool) Told {
 	t := Told{Owner: o.Owner, Version: o.Version, Want: want}
-	if newest := s.Newest(o.Owner); o.Kind == skerry.LeaseOwner && o.Version.Less(newest) {
-		t.Version, t.Want = newest, true
+	if o.Kind == skerry.LeaseOwner && o.Version.Less(o.above) {
+		t.Version, t.Want = o.above, true
 	}
 	return t
 }

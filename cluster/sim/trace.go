@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/skerryhq/skerry"
@@ -76,10 +77,8 @@ func naming(m cluster.Message, id skerry.OwnerID) string {
 }
 
 func among(ids []skerry.OwnerID, id skerry.OwnerID) string {
-	for _, one := range ids {
-		if one == id {
-			return string(id) + " "
-		}
+	if slices.Contains(ids, id) {
+		return string(id) + " "
 	}
 	return ""
 }
