@@ -214,7 +214,7 @@ func (s *Server) Step(now time.Time, from ServerID, m Message) {
 	}
 	p := s.peer(from)
 	p.named, p.spoke = s.now, s.now
-	if tick, is := m.(Tick); is && s.refuse(from, p, tick) || !is && p.refused != 0 {
+	if tick, is := m.(Tick); is && s.refuse(from, p, tick) || !is && !p.takes(m) {
 		return
 	}
 	switch m := m.(type) {

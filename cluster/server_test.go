@@ -202,6 +202,38 @@ func TestServersOfAnotherClusterAreRefused(t *testing.T) {
 	}
 }
 
+// Records that come before the tick that tells a server's cluster and protocol are not taken, also
+// after a restart of that server.
+func TestRecordsWaitForATick(t *testing.T) {
+	f := newFew(t, cluster.New, "a", "b")
+	a := f.servers["a"]
+	a.SetCluster("1/a")
+	sends := func(life cluster.Life, owner skerry.OwnerID) bool {
+		a.Step(f.now, "c", cluster.Log{First: cluster.Pos{Life: life, Seq: 1}, Records: []cluster.Record{live(owner)}})
+		_, known := a.Record(owner)
+		return known
+	}
+	fetched := func(owner skerry.OwnerID) bool {
+		a.Step(f.now, "c", cluster.Fetched{Records: []cluster.Record{live(owner)}})
+		_, known := a.Record(owner)
+		return known
+	}
+	if sends(1, "stranger's") || fetched("stranger's") {
+		t.Error("a server was not heard, and its records are taken")
+	}
+	a.Step(f.now, "c", cluster.Tick{Head: cluster.Pos{Life: 1}, Cluster: "1/a"})
+	if !sends(1, "friend's") {
+		t.Error("a server of the same cluster was heard, and its records are not taken")
+	}
+	if sends(2, "restarted's") {
+		t.Error("a server was not heard since it started again, and its records are taken")
+	}
+	a.Step(f.now, "c", cluster.Tick{Head: cluster.Pos{Life: 2}, Cluster: "2/c"})
+	if sends(2, "foreign") {
+		t.Error("records of another cluster are taken")
+	}
+}
+
 // What ended is forgotten after a day, by all, and nothing brings it back.
 func TestTheDeadAreForgotten(t *testing.T) {
 	f := newFew(t, cluster.New, "a", "b", "c")

@@ -53,6 +53,23 @@ func (s *Server) refuse(from ServerID, p *peer, m Tick) bool {
 	return true
 }
 
+// takes reports whether a message that is no tick is taken. A tick has the protocol of a peer and
+// its cluster. Before the first one only questions are answered, and records of a later
+// life of the peer wait for a tick of that life: a comparison brings them.
+func (p *peer) takes(m Message) bool {
+	if p.refused != 0 {
+		return false
+	}
+	switch m := m.(type) {
+	case Ask, Want, Fetch, HeadAsk:
+		return true
+	case Log:
+		return !p.ticked.IsZero() && m.First.Life <= p.tick.Head.Life
+	default:
+		return !p.ticked.IsZero()
+	}
+}
+
 // SetCluster names the cluster of this server, once it is formed. The messages of servers of
 // another one are not taken: its catalog is another one, and so is its majority.
 func (s *Server) SetCluster(name string) { s.cluster = name }

@@ -28,6 +28,11 @@ func (a *alone) pass(d time.Duration) {
 	}
 }
 
+// hear takes the first tick of another server, from whose log records are taken then.
+func (a *alone) hear(from cluster.ServerID) {
+	a.Step(a.now, from, cluster.Tick{Head: cluster.Pos{Life: 1}})
+}
+
 func leased(v skerry.Version) cluster.Record {
 	return cluster.Record{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: v, Digest: v.Seq, Set: &skerry.Set{Node: &skerry.Node{Name: "n"}}}
 }
@@ -38,6 +43,7 @@ func TestALeaseGoesAboveAVersionWithoutASet(t *testing.T) {
 	a := newAlone("a")
 	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
 	known := skerry.Version{Epoch: 9, Seq: 1}
+	a.hear("b")
 	a.Step(a.now, "b", cluster.Log{First: cluster.Pos{Life: 1, Seq: 1}, Records: []cluster.Record{{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: known}}})
 	if told := a.BeatLease(a.now, "o", 1); !told.Want || told.Version != known || a.Newest("o") != known {
 		t.Errorf("the beat is told %+v, the newest is %v", told, a.Newest("o"))
@@ -58,6 +64,7 @@ func TestALeaseThatAnotherServerTookLives(t *testing.T) {
 	a.pass(10 * time.Second)
 	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
 	a.pass(5 * time.Second)
+	a.hear("b")
 	took := leased(skerry.Version{Epoch: 5, Seq: 1})
 	took.Stand = cluster.Stand{Epoch: 5, Attach: 1, State: cluster.Live, Home: "b", By: "b"}
 	a.Step(a.now, "b", cluster.Log{First: cluster.Pos{Life: 1, Seq: 1}, Records: []cluster.Record{took}})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,8 @@ const (
 	// readyWithin is how long the start of a member alone, or of a connection, may take,
 	// and after how long one of several says that it waits for the others.
 	readyWithin = 30 * time.Second
+	// listedWithin is how long a change of the members may take to come to all of them.
+	listedWithin = 2 * time.Second
 	// maxOps and maxRequest bound one transaction. Consul's take 128 operations; a
 	// session that ends may hold many more keys.
 	maxOps     = 16384
@@ -83,7 +86,7 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := prepare(cfg); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
 	}
-	if err := m.launch(conf); err != nil {
+	if err := m.launchListed(ctx, conf); err != nil {
 		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
 	}
 	m.leads = watchLeader(m.etcd.Server, time.Duration(conf.ElectionMs)*time.Millisecond, m.peers, cfg.Log)
@@ -117,6 +120,26 @@ func prepare(cfg Embedded) error {
 	}
 	return begin(cfg.Dir, cfg.Peers != nil)
 }
+
+// launchListed is launch for a member that may be new in the cluster. etcd asks any other member
+// for the list of members, and one that is behind does not have the new one in it yet.
+func (m *member) launchListed(ctx context.Context, conf *embed.Config) error {
+	for end := time.Now().Add(listedWithin); ; {
+		err := m.launch(conf)
+		unlisted := err != nil && conf.ClusterState == embed.ClusterStateFlagExisting && strings.Contains(err.Error(), errUnlisted)
+		if !unlisted || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(againEvery):
+		}
+	}
+}
+
+// errUnlisted is in etcd's error for a list of members of another length than that of the cluster.
+const errUnlisted = "member count is unequal"
 
 // launch starts etcd. etcd ends its goroutine, or the process, on an error that it cannot
 // mend. The log's hook turns that into the end of this goroutine.
