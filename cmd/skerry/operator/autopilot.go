@@ -33,32 +33,45 @@ first values only.`,
 	f.BoolVar(&to.DisableUpgradeMigration, "disable-upgrade-migration", false, "of Consul Enterprise")
 	f.StringVar(&to.UpgradeVersionTag, "upgrade-version-tag", "", "`tag` of Consul Enterprise")
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
+		change := func(conf *api.AutopilotConfiguration) {
+			for flag, set := range map[string]func(){
+				"cleanup-dead-servers":      func() { conf.CleanupDeadServers = to.CleanupDeadServers },
+				"max-trailing-logs":         func() { conf.MaxTrailingLogs = uint64(trailing) },
+				"last-contact-threshold":    func() { conf.LastContactThreshold = api.NewReadableDuration(contact) },
+				"min-quorum":                func() { conf.MinQuorum = quorum },
+				"server-stabilization-time": func() { conf.ServerStabilizationTime = api.NewReadableDuration(stable) },
+				"redundancy-zone-tag":       func() { conf.RedundancyZoneTag = to.RedundancyZoneTag },
+				"disable-upgrade-migration": func() { conf.DisableUpgradeMigration = to.DisableUpgradeMigration },
+				"upgrade-version-tag":       func() { conf.UpgradeVersionTag = to.UpgradeVersionTag },
+			} {
+				if cmd.Flags().Changed(flag) {
+					set()
+				}
+			}
+		}
+		if err := changeConfig(ctx, c, change); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(out, "Configuration updated!")
+		return err
+	})
+}
+
+// changeTries is how often a change is tried that meets others.
+const changeTries = 5
+
+// changeConfig changes autopilot's configuration. Another change may come at the same time: a
+// new cluster stores that of its files.
+func changeConfig(ctx context.Context, c *connect.Connection, change func(*api.AutopilotConfiguration)) error {
+	for range changeTries {
 		conf, err := c.Operator().AutopilotGetConfiguration(c.Options(ctx))
 		if err != nil {
 			return err
 		}
-		for flag, set := range map[string]func(){
-			"cleanup-dead-servers":      func() { conf.CleanupDeadServers = to.CleanupDeadServers },
-			"max-trailing-logs":         func() { conf.MaxTrailingLogs = uint64(trailing) },
-			"last-contact-threshold":    func() { conf.LastContactThreshold = api.NewReadableDuration(contact) },
-			"min-quorum":                func() { conf.MinQuorum = quorum },
-			"server-stabilization-time": func() { conf.ServerStabilizationTime = api.NewReadableDuration(stable) },
-			"redundancy-zone-tag":       func() { conf.RedundancyZoneTag = to.RedundancyZoneTag },
-			"disable-upgrade-migration": func() { conf.DisableUpgradeMigration = to.DisableUpgradeMigration },
-			"upgrade-version-tag":       func() { conf.UpgradeVersionTag = to.UpgradeVersionTag },
-		} {
-			if cmd.Flags().Changed(flag) {
-				set()
-			}
-		}
-		set, err := c.Operator().AutopilotCASConfiguration(conf, c.WriteOptions(ctx))
-		if err != nil {
+		change(conf)
+		if set, err := c.Operator().AutopilotCASConfiguration(conf, c.WriteOptions(ctx)); set || err != nil {
 			return err
 		}
-		if !set {
-			return errors.New("another change came at the same time, and nothing is changed: try again")
-		}
-		_, err = fmt.Fprintln(out, "Configuration updated!")
-		return err
-	})
+	}
+	return errors.New("other changes came at the same time, and nothing is changed: try again")
 }
