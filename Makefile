@@ -57,7 +57,7 @@ test-kill:
 conformance-cluster:
 	SKERRY_CONFORMANCE_CLUSTER=all $(GO) test -count=1 -timeout 20m -run AtAFollower -v ./test/conformance
 
-# Lets five servers form a cluster 200 times, while some of them are killed: about an hour.
+# Lets five servers form a cluster 200 times, while some of them are killed: about 20 minutes.
 bootstraps:
 	SKERRY_BOOTSTRAPS=200 $(GO) test -count=1 -timeout 0 -run TestBootstrap -v ./test/e2e
 

@@ -61,7 +61,9 @@ func (s *Server) take(o *owner, r *Record) bool {
 		}
 	})
 	if r.Gone {
-		r = nil
+		if r = nil; s.Minority() {
+			s.aside = append(s.aside, o)
+		}
 	}
 	s.publish(o, r)
 	s.show(o, r)

@@ -116,6 +116,18 @@ func (s *Server) drop(o *owner) {
 	}
 }
 
+// endAnew gives owners that were withdrawn here in a minority the end of that minority as theirs:
+// the others learn of them now, and one of them may be away soon.
+func (s *Server) endAnew() {
+	for _, o := range s.aside {
+		if s.owners[o.Owner] == o && o.Gone {
+			s.edit(o, func() { o.Ended = s.now.UnixMilli() })
+			s.publish(o, nil)
+		}
+	}
+	s.aside = nil
+}
+
 // away notes that this server was in a minority, or stopped, for long. The owners
 // that it knows may have ended since, and be forgotten by all. They are shown on, but are
 // neither summed nor sent until another server confirms them, or they beat.

@@ -105,11 +105,13 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 // contestWithin is how long a loss of an owner with another home is put off.
 const contestWithin = time.Second
 
-// putOff reports whether a loss is not taken yet, since the home that this server knows is there,
-// and another server lost the owner as its home: the home that is there may have heard it.
+// putOff reports whether a loss is not taken yet: a server that is there may have heard the owner,
+// as the home that this server knows, where another one lost it, or as one that names itself as
+// the home.
 func (s *Server) putOff(o *owner, loss Stand) bool {
 	home := o.Stand.Home
-	if home == s.cfg.Self || home == loss.Home || o.Stand.State == Lost || !s.up(home) || s.heardHere(o) {
+	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < 2*contestWithin
+	if home == s.cfg.Self || !mayContest || o.Stand.State == Lost || s.heardHere(o) {
 		return false
 	}
 	if o.putOff.IsZero() || s.now.Sub(o.putOff) > 2*contestWithin {
@@ -210,6 +212,7 @@ func (s *Server) judge() {
 		s.again = false
 		s.compareAll() // the losses that were not taken
 	}
+	s.endAnew()
 	s.together = s.now
 	s.becomeWhole()
 	if s.now.Sub(s.started) < s.t.Recover || s.settling(s.t.Settle) || s.doubts() {

@@ -92,13 +92,17 @@ func (s *Server) takeLog(from ServerID, p *peer, m Log) {
 	}
 }
 
-// taken counts records of another server as beats of owners of this one: the other names itself
-// as their home because it took their own word, and did not know of this server.
+// taken notes that another server names itself as the home of owners that have another home: it
+// took their own word, and did not know of that one. At their home that counts as a beat.
 func (s *Server) taken(from ServerID, records []Record) {
 	for i := range records {
 		r := &records[i]
 		o := s.owners[r.Owner]
-		if o != nil && o.Stand.Home == s.cfg.Self && o.Stand.State == Live && r.Stand.Home == from && r.Stand.State == Live && r.Stand.Less(o.Stand) {
+		if o == nil || o.Stand.State != Live || r.Stand.Home != from || r.Stand.State != Live || !r.Stand.Less(o.Stand) {
+			continue
+		}
+		o.claimed = s.now
+		if o.Stand.Home == s.cfg.Self {
 			o.beat = s.living
 		}
 	}

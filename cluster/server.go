@@ -97,6 +97,7 @@ type Server struct {
 	whole     bool      // it has what its peers know
 	again     bool      // a loss was not taken yet, because a peer came up so lately
 	together  time.Time // the last moment in a majority
+	aside     []*owner  // withdrawn here in a minority
 	woke      time.Time // when the last stall ended
 	doubting  time.Time // since when owners are doubted; zero: none is
 	ticked    time.Time

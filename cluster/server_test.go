@@ -271,6 +271,28 @@ func TestTheDeadAreForgotten(t *testing.T) {
 	}
 }
 
+// What was withdrawn in a minority is news to the others when that ends, and is remembered from
+// then on: a server that is away soon could not learn of it before.
+func TestAWithdrawalInAMinorityIsRememberedFromItsEnd(t *testing.T) {
+	f := newFew(t, cluster.New, "a", "b", "c")
+	f.servers["a"].PutLease(f.now, lease("gone"))
+	f.pass(time.Second)
+	f.part("a")
+	f.pass(4 * time.Second)
+	gone := lease("gone")
+	gone.Gone, gone.Set, gone.Version.Seq = true, nil, 2
+	f.servers["a"].PutLease(f.now, gone)
+	f.days(4)
+	ends := f.now.UnixMilli()
+	f.part()
+	f.pass(5 * time.Second)
+	for id, s := range f.servers {
+		if r, known := s.Record("gone"); !known || !r.Gone || r.Ended < ends {
+			t.Errorf("%s has %+v, and the minority ended at %d", id, r, ends)
+		}
+	}
+}
+
 // days lets hours pass quickly: the clocks step by less than what is a stall.
 func (f *few) days(hours int) {
 	for end := f.now.Add(time.Duration(hours) * time.Hour); f.now.Before(end); {

@@ -2,7 +2,10 @@ package cluster_test
 
 import (
 	"os"
+	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,16 +37,38 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	slow(t)
-	for seed := range schedules(200) {
-		if err := sim.Run(schedule(uint64(seed+1), 3)); err != nil {
-			t.Error(err)
-		}
+	play(t, schedules(2000), 3)
+	play(t, schedules(2000)/10, 5)
+}
+
+// play plays schedules of so many servers, on all processors.
+func play(t *testing.T, n, servers int) {
+	before := first(t)
+	var next atomic.Uint64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for seed := next.Add(1); seed <= uint64(n); seed = next.Add(1) {
+				if err := sim.Run(schedule(before+seed, servers)); err != nil {
+					t.Errorf("%d servers: %v", servers, err)
+				}
+			}
+		})
 	}
-	for seed := range schedules(200) / 5 {
-		if err := sim.Run(schedule(uint64(seed+1), 5)); err != nil {
-			t.Errorf("five servers: %v", err)
-		}
+	all.Wait()
+}
+
+// first is the seed before the first one: SKERRY_FIRST, else 0.
+func first(t *testing.T) uint64 {
+	text := os.Getenv("SKERRY_FIRST")
+	if text == "" {
+		return 0
 	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Errorf("SKERRY_FIRST: %v", err)
+	}
+	return n
 }
 
 // The simulation needs the rules: without one of them a schedule fails that passes with it.

@@ -17,6 +17,8 @@ type owner struct {
 	here   time.Time     // when this server heard it last, whatever its home
 	until  time.Time     // the end of the guard's hold, at the home
 	putOff time.Time     // since when a loss is not taken, see Server.putOff
+	// claimed is when a server that is not its home named itself as it.
+	claimed time.Time
 
 	above skerry.Version // a greater version that another server knows, and no server has
 

@@ -78,6 +78,40 @@ func TestALeaseThatAnotherServerTookLives(t *testing.T) {
 	}
 }
 
+// A server that names itself as the home of an owner that has another one by now may have heard it:
+// a loss by that one waits for its contest.
+func TestALossWaitsForTheOneThatNamedItselfTheHome(t *testing.T) {
+	at := func(home cluster.ServerID, attach, bid uint32, is cluster.State) cluster.Record {
+		r := leased(skerry.Version{Epoch: 5, Seq: 1})
+		r.Stand = cluster.Stand{Epoch: 5, Attach: uint64(attach), Bid: bid, State: is, Home: home, By: home}
+		return r
+	}
+	for _, claims := range []bool{true, false} {
+		a := newAlone("a")
+		a.hear("b")
+		a.hear("c")
+		tell := func(from cluster.ServerID, r cluster.Record) {
+			a.Step(a.now, from, cluster.Owned{Records: []cluster.Record{r}})
+			a.Step(a.now, from, cluster.Fetched{Records: []cluster.Record{r}})
+		}
+		tell("c", at("c", 4, 0, cluster.Live))
+		if claims {
+			tell("b", at("b", 3, 0, cluster.Live))
+		}
+		lost := at("c", 4, 1, cluster.Lost)
+		lost.Set = nil
+		tell("c", lost)
+		if _, shown := a.Shows("o"); shown != claims {
+			t.Errorf("b names itself as the home %v, and the owner is shown %v", claims, shown)
+		}
+		a.pass(1500 * time.Millisecond)
+		tell("c", lost)
+		if _, shown := a.Shows("o"); shown {
+			t.Error("b does not contest, and the owner is shown")
+		}
+	}
+}
+
 // The log of an owner that was forgotten since does not tell how it ended: the buckets are
 // compared in its place.
 func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {

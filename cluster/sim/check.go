@@ -205,13 +205,14 @@ func (w *world) rightful(s *server, m cluster.Message) error {
 // to it, hears the owner; or although it is in a minority.
 func (w *world) held(o *owner) error {
 	last := ok{}
-	told := false // it was heard so long ago that the others may know
-	for _, k := range o.oks {
-		last = k
+	if len(o.oks) > 0 {
+		last = o.oks[len(o.oks)-1]
 	}
-	for _, k := range o.oks {
-		if age := w.now.Sub(k.at); k.from == last.from && age >= 3*time.Second && age < TTL {
-			told = true
+	told := false // it was heard so long ago that the others may know
+	for _, k := range slices.Backward(o.oks) {
+		age := w.now.Sub(k.at)
+		if told = k.from == last.from && age >= 3*time.Second && age < TTL; told || age >= TTL {
+			break
 		}
 	}
 	home := w.server(string(last.from))
