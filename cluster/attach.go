@@ -180,13 +180,40 @@ func (s *Server) hearLease(o *owner) {
 	}
 }
 
+// hearing is an owner that was heard here and has another home.
+type hearing struct {
+	since time.Time // of the first beat that the home has not acknowledged
+	last  time.Time // of the last one
+	n     uint64    // the first Heard that has the last one
+}
+
 // tellHome notes that the owner's home has to know that it was heard here.
 func (s *Server) tellHome(o *owner) {
-	home := o.Stand.Home
-	if s.heard[home] == nil {
-		s.heard[home] = map[skerry.OwnerID]time.Time{}
+	at := s.heard[o.Stand.Home]
+	if at == nil {
+		at = map[skerry.OwnerID]hearing{}
+		s.heard[o.Stand.Home] = at
 	}
-	if _, noted := s.heard[home][o.Owner]; !noted {
-		s.heard[home][o.Owner] = s.now
+	h, noted := at[o.Owner]
+	if !noted {
+		h.since = s.now
+	}
+	h.last, h.n = s.now, s.batch+1
+	at[o.Owner] = h
+}
+
+// acknowledged notes what a home has counted. A beat that came after that message was sent is
+// still to be told.
+func (s *Server) acknowledged(home ServerID, m HeardOK) {
+	at := s.heard[home]
+	for _, id := range m.Owners {
+		switch h, noted := at[id]; {
+		case !noted:
+		case m.N >= h.n:
+			delete(at, id)
+		default:
+			h.since = h.last
+			at[id] = h
+		}
 	}
 }

@@ -110,7 +110,7 @@ const contestWithin = time.Second
 // the home.
 func (s *Server) putOff(o *owner, loss Stand) bool {
 	home := o.Stand.Home
-	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < 2*contestWithin
+	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < o.TTL
 	if home == s.cfg.Self || !mayContest || o.Stand.State == Lost || s.heardHere(o) {
 		return false
 	}
@@ -177,8 +177,8 @@ func (s *Server) takeOver() {
 	}
 	var late []*owner
 	for home, owners := range s.heard {
-		for id, since := range owners {
-			if s.now.Sub(since) <= s.t.Takeover {
+		for id, h := range owners {
+			if s.now.Sub(h.since) <= s.t.Takeover {
 				continue
 			}
 			delete(owners, id)

@@ -39,11 +39,17 @@ type Tick struct {
 }
 
 // Heard names owners whose beats landed at a server that is not their home. It is sent
-// again until HeardOK names them.
-type Heard struct{ Owners []skerry.OwnerID }
+// again until HeardOK names them. N counts the sender's Heard messages.
+type Heard struct {
+	Owners []skerry.OwnerID
+	N      uint64
+}
 
-// HeardOK names the owners that their home counted.
-type HeardOK struct{ Owners []skerry.OwnerID }
+// HeardOK names the owners of the Heard message N that their home counted.
+type HeardOK struct {
+	Owners []skerry.OwnerID
+	N      uint64
+}
 
 // Release asks the home of owners to end the guard's holds of them. It is sent again until
 // they are held no more.

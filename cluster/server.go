@@ -70,11 +70,12 @@ type Server struct {
 	sum     uint64
 	ring    ring
 	peers   map[ServerID]*peer
-	voter   bool                                      // this server counts for a majority
-	of      int                                       // see SetMembers
-	heard   map[ServerID]map[skerry.OwnerID]time.Time // since when; the home has not acknowledged
-	repairs uint64                                    // counts those that this server began
-	turn    int                                       // of the peers that are asked for sets, see fillHoles
+	voter   bool                                    // this server counts for a majority
+	of      int                                     // see SetMembers
+	heard   map[ServerID]map[skerry.OwnerID]hearing // that the home has not acknowledged
+	batch   uint64                                  // the number of the last Heard
+	repairs uint64                                  // counts those that this server began
+	turn    int                                     // of the peers that are asked for sets, see fillHoles
 	out     Ready
 
 	strangers map[skerry.OwnerID]time.Time // when owners were heard that are not known yet
@@ -138,7 +139,7 @@ type peer struct {
 func New(cfg Config, now time.Time) *Server {
 	s := &Server{
 		cfg: cfg, t: cfg.Timing.withDefaults(), owners: map[skerry.OwnerID]*owner{}, peers: map[ServerID]*peer{},
-		heard: map[ServerID]map[skerry.OwnerID]time.Time{}, homes: map[ServerID][]*owner{}, holes: map[*owner]bool{},
+		heard: map[ServerID]map[skerry.OwnerID]hearing{}, homes: map[ServerID][]*owner{}, holes: map[*owner]bool{},
 		strangers: map[skerry.OwnerID]time.Time{}, ended: map[int64][]*owner{}, speaks: speaks, now: now, started: now, majority: now, together: now,
 	}
 	s.ring.life = cfg.Life
@@ -187,9 +188,10 @@ func (s *Server) Tick(now time.Time) {
 	}
 	if now.Sub(s.batched) >= s.t.Heard {
 		s.batched = now
+		s.batch++
 		for _, home := range slices.Sorted(maps.Keys(s.heard)) {
 			if owners := s.heard[home]; len(owners) > 0 {
-				s.send(home, Heard{slices.Sorted(maps.Keys(owners))})
+				s.send(home, Heard{slices.Sorted(maps.Keys(owners)), s.batch})
 			}
 		}
 	}
@@ -232,11 +234,9 @@ func (s *Server) Step(now time.Time, from ServerID, m Message) {
 				mine = append(mine, id)
 			}
 		}
-		s.send(from, HeardOK{mine})
+		s.send(from, HeardOK{mine, m.N})
 	case HeardOK:
-		for _, id := range m.Owners {
-			delete(s.heard[from], id)
-		}
+		s.acknowledged(from, m)
 	case Release:
 		s.release(slices.DeleteFunc(m.Owners, func(id skerry.OwnerID) bool { return s.Stand(id).Home != s.cfg.Self }))
 	case Ask:

@@ -78,6 +78,42 @@ func TestALeaseThatAnotherServerTookLives(t *testing.T) {
 	}
 }
 
+// A home acknowledges a beat while the next one lands: that one is told too.
+func TestABeatThatLandsMeanwhileIsTold(t *testing.T) {
+	a := newAlone("a")
+	a.Step(a.now, "b", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: []cluster.ServerID{"a", "b"}})
+	r := leased(skerry.Version{Epoch: 5, Seq: 1})
+	r.Stand = cluster.Stand{Epoch: 5, Attach: 1, State: cluster.Live, Home: "b", By: "b"}
+	a.Step(a.now, "b", cluster.Fetched{Records: []cluster.Record{r}})
+	told := func() (told cluster.Heard) {
+		for range 3 {
+			a.now = a.now.Add(100 * time.Millisecond)
+			a.Tick(a.now)
+			for _, e := range a.Ready().Send {
+				if m, is := e.Message.(cluster.Heard); is && e.To == "b" {
+					told = m
+				}
+			}
+		}
+		return told
+	}
+	a.BeatLease(a.now, "o", 1)
+	first := told()
+	if len(first.Owners) != 1 {
+		t.Fatalf("the home is told %+v", first)
+	}
+	a.BeatLease(a.now, "o", 1)
+	a.Step(a.now, "b", cluster.HeardOK{Owners: first.Owners, N: first.N})
+	second := told()
+	if len(second.Owners) != 1 || second.N == first.N {
+		t.Errorf("of the second beat the home is told %+v", second)
+	}
+	a.Step(a.now, "b", cluster.HeardOK{Owners: second.Owners, N: second.N})
+	if more := told(); len(more.Owners) != 0 {
+		t.Errorf("both are acknowledged, and the home is told %+v", more)
+	}
+}
+
 // A server that names itself as the home of an owner that has another one by now may have heard it:
 // a loss by that one waits for its contest.
 func TestALossWaitsForTheOneThatNamedItselfTheHome(t *testing.T) {
