@@ -40,7 +40,8 @@ func (t *Table) SetHeld(id skerry.OwnerID, held bool) {
 }
 
 // Hold returns those of the silent owners that the guard holds, and for how long. quiet are
-// owners that will be silent soon if they failed at the same moment.
+// owners that will be silent soon if they failed at the same moment. Owners that are held count
+// among the silent, whatever their homes.
 func (t *Table) Hold(silent, quiet []skerry.OwnerID) (held []skerry.OwnerID, hold time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,7 +53,7 @@ func (t *Table) Hold(silent, quiet []skerry.OwnerID) (held []skerry.OwnerID, hol
 	}
 	now, known := t.cfg.Now(), map[guardKey]bool{}
 	for _, id := range silent {
-		if o := t.owners[id]; o != nil && t.doubted(o, now, known, func(o *owner) bool { return failing[o.id] }) {
+		if o := t.owners[id]; o != nil && t.doubted(o, now, known, func(o *owner) bool { return failing[o.id] || o.lease.held }) {
 			held = append(held, id)
 		}
 	}

@@ -54,8 +54,8 @@ type Config struct {
 type Guard interface {
 	// Hold returns those of the silent owners that are to be held, and for how long. quiet
 	// are other owners of this server that may have failed at the same moment: they are
-	// silent for two thirds of their TTL. The catalog counts both among all owners of each
-	// service, whatever their homes.
+	// silent for two thirds of their TTL. The catalog counts both, and those that are held,
+	// among all owners of each service, whatever their homes.
 	Hold(silent, quiet []skerry.OwnerID) (held []skerry.OwnerID, until time.Duration)
 }
 

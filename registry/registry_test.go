@@ -245,6 +245,24 @@ func TestReady(t *testing.T) {
 	t.Errorf("it is not ready after 10 s: %v", late.Ready())
 }
 
+// An owner that falls silent a moment after others is held with them, also at another home.
+func TestTheGuardHoldsThoseThatFallSilentLater(t *testing.T) {
+	w := newWorld(t)
+	for i := range 5 {
+		w.announce(i/4, lease(fmt.Sprint("l", i), 1))
+		if i > 1 {
+			w.pass(300 * time.Millisecond)
+		}
+	}
+	w.pass(2 * ttl)
+	for _, s := range w.servers {
+		if s.Held() != 5 {
+			t.Errorf("%s holds %d owners", s.id, s.Held())
+		}
+	}
+	w.shows("l0:1 l1:1 l2:1 l3:1 l4:1")
+}
+
 // Owners that the guard holds are given up by any server, whichever their home is: by the
 // home if it is there, else by the server that was asked.
 func TestRelease(t *testing.T) {
