@@ -103,12 +103,12 @@ func TestABeatThatLandsMeanwhileIsTold(t *testing.T) {
 		t.Fatalf("the home is told %+v", first)
 	}
 	a.BeatLease(a.now, "o", 1)
-	a.Step(a.now, "b", cluster.HeardOK{Owners: first.Owners, N: first.N})
+	a.Step(a.now, "b", cluster.HeardOK(first))
 	second := told()
 	if len(second.Owners) != 1 || second.N == first.N {
 		t.Errorf("of the second beat the home is told %+v", second)
 	}
-	a.Step(a.now, "b", cluster.HeardOK{Owners: second.Owners, N: second.N})
+	a.Step(a.now, "b", cluster.HeardOK(second))
 	if more := told(); len(more.Owners) != 0 {
 		t.Errorf("both are acknowledged, and the home is told %+v", more)
 	}
