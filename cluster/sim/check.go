@@ -53,15 +53,20 @@ func (w *world) forward(s *server) error {
 			s.withdrawn[o.id] = r.Version
 		}
 		v, shown := s.core.Shows(o.id)
-		s.records[o.id] = r
+		if r != was {
+			s.records[o.id] = r
+		}
+		back := known && (r.Stand.Less(was.Stand) || r.Version.Less(was.Version))
+		forgotten := !known && was.Owner != "" && (was.Ended != 0 || !o.gone && !o.crashed)
 		switch {
 		case shown && !was0.Less(v) && was0 != skerry.Version{}:
 			return fmt.Errorf("%s shows %v of %s, whose withdrawal was %v", s.id, v, o.id, was0)
+		case !back && !forgotten:
 		case w.now.Sub(s.away) < Forget, w.silence(o) > Forget-2*Forget/24: // it may have been forgotten, and learned again
 		case was.Ended != 0 && w.now.UnixMilli()-was.Ended > (Forget-2*Forget/24).Milliseconds(): // it may be forgotten
-		case known && (r.Stand.Less(was.Stand) || r.Version.Less(was.Version)):
+		case back:
 			return fmt.Errorf("%s goes back at %s, from %+v to %+v", o.id, s.id, was, r)
-		case !known && was.Owner != "" && (was.Ended != 0 || !o.gone && !o.crashed):
+		default:
 			return fmt.Errorf("%s forgets %+v", s.id, was)
 		}
 	}
@@ -224,7 +229,9 @@ func (w *world) held(o *owner) error {
 		}
 		_, shown := s.core.Shows(o.id)
 		was := s.showed[o.id]
-		s.showed[o.id] = shown
+		if shown != was {
+			s.showed[o.id] = shown
+		}
 		if was && !shown && fresh && (s.core.Minority() || s.ups[home.id]) && (s.resumed.IsZero() || w.now.Sub(s.resumed) > time.Second) {
 			return fmt.Errorf("%s is heard by %s, and %s (minority %v) takes it out: %+v", o.id, home.id, s.id, s.core.Minority(), s.core.Stand(o.id))
 		}
@@ -237,7 +244,9 @@ func (w *world) held(o *owner) error {
 func (w *world) noteUps() {
 	for _, s := range w.servers {
 		for _, other := range w.servers {
-			s.ups[other.id] = s.core.Up(other.id)
+			if up := s.core.Up(other.id); up != s.ups[other.id] {
+				s.ups[other.id] = up
+			}
 		}
 	}
 }

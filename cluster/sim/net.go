@@ -24,7 +24,7 @@ func (w *world) send(from, to string, m cluster.Message) {
 }
 
 func (w *world) deliver() error {
-	var rest, due []flight
+	rest, due := w.flying[:0], w.due[:0]
 	for _, f := range w.flying {
 		if f.at.After(w.now) {
 			rest = append(rest, f)
@@ -32,7 +32,7 @@ func (w *world) deliver() error {
 			due = append(due, f)
 		}
 	}
-	w.flying = rest
+	w.flying, w.due = rest, due
 	for _, f := range due {
 		if w.cut[[2]string{f.from, f.to}] {
 			continue

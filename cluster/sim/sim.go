@@ -49,6 +49,7 @@ type world struct {
 	servers []*server
 	owners  []*owner
 	flying  []flight
+	due     []flight                // of the last step, for their room
 	last    map[[2]string]time.Time // the arrival of the last frame of a pair: they stay in order
 	cut     map[[2]string]bool
 	drop    float64
