@@ -81,6 +81,19 @@ func (g *group) cpu() (all time.Duration, err error) {
 	return all, nil
 }
 
+// cpuOf returns the CPU time that all servers use while do runs.
+func (g *group) cpuOf(do func() error) (time.Duration, error) {
+	before, err := g.cpu()
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := g.cpu()
+	return after - before, err
+}
+
 // put sends a PUT; any status other than 200 is an error.
 func put(ctx context.Context, c *http.Client, url string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(body))

@@ -78,7 +78,7 @@ func (s *suite) alone() []measurement {
 }
 
 func (s *suite) several() []measurement {
-	return []measurement{{"spread", s.spread}, {"leaderless", s.leaderless}, {"owners", s.owners}}
+	return []measurement{{"spread", s.spread}, {"leaderless", s.leaderless}, {"owners growth beats newcomer", s.owners}}
 }
 
 func (s *suite) run(bin string, several bool) error {
