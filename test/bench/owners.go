@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 // fleet is lease owners, each with instances of several services.
 type fleet struct {
 	g           *group
+	servers     []*process // that were there at the start, to beat at
 	c           *http.Client
 	each        int           // instances of an owner
 	ttl         time.Duration // of a lease
@@ -72,7 +74,7 @@ func (f *fleet) beat(ctx context.Context, any bool) error {
 	return inParallel(fleetWorkers, 0, len(f.digests), func(i int) error {
 		at := f.g.servers[0]
 		if any {
-			at = f.g.servers[rand.IntN(len(f.g.servers))]
+			at = f.servers[rand.IntN(len(f.servers))]
 		}
 		err := put(ctx, f.c, fmt.Sprintf("http://%s/v1/skerry/owner/owner-%d/beat?digest=%s", at.http, i, f.digests[i]), nil)
 		f.beats.Add(1)
@@ -137,7 +139,7 @@ func (s *suite) owners(bin string) error {
 		return err
 	}
 	defer g.stop()
-	f := &fleet{g: g, c: caller(fleetWorkers), each: fleetEach, ttl: 30 * time.Second}
+	f := &fleet{g: g, servers: slices.Clone(g.servers), c: caller(fleetWorkers), each: fleetEach, ttl: 30 * time.Second}
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
 	for _, n := range []int{4, 40, 400, fleetOwners} {
