@@ -208,15 +208,16 @@ func TestRecordsWaitForATick(t *testing.T) {
 	f := newFew(t, cluster.New, "a", "b")
 	a := f.servers["a"]
 	a.SetCluster("1/a")
-	sends := func(life cluster.Life, owner skerry.OwnerID) bool {
-		a.Step(f.now, "c", cluster.Log{First: cluster.Pos{Life: life, Seq: 1}, Records: []cluster.Record{live(owner)}})
+	taken := func(m cluster.Message, owner skerry.OwnerID) bool {
+		a.Step(f.now, "c", m)
 		_, known := a.Record(owner)
 		return known
 	}
+	sends := func(life cluster.Life, owner skerry.OwnerID) bool {
+		return taken(cluster.Log{First: cluster.Pos{Life: life, Seq: 1}, Records: []cluster.Record{live(owner)}}, owner)
+	}
 	fetched := func(owner skerry.OwnerID) bool {
-		a.Step(f.now, "c", cluster.Fetched{Records: []cluster.Record{live(owner)}})
-		_, known := a.Record(owner)
-		return known
+		return taken(cluster.Fetched{Records: []cluster.Record{live(owner)}}, owner)
 	}
 	if sends(1, "stranger's") || fetched("stranger's") {
 		t.Error("a server was not heard, and its records are taken")
