@@ -76,6 +76,9 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	}
 	s.edit(o, func() { o.Stand, o.Ended = stand, max(o.Ended, ended) })
 	ours := old.Home == self
+	if stand.Home != old.Home {
+		o.homed = s.now
+	}
 	s.relay(o, old.Home)
 	if stand.Home == self && !ours {
 		o.beat, o.heard = s.living, false // a full TTL: it is ours from an earlier life, or by a tie
@@ -318,10 +321,10 @@ func (s *Server) adoptOrphan(o *owner) {
 }
 
 // orphaned reports whether an owner whose home is down has had its grace. It begins anew with
-// each message of the home: after a cut its word of an owner may come before its tick. An
-// owner that was heard here is taken over.
+// each message of the home, and when another server names the home: after a cut the word of
+// an owner may come before the home's tick. An owner that was heard here is taken over.
 func (s *Server) orphaned(o *owner) bool {
-	since := later(s.majority, s.started)
+	since := later(later(s.majority, s.started), o.homed)
 	if p := s.peers[o.Stand.Home]; p != nil {
 		since = later(later(since, p.unheard), later(later(p.ticked.Add(s.t.Down), p.spoke), p.up))
 	}

@@ -94,3 +94,29 @@ func TestAnOrphanHasItsGraceFromItsHomesLastMessage(t *testing.T) {
 		t.Errorf("b is not heard, and its owner is shown: %+v", a.Stand("o"))
 	}
 }
+
+// b is cut off and takes over an owner that beats at c as well, whose home is a. When b and c hear
+// each other again, c tells a of the owner's new home before a hears b. The owner has its grace at a
+// from then on.
+func TestAnOrphanHasItsGraceFromItsNewHome(t *testing.T) {
+	f := newFew(t, cluster.New, "a", "b", "c", "d", "e")
+	a, b, c := f.servers["a"], f.servers["b"], f.servers["c"]
+	a.PutLease(f.now, lease("o"))
+	f.pass(time.Second)
+	f.part("b")
+	f.pass(15*time.Second, func() {
+		b.BeatLease(f.now, "o", 1)
+		c.BeatLease(f.now, "o", 1)
+	})
+	if at := a.Stand("o"); at.Home != "a" || !f.shows("a", "o") || b.Stand("o").Home != "b" {
+		t.Fatalf("a has %+v, b has %+v", at, b.Stand("o"))
+	}
+	clear(f.cut)
+	f.cut[[2]cluster.ServerID{"a", "b"}], f.cut[[2]cluster.ServerID{"b", "a"}] = true, true
+	if f.pass(2 * time.Second); f.hidden["a"] {
+		t.Errorf("a takes out what c heard")
+	}
+	if at := a.Stand("o"); at.Home != "b" {
+		t.Errorf("a does not learn of the new home: %+v", at)
+	}
+}

@@ -17,6 +17,7 @@ type owner struct {
 	here   time.Time     // when this server heard it last, whatever its home
 	until  time.Time     // the end of the guard's hold, at the home
 	putOff time.Time     // since when a loss is not taken, see Server.putOff
+	homed  time.Time     // when this server learned of its home
 	// claimed is when a server that is not its home named itself as it.
 	claimed time.Time
 
