@@ -61,21 +61,27 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	if stand.State == Lost && shown && s.Minority() && !s.off.freeze {
 		return // frozen: it is taken when this server is in the majority again
 	}
-	if stand.State == Lost && stand.Home != self {
-		if shown && stand.By != stand.Home && s.up(stand.Home) && !s.off.askHome {
+	old := o.Stand
+	ours := old.Home == self
+	heard := s.heardHere(o) || ours && stand.Home == self && o.heard && s.silence(o) < o.TTL
+	if stand.State == Lost && shown {
+		if stand.Home != self && stand.By != stand.Home && s.up(stand.Home) && !s.off.askHome {
 			return // its home is there: it contests or agrees
 		}
-		if shown && s.learning() && !s.heardHere(o) {
+		switch { // an old loss may come before a newer attachment from another peer
+		case heard:
+		case stand.Home == self && s.stale():
+			s.untaken = append(s.untaken, Record{Owner: o.Owner, Stand: stand, Ended: ended})
+			return
+		case stand.Home != self && s.learning():
 			s.again = true
-			return // an old loss may come before a newer attachment from another peer
+			return
 		}
 	}
-	old := o.Stand
 	if stand.State == Lost && shown && s.putOff(o, stand) {
 		return
 	}
 	s.edit(o, func() { o.Stand, o.Ended = stand, max(o.Ended, ended) })
-	ours := old.Home == self
 	if stand.Home != old.Home {
 		o.homed = s.now
 	}
@@ -91,10 +97,10 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	}
 	if !s.off.contest {
 		switch {
-		case stand.Home == self && (ours && o.heard && s.silence(o) < o.TTL || s.heardHere(o)):
+		case heard && stand.Home == self:
 			s.bid(o, Live)
 			return
-		case stand.Home != self && s.heardHere(o):
+		case heard:
 			s.become(o)
 			return
 		}
@@ -105,15 +111,30 @@ func (s *Server) mergeStand(o *owner, stand Stand, ended int64) {
 	}
 }
 
+// takeLosses takes the losses by this server itself, in an earlier life, that waited until all
+// peers were compared.
+func (s *Server) takeLosses() {
+	if len(s.untaken) == 0 || s.stale() {
+		return
+	}
+	for _, r := range s.untaken {
+		if o := s.owners[r.Owner]; o != nil && o.Stand.Less(r.Stand) {
+			s.mergeStand(o, r.Stand, r.Ended)
+			s.show(o, nil)
+		}
+	}
+	s.untaken = nil
+}
+
 // contestWithin is how long a loss of an owner with another home is put off.
 const contestWithin = time.Second
 
 // putOff reports whether a loss is not taken yet: a server that is there may have heard the owner,
-// as the home that this server knows, where another one lost it, or as one that names itself as
-// the home.
+// as the home that this server knows, where another one lost it, as one that names itself as
+// the home, or as one that the home does not hear.
 func (s *Server) putOff(o *owner, loss Stand) bool {
 	home := o.Stand.Home
-	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < o.TTL
+	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < o.TTL || s.apart(loss.Home)
 	if home == s.cfg.Self || !mayContest || o.Stand.State == Lost || s.heardHere(o) {
 		return false
 	}
@@ -125,6 +146,20 @@ func (s *Server) putOff(o *owner, loss Stand) bool {
 	}
 	s.again = true
 	return true
+}
+
+// apart reports whether a server that is up here is not heard by another one.
+func (s *Server) apart(from ServerID) bool {
+	p := s.peers[from]
+	if p == nil || p.ticked.IsZero() {
+		return false
+	}
+	for id := range s.peers {
+		if id != from && s.up(id) && !slices.Contains(p.tick.Hears, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // relay sends an owner's record to the server that was its home, if that server does not hear the
@@ -215,6 +250,7 @@ func (s *Server) judge() {
 		s.again = false
 		s.compareAll() // the losses that were not taken
 	}
+	s.takeLosses()
 	s.endAnew()
 	s.together = s.now
 	s.becomeWhole()

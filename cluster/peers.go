@@ -125,6 +125,16 @@ func (s *Server) learning() bool {
 	return false
 }
 
+// stale reports whether a peer came up so lately that the first comparison with it is not finished.
+func (s *Server) stale() bool {
+	for id, p := range s.peers {
+		if p.stale && s.up(id) && s.now.Sub(p.up) < s.t.Settle {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) takeTick(from ServerID, p *peer, m Tick) {
 	was := s.up(from)
 	p.ticked, p.tick = s.now, m

@@ -48,7 +48,7 @@ func (r *ring) after(p Pos) (records []Record, ok bool) {
 // each tick.
 func (s *Server) ask(id ServerID, after Pos) {
 	p := s.peers[id]
-	if s.now.Sub(p.asked) < s.t.Tick && !p.asked.IsZero() || after == (Pos{}) && s.repairing(p) {
+	if s.now.Sub(p.asked) < s.t.Tick && !p.asked.IsZero() || after == (Pos{}) && s.copying(p) {
 		return
 	}
 	p.asked = s.now
@@ -137,7 +137,7 @@ func (s *Server) fillHoles() {
 
 // takeSums begins a repair, unless one is under way.
 func (s *Server) takeSums(from ServerID, p *peer, m Sums) {
-	if s.repairing(p) {
+	if s.copying(p) {
 		return
 	}
 	s.repairs++
@@ -210,6 +210,27 @@ func (s *Server) progress(p *peer, repair uint64) {
 // repairing reports whether a repair from a peer is under way.
 func (s *Server) repairing(p *peer) bool { return p.repair != 0 && s.now.Sub(p.moved) < repairWithin }
 
+// copyWithin is how long a repair may come to a halt before others begin beside it.
+const copyWithin = 250 * time.Millisecond
+
+// copying reports whether a repair from a peer has to wait for one that is under way. A server that
+// knows little copies from one peer at a time: all would send it the same. After a while it no
+// longer relies on that one, whose link may be slow.
+func (s *Server) copying(p *peer) bool {
+	if s.repairing(p) {
+		return true
+	}
+	if s.whole || s.now.Sub(later(s.started, s.doubting)) > wholeWithin {
+		return false
+	}
+	for _, p := range s.peers {
+		if p.repair != 0 && s.now.Sub(p.moved) < copyWithin {
+			return true
+		}
+	}
+	return false
+}
+
 // asked names the known ones of these owners for an answer.
 func (s *Server) asked(ids []skerry.OwnerID) (records []Record) {
 	for _, id := range ids {
@@ -264,4 +285,5 @@ func (s *Server) adopt(p *peer) {
 	case !p.doubts:
 		s.whole = true
 	}
+	s.takeLosses()
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
 )
 
@@ -27,7 +28,7 @@ func TestALossIsNotTakenWhileTheHomeIsThere(t *testing.T) {
 		f.cut[[2]cluster.ServerID{"a", "c"}], f.cut[[2]cluster.ServerID{"c", "a"}] = false, false
 		f.pass(2500*time.Millisecond, beat)
 		clear(f.waits)
-		f.pass(time.Second, beat)
+		f.pass(3*time.Second, beat)
 		return f
 	}
 	if play(cluster.New).hidden["c"] {
@@ -118,5 +119,78 @@ func TestAnOrphanHasItsGraceFromItsNewHome(t *testing.T) {
 	}
 	if at := a.Stand("o"); at.Home != "b" {
 		t.Errorf("a does not learn of the new home: %+v", at)
+	}
+}
+
+// A loss by an owner's home waits if that home does not hear a server that is there: it may have heard
+// the owner, and take it over.
+func TestALossWaitsForAServerThatItsHomeDoesNotHear(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		a := newAlone("a")
+		tick := func() {
+			ofC := []cluster.ServerID{"a", "c"}
+			if hears {
+				ofC = append(ofC, "b")
+			}
+			a.Step(a.now, "b", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: []cluster.ServerID{"a", "b"}})
+			a.Step(a.now, "c", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: ofC})
+			a.pass(500 * time.Millisecond)
+		}
+		for range 8 {
+			tick()
+		}
+		r := leased(skerry.Version{Epoch: 5, Seq: 1})
+		r.Stand = cluster.Stand{Epoch: 5, Attach: 1, State: cluster.Live, Home: "c", By: "c"}
+		a.Step(a.now, "c", cluster.Fetched{Records: []cluster.Record{r}})
+		r.Stand.Bid, r.Stand.State, r.Set = 1, cluster.Lost, nil
+		a.Step(a.now, "c", cluster.Fetched{Records: []cluster.Record{r}})
+		if _, shown := a.Shows("o"); shown == hears {
+			t.Errorf("c hears b %v, and the owner is shown %v", hears, shown)
+		}
+		tick()
+		tick()
+		a.Step(a.now, "c", cluster.Fetched{Records: []cluster.Record{r}})
+		if _, shown := a.Shows("o"); shown {
+			t.Errorf("c hears b %v, and the owner that nobody took over is shown", hears)
+		}
+	}
+}
+
+// A server starts with a lease from its disk. One peer knows that the server lost it in an earlier
+// life, and another one that it has lived on: the lease is shown all the time.
+func TestALossOfAnEarlierLifeWaitsForAllPeers(t *testing.T) {
+	at := func(home cluster.ServerID, attach uint64, bid uint32, is cluster.State) cluster.Record {
+		r := leased(skerry.Version{Epoch: 5, Seq: 1})
+		r.Stand = cluster.Stand{Epoch: 5, Attach: attach, Bid: bid, State: is, Home: home, By: home}
+		return r
+	}
+	for _, lives := range []bool{true, false} {
+		a := newAlone("a")
+		a.Restore(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
+		for _, peer := range []cluster.ServerID{"b", "c"} {
+			a.Step(a.now, peer, cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: []cluster.ServerID{"a", peer}})
+		}
+		lost := at("a", 4, 1, cluster.Lost)
+		lost.Set = nil
+		compare := func(peer cluster.ServerID, r cluster.Record) {
+			a.Step(a.now, peer, cluster.Sums{Buckets: []uint64{1}, Seen: map[cluster.ServerID]cluster.Pos{peer: {Life: 1}}})
+			for _, e := range a.Ready().Send {
+				if want, is := e.Message.(cluster.Want); is {
+					a.Step(a.now, peer, cluster.Fetched{Records: []cluster.Record{r}, Repair: want.Repair})
+				}
+			}
+		}
+		compare("b", lost)
+		if _, shown := a.Shows("o"); !shown {
+			t.Fatal("a takes the lease out before it has compared itself with c")
+		}
+		if lives {
+			compare("c", at("c", 7, 0, cluster.Live))
+		} else {
+			compare("c", lost)
+		}
+		if _, shown := a.Shows("o"); shown != lives {
+			t.Errorf("it lives %v, and is shown %v: %+v", lives, shown, a.Stand("o"))
+		}
 	}
 }

@@ -97,6 +97,7 @@ type Server struct {
 	majority  time.Time // the last moment in a minority
 	whole     bool      // it has what its peers know
 	again     bool      // a loss was not taken yet, because a peer came up so lately
+	untaken   []Record  // losses that wait, see Server.takeLosses
 	together  time.Time // the last moment in a majority
 	aside     []*owner  // withdrawn here in a minority
 	woke      time.Time // when the last stall ended
