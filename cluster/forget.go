@@ -14,7 +14,7 @@ const wholeWithin = 10 * time.Second
 
 // Whole reports whether this server has what its peers know. At a start and after a long
 // absence it has not, until it has compared itself with a peer that has; or with all
-// members, or for 10 s, if none has.
+// members, or for 10 s, if none has; never while it copies.
 func (s *Server) Whole() bool { return s.whole }
 
 // Compared reports whether this server is up with others, and has compared itself with each
@@ -47,12 +47,17 @@ func (s *Server) becomeWhole() {
 	if s.whole {
 		return
 	}
+	for _, p := range s.peers {
+		if s.repairing(p) {
+			return
+		}
+	}
 	n := s.count(func(id ServerID, p *peer) bool { return p.compared && s.up(id) })
 	s.whole = n >= s.of || s.now.Sub(later(later(s.majority, s.started), s.doubting)) > wholeWithin
 }
 
 // dead reports whether an owner was withdrawn or lost.
-func (o *owner) dead() bool { return o.Gone || o.lost() }
+func (r *Record) dead() bool { return r.Gone || r.lost() }
 
 func (s *Server) unit(ms int64) int64 { return ms / (s.t.Forget.Milliseconds() / units) }
 

@@ -56,17 +56,28 @@ func (s *Server) ask(id ServerID, after Pos) {
 }
 
 func (s *Server) answer(to ServerID, m Ask) {
-	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) && !s.forgotten(records) {
+	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) && !s.outdated(records) {
 		s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, slices.Clone(records)})
 		return
 	}
 	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole, !s.doubting.IsZero()})
 }
 
-// forgotten reports whether records name an owner that was forgotten since: its end may be missing
-// in the log.
-func (s *Server) forgotten(records []Record) bool {
-	return slices.ContainsFunc(records, func(r Record) bool { return s.owners[r.Owner] == nil })
+// outdated reports whether records name an owner that was forgotten since, or whose end is in another
+// server's log: to one that was away for long they say that the owner lives.
+func (s *Server) outdated(records []Record) bool {
+	seen := map[skerry.OwnerID]bool{}
+	for i := len(records) - 1; i >= 0; i-- {
+		r := &records[i]
+		if seen[r.Owner] {
+			continue
+		}
+		seen[r.Owner] = true
+		if o := s.owners[r.Owner]; o == nil || o.dead() && !r.dead() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) takeLog(from ServerID, p *peer, m Log) {
@@ -148,6 +159,7 @@ func (s *Server) takeSums(from ServerID, p *peer, m Sums) {
 			differ = append(differ, i)
 		}
 	}
+	p.large = len(differ) >= large
 	if len(differ) == 0 {
 		s.adopt(p)
 		return
@@ -210,8 +222,8 @@ func (s *Server) progress(p *peer, repair uint64) {
 // repairing reports whether a repair from a peer is under way.
 func (s *Server) repairing(p *peer) bool { return p.repair != 0 && s.now.Sub(p.moved) < repairWithin }
 
-// copyWithin is how long a repair may come to a halt before others begin beside it.
-const copyWithin = 250 * time.Millisecond
+// large is the number of buckets that differ from which on a repair is large.
+const large = 64
 
 // copying reports whether a repair from a peer has to wait for one that is under way. A server that
 // knows little copies from one peer at a time: all would send it the same. After a while it no
@@ -224,7 +236,7 @@ func (s *Server) copying(p *peer) bool {
 		return false
 	}
 	for _, p := range s.peers {
-		if p.repair != 0 && s.now.Sub(p.moved) < copyWithin {
+		if p.large && s.repairing(p) {
 			return true
 		}
 	}

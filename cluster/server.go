@@ -134,6 +134,7 @@ type peer struct {
 	repair   uint64           // the number of the repair under way; 0: none
 	sums     map[ServerID]Pos // the positions that it stands for
 	part     int              // of Fetched that comes next
+	large    bool             // the repair under way is of many owners
 }
 
 // New returns a server that knows no owner.

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -168,6 +169,42 @@ func TestAServerIsNotWholeBeforeAllAreCompared(t *testing.T) {
 		if !f.servers[id].Compared() || f.servers[id].Whole() {
 			t.Errorf("%s: compared %v, whole %v", id, f.servers[id].Compared(), f.servers[id].Whole())
 		}
+	}
+}
+
+// A newcomer that copies for long is not whole before it has all.
+func TestAServerIsNotWholeWhileItCopies(t *testing.T) {
+	f := newFew(t, cluster.New, "a", "b")
+	f.start(cluster.New, "c", "a", "b", "c")
+	c, parts := f.servers["c"], 15
+	tick := func() {
+		for _, id := range []cluster.ServerID{"a", "b"} {
+			c.Step(f.now, id, cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: []cluster.ServerID{"a", "b", "c"}})
+		}
+		c.Tick(f.now)
+	}
+	tick()
+	c.Step(f.now, "a", cluster.Sums{Buckets: slices.Repeat([]uint64{1}, 4096), Seen: map[cluster.ServerID]cluster.Pos{}})
+	c.Step(f.now, "b", cluster.Sums{Buckets: slices.Repeat([]uint64{1}, 4096), Seen: map[cluster.ServerID]cluster.Pos{}})
+	var repairs []uint64
+	for _, e := range c.Ready().Send {
+		if w, is := e.Message.(cluster.Want); is {
+			repairs = append(repairs, w.Repair)
+		}
+	}
+	if len(repairs) != 1 {
+		t.Fatalf("%d repairs begin, want one: the other would send the same", len(repairs))
+	}
+	for n := range parts {
+		if c.Whole() {
+			t.Fatalf("c is whole after %d of %d parts", n, parts)
+		}
+		c.Step(f.now, "a", cluster.Fetched{Records: []cluster.Record{live(skerry.OwnerID(fmt.Sprint("o", n)))}, Repair: repairs[0], Part: n, Parts: parts})
+		f.now = f.now.Add(900 * time.Millisecond)
+		tick()
+	}
+	if !c.Whole() {
+		t.Error("c is not whole after all parts")
 	}
 }
 

@@ -193,7 +193,7 @@ func (s *Server) has(r *Record) bool {
 }
 
 // lost reports whether an owner's silence was judged.
-func (o *owner) lost() bool { return o.Stand.attached() && o.Stand.State == Lost }
+func (r *Record) lost() bool { return r.Stand.attached() && r.Stand.State == Lost }
 
 // attachedAs reports whether an owner that was not withdrawn is in a state.
 func (o *owner) attachedAs(is State) bool {

@@ -173,3 +173,31 @@ func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {
 		t.Errorf("when it is forgotten: %T", m)
 	}
 }
+
+// The same holds for an owner that ended by another server's log.
+func TestALogOfAnOwnerThatEndedElsewhereIsNotSent(t *testing.T) {
+	a := newAlone("a")
+	for seq := range uint64(2) {
+		a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1 + seq}))
+		a.Ready()
+	}
+	answer := func() cluster.Message {
+		a.Step(a.now, "c", cluster.Ask{After: cluster.Pos{Life: 1, Seq: 1}})
+		for _, e := range a.Ready().Send {
+			if e.To == "c" {
+				return e.Message
+			}
+		}
+		return nil
+	}
+	if m, is := answer().(cluster.Log); !is {
+		t.Fatalf("while it lives: %T", m)
+	}
+	gone := leased(skerry.Version{Epoch: 5, Seq: 3})
+	gone.Gone, gone.Set, gone.Ended = true, nil, a.now.UnixMilli()
+	a.hear("b")
+	a.Step(a.now, "b", cluster.Fetched{Records: []cluster.Record{gone}})
+	if m, is := answer().(cluster.Sums); !is {
+		t.Errorf("when it ended: %T", m)
+	}
+}

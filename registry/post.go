@@ -20,6 +20,8 @@ type post struct {
 	to      Sender
 	waiting []cluster.Envelope
 	wake    chan struct{}
+
+	copies copies // of the sending goroutine
 }
 
 // maxWaiting bounds the messages that wait to be encoded. Beyond it the oldest are dropped,
@@ -78,17 +80,27 @@ func fill(records []cluster.Record, whole func(skerry.OwnerID) *skerry.Set) {
 // a frame costs each server more than a record in it.
 const gather = 2 * time.Millisecond
 
-// run sends until ctx ends, and then what waits.
+// run sends until ctx ends, and then what waits, without the rest of copies.
 func (p *post) run(ctx context.Context) {
 	defer p.flush()
-	pause := time.NewTimer(gather)
+	pause, part := time.NewTimer(gather), time.NewTimer(0)
 	defer pause.Stop()
+	defer part.Stop()
+	resting := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
 			p.flush()
+		case <-part.C:
+			resting = false
+		}
+		if !resting {
+			if after, more := p.sendPart(); more {
+				part.Reset(after)
+				resting = true
+			}
 		}
 		pause.Reset(gather)
 		select {
@@ -99,7 +111,7 @@ func (p *post) run(ctx context.Context) {
 	}
 }
 
-// flush sends the messages that wait.
+// flush sends the messages that wait. Copies wait on.
 func (p *post) flush() {
 	p.mu.Lock()
 	messages, to := p.waiting, p.to
@@ -109,15 +121,22 @@ func (p *post) flush() {
 		return
 	}
 	for _, e := range joined(messages) {
-		for _, m := range p.parts(e.Message) {
-			frame, err := encode(m)
-			if err == nil {
-				err = to.Send(string(e.To), frame)
-			}
-			if err != nil {
-				p.log.Error("a message to other servers cannot be sent", "to", e.To, "kind", kindOf(m), "error", err)
-			}
+		parts := p.parts(e.Message)
+		if len(parts) > 1 {
+			p.copies.add(e.To, parts)
+			continue
 		}
+		p.send(to, e.To, parts[0])
+	}
+}
+
+func (p *post) send(by Sender, to cluster.ServerID, m cluster.Message) {
+	frame, err := encode(m)
+	if err == nil {
+		err = by.Send(string(to), frame)
+	}
+	if err != nil {
+		p.log.Error("a message to other servers cannot be sent", "to", to, "kind", kindOf(m), "error", err)
 	}
 }
 
@@ -141,47 +160,4 @@ func joined(messages []cluster.Envelope) []cluster.Envelope {
 		out = append(out, e)
 	}
 	return out
-}
-
-// parts splits an answer that is larger than a frame should be.
-func (p *post) parts(m cluster.Message) []cluster.Message {
-	f, is := m.(cluster.Fetched)
-	if !is || len(f.Records) < 2 {
-		return []cluster.Message{m}
-	}
-	var parts []cluster.Message
-	size, from := 0, 0
-	for i := range f.Records {
-		more := sizeOf(&f.Records[i])
-		if i > from && size+more > p.maxFrame {
-			parts = append(parts, cluster.Fetched{Records: f.Records[from:i], Repair: f.Repair, Part: len(parts)})
-			size, from = 0, i
-		}
-		size += more
-	}
-	parts = append(parts, cluster.Fetched{Records: f.Records[from:], Repair: f.Repair, Part: len(parts)})
-	for i, part := range parts {
-		f := part.(cluster.Fetched)
-		f.Parts = len(parts)
-		parts[i] = f
-	}
-	return parts
-}
-
-// sizeOf estimates the bytes of a record in a frame.
-func sizeOf(r *cluster.Record) int {
-	const registers, record = 300, 400
-	if r.Set == nil {
-		return registers
-	}
-	n := registers + record*(1+len(r.Set.Instances)+len(r.Set.Checks))
-	for _, c := range r.Set.Checks {
-		n += len(c.Output) + len(c.Notes)
-	}
-	for _, i := range r.Set.Instances {
-		for k, v := range i.Meta {
-			n += len(k) + len(v)
-		}
-	}
-	return n
 }

@@ -49,11 +49,20 @@ func (s *suite) newcomer(f *fleet) error {
 		}
 		whole <- took{time.Since(began), err}
 	}()
-	meanwhile, err := load(10 * time.Second)
-	if err != nil {
-		return err
+	var t took
+	var meanwhile float64 // each second until the new one is whole, on average
+	for seconds, done := 1, false; !done; seconds++ {
+		rate, err := load(time.Second)
+		if err != nil {
+			return err
+		}
+		meanwhile += (rate - meanwhile) / float64(seconds)
+		select {
+		case t = <-whole:
+			done = true
+		default:
+		}
 	}
-	t := <-whole
 	if t.err != nil {
 		return t.err
 	}

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"slices"
+	"time"
+
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// copies are the parts of large answers to servers that lack many sets. They leave one at a
+// time, after all other messages: those are short, and ticks are among them.
+type copies struct {
+	waiting []cluster.Envelope // of cluster.Fetched
+}
+
+const (
+	// partSize bounds a part, in bytes. A tick that waits for one on a slow link is late by its
+	// length.
+	partSize = 1 << 20
+	// copyRest is how often a server rests after a part, for as long as the part took: a copy
+	// takes a sixth of one processor, and requests go on.
+	copyRest = 5
+)
+
+// add adds the parts of an answer. They replace those of an earlier answer to the same question.
+func (c *copies) add(to cluster.ServerID, parts []cluster.Message) {
+	repairs := func(m cluster.Message) bool { return m.(cluster.Fetched).Repair != 0 }
+	c.waiting = slices.DeleteFunc(c.waiting, func(e cluster.Envelope) bool {
+		return e.To == to && repairs(e.Message) == repairs(parts[0])
+	})
+	for _, m := range parts {
+		c.waiting = append(c.waiting, cluster.Envelope{To: to, Message: m})
+	}
+}
+
+// sendPart sends the next part of a copy, if one waits, and returns when the one after it may follow.
+func (p *post) sendPart() (after time.Duration, more bool) {
+	if len(p.copies.waiting) == 0 {
+		return 0, false
+	}
+	began := time.Now()
+	e := p.copies.waiting[0]
+	p.copies.waiting = p.copies.waiting[1:]
+	p.mu.Lock()
+	to := p.to
+	p.mu.Unlock()
+	p.send(to, e.To, e.Message)
+	return copyRest * time.Since(began), len(p.copies.waiting) > 0
+}
+
+// parts splits an answer that is larger than a frame should be.
+func (p *post) parts(m cluster.Message) []cluster.Message {
+	f, is := m.(cluster.Fetched)
+	if !is || len(f.Records) < 2 {
+		return []cluster.Message{m}
+	}
+	var parts []cluster.Message
+	size, from, most := 0, 0, min(p.maxFrame, partSize)
+	for i := range f.Records {
+		more := sizeOf(&f.Records[i])
+		if i > from && size+more > most {
+			parts = append(parts, cluster.Fetched{Records: f.Records[from:i], Repair: f.Repair, Part: len(parts)})
+			size, from = 0, i
+		}
+		size += more
+	}
+	parts = append(parts, cluster.Fetched{Records: f.Records[from:], Repair: f.Repair, Part: len(parts)})
+	for i, part := range parts {
+		f := part.(cluster.Fetched)
+		f.Parts = len(parts)
+		parts[i] = f
+	}
+	return parts
+}
+
+// sizeOf estimates the bytes of a record in a frame.
+func sizeOf(r *cluster.Record) int {
+	const registers, record = 300, 400
+	if r.Set == nil {
+		return registers
+	}
+	n := registers + record*(1+len(r.Set.Instances)+len(r.Set.Checks))
+	for _, c := range r.Set.Checks {
+		n += len(c.Output) + len(c.Notes)
+	}
+	for _, i := range r.Set.Instances {
+		for k, v := range i.Meta {
+			n += len(k) + len(v)
+		}
+	}
+	return n
+}
