@@ -13,6 +13,11 @@ type Member struct {
 	Voter   bool // it holds a member of the quorum store
 	// Heard is the time since this process heard it last; 0 for itself.
 	Heard time.Duration
+	// Since is since when it is alive, as this process knows; zero if it is not, or not known.
+	Since time.Time
+	// Term and Index are how far its member of the quorum store had come when it told last; 0
+	// if it told nothing.
+	Term, Index uint64
 }
 
 // Members knows the processes of this datacenter.

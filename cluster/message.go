@@ -36,7 +36,12 @@ type Tick struct {
 	Horizon int64
 	Speaks  Range  // versions of the protocol; zero: the first alone
 	Cluster string // of the sender; empty: it knows none yet
+	Store   Mark   // of the sender's member of the quorum store
 }
+
+// Mark is how far a member of the quorum store has come. Servers tell it to each other
+// for their operators.
+type Mark struct{ Term, Index uint64 }
 
 // Heard names owners whose beats landed at a server that is not their home. It is sent
 // again until HeardOK names them. N counts the sender's Heard messages.

@@ -219,6 +219,29 @@ func (s *Server) Heard(now time.Time, id ServerID) (ago time.Duration, ok bool) 
 	return now.Sub(p.ticked), true
 }
 
+// Since returns since when this server and another hear each other, zero if they do not.
+func (s *Server) Since(id ServerID) time.Time {
+	switch {
+	case id == s.cfg.Self:
+		return s.started
+	case !s.up(id):
+		return time.Time{}
+	default:
+		return s.peers[id].up
+	}
+}
+
+// SetStore sets how far this server's member of the quorum store has come.
+func (s *Server) SetStore(m Mark) { s.store = m }
+
+// Store returns how far a server's member of the quorum store had come by its last tick.
+func (s *Server) Store(id ServerID) Mark {
+	if p := s.peers[id]; p != nil {
+		return p.tick.Store
+	}
+	return s.store
+}
+
 // Head returns the position up to which this server's own log goes.
 func (s *Server) Head() Pos { return s.ring.head() }
 

@@ -89,6 +89,7 @@ type Server struct {
 	touched  []*owner              // in this step
 	speaks   Range
 	cluster  string
+	store    Mark
 
 	now       time.Time
 	living    time.Duration // time that passed without stalls: silence is counted in it
@@ -184,7 +185,7 @@ func (s *Server) Tick(now time.Time) {
 	s.advance(now)
 	if now.Sub(s.ticked) >= s.t.Tick {
 		s.ticked = now
-		s.send("", Tick{Head: s.ring.head(), Hears: s.hearing(), Seen: s.seen(), Sum: s.sum, Horizon: s.horizon, Speaks: s.speaks, Cluster: s.cluster})
+		s.send("", Tick{Head: s.ring.head(), Hears: s.hearing(), Seen: s.seen(), Sum: s.sum, Horizon: s.horizon, Speaks: s.speaks, Cluster: s.cluster, Store: s.store})
 		s.fillHoles()
 		s.forget(0)
 	}

@@ -65,12 +65,20 @@ func startSharedCatalog(n *Node) (part, error) {
 	n.among.registry = registry.New(registry.Config{
 		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()), Members: last.Voters, Of: last.Of,
 		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), leastRecover)},
-		Table:  n.table, Departed: n.kept.leases.Departed, Form: n.form, Registerer: n.metrics, Log: n.log,
+		Table:  n.table, Store: n.mark, Departed: n.kept.leases.Departed, Form: n.form, Registerer: n.metrics, Log: n.log,
 	})
 	n.kept.index.start(n.kept.ledger, n.table)
 	r := n.among.registry
 	n.served = served{announcer: r, carrier: r, guard: sharedGuard{r}, cluster: servers{n}, servers: servers{n}, settled: r.Settled(), ready: r.Ready}
 	return part{run: loops(r.Run, every(tickEvery, n.tick))}, nil
+}
+
+// mark returns how far this server's member of the quorum store has come.
+func (n *Node) mark() (m cluster.Mark) {
+	if ms, err := n.store.kv.Members(); err == nil {
+		m.Term, m.Index = ms.Mark()
+	}
+	return m
 }
 
 // leastRecover is the shortest time after a start in which no owner is judged.

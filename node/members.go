@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/quorum"
+	"github.com/skerryhq/skerry/registry"
 )
 
 // servers is the servers of this datacenter as this one sees them. Their agents registered
@@ -25,17 +26,19 @@ const serversService = "consul"
 
 // Members implements [skerry.Members].
 func (s servers) Members() []skerry.Member {
-	up, heard := map[string]bool{s.n.cfg.Self.Name: true}, map[string]time.Duration{}
+	heard := map[string]registry.Peer{s.n.cfg.Self.Name: {Up: true, Since: s.n.among.began, Store: s.n.mark()}}
 	peers, _ := s.n.among.registry.Peers()
 	for _, p := range peers {
-		up[string(p.ID)], heard[string(p.ID)] = p.Up, p.Heard
+		heard[string(p.ID)] = p
 	}
 	voters := s.voters()
 	var out []skerry.Member
 	add := func(m skerry.Member) {
 		if !slices.ContainsFunc(out, func(o skerry.Member) bool { return o.Name == m.Name }) {
 			v, is := voters[m.Name]
-			m.Server, m.Alive, m.Heard, m.Voter = true, up[m.Name], heard[m.Name], is && !v.Learner
+			p := heard[m.Name]
+			m.Server, m.Alive, m.Heard, m.Since, m.Voter = true, p.Up, p.Heard, p.Since, is && !v.Learner
+			m.Term, m.Index = p.Store.Term, p.Store.Index
 			out = append(out, m)
 		}
 	}

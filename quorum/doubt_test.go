@@ -71,25 +71,32 @@ func TestALostAnswerIsWorkedOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.slots.give(one)
-			d := &decision{s: s, slot: one, proposal: p, token: s.slots.token(), attempts: make(chan attempt)}
-			if ours, err := s.look(t.Context(), one, d.token); err != nil || ours {
-				t.Fatalf("before: ours %v, %v", ours, err)
-			}
-			d.send(t.Context())
-			told := <-d.attempts
-			if told.err != nil || !told.r.Succeeded {
-				t.Fatalf("sent: %+v", told)
-			}
-			if ours, err := s.look(t.Context(), one, d.token); err != nil || !ours {
-				t.Fatalf("after: ours %v, %v", ours, err)
-			}
-			worked, err := d.history(t.Context())
-			want := d.evaluated(told.r)
-			if err != nil || worked.made != want.made || worked.revision != want.revision {
-				t.Errorf("worked out %+v, %v; etcd said %+v", worked, err, want)
-			}
-			if name == "nested" && !slices.Equal(worked.nested, want.nested) {
-				t.Errorf("worked out %v; etcd said %v", worked.nested, want.nested)
+			for _, removes := range []bool{false, true} {
+				d := &decision{s: s, slot: one, proposal: p, token: s.slots.token(), removes: removes, attempts: make(chan attempt)}
+				if ours, err := s.look(t.Context(), one, d.token); err != nil || ours {
+					t.Fatalf("before: ours %v, %v", ours, err)
+				}
+				was := one.revision
+				d.send(t.Context())
+				told := <-d.attempts
+				if told.err != nil || !told.r.Succeeded {
+					t.Fatalf("sent: %+v", told)
+				}
+				if ours, err := s.look(t.Context(), one, d.token); err != nil || ours == removes || removes && one.revision != 0 {
+					t.Fatalf("after: ours %v at %d, %v", ours, one.revision, err)
+				}
+				moved, err := d.movedAt(t.Context(), was)
+				if err != nil {
+					t.Fatal(err)
+				}
+				worked, err := d.history(t.Context(), moved)
+				want := d.evaluated(told.r)
+				if err != nil || worked.made != want.made || worked.revision != want.revision {
+					t.Errorf("worked out %+v, %v; etcd said %+v", worked, err, want)
+				}
+				if name == "nested" && !slices.Equal(worked.nested, want.nested) {
+					t.Errorf("worked out %v; etcd said %v", worked.nested, want.nested)
+				}
 			}
 		})
 	}

@@ -48,26 +48,59 @@ func fill(t *testing.T, s *Store, most int) (int, error) {
 	return 0, nil
 }
 
-func TestAtTheQuotaReadsGoOnAndDeletingHelps(t *testing.T) {
-	s := open(t, Embedded{Dir: t.TempDir(), Quota: 16 << 20})
-	defer s.Close()
-	n, err := fill(t, s, 1000)
-	if skerry.KindOf(err) != skerry.Exhausted || !strings.Contains(err.Error(), "quorum.quota") {
-		t.Fatalf("at the quota: %v", err)
-	}
+// made fails the test unless the keys of fill that are there are exactly those that were acknowledged.
+func made(t *testing.T, s *Store, n int) {
+	t.Helper()
 	readable(t, s, n)
-	if _, err := s.Update(t.Context(), func(tx skerry.Tx) error { tx.DeleteAll("k/"); return nil }); err != nil {
-		t.Fatalf("delete at the quota: %v", err)
+	if s.Snapshot().Get(fmt.Sprintf("k/%05d", n)) != nil {
+		t.Errorf("the write %d was refused and made", n)
 	}
-	// etcd frees what is compacted in the background, so one tidying may come too early.
-	for end := time.Now().Add(time.Minute); ; {
-		s.member.tidy(t.Context(), s.log)
-		if err = put(t, s, "again", nil); err == nil || time.Now().After(end) {
-			break
-		}
-	}
-	if err != nil {
-		t.Errorf("after the deletion: %v", err)
+}
+
+func TestAtTheQuotaReadsGoOnAndDeletingHelps(t *testing.T) {
+	for _, members := range []int{1, 3} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			var stores []*Store
+			if members == 1 {
+				stores = []*Store{open(t, Embedded{Dir: t.TempDir(), Quota: 16 << 20})}
+				defer stores[0].Close()
+			} else {
+				configs := peersFor(t, members)
+				for i := range configs {
+					configs[i].Quota = 16 << 20
+				}
+				stores = openAll(t, configs...)
+			}
+			s := stores[members-1]
+			n, err := fill(t, s, 1000)
+			if skerry.KindOf(err) != skerry.Exhausted || !strings.Contains(err.Error(), "quorum.quota") {
+				t.Fatalf("at the quota: %v", err)
+			}
+			made(t, s, n)
+			for range 3 {
+				if err := put(t, s, fmt.Sprintf("k/%05d", n), bytes.Repeat([]byte("x"), 100_000)); skerry.KindOf(err) != skerry.Exhausted {
+					t.Errorf("beyond the quota: %v", err)
+				}
+			}
+			made(t, s, n)
+			for _, prefix := range []string{"k/00000", "k/00001", "k/"} {
+				if _, err := s.Update(t.Context(), func(tx skerry.Tx) error { tx.DeleteAll(prefix); return nil }); err != nil {
+					t.Fatalf("delete at the quota: %v", err)
+				}
+			}
+			// etcd frees what is compacted in the background, so one tidying may come too early.
+			for end := time.Now().Add(time.Minute); ; {
+				for _, one := range stores {
+					one.member.tidy(t.Context(), one.log)
+				}
+				if err = put(t, s, "again", nil); err == nil || time.Now().After(end) {
+					break
+				}
+			}
+			if err != nil {
+				t.Errorf("after the deletion: %v", err)
+			}
+		})
 	}
 }
 

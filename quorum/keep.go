@@ -90,6 +90,18 @@ func (m *member) sizes() (size, used int64) {
 	return b.Size(), b.SizeInUse()
 }
 
+// growsBy bounds how much etcd's file grows at once, in bytes: the room for a batch, and 16 MiB.
+const growsBy = 64 << 20
+
+// nearlyFull reports whether the next proposal may pass the quota.
+func (s *Store) nearlyFull() bool {
+	if s.member == nil {
+		return false // the size of another's etcd is not known
+	}
+	size, _ := s.member.sizes()
+	return size+growsBy > s.member.quota()
+}
+
 // full reports whether the quota was reached.
 func (m *member) full() bool {
 	for _, a := range m.etcd.Server.Alarms() {

@@ -32,7 +32,7 @@ var quiet = []string{
 	"rejected stream from remote peer because it was removed", "rejected Raft message from removed member", "failed to process Raft message",
 	"waiting for ReadIndex response took too long", "ignored out-of-date read index response", "timed out waiting for read index response",
 	"prober detected unhealthy status", "prober found high clock drift", "dropped Raft message", "dropped internal Raft message",
-	"failed to reach the peer URL", "failed to get version", "failed to get all reachable pages",
+	"failed to reach the peer URL", "failed to get version", "failed to get all reachable pages", "bootstrap failed",
 }
 
 // closing is the start of etcd's message about each listener that it closes itself.

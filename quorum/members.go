@@ -117,6 +117,12 @@ var activePeers = sync.OnceValue(func() *prometheus.GaugeVec {
 	return vec
 })
 
+// Mark returns how far this member has come: its term, and the last entry of the log that it applied.
+func (ms *Members) Mark() (term, index uint64) {
+	server := ms.m.etcd.Server
+	return server.Term(), server.AppliedIndex()
+}
+
 // Leader returns the member that leads. ok is false while none is known. Unlike List it
 // does not find out about connections: Connected is true for this member alone.
 func (ms *Members) Leader() (leader Member, ok bool) {

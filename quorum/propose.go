@@ -18,6 +18,19 @@ type proposal struct {
 	operations []clientv3.Op
 }
 
+// frees reports whether a proposal writes nothing: etcd takes it where the quota was passed.
+func (p *proposal) frees() bool { return writeNothing(p.operations) }
+
+func writeNothing(ops []clientv3.Op) bool {
+	return !slices.ContainsFunc(ops, func(op clientv3.Op) bool {
+		if op.IsTxn() {
+			_, then, otherwise := op.Txn()
+			return !writeNothing(then) || !writeNothing(otherwise)
+		}
+		return op.IsPut()
+	})
+}
+
 // answer is the result of a proposal that was evaluated.
 type answer struct {
 	revision int64
@@ -27,12 +40,8 @@ type answer struct {
 
 // propose has a proposal evaluated: exactly once, or after an error perhaps.
 func (s *Store) propose(ctx context.Context, p *proposal) (answer, error) {
-	if !s.several() {
-		r, err := s.client.Txn(ctx).If(p.conditions...).Then(p.operations...).Commit()
-		if err != nil {
-			return answer{}, err
-		}
-		return answerOf(r.Header.Revision, r.Succeeded, r.Responses), nil
+	if !s.several() && (!s.nearlyFull() || p.frees()) {
+		return s.once(ctx, p)
 	}
 	one, err := s.slots.take(ctx)
 	if err != nil {
@@ -43,6 +52,15 @@ func (s *Store) propose(ctx context.Context, p *proposal) (answer, error) {
 	defer cancel()
 	d := &decision{s: s, slot: one, proposal: p, token: s.slots.token(), attempts: make(chan attempt)}
 	return d.reach(ctx)
+}
+
+// once sends a proposal once. Whether it was made is not known after an error.
+func (s *Store) once(ctx context.Context, p *proposal) (answer, error) {
+	r, err := s.client.Txn(ctx).If(p.conditions...).Then(p.operations...).Commit()
+	if err != nil {
+		return answer{}, err
+	}
+	return answerOf(r.Header.Revision, r.Succeeded, r.Responses), nil
 }
 
 func answerOf(revision int64, made bool, responses []*pb.ResponseOp) answer {
@@ -60,6 +78,7 @@ type decision struct {
 	slot     *slot
 	proposal *proposal
 	token    string
+	removes  bool // the slot's key, in place of writing it: there is no room
 	attempts chan attempt
 	open     int // attempts that may still be evaluated: without an answer, or with an error that tells nothing
 }
@@ -70,10 +89,6 @@ type attempt struct {
 	err error
 }
 
-// recallWithin is how long the answer to a proposal that was made is waited for, before
-// it is worked out from the history.
-const recallWithin = 100 * time.Millisecond
-
 // reach sends the proposal until its result is known.
 func (d *decision) reach(ctx context.Context) (answer, error) {
 	if !d.slot.known {
@@ -83,18 +98,28 @@ func (d *decision) reach(ctx context.Context) (answer, error) {
 	}
 	d.slot.known = false
 	for {
+		was := d.slot.revision
+		if d.removes && was == 0 {
+			return d.s.once(ctx, d.proposal)
+		}
 		unsure := d.s.member.leads.doubt()
 		d.send(ctx)
-		if a, ok, err := d.await(ctx, unsure); ok || err != nil {
-			return a, err
+		a, ok, refused := d.await(ctx, unsure)
+		if ok || refused != nil && !noSpace(refused) {
+			return a, refused
 		}
 		made, err := d.s.look(ctx, d.slot, d.token)
-		if err != nil {
+		made = made || d.removes && d.slot.revision == 0
+		switch {
+		case err != nil:
 			return answer{}, err
-		}
-		if made {
+		case made:
 			d.s.metrics.found.Inc()
-			return d.recall(ctx)
+			return d.recall(ctx, was)
+		case refused != nil && (d.removes || !d.proposal.frees()):
+			return answer{}, refused
+		case refused != nil:
+			d.removes = true
 		}
 		d.slot.known = false
 		d.s.metrics.repeated.Inc()
@@ -104,9 +129,11 @@ func (d *decision) reach(ctx context.Context) (answer, error) {
 // send sends the proposal once more.
 func (d *decision) send(ctx context.Context) {
 	here := clientv3.Compare(clientv3.ModRevision(d.slot.key), "=", d.slot.revision)
-	tx := d.s.client.Txn(ctx).If(here).
-		Then(clientv3.OpTxn(d.proposal.conditions, d.proposal.operations, nil),
-			clientv3.OpPut(d.slot.key, encodeRecord(d.slot.key, []byte(d.token), 0)))
+	move := clientv3.OpPut(d.slot.key, encodeRecord(d.slot.key, []byte(d.token), 0))
+	if d.removes {
+		move = clientv3.OpDelete(d.slot.key)
+	}
+	tx := d.s.client.Txn(ctx).If(here).Then(clientv3.OpTxn(d.proposal.conditions, d.proposal.operations, nil), move)
 	d.open++
 	go func() {
 		r, err := tx.Commit()
@@ -151,9 +178,17 @@ func (d *decision) await(ctx context.Context, unsure <-chan struct{}) (a answer,
 
 // evaluated takes the answer out of a response, and notes where the slot is.
 func (d *decision) evaluated(r *clientv3.TxnResponse) answer {
-	d.slot.revision, d.slot.known = r.Header.Revision, true
+	if d.slot.revision, d.slot.known = r.Header.Revision, true; d.removes {
+		d.slot.revision = 0
+	}
 	inner := r.Responses[0].GetResponseTxn()
 	return answerOf(r.Header.Revision, inner.GetSucceeded(), inner.GetResponses())
+}
+
+// noSpace reports whether an error is about etcd's quota. Of the proposal that passes it etcd says so
+// too, and makes it.
+func noSpace(err error) bool {
+	return errors.Is(err, rpctypes.ErrNoSpace) || sameStatus(err, rpctypes.ErrNoSpace)
 }
 
 // final reports whether an error is etcd's last word, however often it is asked: the
@@ -170,75 +205,4 @@ func final(err error) bool {
 		}
 	}
 	return false
-}
-
-// recall returns the answer to a proposal that was evaluated when the slot was moved.
-func (d *decision) recall(ctx context.Context) (answer, error) {
-	timer := time.NewTimer(recallWithin)
-	defer timer.Stop()
-	for {
-		select {
-		case got := <-d.attempts:
-			if got.err == nil && got.r.Succeeded {
-				return d.evaluated(got.r), nil
-			}
-		case <-timer.C:
-			return d.history(ctx)
-		}
-	}
-}
-
-// history evaluates the proposal as etcd did: on the state before the slot's revision.
-func (d *decision) history(ctx context.Context) (answer, error) {
-	a := answer{revision: d.slot.revision}
-	var err error
-	if a.made, err = d.s.conditionsHeld(ctx, d.proposal.conditions, a.revision-1); err != nil || !a.made {
-		return a, err
-	}
-	for _, op := range d.proposal.operations {
-		held := false
-		if op.IsTxn() {
-			conditions, _, _ := op.Txn()
-			if held, err = d.s.conditionsHeld(ctx, conditions, a.revision-1); err != nil {
-				return a, err
-			}
-		}
-		a.nested = append(a.nested, held)
-	}
-	return a, nil
-}
-
-// conditionsHeld reports whether conditions held at a revision.
-func (s *Store) conditionsHeld(ctx context.Context, conditions []clientv3.Cmp, at int64) (bool, error) {
-	for _, c := range conditions {
-		compare := c.GetCompare()
-		options := []clientv3.OpOption{clientv3.WithRev(at), clientv3.WithKeysOnly()}
-		if len(compare.RangeEnd) > 0 {
-			options = append(options, clientv3.WithRange(string(compare.RangeEnd)))
-		}
-		r, err := s.get(ctx, string(compare.Key), options...)
-		if err != nil {
-			return false, err
-		}
-		revisions := make([]int64, 0, 1)
-		for _, kv := range r.Kvs {
-			revisions = append(revisions, kv.ModRevision)
-		}
-		if len(revisions) == 0 {
-			revisions = append(revisions, 0) // as etcd compares a key that is not there
-		}
-		if !slices.ContainsFunc(revisions, func(is int64) bool { return !holds(compare, is) }) {
-			continue
-		}
-		return false, nil
-	}
-	return true, nil
-}
-
-// holds reports whether a revision is as a condition demands: equal, or less.
-func holds(c *pb.Compare, is int64) bool {
-	if c.Result == pb.Compare_LESS {
-		return is < c.GetModRevision()
-	}
-	return is == c.GetModRevision()
 }

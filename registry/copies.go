@@ -13,14 +13,9 @@ type copies struct {
 	waiting []cluster.Envelope // of cluster.Fetched
 }
 
-const (
-	// partSize bounds a part, in bytes. A tick that waits for one on a slow link is late by its
-	// length.
-	partSize = 1 << 20
-	// copyRest is how often a server rests after a part, for as long as the part took: a copy
-	// takes a sixth of one processor, and requests go on.
-	copyRest = 5
-)
+// copyRest is how often a server rests after a part, for as long as the part took: a copy
+// takes a sixth of one processor, and requests go on.
+const copyRest = 5
 
 // add adds the parts of an answer. They replace those of an earlier answer to the same question.
 func (c *copies) add(to cluster.ServerID, parts []cluster.Message) {
@@ -55,10 +50,10 @@ func (p *post) parts(m cluster.Message) []cluster.Message {
 		return []cluster.Message{m}
 	}
 	var parts []cluster.Message
-	size, from, most := 0, 0, min(p.maxFrame, partSize)
+	size, from := 0, 0
 	for i := range f.Records {
 		more := sizeOf(&f.Records[i])
-		if i > from && size+more > most {
+		if i > from && size+more > p.maxFrame {
 			parts = append(parts, cluster.Fetched{Records: f.Records[from:i], Repair: f.Repair, Part: len(parts)})
 			size, from = 0, i
 		}

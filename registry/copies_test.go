@@ -32,7 +32,7 @@ func (s *sent) Send(_ string, frame []byte) error {
 func heavy(parts int, repair uint64) cluster.Fetched {
 	f := cluster.Fetched{Repair: repair}
 	var many []*skerry.Instance
-	for i := range partSize / 600 {
+	for i := range defaultMaxFrame / 600 {
 		id := fmt.Sprint("web-", i)
 		many = append(many, &skerry.Instance{ID: id, Service: "web", Port: 80, Weights: skerry.Weights{Passing: 1, Warning: 1}})
 	}
@@ -50,7 +50,7 @@ func heavy(parts int, repair uint64) cluster.Fetched {
 func TestTicksLeaveBeforeCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sent
-		p := newPost(8<<20, newMetrics(nil, nil), slog.New(slog.DiscardHandler))
+		p := newPost(defaultMaxFrame, newMetrics(nil, nil), slog.New(slog.DiscardHandler))
 		p.connect(&out)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})

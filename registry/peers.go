@@ -12,6 +12,8 @@ type Peer struct {
 	Up bool // both hear each other
 	// Heard is the time since its last sign of life came, or since the start if none came.
 	Heard time.Duration
+	Since time.Time    // since when it is up; zero if it is not
+	Store cluster.Mark // of its member of the quorum store, by its last tick
 }
 
 // Together returns the last moment at which this server was up with a majority, zero if it was
@@ -33,7 +35,7 @@ func (r *Registry) Peers() (peers []Peer, minority bool) {
 			if !ok {
 				ago = r.cfg.Now().Sub(r.current.born)
 			}
-			peers = append(peers, Peer{id, r.core.Up(id), ago})
+			peers = append(peers, Peer{id, r.core.Up(id), ago, r.core.Since(id), r.core.Store(id)})
 		}
 	}
 	return peers, r.core.Minority()

@@ -49,7 +49,9 @@ type Config struct {
 	AgentTTL time.Duration
 	// MaxFrame is the size from which a frame is split, in bytes; default 1 MiB.
 	MaxFrame int
-	// Departed is told by Tick of the owners that the catalog shows no more, with the
+	// Store returns how far this server's member of the quorum store has come; nil: it has none.
+	Store func() cluster.Mark
+	// Departed is told by Tick of the owners that the catalog has not shown for 5 s, with the
 	// version at which they departed.
 	Departed func(map[skerry.OwnerID]skerry.Version)
 	// Form takes the messages by which servers form a cluster, join it and hand its lead
@@ -79,7 +81,7 @@ type Registry struct {
 	alone   bool                      // as the log says: in a minority
 	settled chan struct{}
 
-	departed map[skerry.OwnerID]skerry.Version // since the last tick
+	departed map[skerry.OwnerID]departure // of which Config.Departed is not told yet
 
 	current  current
 	catching map[uint64]*catching
@@ -112,7 +114,7 @@ func New(cfg Config) *Registry {
 	}
 	r := &Registry{
 		cfg: cfg, log: cfg.Log, own: map[skerry.OwnerID]*own{}, held: map[skerry.OwnerID]bool{},
-		departed: map[skerry.OwnerID]skerry.Version{}, catching: map[uint64]*catching{},
+		departed: map[skerry.OwnerID]departure{}, catching: map[uint64]*catching{},
 		spoke: map[cluster.ServerID]bool{cfg.Self: true},
 		told:  len(cfg.Members) > 0, settled: make(chan struct{}),
 	}
@@ -161,19 +163,47 @@ func (r *Registry) Tick() (lost []skerry.OwnerID) {
 	}
 	r.mu.Lock()
 	now := r.cfg.Now()
+	if r.cfg.Store != nil {
+		r.core.SetStore(r.cfg.Store())
+	}
 	r.core.Tick(now)
 	lost = r.flush().lost
 	r.current.note(now, r.core)
 	r.askHeads(now)
 	r.noteMinority()
 	r.settle(r.cfg.Now())
-	departed := r.departed
-	r.departed = map[skerry.OwnerID]skerry.Version{}
+	departed := r.forGood(now)
 	r.mu.Unlock()
 	if len(departed) > 0 {
 		r.cfg.Departed(departed)
 	}
 	return lost
+}
+
+// contested is how long after its departure an owner may come back by the contest of a server that
+// heard it.
+const contested = 5 * time.Second
+
+// departure is that of an owner.
+type departure struct {
+	at      time.Time
+	version skerry.Version
+}
+
+// forGood returns the owners that departed and did not come back.
+func (r *Registry) forGood(now time.Time) map[skerry.OwnerID]skerry.Version {
+	var out map[skerry.OwnerID]skerry.Version
+	for id, d := range r.departed {
+		if now.Sub(d.at) < contested {
+			continue
+		}
+		if out == nil {
+			out = map[skerry.OwnerID]skerry.Version{}
+		}
+		out[id] = d.version
+		delete(r.departed, id)
+	}
+	return out
 }
 
 // noteMinority logs that this server came into a minority, or out of one.
@@ -288,7 +318,7 @@ func (r *Registry) apply(c cluster.Change, a *applied) {
 	if !c.Show {
 		r.hold(c.Owner, false)
 		r.cfg.Table.Remove(c.Owner, c.Cause)
-		r.departed[c.Owner] = c.Version
+		r.departed[c.Owner] = departure{r.cfg.Now(), c.Version}
 		a.departed, a.changed = true, true
 		if c.Cause == skerry.CauseExpired {
 			a.lost = append(a.lost, c.Owner)
@@ -296,6 +326,7 @@ func (r *Registry) apply(c cluster.Change, a *applied) {
 		}
 		return
 	}
+	delete(r.departed, c.Owner)
 	if c.Set != nil || c.Delta != nil {
 		outcome, err := r.cfg.Table.Announce(announcement(&c.Record))
 		if err != nil || outcome == skerry.Stale || outcome == skerry.Resend {

@@ -108,13 +108,42 @@ func TestASilentLeaseIsLostEverywhere(t *testing.T) {
 	w := newWorld(t)
 	w.announce(0, lease("a", 1))
 	w.announce(1, lease("b", 1))
-	for range 6 {
+	for range 4 {
 		w.servers[2].Beat("lease/b", lease("b", 1).Digest)
 		w.pass(ttl / 3)
 	}
 	w.shows("b:1")
 	for _, s := range w.servers {
+		if len(s.departed) != 0 {
+			t.Errorf("%s was told at once of the departure of %v, which another server may contest", s.id, s.departed)
+		}
+	}
+	for range 3 {
+		w.servers[2].Beat("lease/b", lease("b", 1).Digest)
+		w.pass(ttl / 3)
+	}
+	for _, s := range w.servers {
 		if len(s.departed) != 1 || s.departed[0] != "lease/a" {
+			t.Errorf("%s was told of the departure of %v", s.id, s.departed)
+		}
+	}
+}
+
+// An owner that comes back at once does not leave the disk of its server.
+func TestAnOwnerThatComesBackHasNotDeparted(t *testing.T) {
+	w := newWorld(t)
+	w.announce(0, lease("a", 1))
+	w.pass(ttl + time.Second)
+	w.shows("")
+	w.announce(1, lease("a", 2))
+	w.pass(2 * time.Second)
+	w.shows("a:2")
+	for _, s := range w.servers {
+		for range 10 {
+			s.Beat("lease/a", lease("a", 2).Digest)
+			w.pass(ttl / 3)
+		}
+		if len(s.departed) != 0 {
 			t.Errorf("%s was told of the departure of %v", s.id, s.departed)
 		}
 	}

@@ -22,6 +22,7 @@ type row struct {
 type suite struct {
 	ctx  context.Context
 	skip func(name string) bool
+	plot string // the file for the growth's plot; empty: none
 	rows []row
 }
 
@@ -37,10 +38,11 @@ func main() {
 	only := flag.String("only", "", "measure only what holds one of these words, separated by commas")
 	bin := flag.String("bin", "", "binary to measure; default: built from this checkout")
 	several := flag.Bool("cluster", false, "measure servers that hold one catalog instead; takes about 20 minutes")
+	plot := flag.String("plot", "", "write the plot of the growth, as SVG, to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s := &suite{ctx: ctx, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
+	s := &suite{ctx: ctx, plot: *plot, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
 	if err := s.run(*bin, *several); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -142,16 +142,8 @@ func (s *suite) owners(bin string) error {
 	f := &fleet{g: g, servers: slices.Clone(g.servers), c: caller(fleetWorkers), each: fleetEach, ttl: 30 * time.Second}
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
-	for _, n := range []int{4, 40, 400, fleetOwners} {
-		if err := f.grow(ctx, n); err != nil {
-			return err
-		}
-		if s.skip("owners growth") {
-			continue
-		}
-		if err := s.costs(f); err != nil {
-			return err
-		}
+	if err := s.growth(f); err != nil {
+		return err
 	}
 	living := make(chan error, 1)
 	go func() { living <- f.live(ctx, true) }()
@@ -167,42 +159,6 @@ func (s *suite) owners(bin string) error {
 	}
 	stop()
 	return <-living
-}
-
-// quiet is how long servers do nothing before costs are measured, and once more to measure
-// their idle CPU time, which is subtracted. The garbage of the growth is gone by then.
-const quiet = 10 * time.Second
-
-// costs measures a change of one instance and a beat at the present size.
-func (s *suite) costs(f *fleet) error {
-	time.Sleep(quiet)
-	idle, err := f.g.cpuOf(func() error { time.Sleep(quiet); return nil })
-	if err != nil {
-		return err
-	}
-	for _, what := range []struct {
-		name string
-		n    int
-		do   func(i int) error
-	}{
-		{"registration", 4000, func(i int) error {
-			return put(s.ctx, f.c, "http://"+f.g.servers[0].http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": "changed-%d", "Port": %d}`, i%100, 80+len(f.digests)%1000+i/100))
-		}},
-		{"beat of a lease", 20_000, func(i int) error {
-			i %= len(f.digests)
-			return put(s.ctx, f.c, fmt.Sprintf("http://%s/v1/skerry/owner/owner-%d/beat?digest=%s", f.g.servers[0].http, i, f.digests[i]), nil)
-		}},
-	} {
-		began := time.Now()
-		used, err := f.g.cpuOf(func() error { return inParallel(fleetWorkers, 0, what.n, what.do) })
-		if err != nil {
-			return err
-		}
-		used -= time.Duration(float64(idle) * time.Since(began).Seconds() / quiet.Seconds())
-		s.add(fmt.Sprintf("%s at %d instances, three servers", what.name, len(f.digests)*f.each), "independent of the size",
-			fmt.Sprintf("%.0f µs CPU in all; idle they use %.1f %% of a core", float64(used.Microseconds())/float64(what.n), 100*idle.Seconds()/quiet.Seconds()), true)
-	}
-	return nil
 }
 
 // fleetFor is how long the beats of the fleet are watched.

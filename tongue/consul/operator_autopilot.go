@@ -124,6 +124,14 @@ func (q *request) lastContact(m *skerry.Member, leader string) string {
 	return ago.Round(time.Millisecond).String()
 }
 
+// stableSince returns since when a server is well; the start of this one if that is not known.
+func (q *request) stableSince(m *skerry.Member) time.Time {
+	if m.Alive && m.Since.IsZero() {
+		return q.f.started
+	}
+	return m.Since
+}
+
 type autopilotServer struct {
 	ID          string
 	Name        string
@@ -148,7 +156,8 @@ func (q *request) autopilotHealth() error {
 		m := &all[i]
 		servers = append(servers, autopilotServer{
 			ID: m.ID, Name: m.Name, Address: m.Address, SerfStatus: serfStatus(m), Version: SpokenVersion,
-			Leader: m.Address == leader, LastContact: q.lastContact(m, leader), Healthy: m.Alive, Voter: m.Voter, StableSince: q.f.started,
+			Leader: m.Address == leader, LastContact: q.lastContact(m, leader), Healthy: m.Alive, Voter: m.Voter,
+			LastTerm: m.Term, LastIndex: m.Index, StableSince: q.stableSince(m),
 		})
 	}
 	status := http.StatusOK
@@ -194,7 +203,7 @@ func (q *request) autopilotState() error {
 		m := &all[i]
 		one := autopilotStateServer{
 			ID: m.ID, Name: m.Name, Address: m.Address, NodeStatus: serfStatus(m), Version: SpokenVersion, LastContact: q.lastContact(m, leader),
-			Healthy: m.Alive, StableSince: q.f.started, Status: "non-voter", Meta: map[string]string{}, NodeType: "voter",
+			Healthy: m.Alive, LastTerm: m.Term, LastIndex: m.Index, StableSince: q.stableSince(m), Status: "non-voter", Meta: map[string]string{}, NodeType: "voter",
 		}
 		switch {
 		case m.Address == leader:
