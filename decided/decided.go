@@ -37,7 +37,7 @@ type Options struct {
 	Catalog   Catalog
 	Announcer skerry.Announcer // shows the external records in Catalog
 	Local     skerry.Local     // the node that hears user events
-	Self      string           // this server's name: unique, and the same after a restart
+	Self      string           // this server's id: unique, and the same after a restart
 	// ShortestTTL is the shortest TTL that a session may have; default 10 s.
 	ShortestTTL time.Duration
 	// Sealer seals the tokens of prepared queries. Without a Sealer a query can have none.
@@ -91,6 +91,9 @@ func New(o Options) *Parts {
 		decider:     session.NewDecider(session.DeciderOptions{Sessions: sessions, Self: o.Self, Log: o.Log}),
 	}
 }
+
+// Leader returns the id of the server that decides on sessions and locks, empty if none does.
+func (p *Parts) Leader() string { return p.decider.Leader() }
 
 // Run runs the loops of the parts until ctx ends.
 func (p *Parts) Run(ctx context.Context) {

@@ -120,29 +120,46 @@ func (s servers) voters() map[string]quorum.Member {
 
 // Leader implements [skerry.Leader].
 func (s servers) Leader() (skerry.Member, bool) {
-	ms, err := s.n.store.kv.Members()
-	if err != nil {
-		return skerry.Member{}, false
-	}
-	leader, ok := ms.Leader()
-	if !ok {
-		return skerry.Member{}, false
-	}
+	leads := s.leads()
 	for _, m := range s.Members() {
-		if m.Name == leader.Name {
+		if leads != nil && leads(&m.Self) {
 			return m, true
 		}
 	}
 	return skerry.Member{}, false
 }
 
+// outside reports whether the quorum store is an etcd cluster of others.
+func (s servers) outside() bool { return len(s.n.cfg.Quorum.Endpoints) > 0 }
+
+// leads returns what tells the server whose member leads the quorum store, or the one that decides
+// where the store is an etcd cluster of others; nil if there is none.
+func (s servers) leads() func(*skerry.Self) bool {
+	if !s.outside() {
+		ms, err := s.n.store.kv.Members()
+		if err != nil {
+			return nil
+		}
+		leader, ok := ms.Leader()
+		if !ok {
+			return nil
+		}
+		return func(is *skerry.Self) bool { return is.Name == leader.Name }
+	}
+	id := s.n.store.decided.Leader()
+	if _, known := s.n.store.kv.LastContact(); !known || id == "" {
+		return nil
+	}
+	return func(is *skerry.Self) bool { return is.ID == id }
+}
+
 // LastContact implements [skerry.Contact].
 func (s servers) LastContact() (time.Duration, bool) {
-	ms, err := s.n.store.kv.Members()
-	if err != nil {
-		return time.Since(s.n.among.began), false
+	silent, known := s.n.store.kv.LastContact()
+	if open, _ := s.n.store.kv.Ready(); !open {
+		silent = time.Since(s.n.among.began)
 	}
-	return ms.LastContact()
+	return silent, known && (!s.outside() || s.n.store.decided.Leader() != "")
 }
 
 // CatalogAge implements [skerry.Contact].

@@ -49,5 +49,32 @@ func Dial(ctx context.Context, cfg External) (*Store, error) {
 		client.Close()
 		return nil, fmt.Errorf("quorum.endpoints: %w", err)
 	}
+	s.answered.Store(int64(time.Since(s.born)))
+	s.run(s.listen)
 	return s, nil
+}
+
+const (
+	listenEvery = time.Second
+	// answersWithin is how long after its last answer etcd counts as lost.
+	answersWithin = 3 * time.Second
+)
+
+// listen asks etcd's majority each second until ctx ends, and notes when it answered.
+func (s *Store) listen(ctx context.Context) {
+	t := time.NewTicker(listenEvery)
+	defer t.Stop()
+	for {
+		began := time.Since(s.born)
+		asked, cancel := context.WithTimeout(ctx, answersWithin)
+		if s.readIndex(asked) == nil {
+			s.answered.Store(int64(began))
+		}
+		cancel()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }

@@ -140,9 +140,24 @@ func (ms *Members) Leader() (leader Member, ok bool) {
 // the store stops.
 func (ms *Members) LeaderChanged() <-chan struct{} { return ms.m.leads.next() }
 
-// LastContact returns for how long this member has not heard the leader, at most: 0 where
-// it leads. It is exact to some election times. known is false while no leader is known.
-func (ms *Members) LastContact() (silent time.Duration, known bool) { return ms.m.leads.known() }
+// LastContact returns for how long this store has not heard the leader, at most: 0 where
+// it leads. It is exact to some election times, and to a second for an existing cluster. known is
+// false while no leader is known.
+func (s *Store) LastContact() (silent time.Duration, known bool) {
+	if s.member != nil {
+		return s.member.leads.known()
+	}
+	silent = time.Since(s.born) - time.Duration(s.answered.Load())
+	return silent, silent < answersWithin
+}
+
+// LastContact is [Store.LastContact]; known is false while the store is not open.
+func (e *Eventual) LastContact() (silent time.Duration, known bool) {
+	if s := e.store.Load(); s != nil {
+		return s.LastContact()
+	}
+	return 0, false
+}
 
 // Stopped returns a channel that is closed when the member could not go on. Err has the
 // reason: [ErrRemoved] when it was removed.

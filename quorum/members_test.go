@@ -49,7 +49,7 @@ func TestThreeMembersFormOneStore(t *testing.T) {
 			}
 			return named == 3 && leaders == 1 && selves == 1
 		})
-		if silent, ok := ms.LastContact(); !ok || silent > 5*time.Second {
+		if silent, ok := s.LastContact(); !ok || silent > 5*time.Second {
 			t.Errorf("member %d has heard the leader %v ago, known: %v", i, silent, ok)
 		}
 	}

@@ -45,6 +45,7 @@ type Store struct {
 	slots      *slots
 	metrics    *metrics
 	born       time.Time
+	answered   atomic.Int64 // when an existing cluster answered last, in nanoseconds since born
 	asked      atomic.Int64 // when progress was asked for last, in nanoseconds since born
 
 	life    context.Context // ends with the store

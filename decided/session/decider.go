@@ -33,7 +33,7 @@ const (
 // DeciderOptions configure a [Decider].
 type DeciderOptions struct {
 	Sessions *Store
-	Self     string       // this server's name: unique, and the same after a restart
+	Self     string       // this server's id: unique, and the same after a restart
 	Log      *slog.Logger // default: discard
 }
 
@@ -60,6 +60,15 @@ func NewDecider(o DeciderOptions) *Decider {
 
 // Leading reports whether this server decides now.
 func (d *Decider) Leading() bool { return d.leading.Load() }
+
+// Leader returns the id of the server that decides by the table, empty if none does.
+func (d *Decider) Leader() string {
+	r := d.sessions.kv.Snapshot().Get(record.Decider)
+	if r == nil || r.Damage != nil {
+		return ""
+	}
+	return string(r.Value)
+}
 
 // errReplaced is the error of a decision by a server that no longer decides.
 var errReplaced = errors.New("another server decides")
@@ -128,7 +137,7 @@ func (d *Decider) note() {
 // nil when another server decides.
 func (d *Decider) elect(ctx context.Context) (*term, error) {
 	kv := d.sessions.kv
-	if r := kv.Snapshot().Get(record.Decider); r != nil && r.Damage == nil && string(r.Value) != d.self {
+	if leader := d.Leader(); leader != "" && leader != d.self {
 		return nil, nil
 	}
 	lease, err := kv.Grant(ctx, termTTL)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +53,12 @@ func says(t testing.TB, output func() string, what string) {
 
 // etcd runs one member, and returns its address.
 func etcd(t *testing.T) string {
+	at, _ := etcdUntil(t)
+	return at
+}
+
+// etcdUntil runs one member until stop is called, or the test ends.
+func etcdUntil(t *testing.T) (at string, stop func()) {
 	t.Helper()
 	conf := embed.NewConfig()
 	conf.Dir = t.TempDir()
@@ -65,13 +72,14 @@ func etcd(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
+	stop = sync.OnceFunc(e.Close)
+	t.Cleanup(stop)
 	select {
 	case <-e.Server.ReadyNotify():
 	case <-time.After(patience):
 		t.Fatal("etcd is not ready")
 	}
-	return host.Host
+	return host.Host, stop
 }
 
 // zookeeper runs one server, and returns its address.
