@@ -241,7 +241,7 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 	}
 	members[n.cfg.Self.Name] = n.peerURL()
 	peers.Members = members
-	s, err := quorum.Open(ctx, quorum.Embedded{Dir: dir, Quota: n.cfg.Quorum.Quota, Log: n.log, Peers: peers})
+	s, err := quorum.Open(ctx, quorum.Embedded{Dir: dir, Quota: n.cfg.Quorum.Quota, Disk: n.store.disk, Log: n.log, Peers: peers})
 	if !errors.Is(err, quorum.ErrRemoved) {
 		return s, err
 	}

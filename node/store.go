@@ -51,6 +51,7 @@ func (q *Quorum) tls() (*tls.Config, error) {
 
 // store is the quorum store and the packages that interpret its records.
 type store struct {
+	disk    *quorum.Disk
 	kv      *quorum.Eventual
 	decided *decided.Parts
 }
@@ -112,7 +113,8 @@ func (n *Node) startStore(open func(context.Context) (*quorum.Store, error), for
 			return quorum.Dial(ctx, quorum.External{Endpoints: q.Endpoints, Prefix: q.Prefix, User: q.User, Password: q.Password, TLS: conf, Log: n.log})
 		}, nil
 	}
-	n.store.kv = quorum.Eventually(open, n.log)
+	n.store.disk = quorum.NewDisk()
+	n.store.kv = quorum.Eventually(n.store.disk, open, n.log)
 	return part{stop: func() error {
 		err := n.store.kv.Close()
 		if forget != nil {

@@ -36,7 +36,10 @@ type Embedded struct {
 	// Peers makes it a member that can be one of several. nil: it is alone and has no
 	// listener.
 	Peers *Peers
-	Log   *slog.Logger
+	// Disk is given what the member's disk has, while one of several waits for a majority; nil:
+	// nothing is shown until then.
+	Disk *Disk
+	Log  *slog.Logger
 
 	ops       uint   // that one transaction takes; 0: maxOps
 	snapshots uint64 // changes between two snapshots on disk; 0: etcd's default
@@ -91,7 +94,7 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	}
 	m.leads = watchLeader(m.etcd.Server, time.Duration(conf.ElectionMs)*time.Millisecond, m.peers, cfg.Log)
 	if m.peers {
-		err = m.awaitOthers(ctx)
+		err = m.awaitOthers(ctx, cfg.Disk)
 	} else {
 		err = m.awaitAlone(ctx)
 	}
@@ -195,7 +198,7 @@ func (m *member) awaitAlone(ctx context.Context) error {
 
 // awaitOthers returns when a member of several has an answer of the leader. It waits as
 // long as ctx lasts: the others may be started much later, and they need this one.
-func (m *member) awaitOthers(ctx context.Context) error {
+func (m *member) awaitOthers(ctx context.Context, disk *Disk) error {
 	server := m.etcd.Server
 	if server.IsIDRemoved(uint64(server.MemberID())) {
 		return ErrRemoved
@@ -208,12 +211,30 @@ func (m *member) awaitOthers(ctx context.Context) error {
 	defer cancel()
 	answered := make(chan error, 1)
 	go func() { answered <- m.firstAnswer(ctx) }()
-	select {
-	case err := <-answered:
-		return err
-	case <-m.dead.happened:
-		return m.dead.reason()
+	alone := time.NewTimer(diskAfter)
+	defer alone.Stop()
+	for {
+		select {
+		case err := <-answered:
+			return err
+		case <-m.dead.happened:
+			return m.dead.reason()
+		case <-alone.C:
+			m.showDisk(ctx, disk)
+		}
 	}
+}
+
+// showDisk shows what this member's disk has.
+func (m *member) showDisk(ctx context.Context, disk *Disk) {
+	if disk == nil {
+		return
+	}
+	if err := disk.read(ctx, m); err != nil {
+		m.log.Warn("there is no majority of the quorum store's members, and what the disk has is not shown", "error", err)
+		return
+	}
+	m.log.Info("there is no majority of the quorum store's members: what the disk has is shown until there is")
 }
 
 // firstAnswer asks the leader until it answers. etcd's own sign that it is ready comes

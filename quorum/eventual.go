@@ -18,12 +18,12 @@ import (
 const reopenEvery = 5 * time.Second
 
 // Eventual is a KV that opens in the background, so that registration and discovery
-// neither wait for it nor fail with it. Until it is open the table is empty, and
+// neither wait for it nor fail with it. Until it is open the table is that of a [Disk], and
 // operations on the store wait for it as long as for a quorum.
 type Eventual struct {
 	open  func(context.Context) (*Store, error)
 	log   *slog.Logger
-	empty *replica.Table
+	disk  *Disk
 	ready chan struct{}
 	store atomic.Pointer[Store]
 
@@ -33,10 +33,13 @@ type Eventual struct {
 	done   sync.WaitGroup
 }
 
-// Eventually begins to open a store.
-func Eventually(open func(context.Context) (*Store, error), log *slog.Logger) *Eventual {
+// Eventually begins to open a store. Until it is open the table is that of the disk; nil: empty.
+func Eventually(disk *Disk, open func(context.Context) (*Store, error), log *slog.Logger) *Eventual {
+	if disk == nil {
+		disk = NewDisk()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &Eventual{open: open, log: log, empty: replica.NewTable(1), ready: make(chan struct{}), cancel: cancel}
+	e := &Eventual{open: open, log: log, disk: disk, ready: make(chan struct{}), cancel: cancel}
 	e.done.Go(func() { e.run(ctx) })
 	return e
 }
@@ -44,7 +47,7 @@ func Eventually(open func(context.Context) (*Store, error), log *slog.Logger) *E
 // Never is the KV of a process that has none; reason tells the operator the remedy.
 func Never(reason string) *Eventual {
 	return &Eventual{
-		empty: replica.NewTable(1), ready: make(chan struct{}), cancel: func() {},
+		disk: NewDisk(), ready: make(chan struct{}), cancel: func() {},
 		failed: &skerry.Error{Kind: skerry.Unavailable, Subject: "store", Message: reason},
 	}
 }
@@ -63,7 +66,7 @@ func (e *Eventual) run(ctx context.Context) {
 			old.WakeAll() // watchers look again, here and below
 		} else {
 			close(e.ready)
-			e.empty.WakeAll()
+			e.disk.table.WakeAll()
 		}
 		e.log.Info("the quorum store is open", "after", time.Since(started).Round(time.Millisecond))
 		select {
@@ -152,7 +155,7 @@ func (e *Eventual) Snapshot() skerry.Snapshot {
 	if s := e.store.Load(); s != nil {
 		return s.Snapshot()
 	}
-	return e.empty.Snapshot()
+	return e.disk.table.Snapshot()
 }
 
 // Watch implements [skerry.KV].
@@ -168,14 +171,14 @@ func (e *Eventual) Watch(r skerry.Range) (uint64, <-chan struct{}) {
 
 func (e *Eventual) tableOf(s *Store) *replica.Table {
 	if s == nil {
-		return e.empty
+		return e.disk.table
 	}
 	return s.Table
 }
 
 // Unwatch implements [skerry.KV].
 func (e *Eventual) Unwatch(changed <-chan struct{}) {
-	e.empty.Unwatch(changed) // a channel is of one of them
+	e.disk.table.Unwatch(changed) // a channel is of one of them
 	if s := e.store.Load(); s != nil {
 		s.Unwatch(changed)
 	}
@@ -186,7 +189,7 @@ func (e *Eventual) Changed(r skerry.Range) uint64 {
 	if s := e.store.Load(); s != nil {
 		return s.Changed(r)
 	}
-	return e.empty.Changed(r)
+	return e.disk.table.Changed(r)
 }
 
 // Changes implements [skerry.Feed].

@@ -140,7 +140,7 @@ func TestAFolderThatCannotBeWrittenIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	e := Eventually(func(ctx context.Context) (*Store, error) { return Open(ctx, Embedded{Dir: file, Log: log}) }, log)
+	e := Eventually(nil, func(ctx context.Context) (*Store, error) { return Open(ctx, Embedded{Dir: file, Log: log}) }, log)
 	defer e.Close()
 	for {
 		if _, err := e.Ready(); err != nil {
@@ -226,7 +226,7 @@ func TestAStoreThatDiedOfAFullDiskComesBack(t *testing.T) {
 	t.Parallel()
 	disk := program.SmallDisk(t, "600m")
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	e := Eventually(func(ctx context.Context) (*Store, error) {
+	e := Eventually(nil, func(ctx context.Context) (*Store, error) {
 		return Open(ctx, Embedded{Dir: filepath.Join(disk, "q"), Spare: 1, Log: log})
 	}, log)
 	defer e.Close()

@@ -145,7 +145,7 @@ func TestARemovedMemberIsOpenedAnew(t *testing.T) {
 	ms := membersOf(t, stores[0])
 	cfg := configs[2]
 	tries := 0
-	e := Eventually(func(ctx context.Context) (*Store, error) {
+	e := Eventually(nil, func(ctx context.Context) (*Store, error) {
 		tries++
 		s, err := Open(ctx, cfg)
 		if errors.Is(err, ErrRemoved) {
@@ -387,7 +387,7 @@ func TestARemovedMemberIsClosedTwice(t *testing.T) {
 	stores := openAll(t, configs[:2]...)
 	ms := membersOf(t, stores[0])
 	cfg, opened := configs[2], false
-	e := Eventually(func(ctx context.Context) (*Store, error) {
+	e := Eventually(nil, func(ctx context.Context) (*Store, error) {
 		if opened {
 			<-ctx.Done()
 			return nil, ctx.Err()

@@ -50,7 +50,7 @@ func figures(t *testing.T, e *Eventual) map[string]float64 {
 func opened(t *testing.T, cfg Embedded) *Eventual {
 	t.Helper()
 	s := open(t, cfg)
-	e := Eventually(func(context.Context) (*Store, error) { return s, nil }, slog.New(slog.DiscardHandler))
+	e := Eventually(nil, func(context.Context) (*Store, error) { return s, nil }, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { e.Close() })
 	<-e.ready
 	return e
@@ -107,14 +107,14 @@ func TestMetricsMoveWithWhatHappens(t *testing.T) {
 func TestMetricsTellHowTheStoreIs(t *testing.T) {
 	full := opened(t, Embedded{Dir: t.TempDir(), Quota: 16 << 20})
 	fill(t, full.store.Load(), 1000)
-	failed := Eventually(func(context.Context) (*Store, error) { return nil, errors.New("no") }, slog.New(slog.DiscardHandler))
+	failed := Eventually(nil, func(context.Context) (*Store, error) { return nil, errors.New("no") }, slog.New(slog.DiscardHandler))
 	defer failed.Close()
 	for ready, err := failed.Ready(); !ready && err == nil; ready, err = failed.Ready() {
 		if t.Context().Err() != nil {
 			t.Fatal("no error")
 		}
 	}
-	opening := Eventually(func(ctx context.Context) (*Store, error) { <-ctx.Done(); return nil, ctx.Err() }, slog.New(slog.DiscardHandler))
+	opening := Eventually(nil, func(ctx context.Context) (*Store, error) { <-ctx.Done(); return nil, ctx.Err() }, slog.New(slog.DiscardHandler))
 	defer opening.Close()
 	stopped := opened(t, Embedded{Dir: t.TempDir()})
 	var ended sync.WaitGroup
@@ -138,7 +138,7 @@ func TestMetricsTellHowTheStoreIs(t *testing.T) {
 func TestMetricsOfMembers(t *testing.T) {
 	configs := peersFor(t, 3)
 	stores := openAll(t, configs[1:]...)
-	e := Eventually(func(ctx context.Context) (*Store, error) { return Open(ctx, configs[0]) }, configs[0].Log)
+	e := Eventually(nil, func(ctx context.Context) (*Store, error) { return Open(ctx, configs[0]) }, configs[0].Log)
 	t.Cleanup(func() { e.Close() })
 	<-e.ready
 	if err := put(t, stores[0], "k", nil); err != nil {
