@@ -231,10 +231,10 @@ func (m *member) showDisk(ctx context.Context, disk *Disk) {
 		return
 	}
 	if err := disk.read(ctx, m); err != nil {
-		m.log.Warn("there is no majority of the quorum store's members, and what the disk has is not shown", "error", err)
+		m.log.Warn("there is no majority of the quorum store's members, and the table of the disk cannot be shown", "error", err)
 		return
 	}
-	m.log.Info("there is no majority of the quorum store's members: what the disk has is shown until there is")
+	m.log.Info("there is no majority of the quorum store's members: the table of the disk is shown until there is")
 }
 
 // firstAnswer asks the leader until it answers. etcd's own sign that it is ready comes
