@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,17 +122,23 @@ var (
 	nextPort int
 	endPort  int            // of the block of nextPort
 	claims   []net.Listener // the first port of each block of this process
+	returned []int          // by tests that ended; they are used when no block is left
 )
 
 // Port returns a port of 127.0.0.1 that is free for TCP and UDP. No other call returns
-// it, in this process or in another that runs at the same time, so that a server can be
-// stopped and started again on it.
+// it before the test has ended, in this process or in another that runs at the same time, so that a
+// server can be stopped and started again on it.
 func Port(t testing.TB) int {
 	t.Helper()
 	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		portsMu.Lock()
+		defer portsMu.Unlock()
+		returned = append(returned, port)
+	})
 	return port
 }
 
@@ -141,6 +148,12 @@ func FreePort() (int, error) {
 	defer portsMu.Unlock()
 	for {
 		if nextPort == endPort && !claimBlock() {
+			for i, p := range returned {
+				if free(p) {
+					returned = slices.Delete(returned, i, i+1)
+					return p, nil
+				}
+			}
 			return 0, fmt.Errorf("every block of %d ports from %d to %d is taken", blockSize, firstPort, lastPort)
 		}
 		p := nextPort
