@@ -34,6 +34,7 @@ type Owner struct {
 	digest  uint64
 	gone    bool
 	told    skerry.Version // that the home has
+	said    skerry.Version // that was announced last
 	state   ownerState
 	attach  uint64
 	home    ServerID
@@ -63,6 +64,20 @@ func (o *Owner) Changed(v skerry.Version, digest uint64, gone bool) {
 		o.state, o.attach, o.told = detached, 0, skerry.Version{}
 	}
 	o.version, o.digest, o.gone = v, digest, gone
+}
+
+// Said notes that the announcement that is being sent has another version than the owner had when it
+// was asked for.
+func (o *Owner) Said(v skerry.Version) { o.said = v }
+
+// SetServers sets the servers to choose from.
+func (o *Owner) SetServers(ids []ServerID) { o.cfg.Servers = ids }
+
+// Broke notes that the connection with a server broke.
+func (o *Owner) Broke(now time.Time, server ServerID) {
+	if o.state != detached && o.home == server {
+		o.leave(now)
+	}
 }
 
 // Done reports whether a withdrawal has arrived.
@@ -95,7 +110,7 @@ func (o *Owner) Tick(now time.Time) {
 	}
 	switch o.state {
 	case detached:
-		if !now.Before(o.retry) {
+		if !now.Before(o.retry) && len(o.cfg.Servers) > 0 {
 			o.home = o.choose()
 			o.attach++
 			o.state, o.sent = attaching, now
@@ -111,7 +126,7 @@ func (o *Owner) Tick(now time.Time) {
 			return
 		}
 		if o.told != o.version && now.Sub(o.sent) >= 300*time.Millisecond {
-			o.sent = now
+			o.sent, o.said = now, o.version
 			o.send(Announce{Record{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Gone: o.gone, Attach: !o.gone}})
 		}
 		if now.Sub(o.beaten) >= o.cfg.TTL/3 && !o.gone {
@@ -174,6 +189,9 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			}
 		}
 	case Told:
+		if m.Version == o.said {
+			o.sent = time.Time{} // the next may follow at once
+		}
 		switch {
 		case o.version.Less(m.Version):
 			o.above(m.Version)

@@ -21,7 +21,7 @@ func (c *Config) asksNothing(key string) bool {
 	case "ports.grpc_tls":
 		return c.Ports.GRPCTLS <= 0
 	case "retry_join":
-		return c.Among() || len(c.RetryJoin) == 0 // servers join; agents do not yet
+		return !c.Dev || len(c.RetryJoin) == 0
 	case "primary_datacenter":
 		return c.PrimaryDatacenter == c.Datacenter
 	}

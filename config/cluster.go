@@ -74,6 +74,9 @@ func (v *validator) cluster() {
 			v.bad("voting: a read server joins a cluster that others form: name them in retry_join, and take bootstrap_expect out")
 		}
 	}
+	if !c.Server && !c.Dev {
+		v.attached()
+	}
 	if !c.Among() {
 		return
 	}
@@ -84,6 +87,20 @@ func (v *validator) cluster() {
 	}
 	if c.beyondLoopbackBind() && !c.InsecureCluster {
 		v.bad("bind_addr: servers speak to each other without encryption, and every host that reaches %s could pose as a server: bind to a loopback address, or set insecure_cluster = true on a network that only the servers reach", c.BindAddr)
+	}
+}
+
+// attached checks the settings of an agent that attaches to servers.
+func (v *validator) attached() {
+	join, err := v.c.JoinAddresses()
+	if err != nil || v.c.InsecureCluster {
+		return
+	}
+	for _, a := range join {
+		host, _, _ := net.SplitHostPort(a)
+		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+			v.bad("retry_join: agents speak to servers without encryption, and %s is another host: set insecure_cluster = true on a network that only they reach", host)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ type Config struct {
 	// UnixSockets sets the owner and the mode of sockets named unix:///path.
 	UnixSockets UnixSockets `config:"unix_sockets,U"`
 
-	// RetryJoin are the addresses of servers that a server joins, each a host or host:port of ports.server; all are tried, again and again. It has no effect on agents yet.
+	// RetryJoin are the addresses of servers that a server joins, or that an agent attaches to, each a host or host:port of ports.server; all are tried, again and again.
 	RetryJoin []string `config:"retry_join,C,later"`
 	// RetryInterval is the pause between tries to join after the first minute; in that a server tries each second.
 	RetryInterval time.Duration `config:"retry_interval,C"`

@@ -81,7 +81,7 @@ const (
 var laterNote = map[string]string{
 	"acl.enabled": ": every request is allowed",
 	"encrypt":     ": there is no gossip to encrypt",
-	"retry_join":  " on agents; servers join",
+	"retry_join":  " with -dev: such a server is alone",
 }
 
 // ignored are keys that Consul knows and that do nothing here, by the type that

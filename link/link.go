@@ -1,6 +1,7 @@
-// Package link is the connection between the processes of a cluster on ports.server. So far
-// it introduces servers to each other: one that is given the address of another learns its
-// name, its datacenter and the ports of its bus and its quorum store.
+// Package link is the connection between the processes of a cluster on ports.server. It
+// introduces a server to one that is given its address, which learns its
+// name, its datacenter and the ports of its bus and its quorum store. And it carries streams of frames
+// between agents and servers, whose meaning it does not know.
 package link
 
 import (
@@ -31,7 +32,8 @@ const (
 	within     = 5 * time.Second
 	maxAnswer  = 64 << 10
 	maxHeaders = 8 << 10
-	maxConns   = 256
+	maxConns   = 20_000 // each agent keeps one
+	maxStreams = 10_000 // of one connection: parked queries wait on theirs
 )
 
 // Ask returns the introduction of the server at address, host:port.
@@ -64,15 +66,28 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// Config configures a [Listener].
+type Config struct {
+	Self Introduction
+	// Serve serves a stream until it returns, or ctx ends with the stream; nil: none is taken.
+	Serve func(ctx context.Context, s *Stream)
+	// Requests answers HTTP requests that other processes pass on; nil: none is taken.
+	Requests http.Handler
+	// Refuse returns why the process of a node may not open a stream; nil: all may.
+	Refuse func(node string) error
+	Log    *slog.Logger
+}
+
 // Listener answers processes that join this server.
 type Listener struct {
+	cfg      Config
 	listener net.Listener
 	server   *http.Server
 }
 
-// Listen opens address, host:port, for introductions as self.
-func Listen(address string, self Introduction, log *slog.Logger) (*Listener, error) {
-	body, err := json.Marshal(self)
+// Listen opens address, host:port.
+func Listen(address string, cfg Config) (*Listener, error) {
+	body, err := json.Marshal(cfg.Self)
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +97,26 @@ func Listen(address string, self Introduction, log *slog.Logger) (*Listener, err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within))
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	return &Listener{
-		listener: netutil.LimitListener(inner, maxConns),
-		server: &http.Server{
-			Handler: mux, ReadTimeout: within, WriteTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders,
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		},
-	}, nil
+	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, maxConns)}
+	if cfg.Serve != nil {
+		mux.HandleFunc("POST "+streamPath, l.accept)
+	}
+	if cfg.Requests != nil {
+		mux.Handle("/", cfg.Requests)
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	l.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders, Protocols: &protocols,
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: streamQuiet, PingTimeout: answersWithin},
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	return l, nil
 }
 
 // Addr returns the address that is listened on.

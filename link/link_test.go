@@ -17,7 +17,7 @@ import (
 
 func TestIntroduction(t *testing.T) {
 	want := link.Introduction{Name: "s1", ID: "b0b8d4f5-0d5c-4f3e-9f3a-2f1c1e2d3c4b", Datacenter: "dc1", Bus: 8302, Quorum: 8301}
-	l, err := link.Listen("127.0.0.1:0", want, slog.New(slog.DiscardHandler))
+	l, err := link.Listen("127.0.0.1:0", link.Config{Self: want, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -121,9 +122,12 @@ func startBus(n *Node) (part, error) {
 		return part{}, err
 	}
 	a.places, a.lead = newPlaces(n), newLead(n)
-	listener, err := link.Listen(net.JoinHostPort(c.Bind, strconv.Itoa(c.ServerPort)), link.Introduction{
-		Name: n.cfg.Self.Name, ID: n.cfg.Self.ID, Datacenter: n.cfg.Self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort,
-	}, n.log)
+	listener, err := link.Listen(net.JoinHostPort(c.Bind, strconv.Itoa(c.ServerPort)), link.Config{
+		Self: link.Introduction{
+			Name: n.cfg.Self.Name, ID: n.cfg.Self.ID, Datacenter: n.cfg.Self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort,
+		},
+		Serve: n.serveOwner, Refuse: n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,
+	})
 	if err != nil {
 		return part{}, fmt.Errorf("ports.server: %w", err)
 	}

@@ -65,6 +65,9 @@ func (n *Node) consulBackend() consul.Backend {
 		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
+	if f := n.attached.forwarder; f != nil {
+		b.Forward = f
+	}
 	if c := n.control; c != nil {
 		b.Gate, b.ACL, b.Tokens = c.gate, c.store, c.tokens
 		if c.audit != nil {

@@ -98,13 +98,14 @@ type Node struct {
 	door    *door.Door
 	shown   *door.Shown
 
-	kept    kept
-	table   *catalog.Table
-	among   among
-	served  served
-	store   store
-	control *control // nil: access is not controlled
-	fronts  fronts
+	kept     kept
+	table    *catalog.Table
+	among    among
+	attached attached
+	served   served
+	store    store
+	control  *control // nil: access is not controlled
+	fronts   fronts
 
 	parts []part
 	// reload reads the configuration again; leave asks the process to end.

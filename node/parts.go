@@ -54,7 +54,7 @@ func peer() []start {
 }
 
 func nodeAgent() []start {
-	return []start{startJournal, startCatalog, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startAttachment, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 // loop returns a runner that cannot fail.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/cluster/frame"
 )
 
 // entries are records of a log: an agent's registrations, one each.
@@ -26,24 +27,24 @@ func entries(n int) cluster.Log {
 func BenchmarkCodec(b *testing.B) {
 	for _, n := range []int{1, 16} {
 		log := entries(n)
-		frame, err := encode(log)
+		data, err := frame.Encode(log)
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Run(fmt.Sprint("encode/", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := encode(log); err != nil {
+				if _, err := frame.Encode(log); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(len(frame))/float64(n), "B/record")
+			b.ReportMetric(float64(len(data))/float64(n), "B/record")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/record")
 		})
 		b.Run(fmt.Sprint("decode/", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decode(frame); err != nil {
+				if _, err := decode(data); err != nil {
 					b.Fatal(err)
 				}
 			}

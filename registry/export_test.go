@@ -1,5 +1,7 @@
 package registry
 
+import "github.com/skerryhq/skerry/cluster/frame"
+
 // Flush sends the messages that wait.
 func (r *Registry) Flush() {
 	r.post.flush()
@@ -10,6 +12,8 @@ func (r *Registry) Flush() {
 
 // Encode and Decode are the two sides of a frame.
 var (
-	Encode = encode
+	Encode = frame.Encode
 	Decode = decode
+
+	DecodeFrame = frame.Decode
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/cluster/frame"
 )
 
 // post sends messages in their order, away from the registry's lock.
@@ -131,12 +132,12 @@ func (p *post) flush() {
 }
 
 func (p *post) send(by Sender, to cluster.ServerID, m cluster.Message) {
-	frame, err := encode(m)
+	data, err := frame.Encode(m)
 	if err == nil {
-		err = by.Send(string(to), frame)
+		err = by.Send(string(to), data)
 	}
 	if err != nil {
-		p.log.Error("a message to other servers cannot be sent", "to", to, "kind", kindOf(m), "error", err)
+		p.log.Error("a message to other servers cannot be sent", "to", to, "kind", frame.Kind(m), "error", err)
 	}
 }
 

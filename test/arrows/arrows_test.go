@@ -103,10 +103,16 @@ var rules = []rule{
 		reason: "what is on the wire is bytes in and records out"},
 	{from: []string{"./tongue"}, to: []string{"./door/park"},
 		reason: "a tongue parks by the root's interface"},
-	{from: []string{"./cluster"}, apart: []string{"./cluster/sim"}, to: []string{"./...", "others", "net", "os", "sync", "sync/atomic", "context", "log/slog"}, except: []string{"."},
+	{from: []string{"./cluster"}, apart: []string{"./cluster/sim", "./cluster/frame"}, to: []string{"./...", "others", "net", "os", "sync", "sync/atomic", "context", "log/slog"}, except: []string{"."},
 		reason: "the protocol is pure, so that it can be simulated: messages, the clock and chance go in"},
 	{from: []string{"./cluster/sim"}, to: []string{"./...", "others", "net", "os", "sync", "context"}, except: []string{".", "./cluster"},
 		reason: "a schedule depends on its seed alone"},
+	{from: []string{"./cluster/frame"}, to: []string{"./...", "others", "net", "os", "sync", "context"}, except: []string{"./cluster"},
+		reason: "a frame is a message in bytes, whatever carries it"},
+	{from: []string{"./attach"}, to: []string{"./...", "others", "net", "net/http"}, except: []string{".", "./cluster"},
+		reason: "an attachment gives the protocol's owner a clock and streams, which are handed to it"},
+	{from: []string{"./link", "./forward"}, to: []string{"./..."},
+		reason: "they move frames and requests, whatever they mean"},
 	{from: []string{"./outbox"}, to: []string{"./..."}, except: []string{"."},
 		reason: "an outbox carries by the root's interfaces, from any owner to any catalog"},
 	{from: []string{"./lease"}, to: []string{"./..."}, except: []string{".", "./journal"},
@@ -189,6 +195,10 @@ func TestArrowsSeeWhatIsForbidden(t *testing.T) {
 		module + "/bus/bustest":      module + "/catalog",
 		module + "/quorum/kvtest":    "github.com/nats-io/nats.go",
 		module + "/outbox":           "github.com/nats-io/nats-server/v2/server",
+		module + "/attach":           module + "/link",
+		module + "/link":             module + "/cluster/frame",
+		module + "/forward":          module + "/tongue/consul",
+		module + "/cluster/frame":    module + "/registry",
 	} {
 		if len(violations([]listed{{ImportPath: from, Imports: []string{to}}})) == 0 {
 			t.Errorf("nobody forbids %s to import %s", from, to)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -17,6 +18,7 @@ type Backend struct {
 	Self      skerry.Self
 	Cluster   skerry.Cluster   // nil: this process alone
 	Servers   skerry.Servers   // nil: likewise
+	Forward   http.Handler     // answers what servers answer, at an agent of theirs; nil: this process does
 	Ready     func() error     // an error while the catalog is not whole; nil: it always is
 	Discovery skerry.Discovery // nil: that of Catalog
 	Catalog   skerry.Catalog

@@ -11,7 +11,7 @@ func (q *request) sortEntries(entries []*skerry.Entry) []*skerry.Entry {
 func sortNear[T any](q *request, list []T, node func(T) string) []T {
 	from := q.p.near
 	if from == skerry.NearAgent {
-		from = q.f.b.Self.Name
+		from = q.agentNode()
 	}
 	if from == "" || q.f.b.Catalog.Node(from) == nil || q.unseen(skerry.ResourceNode, from) { // a coordinate may be kept for a removed node
 		return list

@@ -55,7 +55,7 @@ func (q *request) readMeta() wire.ReadMeta {
 }
 
 func (q *request) queryExecute(name string) error {
-	ask := skerry.QueryAsk{Near: q.p.near, Agent: q.f.b.Self.Name, Source: q.source()}
+	ask := skerry.QueryAsk{Near: q.p.near, Agent: q.agentNode(), Source: q.source()}
 	if err := q.p.query(); err != nil {
 		return bare(err)
 	}

@@ -73,7 +73,7 @@ func (q *request) sessionCreate() error {
 		return wire.DecodeError(err)
 	}
 	s := skerry.Session{
-		Name: b.Name, Node: cmp.Or(b.Node, q.f.b.Self.Name), LockDelay: b.LockDelay.d,
+		Name: b.Name, Node: cmp.Or(b.Node, q.agentNode()), LockDelay: b.LockDelay.d,
 		Behavior: b.Behavior, TTLText: b.TTL, NodeChecks: []string{"serfHealth"},
 	}
 	if b.LockDelay.given && s.LockDelay == 0 {

@@ -59,6 +59,12 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.notFound(w, r, path)
 		return
 	}
+	if t.b.Forward != nil && rt.at != byAgent {
+		started := time.Now()
+		t.b.Forward.ServeHTTP(w, r)
+		t.m.observe(rt, time.Since(started))
+		return
+	}
 	t.common(w.Header())
 	started := time.Now()
 	q := request{f: t.front, w: w, r: r, rest: rest, route: rt}

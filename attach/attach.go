@@ -1,0 +1,304 @@
+// Package attach keeps this process's agent attached to one of the servers: it chooses one, announces the
+// agent's set, beats, and moves on when the server is silent. The protocol is [cluster.Owner]'s; this
+// package gives it connections and a clock.
+package attach
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/cluster/frame"
+)
+
+// Stream carries frames to a server and back.
+type Stream interface {
+	Send(frame []byte) error
+	Receive() ([]byte, error)
+	Close()
+}
+
+// Config configures an [Attachment].
+type Config struct {
+	// Join are the addresses of servers, host:port. Ask returns the name of the one at an
+	// address, and Dial opens a stream to it. Both may take some seconds.
+	Join []string
+	Ask  func(ctx context.Context, address string) (name string, err error)
+	Dial func(ctx context.Context, address string) (Stream, error)
+	// RetryEvery is the time between two questions for the servers' names.
+	RetryEvery time.Duration
+	TTL        time.Duration // of the agent; default 5 s
+	Log        *slog.Logger
+}
+
+// Attachment is a [skerry.Carrier] of one owner to the servers. A change is on its way when Changed
+// returns. All methods may be called at once.
+type Attachment struct {
+	cfg  Config
+	rand *rand.Rand
+	wake chan struct{}
+
+	mu      sync.Mutex
+	id      skerry.OwnerID
+	from    skerry.Source
+	core    *cluster.Owner // nil before Carry
+	servers map[cluster.ServerID]string
+	conn    *conn // the present one
+	told    cluster.ServerID
+	since   time.Time // when told changed
+}
+
+const (
+	defaultTTL = 5 * time.Second
+	tickEvery  = 50 * time.Millisecond
+)
+
+// New returns an attachment without an owner.
+func New(cfg Config) *Attachment {
+	if cfg.TTL == 0 {
+		cfg.TTL = defaultTTL
+	}
+	return &Attachment{
+		cfg: cfg, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), wake: make(chan struct{}, 1),
+		servers: map[cluster.ServerID]string{}, since: time.Now(),
+	}
+}
+
+// State is how an attachment is.
+type State struct {
+	Server  string    // that it is attached to; empty: none
+	Since   time.Time // since when
+	Settled bool      // the server has the present set
+}
+
+// State returns the present state.
+func (a *Attachment) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return State{string(a.told), a.since, a.core != nil && a.core.Settled()}
+}
+
+// Pick returns a server and its address: the one that the owner is attached to, if it is none of not.
+func (a *Attachment) Pick(not ...string) (name, address string, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known := a.known()
+	if a.told != "" {
+		known = append([]cluster.ServerID{a.told}, known...)
+	}
+	for _, id := range known {
+		if !slices.Contains(not, string(id)) && a.servers[id] != "" {
+			return string(id), a.servers[id], true
+		}
+	}
+	return "", "", false
+}
+
+// Carry implements [skerry.Carrier]. It may be called once.
+func (a *Attachment) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Duration, from skerry.Source) skerry.Outbox {
+	if ttl <= 0 {
+		ttl = a.cfg.TTL
+	}
+	v, digest, _ := from.Whole()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.id, a.from = id, from
+	a.core = cluster.NewOwner(cluster.OwnerConfig{ID: id, Kind: kind, TTL: ttl, Rand: a.rand, Servers: a.known()}, v, digest)
+	a.awake()
+	return a
+}
+
+// Changed implements [skerry.Outbox]. The whole set is sent, in its state at that time.
+func (a *Attachment) Changed(v, _ skerry.Version, _ skerry.Delta, digest uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.changed(v, digest)
+	a.awake()
+}
+
+// changed notes a version of the set, unless a newer one is known. The servers may know an epoch of a time when
+// this host's clock was ahead: the owner goes on above it.
+func (a *Attachment) changed(v skerry.Version, digest uint64) skerry.Version {
+	known := a.core.Version()
+	v.Epoch = max(v.Epoch, known.Epoch)
+	if known.Less(v) {
+		a.core.Changed(v, digest, false)
+	}
+	return v
+}
+
+func (a *Attachment) awake() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Attachment) known() []cluster.ServerID { return slices.Sorted(maps.Keys(a.servers)) }
+
+// Run attaches until ctx ends.
+func (a *Attachment) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, address := range a.cfg.Join {
+		all.Go(func() { a.learn(ctx, address) })
+	}
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	defer a.drop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-a.wake:
+		}
+		a.step(ctx, &all)
+	}
+}
+
+// learn asks for the name of the server at an address, again and again: it may start later.
+func (a *Attachment) learn(ctx context.Context, address string) {
+	told := ""
+	for {
+		name, err := a.cfg.Ask(ctx, address)
+		pause := time.Second
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && err.Error() != told:
+			told = err.Error()
+			a.cfg.Log.Warn("a server of retry_join is not there yet", "address", address, "error", err)
+		case err == nil:
+			told, pause = "", max(a.cfg.RetryEvery, time.Second)
+			a.met(cluster.ServerID(name), address)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// met notes the address of a server.
+func (a *Attachment) met(name cluster.ServerID, address string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.servers[name] == address {
+		return
+	}
+	a.servers[name] = address
+	if a.core != nil {
+		a.core.SetServers(a.known())
+		a.awake()
+	}
+}
+
+// step lets time pass for the owner, and sends what it has to say.
+func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
+	a.mu.Lock()
+	if a.core == nil {
+		a.mu.Unlock()
+		return
+	}
+	a.core.Tick(time.Now())
+	out := a.core.Ready()
+	a.note()
+	a.mu.Unlock()
+	for _, e := range out {
+		m := e.Message
+		if n, is := m.(cluster.Announce); is && n.Attach {
+			m = a.filled(n)
+		}
+		a.post(ctx, all, e.To, m)
+	}
+}
+
+// filled puts the present set into an announcement. The owner's lock is taken, so this one is not held.
+func (a *Attachment) filled(n cluster.Announce) cluster.Announce {
+	v, digest, set := a.from.Whole()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n.Version = a.changed(v, digest)
+	n.Digest, n.Set, n.Attach = digest, set, false
+	a.core.Said(n.Version)
+	return n
+}
+
+// note logs a change of the server.
+func (a *Attachment) note() {
+	home := a.core.Home()
+	if home == a.told {
+		return
+	}
+	a.told, a.since = home, time.Now()
+	if home == "" {
+		a.cfg.Log.Warn("this agent is attached to no server: its registrations reach none until it is")
+	} else {
+		a.cfg.Log.Info("this agent is attached to a server", "server", home)
+	}
+}
+
+// post sends a message to a server, over a new stream if the present one leads to another.
+func (a *Attachment) post(ctx context.Context, all *sync.WaitGroup, to cluster.ServerID, m cluster.Message) {
+	data, err := frame.Encode(m)
+	if err != nil {
+		a.cfg.Log.Error("a message to a server cannot be sent", "kind", frame.Kind(m), "error", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn == nil || a.conn.to != to || a.conn.ended() {
+		if a.conn != nil {
+			a.conn.stop()
+		}
+		c := newConn(ctx, to, a.servers[to])
+		a.conn = c
+		all.Go(func() { a.carry(c) })
+	}
+	a.conn.post(data)
+}
+
+// drop ends the present stream.
+func (a *Attachment) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn != nil {
+		a.conn.stop()
+	}
+}
+
+// carry opens a stream and carries frames until it ends.
+func (a *Attachment) carry(c *conn) {
+	defer c.stop()
+	err := c.run(a.cfg.Dial, func(data []byte) {
+		m, err := frame.Decode(data)
+		if err != nil {
+			a.cfg.Log.Warn("a frame of a server is not understood", "server", c.to, "error", err)
+		}
+		if m == nil || err != nil {
+			return
+		}
+		a.mu.Lock()
+		a.core.Step(time.Now(), c.to, m)
+		a.mu.Unlock()
+		a.awake()
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn != c {
+		return // given up for another
+	}
+	a.core.Broke(time.Now(), c.to)
+	if err != nil && c.ctx.Err() == nil {
+		a.cfg.Log.Warn("the stream to a server ended", "server", c.to, "error", err)
+	}
+	a.awake()
+}

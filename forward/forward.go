@@ -1,0 +1,110 @@
+// Package forward passes HTTP requests on to one of the servers, for a process that is none itself.
+package forward
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+)
+
+// Config configures a [Forwarder].
+type Config struct {
+	Node string // of this process
+	// Pick returns a server, and another than the ones in not if there is one. ok is false if none is
+	// known.
+	Pick func(not ...string) (name, address string, ok bool)
+	// Transport carries the requests to an address, host:port.
+	Transport http.RoundTripper
+	Log       *slog.Logger
+}
+
+// Forwarder is an [http.Handler] that lets a server answer.
+type Forwarder struct {
+	cfg   Config
+	proxy *httputil.ReverseProxy
+}
+
+const (
+	// viaHeader lists the nodes that passed a request on.
+	viaHeader = "X-Skerry-Via"
+	maxVia    = 3
+	// noServer is what Consul's agents answer when they know no server.
+	noServer = "No known Consul servers"
+)
+
+// target is the server that a request goes to.
+type target struct{ name, address string }
+
+type targetKey struct{}
+
+// New returns a forwarder.
+func New(cfg Config) *Forwarder {
+	f := &Forwarder{cfg: cfg}
+	f.proxy = &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			t := p.In.Context().Value(targetKey{}).(target)
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", t.address, ""
+			p.SetXForwarded()
+			p.Out.Header.Set(viaHeader, strings.Join(append(p.In.Header.Values(viaHeader), cfg.Node), ", "))
+		},
+		Transport:     retrying{f},
+		FlushInterval: -1, // events and blocking queries are answered in parts
+		ErrorLog:      slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ErrorHandler:  f.failed,
+	}
+	return f
+}
+
+// ServeHTTP implements [http.Handler].
+func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if via := strings.Join(r.Header.Values(viaHeader), ","); via != "" && strings.Count(via, ",")+1 >= maxVia {
+		http.Error(w, "the request was passed on by "+via+": these processes are each other's servers; see retry_join", http.StatusLoopDetected)
+		return
+	}
+	name, address, ok := f.cfg.Pick()
+	if !ok {
+		http.Error(w, noServer, http.StatusInternalServerError)
+		return
+	}
+	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, target{name, address})))
+}
+
+// From returns the node of the process that was asked for a request that was passed on; empty if it
+// was not.
+func From(r *http.Request) string {
+	first, _, _ := strings.Cut(strings.Join(r.Header.Values(viaHeader), ","), ",")
+	return strings.TrimSpace(first)
+}
+
+// failed answers a request that no server answered.
+func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // the client is gone
+	}
+	f.cfg.Log.Warn("no server answered a request that was passed on", "path", r.URL.Path, "error", err)
+	http.Error(w, "rpc error making call: "+err.Error(), http.StatusInternalServerError)
+}
+
+// retrying sends a request that changes nothing to another server, if the first one did not answer.
+type retrying struct{ f *Forwarder }
+
+var errNoOther = errors.New("no other server is known")
+
+// RoundTrip implements [http.RoundTripper].
+func (t retrying) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.f.cfg.Transport.RoundTrip(r)
+	if err == nil || r.Context().Err() != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return resp, err
+	}
+	to := r.Context().Value(targetKey{}).(target)
+	_, address, ok := t.f.cfg.Pick(to.name)
+	if !ok {
+		return nil, errors.Join(err, errNoOther)
+	}
+	again := r.Clone(r.Context())
+	again.URL.Host = address
+	return t.f.cfg.Transport.RoundTrip(again)
+}

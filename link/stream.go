@@ -1,0 +1,191 @@
+package link
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	streamPath = "/v1/skerry/link/stream"
+	// nodeHeader names the node of the process that opens a stream.
+	nodeHeader = "Skerry-Node"
+	// MaxFrame bounds a frame of a stream, in bytes.
+	MaxFrame = 16 << 20
+	// sendWithin bounds the sending of a frame: the other side stands still beyond it.
+	sendWithin = 5 * time.Second
+	maxName    = 255
+)
+
+// Stream carries frames both ways between a process and a server, each way in their order.
+type Stream struct {
+	// Node is the name of the node at the other end.
+	Node string
+
+	in     *bufio.Reader
+	out    io.Writer
+	flush  func() error
+	expire func(time.Duration) (stop func() bool)
+	close  func()
+
+	mu sync.Mutex // one frame is sent at a time
+}
+
+// Send sends a frame. It blocks for 5 s at most, and the stream ends after an error.
+func (s *Stream) Send(frame []byte) error {
+	if len(frame) > MaxFrame {
+		return fmt.Errorf("a frame of %d bytes is larger than %d", len(frame), MaxFrame)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.expire(sendWithin)()
+	var length [4]byte
+	binary.BigEndian.PutUint32(length[:], uint32(len(frame)))
+	if _, err := s.out.Write(append(length[:], frame...)); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// Receive returns the next frame. It is an error of [io.EOF] after the other side closed the stream.
+func (s *Stream) Receive() ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(s.in, length[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n > MaxFrame {
+		return nil, fmt.Errorf("a frame of %d bytes is larger than %d", n, MaxFrame)
+	}
+	var frame bytes.Buffer // it grows with what has come, not with what is announced
+	if _, err := io.CopyN(&frame, s.in, int64(n)); err != nil {
+		return nil, err
+	}
+	return frame.Bytes(), nil
+}
+
+// Close ends the stream at the side that opened it: calls of Send and Receive return. At a server a stream
+// ends when [Config.Serve] returns.
+func (s *Stream) Close() { s.close() }
+
+// Dialer opens streams to servers.
+type Dialer struct {
+	node                string
+	transport, requests *http.Transport
+}
+
+const (
+	dialWithin = time.Second
+	// streamQuiet and requestQuiet are after which silence of a connection the other side is asked
+	// whether it lives, and answersWithin is how long it has for the answer.
+	streamQuiet   = time.Second
+	requestQuiet  = 500 * time.Millisecond
+	answersWithin = time.Second
+)
+
+// NewDialer returns a dialer for the process of a node.
+func NewDialer(node string) *Dialer {
+	return &Dialer{node: node, transport: transport(streamQuiet), requests: transport(requestQuiet)}
+}
+
+func transport(quiet time.Duration) *http.Transport {
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	return &http.Transport{
+		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answersWithin},
+	}
+}
+
+// RoundTripper returns what carries HTTP requests to servers, over connections of their own: a
+// large answer holds up no stream.
+func (d *Dialer) RoundTripper() http.RoundTripper { return d.requests }
+
+// Close closes the connections without a stream.
+func (d *Dialer) Close() {
+	d.transport.CloseIdleConnections()
+	d.requests.CloseIdleConnections()
+}
+
+// Dial opens a stream to the server at address, host:port. It takes 1 s at most. The stream ends
+// with ctx.
+func (d *Dialer) Dial(ctx context.Context, address string) (*Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(dialWithin, cancel)
+	body, out := io.Pipe()
+	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) }) // net/http waits for the body
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+streamPath, body)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%q is no address: %w", address, err)
+	}
+	req.Header.Set(nodeHeader, d.node)
+	resp, err := d.transport.RoundTrip(req)
+	if err == nil && !late.Stop() {
+		err = context.DeadlineExceeded
+	}
+	if err == nil && resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		err = fmt.Errorf("%s refuses: %d %s", address, resp.StatusCode, text)
+	}
+	if err != nil {
+		cancel()
+		if resp != nil {
+			resp.Body.Close()
+		}
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { resp.Body.Close() }) // it frees a body that waits for the other side too
+	return &Stream{
+		Node: resp.Header.Get(nodeHeader), in: bufio.NewReader(resp.Body), out: out, flush: func() error { return nil },
+		expire: func(d time.Duration) func() bool { return time.AfterFunc(d, cancel).Stop },
+		close: func() {
+			cancel()
+			out.Close()
+			resp.Body.Close()
+		},
+	}, nil
+}
+
+var errNoHTTP2 = errors.New("a stream needs HTTP/2")
+
+// accept serves a stream until accept returns.
+func (l *Listener) accept(w http.ResponseWriter, r *http.Request) {
+	node := r.Header.Get(nodeHeader)
+	switch {
+	case r.ProtoMajor < 2:
+		http.Error(w, errNoHTTP2.Error(), http.StatusHTTPVersionNotSupported)
+		return
+	case node == "" || len(node) > maxName:
+		http.Error(w, nodeHeader+": name the node of this process", http.StatusBadRequest)
+		return
+	}
+	if l.cfg.Refuse != nil {
+		if err := l.cfg.Refuse(node); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+	}
+	control := http.NewResponseController(w)
+	w.Header().Set(nodeHeader, l.cfg.Self.Name)
+	w.WriteHeader(http.StatusOK)
+	if control.Flush() != nil {
+		return
+	}
+	s := &Stream{
+		Node: node, in: bufio.NewReader(r.Body), out: w, flush: control.Flush, close: func() {},
+		expire: func(d time.Duration) func() bool {
+			control.SetWriteDeadline(time.Now().Add(d))
+			return func() bool { return true }
+		},
+	}
+	l.cfg.Serve(r.Context(), s)
+}

@@ -1,0 +1,144 @@
+package link_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry/link"
+)
+
+// listen runs a listener that serves streams, and returns its address.
+func listen(t *testing.T, cfg link.Config) (at string, stop func()) {
+	t.Helper()
+	cfg.Self, cfg.Log = link.Introduction{Name: "s1"}, slog.New(slog.DiscardHandler)
+	l, err := link.Listen("127.0.0.1:0", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); done.Wait() })
+	t.Cleanup(stop)
+	return l.Addr(), stop
+}
+
+func dial(t *testing.T, at string) *link.Stream {
+	t.Helper()
+	d := link.NewDialer("web1")
+	s, err := d.Dial(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); d.Close() })
+	return s
+}
+
+// echo answers each frame with the node's name and the frame.
+func echo(ctx context.Context, s *link.Stream) {
+	for {
+		frame, err := s.Receive()
+		if err != nil || s.Send(append([]byte(s.Node+" "), frame...)) != nil {
+			return
+		}
+	}
+}
+
+func TestStreamsCarryFramesBothWays(t *testing.T) {
+	at, stop := listen(t, link.Config{Serve: echo})
+	s := dial(t, at)
+	if s.Node != "s1" {
+		t.Errorf("the other end is %q", s.Node)
+	}
+	for _, frame := range [][]byte{nil, []byte("a"), bytes.Repeat([]byte("large "), 1<<20)} {
+		if err := s.Send(frame); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Receive(); err != nil || string(got) != "web1 "+string(frame) {
+			t.Fatalf("%d bytes come back as %d, %v", len(frame), len(got), err)
+		}
+	}
+	if err := s.Send(make([]byte, link.MaxFrame+1)); err == nil {
+		t.Error("a frame that is too large is sent")
+	}
+	stop()
+	if _, err := s.Receive(); err == nil {
+		t.Error("the server has ended, and a frame comes")
+	}
+}
+
+func TestStreamsEndWithTheirContextAndClose(t *testing.T) {
+	ended := make(chan struct{}, 2)
+	at, _ := listen(t, link.Config{Serve: func(ctx context.Context, s *link.Stream) {
+		echo(ctx, s)
+		ended <- struct{}{}
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	d := link.NewDialer("web1")
+	defer d.Close()
+	one, err := d.Dial(ctx, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := dial(t, at)
+	cancel()
+	<-ended
+	if _, err := one.Receive(); err == nil {
+		t.Error("a frame comes after the end of the context")
+	}
+	two.Close()
+	<-ended
+	if err := two.Send([]byte("x")); err == nil {
+		t.Error("a frame is sent after Close")
+	}
+}
+
+func TestStreamsAreRefused(t *testing.T) {
+	at, _ := listen(t, link.Config{Serve: echo, Refuse: func(node string) error { return fmt.Errorf("%s may not", node) }})
+	d := link.NewDialer("web1")
+	defer d.Close()
+	if _, err := d.Dial(t.Context(), at); err == nil || !strings.Contains(err.Error(), "web1 may not") {
+		t.Errorf("refused: %v", err)
+	}
+	none, _ := listen(t, link.Config{})
+	if _, err := d.Dial(t.Context(), none); err == nil {
+		t.Error("a listener without streams takes one")
+	}
+	nameless := link.NewDialer("")
+	defer nameless.Close()
+	open, _ := listen(t, link.Config{Serve: echo})
+	if _, err := nameless.Dial(t.Context(), open); err == nil {
+		t.Error("a process without a name opens a stream")
+	}
+}
+
+// A server that does not read ends the stream after 5 s, and holds nobody longer.
+func TestASenderIsNotHeld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 5 s")
+	}
+	at, _ := listen(t, link.Config{Serve: func(ctx context.Context, _ *link.Stream) { <-ctx.Done() }})
+	s := dial(t, at)
+	began := time.Now()
+	var err error
+	for err == nil && time.Since(began) < time.Minute {
+		err = s.Send(make([]byte, 1<<20))
+	}
+	if err == nil {
+		t.Error("a server that does not read takes everything")
+	}
+	if _, err := s.Receive(); errors.Is(err, nil) {
+		t.Error("the stream goes on")
+	}
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/attach"
+	"github.com/skerryhq/skerry/forward"
+	"github.com/skerryhq/skerry/link"
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// attached is an agent's side of the connection with servers.
+type attached struct {
+	dialer     *link.Dialer
+	attachment *attach.Attachment // nil: this process joins no server
+	forwarder  *forward.Forwarder
+}
+
+// startAttachment lets the agent's owner attach to one of the servers of retry_join, if there are any.
+func startAttachment(n *Node) (part, error) {
+	c, a := n.cfg.Cluster, &n.attached
+	if len(c.Join) == 0 {
+		return part{}, nil
+	}
+	a.dialer = link.NewDialer(n.cfg.Self.Name)
+	a.attachment = attach.New(attach.Config{
+		Join: c.Join, RetryEvery: c.RetryEvery, Log: n.log,
+		Ask: n.askServer,
+		Dial: func(ctx context.Context, address string) (attach.Stream, error) {
+			s, err := a.dialer.Dial(ctx, address)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	})
+	a.forwarder = forward.New(forward.Config{Node: n.cfg.Self.Name, Pick: a.attachment.Pick, Transport: a.dialer.RoundTripper(), Log: n.log})
+	n.served.carrier = both{n.served.carrier, a.attachment}
+	n.served.ready = n.attachedReady
+	stop := func() error {
+		a.dialer.Close()
+		return nil
+	}
+	return part{run: loops(a.attachment.Run), stop: stop}, nil
+}
+
+// askServer returns the name of the server at an address.
+func (n *Node) askServer(ctx context.Context, address string) (string, error) {
+	i, err := link.Ask(ctx, address)
+	if err == nil && i.Datacenter != n.cfg.Self.Datacenter {
+		err = skerry.Errorf(skerry.Invalid, "it is of the datacenter %q: an agent joins the servers of its own", i.Datacenter)
+	}
+	if err == nil && i.Name == n.cfg.Self.Name {
+		err = skerry.Errorf(skerry.Invalid, "it has this agent's node name, %q: names are unique in a datacenter", i.Name)
+	}
+	return i.Name, err
+}
+
+// attachedReady returns an error while no server has this agent's registrations.
+func (n *Node) attachedReady() error {
+	if s := n.attached.attachment.State(); s.Server == "" || !s.Settled {
+		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
+	}
+	return nil
+}
+
+// both carries to two catalogs: this process's own, and that of the servers.
+type both [2]skerry.Carrier
+
+// Carry implements [skerry.Carrier].
+func (b both) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Duration, from skerry.Source) skerry.Outbox {
+	return outboxes{b[0].Carry(id, kind, ttl, from), b[1].Carry(id, kind, ttl, from)}
+}
+
+type outboxes [2]skerry.Outbox
+
+// Changed implements [skerry.Outbox].
+func (o outboxes) Changed(v, base skerry.Version, d skerry.Delta, digest uint64) {
+	o[0].Changed(v, base, d, digest)
+	o[1].Changed(v, base, d, digest)
+}
+
+// serveOwner takes what the agent of a node says over a stream.
+func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
+	n.log.Info("an agent opened a stream", "node", s.Node)
+	for {
+		frame, err := s.Receive()
+		if err != nil {
+			return
+		}
+		answer, err := n.among.registry.Owner(skerry.OwnerID(ownerOf(s.Node)), frame)
+		if err != nil {
+			n.log.Warn("an agent's stream is closed: what it says is not understood", "node", s.Node, "error", err)
+			return
+		}
+		if answer == nil {
+			continue
+		}
+		if s.Send(answer) != nil {
+			return
+		}
+	}
+}
+
+// refuseAgent returns why the agent of a node may not attach.
+func (n *Node) refuseAgent(node string) error {
+	switch {
+	case n.cfg.ACL.Enabled:
+		return errors.New("this cluster controls access (acl.enabled), which agents cannot show yet: register at a server")
+	case node == n.cfg.Self.Name:
+		return errors.New("this server has that node name: names are unique in a datacenter")
+	}
+	return nil
+}
+
+// passedOn answers the requests that agents pass on.
+func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
+	if n.fronts.consul.tongue.Load() == nil {
+		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
+		return
+	}
+	n.fronts.consul.ServeHTTP(w, consul.AskedAt(r, forward.From(r)))
+}

@@ -1,0 +1,101 @@
+package registry_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/registry"
+)
+
+// say gives an owner's message to a server, and returns the answer.
+func (w *world) say(at int, id skerry.OwnerID, m cluster.Message) (cluster.Message, error) {
+	w.Helper()
+	data, err := registry.Encode(m)
+	if err != nil {
+		w.Fatal(err)
+	}
+	data, err = w.servers[at].Owner(id, data)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	answer, err := registry.DecodeFrame(data)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.pass(registry.TickEvery)
+	return answer, nil
+}
+
+func TestAnAgentsMessages(t *testing.T) {
+	w := newWorld(t)
+	set := lease("a", 1)
+	id, v := skerry.OwnerID("agent/web1"), skerry.Version{Epoch: 100, Seq: 1}
+	attach := cluster.Attach{Owner: id, Kind: skerry.AgentOwner, TTL: 5 * time.Second, Version: v, Digest: set.Digest, Attach: 1}
+	answer, err := w.say(0, id, attach)
+	if got, is := answer.(cluster.Attached); err != nil || !is || !got.OK || !got.Want {
+		t.Fatalf("attach: %+v, %v", answer, err)
+	}
+	answer, err = w.say(0, id, cluster.Announce{Record: cluster.Record{
+		Owner: id, Kind: skerry.AgentOwner, TTL: 5 * time.Second, Version: v, Digest: set.Digest, Set: set.Set,
+		Stand: cluster.Stand{Epoch: 100, Attach: 77, State: cluster.Lost}, Ended: 1, // not an owner's to say
+	}})
+	if got, is := answer.(cluster.Told); err != nil || !is || got.Want || got.Version != v {
+		t.Fatalf("announce: %+v, %v", answer, err)
+	}
+	w.pass(time.Second)
+	w.shows("a:1")
+	for range 8 {
+		w.pass(time.Second)
+		answer, err = w.say(0, id, cluster.Beat{Owner: id, Epoch: 100, Attach: 1, Digest: set.Digest})
+		if got, is := answer.(cluster.Beaten); err != nil || !is || !got.OK || got.Want {
+			t.Fatalf("beat: %+v, %v", answer, err)
+		}
+	}
+	w.shows("a:1")
+	if answer, err := w.say(1, id, cluster.Beat{Owner: id, Epoch: 100, Attach: 1, Digest: set.Digest}); err != nil || !answer.(cluster.Beaten).Reattach {
+		t.Errorf("a beat at another server: %+v, %v", answer, err)
+	}
+	w.pass(7 * time.Second)
+	w.shows("")
+}
+
+func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
+	w := newWorld(t)
+	for _, m := range []cluster.Message{
+		cluster.Attach{Owner: "agent/other", TTL: time.Second}, cluster.Announce{Record: cluster.Record{Owner: "agent/other"}}, cluster.Beat{Owner: "agent/other"},
+	} {
+		if _, err := w.say(0, "agent/web1", m); skerry.KindOf(err) != skerry.Denied {
+			t.Errorf("%T for another owner: %v", m, err)
+		}
+	}
+	if _, err := w.say(0, "agent/web1", cluster.Attach{Owner: "agent/web1"}); err == nil {
+		t.Error("an attachment without a TTL is taken")
+	}
+	if answer, err := w.say(0, "agent/web1", cluster.Tick{}); answer != nil || err != nil {
+		t.Errorf("a tick of an agent: %+v, %v", answer, err)
+	}
+}
+
+func FuzzOwner(f *testing.F) {
+	for _, m := range []cluster.Message{
+		cluster.Attach{Owner: "agent/web1", TTL: time.Second, Version: skerry.Version{Epoch: 1, Seq: 1}, Attach: 1},
+		cluster.Announce{Record: cluster.Record{Owner: "agent/web1", Version: skerry.Version{Epoch: 1, Seq: 1}, Set: lease("a", 1).Set}},
+		cluster.Announce{Record: cluster.Record{Owner: "agent/web1", Version: skerry.Version{Epoch: 1, Seq: 2}, Gone: true}},
+		cluster.Beat{Owner: "agent/web1", Epoch: 1, Attach: 1},
+	} {
+		data, err := registry.Encode(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, data)
+	}
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		w := newWorld(t)
+		for _, data := range [][]byte{one, two, one} {
+			w.servers[0].Owner("agent/web1", data)
+			w.pass(time.Second)
+		}
+	})
+}

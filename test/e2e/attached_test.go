@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// joined starts an agent that attaches to servers, and waits until it is.
+func joined(t *testing.T, name string, at []string) *agent {
+	t.Helper()
+	a := start(t, map[string]any{"node_name": name, "server": false, "bootstrap_expect": 0, "retry_join": at})
+	a.attached()
+	return a
+}
+
+// attached waits until a server has the agent's registrations.
+func (a *agent) attached() {
+	a.t.Helper()
+	await(a.t, "the agent is attached", func() error {
+		if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusOK {
+			return fmt.Errorf("%d %s", r.status, r.body)
+		}
+		return nil
+	})
+}
+
+// gone watches a service at a server until the test ends, and notes answers without an instance that the one
+// before had.
+func (a *agent) gone(ctx context.Context, service string, note func(id string)) {
+	var shown map[string]bool
+	index := uint64(0)
+	for ctx.Err() == nil {
+		found, meta, err := a.asker().Health().Service(service, "", false, (&api.QueryOptions{WaitIndex: index, WaitTime: time.Second}).WithContext(ctx))
+		if err != nil {
+			continue
+		}
+		index = meta.LastIndex
+		now := map[string]bool{}
+		for _, f := range found {
+			now[f.Service.ID] = true
+		}
+		for id := range shown {
+			if !now[id] {
+				note(id)
+			}
+		}
+		shown = now
+	}
+}
+
+// What is registered at an agent is found at all servers, and at other agents; what only servers know is
+// passed on by agents.
+func TestAgentsAttachAndPassOn(t *testing.T) {
+	t.Parallel()
+	servers, at := servers(t, 3)
+	one, two := joined(t, "web1", at), joined(t, "web2", at[:1])
+	for i, a := range []*agent{one, two} {
+		err := a.client().Agent().ServiceRegister(&api.AgentServiceRegistration{ID: fmt.Sprint("web-", i+1), Name: "web", Port: 80 + i})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range append([]*agent{one, two}, servers...) {
+		a.finds("web", "web-1", "web-2")
+	}
+	found, _, err := one.client().Health().Service("web", "", true, nil)
+	if err != nil || len(found) != 2 || found[0].Node.Node != "web1" || found[1].Node.Node != "web2" {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	kv := one.client().KV()
+	if _, err := kv.Put(&api.KVPair{Key: "limit", Value: []byte("7")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if pair, _, err := two.client().KV().Get("limit", nil); err != nil || pair == nil || string(pair.Value) != "7" {
+		t.Errorf("the key at another agent: %+v, %v", pair, err)
+	}
+	// A session is bound to the node of the agent that was asked.
+	id, _, err := one.client().Session().Create(&api.SessionEntry{TTL: "10s"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := two.client().Session().Info(id, nil); err != nil || s == nil || s.Node != "web1" {
+		t.Errorf("the session: %+v, %v", s, err)
+	}
+	if err := one.client().Agent().ServiceDeregister("web-1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range append([]*agent{one, two}, servers...) {
+		a.finds("web", "web-2")
+	}
+	if r := one.request("GET", "/v1/agent/services", ""); strings.TrimSpace(r.body) != "{}" {
+		t.Errorf("the agent's own services: %s", r.body)
+	}
+}
+
+// An agent whose server dies moves to another one, and an agent that starts again within its TTL comes back: nobody
+// sees its instances vanish. An agent that stays away is lost after its TTL.
+func TestAgentsMoveComeBackAndAreLost(t *testing.T) {
+	t.Parallel()
+	servers, at := servers(t, 3)
+	a := joined(t, "web1", at)
+	if err := a.client().Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Port: 80}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range servers {
+		s.finds("web", "web-1")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	lost := make(chan string, 16)
+	go servers[2].gone(ctx, "web", func(id string) { lost <- id })
+	for _, s := range servers[:2] {
+		s.kill()
+		time.Sleep(3 * time.Second) // a beat, and what it takes to move
+		a.attached()
+		a.finds("web", "web-1")
+		s.run()
+		s.finds("web", "web-1")
+	}
+	a.kill()
+	time.Sleep(time.Second)
+	a.run()
+	a.attached()
+	time.Sleep(6 * time.Second)
+	select {
+	case id := <-lost:
+		t.Fatalf("%s vanished for a moment", id)
+	default:
+	}
+	a.kill()
+	for _, s := range servers {
+		s.finds("web")
+	}
+}
