@@ -2,8 +2,12 @@
 package forward
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -70,6 +74,44 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, target{name, address})))
+}
+
+// maxAnswer bounds an answer to Ask, in bytes.
+const maxAnswer = 1 << 20
+
+// Ask posts a question to a server, and to another one if the first does not answer. The question
+// changes nothing.
+func (f *Forwarder) Ask(ctx context.Context, path string, body []byte) (answer []byte, err error) {
+	var tried []string
+	for range 2 {
+		name, address, ok := f.cfg.Pick(tried...)
+		if !ok {
+			break
+		}
+		tried = append(tried, name)
+		if answer, err = f.ask(ctx, address, path, body); err == nil || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+	return nil, cmp.Or(err, errors.New(noServer))
+}
+
+func (f *Forwarder) ask(ctx context.Context, address, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set(viaHeader, f.cfg.Node)
+	resp, err := f.cfg.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers with %d %s", address, resp.StatusCode, answer)
+	}
+	return answer, err
 }
 
 // From returns the node of the process that was asked for a request that was passed on; empty if it

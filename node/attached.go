@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -117,10 +118,33 @@ func (n *Node) refuseAgent(node string) error {
 	return nil
 }
 
+// dnsPath is where a server answers the DNS questions of agents.
+const dnsPath = "/v1/skerry/link/dns"
+
+// maxQuestion is the size of the largest message of DNS over TCP, in bytes.
+const maxQuestion = 64 << 10
+
+// askDNS has a server answer a DNS question.
+func (n *Node) askDNS(ctx context.Context, query []byte) ([]byte, error) {
+	return n.attached.forwarder.Ask(ctx, dnsPath, query)
+}
+
 // passedOn answers the requests that agents pass on.
 func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
-	if n.fronts.consul.tongue.Load() == nil {
+	if !n.fronts.made.Load() {
 		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
+		return
+	}
+	if r.URL.Path == dnsPath {
+		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
+		if err == nil {
+			query, err = n.fronts.dns.Answer(r.Context(), query)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Write(query)
 		return
 	}
 	n.fronts.consul.ServeHTTP(w, consul.AskedAt(r, forward.From(r)))

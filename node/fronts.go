@@ -18,6 +18,7 @@ import (
 type fronts struct {
 	consul  consulBox
 	dns     *dns.Server
+	made    atomic.Bool // all of them
 	lot     *park.Lot
 	backend consul.Backend
 	// requests counts over reloads, each of which makes a new front-end.
@@ -54,6 +55,7 @@ func startFronts(n *Node) (part, error) {
 	}
 	f.consul.tongue.Store(t)
 	f.dns = n.newDNS()
+	f.made.Store(true)
 	return part{}, nil
 }
 
@@ -80,6 +82,9 @@ func (n *Node) consulBackend() consul.Backend {
 func (n *Node) newDNS() *dns.Server {
 	cfg, queries := n.cfg.DNS, n.store.decided.Queries
 	cfg.Registerer, cfg.Net, cfg.Queries, cfg.Settled = n.metrics, n.net, queries, n.served.settled
+	if n.attached.forwarder != nil {
+		cfg.Elsewhere = n.askDNS
+	}
 	cfg.MaxRecursions = n.door.Shares().Recursions
 	seen := n.control.seen(n.table)
 	if n.control != nil {

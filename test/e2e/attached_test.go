@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/miekg/dns"
 )
 
 // joined starts an agent that attaches to servers, and waits until it is.
@@ -72,6 +73,15 @@ func TestAgentsAttachAndPassOn(t *testing.T) {
 	found, _, err := one.client().Health().Service("web", "", true, nil)
 	if err != nil || len(found) != 2 || found[0].Node.Node != "web1" || found[1].Node.Node != "web2" {
 		t.Errorf("found %+v, %v", found, err)
+	}
+	for _, a := range []*agent{one, two, servers[1]} {
+		r, err := a.resolve("web.service.consul.", dns.TypeSRV)
+		if err != nil || len(r.Answer) != 2 {
+			t.Errorf("DNS at %s: %v, %v", a.dns, r, err)
+		}
+	}
+	if r, err := one.resolve("none.service.consul.", dns.TypeA); err != nil || r.Rcode != dns.RcodeNameError {
+		t.Errorf("a name that is unknown: %v, %v", r, err)
 	}
 	kv := one.client().KV()
 	if _, err := kv.Put(&api.KVPair{Key: "limit", Value: []byte("7")}, nil); err != nil {
@@ -137,4 +147,11 @@ func TestAgentsMoveComeBackAndAreLost(t *testing.T) {
 	for _, s := range servers {
 		s.finds("web")
 	}
+}
+
+// resolve asks the agent's DNS server.
+func (a *agent) resolve(name string, kind uint16) (*dns.Msg, error) {
+	c := &dns.Client{Timeout: 5 * time.Second}
+	r, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, kind), a.dns)
+	return r, err
 }

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -83,7 +84,10 @@ type Config struct {
 	MaxRecursions    int           // concurrent ones, each with a file of its own; default and at most 1024
 
 	// Settled delays answers from the zone until it is closed; nil: it does not.
-	Settled    <-chan struct{}
+	Settled <-chan struct{}
+	// Elsewhere has another process answer a question of the zone, both as on the wire: an
+	// agent has a server do so. nil: this process answers.
+	Elsewhere  func(ctx context.Context, query []byte) ([]byte, error)
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported
