@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/cluster/frame"
@@ -33,7 +35,8 @@ type Config struct {
 	Dial func(ctx context.Context, address string) (Stream, error)
 	// RetryEvery is the time between two questions for the servers' names.
 	RetryEvery time.Duration
-	TTL        time.Duration // of the agent; default 5 s
+	TTL        time.Duration         // of the agent; default 5 s
+	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
 }
 
@@ -52,6 +55,7 @@ type Attachment struct {
 	conn    *conn // the present one
 	told    cluster.ServerID
 	since   time.Time // when told changed
+	moves   prometheus.Counter
 }
 
 const (
@@ -64,10 +68,22 @@ func New(cfg Config) *Attachment {
 	if cfg.TTL == 0 {
 		cfg.TTL = defaultTTL
 	}
-	return &Attachment{
+	a := &Attachment{
 		cfg: cfg, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), wake: make(chan struct{}, 1),
 		servers: map[cluster.ServerID]string{}, since: time.Now(),
+		moves: prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_attach_attachments_total", Help: "Times that this agent attached to a server."}),
 	}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(a.moves, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "skerry_attach_settled", Help: "1 while a server has the present registrations of this agent.",
+		}, func() float64 {
+			if a.State().Settled {
+				return 1
+			}
+			return 0
+		}))
+	}
+	return a
 }
 
 // State is how an attachment is.
@@ -201,7 +217,7 @@ func (a *Attachment) met(name cluster.ServerID, address string) {
 	}
 }
 
-// step lets time pass for the owner, and sends what it has to say.
+// step lets time pass for the owner, and sends its messages.
 func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
 	a.mu.Lock()
 	if a.core == nil {
@@ -242,6 +258,7 @@ func (a *Attachment) note() {
 	if home == "" {
 		a.cfg.Log.Warn("this agent is attached to no server: its registrations reach none until it is")
 	} else {
+		a.moves.Inc()
 		a.cfg.Log.Info("this agent is attached to a server", "server", home)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/skerryhq/skerry/cluster"
 )
 
-// maxWaiting is how many frames wait for a stream. What is dropped is said again.
+// maxWaiting is how many frames wait for a stream. The protocol repeats those that are dropped.
 const maxWaiting = 16
 
 // conn is a stream to a server, or one that is being opened.

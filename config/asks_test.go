@@ -43,7 +43,7 @@ encrypt = "x"`, want: []string{
 			"primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect",
 			"ui_config.enabled", "telemetry.statsd_address", "encrypt",
 		}},
-		"an agent that joins": {hcl: `retry_join = ["192.0.2.1"]`, want: []string{"retry_join"}},
+		"an agent that joins": {hcl: `retry_join = ["192.0.2.1"]`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

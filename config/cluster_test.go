@@ -26,7 +26,9 @@ func TestJoinAddresses(t *testing.T) {
 func TestServersAmongSeveral(t *testing.T) {
 	for _, tt := range []struct{ name, hcl, want string }{
 		{"alone", `server = true bootstrap_expect = 1`, ""},
-		{"an agent", `retry_join = ["a"]`, ""},
+		{"an agent beside its servers", `retry_join = ["127.0.0.1", "localhost:9300"]`, ""},
+		{"an agent on a network", `retry_join = ["a"]`, "insecure_cluster"},
+		{"an agent on a network that is trusted", `retry_join = ["a"] insecure_cluster = true`, ""},
 		{"on loopback", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1"`, ""},
 		{"on a network", `server = true retry_join = ["a"] bind_addr = "10.0.0.1"`, "insecure_cluster"},
 		{"on a network that is trusted", `server = true retry_join = ["a"] bind_addr = "10.0.0.1" insecure_cluster = true`, ""},

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config configures a [Forwarder].
@@ -21,14 +23,16 @@ type Config struct {
 	// known.
 	Pick func(not ...string) (name, address string, ok bool)
 	// Transport carries the requests to an address, host:port.
-	Transport http.RoundTripper
-	Log       *slog.Logger
+	Transport  http.RoundTripper
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
 }
 
 // Forwarder is an [http.Handler] that lets a server answer.
 type Forwarder struct {
-	cfg   Config
-	proxy *httputil.ReverseProxy
+	cfg    Config
+	proxy  *httputil.ReverseProxy
+	passed *prometheus.CounterVec
 }
 
 const (
@@ -46,7 +50,12 @@ type targetKey struct{}
 
 // New returns a forwarder.
 func New(cfg Config) *Forwarder {
-	f := &Forwarder{cfg: cfg}
+	f := &Forwarder{cfg: cfg, passed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skerry_forward_requests_total", Help: "Requests that were sent to servers, DNS questions among them, by whether a server answered.",
+	}, []string{"result"})}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(f.passed)
+	}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			t := p.In.Context().Value(targetKey{}).(target)
@@ -54,7 +63,7 @@ func New(cfg Config) *Forwarder {
 			p.SetXForwarded()
 			p.Out.Header.Set(viaHeader, strings.Join(append(p.In.Header.Values(viaHeader), cfg.Node), ", "))
 		},
-		Transport:     retrying{f},
+		Transport:     f,
 		FlushInterval: -1, // events and blocking queries are answered in parts
 		ErrorLog:      slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ErrorHandler:  f.failed,
@@ -102,7 +111,7 @@ func (f *Forwarder) ask(ctx context.Context, address, path string, body []byte) 
 		return nil, err
 	}
 	req.Header.Set(viaHeader, f.cfg.Node)
-	resp, err := f.cfg.Transport.RoundTrip(req)
+	resp, err := f.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -130,23 +139,32 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, "rpc error making call: "+err.Error(), http.StatusInternalServerError)
 }
 
-// retrying sends a request that changes nothing to another server, if the first one did not answer.
-type retrying struct{ f *Forwarder }
-
 var errNoOther = errors.New("no other server is known")
 
-// RoundTrip implements [http.RoundTripper].
-func (t retrying) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.f.cfg.Transport.RoundTrip(r)
+// RoundTrip implements [http.RoundTripper]. It sends a request that changes nothing to another server,
+// if the first one did not answer.
+func (f *Forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.send(r)
 	if err == nil || r.Context().Err() != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return resp, err
 	}
 	to := r.Context().Value(targetKey{}).(target)
-	_, address, ok := t.f.cfg.Pick(to.name)
+	_, address, ok := f.cfg.Pick(to.name)
 	if !ok {
 		return nil, errors.Join(err, errNoOther)
 	}
 	again := r.Clone(r.Context())
 	again.URL.Host = address
-	return t.f.cfg.Transport.RoundTrip(again)
+	return f.send(again)
+}
+
+// send sends a request to its server.
+func (f *Forwarder) send(r *http.Request) (*http.Response, error) {
+	resp, err := f.cfg.Transport.RoundTrip(r)
+	result := "answered"
+	if err != nil {
+		result = "failed"
+	}
+	f.passed.WithLabelValues(result).Inc()
+	return resp, err
 }

@@ -65,7 +65,7 @@ func (s *Stream) Receive() ([]byte, error) {
 	if n > MaxFrame {
 		return nil, fmt.Errorf("a frame of %d bytes is larger than %d", n, MaxFrame)
 	}
-	var frame bytes.Buffer // it grows with what has come, not with what is announced
+	var frame bytes.Buffer // it grows with the bytes that came, not by the length that was claimed
 	if _, err := io.CopyN(&frame, s.in, int64(n)); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func startAttachment(n *Node) (part, error) {
 	}
 	a.dialer = link.NewDialer(n.cfg.Self.Name)
 	a.attachment = attach.New(attach.Config{
-		Join: c.Join, RetryEvery: c.RetryEvery, Log: n.log,
+		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
 		Ask: n.askServer,
 		Dial: func(ctx context.Context, address string) (attach.Stream, error) {
 			s, err := a.dialer.Dial(ctx, address)
@@ -39,7 +39,7 @@ func startAttachment(n *Node) (part, error) {
 			return s, nil
 		},
 	})
-	a.forwarder = forward.New(forward.Config{Node: n.cfg.Self.Name, Pick: a.attachment.Pick, Transport: a.dialer.RoundTripper(), Log: n.log})
+	a.forwarder = forward.New(forward.Config{Node: n.cfg.Self.Name, Pick: a.attachment.Pick, Transport: a.dialer.RoundTripper(), Registerer: n.metrics, Log: n.log})
 	n.served.carrier = both{n.served.carrier, a.attachment}
 	n.served.ready = n.attachedReady
 	stop := func() error {
@@ -95,7 +95,7 @@ func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
 		}
 		answer, err := n.among.registry.Owner(skerry.OwnerID(ownerOf(s.Node)), frame)
 		if err != nil {
-			n.log.Warn("an agent's stream is closed: what it says is not understood", "node", s.Node, "error", err)
+			n.log.Warn("an agent's stream is closed: a message is not understood", "node", s.Node, "error", err)
 			return
 		}
 		if answer == nil {

@@ -109,7 +109,7 @@ var rules = []rule{
 		reason: "a schedule depends on its seed alone"},
 	{from: []string{"./cluster/frame"}, to: []string{"./...", "others", "net", "os", "sync", "context"}, except: []string{"./cluster"},
 		reason: "a frame is a message in bytes, whatever carries it"},
-	{from: []string{"./attach"}, to: []string{"./...", "others", "net", "net/http"}, except: []string{".", "./cluster"},
+	{from: []string{"./attach"}, to: []string{"./...", "net", "net/http"}, except: []string{".", "./cluster"},
 		reason: "an attachment gives the protocol's owner a clock and streams, which are handed to it"},
 	{from: []string{"./link", "./forward"}, to: []string{"./..."},
 		reason: "they move frames and requests, whatever they mean"},
