@@ -52,10 +52,13 @@ type Attachment struct {
 	from    skerry.Source
 	core    *cluster.Owner // nil before Carry
 	servers map[cluster.ServerID]string
-	conn    *conn // the present one
-	told    cluster.ServerID
-	since   time.Time // when told changed
-	moves   prometheus.Counter
+	silent  map[string]bool // the addresses that did not answer last
+	// withdrawn: nothing is announced any more.
+	withdrawn bool
+	conn      *conn // the present one
+	told      cluster.ServerID
+	since     time.Time // when told changed
+	moves     prometheus.Counter
 }
 
 const (
@@ -70,7 +73,7 @@ func New(cfg Config) *Attachment {
 	}
 	a := &Attachment{
 		cfg: cfg, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), wake: make(chan struct{}, 1),
-		servers: map[cluster.ServerID]string{}, since: time.Now(),
+		servers: map[cluster.ServerID]string{}, silent: map[string]bool{}, since: time.Now(),
 		moves: prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_attach_attachments_total", Help: "Times that this agent attached to a server."}),
 	}
 	if cfg.Registerer != nil {
@@ -98,6 +101,55 @@ func (a *Attachment) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return State{string(a.told), a.since, a.core != nil && a.core.Settled()}
+}
+
+// Server is a server that an attachment knows.
+type Server struct {
+	Name, Address string
+	Alive         bool // it is the present one, or introduced itself when it was asked last
+}
+
+// Servers returns the servers that are known, ordered by name.
+func (a *Attachment) Servers() (out []Server) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range a.known() {
+		out = append(out, Server{string(id), a.servers[id], id == a.told || !a.silent[a.servers[id]]})
+	}
+	return out
+}
+
+// withdrawEvery is how often it is looked whether a withdrawal has arrived.
+const withdrawEvery = 20 * time.Millisecond
+
+// Withdraw takes the owner out of the catalog of the servers, for good. It returns when a server has taken that
+// in, or ctx ends.
+func (a *Attachment) Withdraw(ctx context.Context) error {
+	a.mu.Lock()
+	if a.core == nil {
+		a.mu.Unlock()
+		return nil
+	}
+	a.withdrawn = true
+	v := a.core.Version()
+	a.core.Changed(skerry.Version{Epoch: v.Epoch, Seq: v.Seq + 1}, 0, true)
+	a.mu.Unlock()
+	a.awake()
+	t := time.NewTicker(withdrawEvery)
+	defer t.Stop()
+	for {
+		a.mu.Lock()
+		done := a.core.Done()
+		a.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
 }
 
 // Pick returns a server and its address: the one that the owner is attached to, if it is none of not.
@@ -143,7 +195,7 @@ func (a *Attachment) Changed(v, _ skerry.Version, _ skerry.Delta, digest uint64)
 func (a *Attachment) changed(v skerry.Version, digest uint64) skerry.Version {
 	known := a.core.Version()
 	v.Epoch = max(v.Epoch, known.Epoch)
-	if known.Less(v) {
+	if known.Less(v) && !a.withdrawn {
 		a.core.Changed(v, digest, false)
 	}
 	return v
@@ -185,6 +237,9 @@ func (a *Attachment) learn(ctx context.Context, address string) {
 	for {
 		name, err := a.cfg.Ask(ctx, address)
 		pause := time.Second
+		a.mu.Lock()
+		a.silent[address] = err != nil
+		a.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
 			return

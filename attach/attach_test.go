@@ -271,3 +271,31 @@ func TestAnOwnerGoesAboveALaterEpoch(t *testing.T) {
 		}
 	})
 }
+
+func TestAWithdrawalArrives(t *testing.T) {
+	run(t, func(w *world) {
+		w.pass(time.Second)
+		home, _ := w.home()
+		if err := w.a.Withdraw(w.t.Context()); err != nil || w.port(home) != 0 {
+			t.Errorf("withdrawn: %v, the server shows %d", err, w.port(home))
+		}
+		w.from.change(w.box)
+		w.pass(time.Minute)
+		if w.port(home) != 0 {
+			t.Errorf("after a change the server shows %d", w.port(home))
+		}
+	})
+}
+
+func TestAWithdrawalWithoutAServerEndsWithItsContext(t *testing.T) {
+	run(t, func(w *world) {
+		for _, s := range w.servers {
+			s.set(func() { s.down = true })
+		}
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		defer cancel()
+		if err := w.a.Withdraw(ctx); err == nil {
+			t.Error("a withdrawal that no server took has arrived")
+		}
+	})
+}

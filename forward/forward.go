@@ -85,6 +85,8 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, target{name, address})))
 }
 
+var errNoServer = errors.New("the agent knows no server: see retry_join")
+
 // maxAnswer bounds an answer to Ask, in bytes.
 const maxAnswer = 1 << 20
 
@@ -102,7 +104,7 @@ func (f *Forwarder) Ask(ctx context.Context, path string, body []byte) (answer [
 			return answer, err
 		}
 	}
-	return nil, cmp.Or(err, errors.New(noServer))
+	return nil, cmp.Or(err, errNoServer)
 }
 
 func (f *Forwarder) ask(ctx context.Context, address, path string, body []byte) ([]byte, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -41,7 +43,7 @@ func startAttachment(n *Node) (part, error) {
 	})
 	a.forwarder = forward.New(forward.Config{Node: n.cfg.Self.Name, Pick: a.attachment.Pick, Transport: a.dialer.RoundTripper(), Registerer: n.metrics, Log: n.log})
 	n.served.carrier = both{n.served.carrier, a.attachment}
-	n.served.ready = n.attachedReady
+	n.served.cluster, n.served.ready = joined{n.served.cluster, n}, n.attachedReady
 	stop := func() error {
 		a.dialer.Close()
 		return nil
@@ -67,6 +69,48 @@ func (n *Node) attachedReady() error {
 		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
 	}
 	return nil
+}
+
+// detachWithin bounds the withdrawal of an agent that leaves. Its servers lose it a few seconds later
+// anyway.
+const detachWithin = 2 * time.Second
+
+// detach takes this agent's services out of the catalog of the servers.
+func (n *Node) detach() {
+	ctx, cancel := context.WithTimeout(context.Background(), detachWithin)
+	defer cancel()
+	if err := n.attached.attachment.Withdraw(ctx); err != nil {
+		n.log.Warn("this agent leaves without a word to a server: its services are shown until its TTL ends", "error", err)
+	}
+}
+
+// joined is the servers as an agent of theirs knows them.
+type joined struct {
+	skerry.Cluster // of this process alone
+	n              *Node
+}
+
+// Members implements [skerry.Members].
+func (j joined) Members() []skerry.Member {
+	out := j.Cluster.Members()
+	for _, s := range j.n.attached.attachment.Servers() {
+		self := skerry.Self{Name: s.Name, Datacenter: j.n.cfg.Self.Datacenter, Server: true}
+		out = append(out, skerry.Member{Self: self, Address: s.Address, Alive: s.Alive})
+	}
+	slices.SortFunc(out, func(a, b skerry.Member) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Leader implements [skerry.Leader]: a request about the leader is passed on.
+func (j joined) Leader() (skerry.Member, bool) { return skerry.Member{}, false }
+
+// LastContact implements [skerry.Contact].
+func (j joined) LastContact() (ago time.Duration, known bool) {
+	s := j.n.attached.attachment.State()
+	if s.Server == "" {
+		return time.Since(s.Since), false
+	}
+	return 0, true
 }
 
 // both carries to two catalogs: this process's own, and that of the servers.

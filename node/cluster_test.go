@@ -25,7 +25,7 @@ func TestAServerThatFormsAClusterOfOne(t *testing.T) {
 	}
 	members := n.served.cluster.Members()
 	leader, ok := n.served.cluster.Leader()
-	if len(members) != 1 || members[0].Name != "n1" || !members[0].Alive || !members[0].Voter || !ok || leader != members[0] {
+	if len(members) != 1 || members[0].Name != "n1" || !members[0].Alive || !members[0].Voter || !ok || leader.Self != members[0].Self {
 		t.Errorf("members %+v, leader %+v, %v", members, leader, ok)
 	}
 	if _, known := n.served.cluster.LastContact(); !known {

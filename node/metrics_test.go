@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/test/program"
 )
 
 var documented = regexp.MustCompile("`(skerry_[a-z_]+\\*?)(\\{[a-z]+\\})?`")
@@ -51,10 +52,24 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 			t.Fatal("the servers do not hear each other")
 		}
 	}
+	joins := first(t)
+	joins.Role, joins.Self.Name, joins.Self.ID = AgentRole, "web1", "33333333-2222-3333-4444-555555555555"
+	joins.Cluster = Cluster{Join: another.Cluster.Join}
+	attached := running(t, joins, nil)
+	if err := program.Await(time.Minute, attached.attachedReady); err != nil {
+		t.Fatal(err)
+	}
+	resp, err = http.Get("http://" + attached.Addrs().HTTP[0] + "/v1/catalog/services")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("a request that is passed on: %v %v", resp, err)
+	}
+	resp.Body.Close()
 	for _, n := range []*Node{s, one} {
 		if err := n.store.kv.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, n := range []*Node{s, one, attached} {
 		families, err := n.metrics.Gather()
 		if err != nil {
 			t.Fatal(err)

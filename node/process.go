@@ -22,6 +22,9 @@ func (p process) Leave() {
 	if p.served.servers != nil {
 		p.leaveServers()
 	}
+	if p.attached.attachment != nil {
+		p.detach()
+	}
 	p.leave()
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/registry"
 )
@@ -92,10 +93,12 @@ func FuzzOwner(f *testing.F) {
 		f.Add(data, data)
 	}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
-		w := newWorld(t)
+		now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+		s := newServer("s1", 1, catalog.Config{Now: func() time.Time { return now }, After: func(_ time.Duration, f func()) { f() }})
 		for _, data := range [][]byte{one, two, one} {
-			w.servers[0].Owner("agent/web1", data)
-			w.pass(time.Second)
+			s.Owner("agent/web1", data)
+			now = now.Add(time.Second)
+			s.Tick()
 		}
 	})
 }

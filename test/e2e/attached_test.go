@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,22 @@ func TestAgentsAttachAndPassOn(t *testing.T) {
 	}
 	for _, a := range append([]*agent{one, two}, servers...) {
 		a.finds("web", "web-2")
+	}
+	members, err := two.client().Agent().Members(false)
+	if err != nil || len(members) < 2 || members[len(members)-1].Name != "web2" || members[0].Name != "s1" || members[0].Status != 1 {
+		t.Errorf("members at an agent: %+v, %v", members, err)
+	}
+	// An agent that leaves takes its services out at once.
+	if err := two.client().Agent().Leave(); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range append([]*agent{one}, servers...) {
+		a.finds("web")
+	}
+	for _, s := range servers {
+		if log, err := os.ReadFile(s.log.Name()); err != nil || strings.Contains(string(log), "an owner is lost") {
+			t.Errorf("the services of an agent that left were lost by its silence: %v", err)
+		}
 	}
 	if r := one.request("GET", "/v1/agent/services", ""); strings.TrimSpace(r.body) != "{}" {
 		t.Errorf("the agent's own services: %s", r.body)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
 )
 
 // FuzzMessage puts arbitrary packets to the handler. What can be unpacked gets
@@ -132,6 +134,28 @@ func FuzzReverseName(f *testing.F) {
 		// ReverseAddr writes IPv4 in IPv6 as IPv4.
 		if back, err := dns.ReverseAddr(ip.String()); err != nil || back != s && !ip.Is4In6() {
 			t.Errorf("%q is %v, whose name is %q (%v)", s, ip, back, err)
+		}
+	})
+}
+
+// FuzzAnswer gives arbitrary bytes to Answer, which another process passes on. An answer has the question's id and can be read.
+func FuzzAnswer(f *testing.F) {
+	for _, name := range []string{"web.service.consul.", "n1.node.consul.", "none.service.consul.", "1.0.0.127.in-addr.arpa.", "elsewhere.example."} {
+		packed, err := new(dns.Msg).SetQuestion(name, dns.TypeANY).Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+	}
+	s := New(skerry.Self{Name: "n1", Datacenter: "dc1"}, basicCatalog(), DefaultConfig())
+	f.Fuzz(func(t *testing.T, query []byte) {
+		packed, err := s.Answer(t.Context(), query)
+		if err != nil {
+			return
+		}
+		var m dns.Msg
+		if err := m.Unpack(packed); err != nil || m.Id != uint16(query[0])<<8|uint16(query[1]) {
+			t.Errorf("%x is answered with %x: %v", query, packed, err)
 		}
 	})
 }
