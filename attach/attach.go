@@ -53,6 +53,7 @@ type Attachment struct {
 	core    *cluster.Owner // nil before Carry
 	servers map[cluster.ServerID]string
 	silent  map[string]bool // the addresses that did not answer last
+	paused  map[cluster.ServerID]pause
 	// withdrawn: nothing is announced any more.
 	withdrawn bool
 	conn      *conn // the present one
@@ -73,7 +74,7 @@ func New(cfg Config) *Attachment {
 	}
 	a := &Attachment{
 		cfg: cfg, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), wake: make(chan struct{}, 1),
-		servers: map[cluster.ServerID]string{}, silent: map[string]bool{}, since: time.Now(),
+		servers: map[cluster.ServerID]string{}, silent: map[string]bool{}, paused: map[cluster.ServerID]pause{}, since: time.Now(),
 		moves: prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_attach_attachments_total", Help: "Times that this agent attached to a server."}),
 	}
 	if cfg.Registerer != nil {
@@ -328,6 +329,10 @@ func (a *Attachment) post(ctx context.Context, all *sync.WaitGroup, to cluster.S
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.conn == nil || a.conn.to != to || a.conn.ended() {
+		if time.Now().Before(a.paused[to].until) {
+			a.core.Broke(time.Now(), to)
+			return
+		}
 		if a.conn != nil {
 			a.conn.stop()
 		}
@@ -360,6 +365,7 @@ func (a *Attachment) carry(c *conn) {
 		}
 		a.mu.Lock()
 		a.core.Step(time.Now(), c.to, m)
+		delete(a.paused, c.to)
 		a.mu.Unlock()
 		a.awake()
 	})
@@ -370,7 +376,31 @@ func (a *Attachment) carry(c *conn) {
 	}
 	a.core.Broke(time.Now(), c.to)
 	if err != nil && c.ctx.Err() == nil {
-		a.cfg.Log.Warn("the stream to a server ended", "server", c.to, "error", err)
+		a.pause(c.to, err)
 	}
 	a.awake()
+}
+
+// pause is the time in which no stream is opened to a server that ended one, or took none.
+type pause struct {
+	until time.Time
+	times int    // without a message of the server between them
+	told  string // in the log
+}
+
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// pause lets a server rest after an error, twice as long each time, give or take half.
+func (a *Attachment) pause(server cluster.ServerID, err error) {
+	p := a.paused[server]
+	rest := min(firstPause<<min(p.times, 10), longestPause)
+	p.until, p.times = time.Now().Add(rest/2+time.Duration(a.rand.Int64N(int64(rest)))), p.times+1
+	if err.Error() != p.told {
+		p.told = err.Error()
+		a.cfg.Log.Warn("a server ended this agent's stream, or takes none", "server", server, "error", err)
+	}
+	a.paused[server] = p
 }

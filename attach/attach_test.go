@@ -28,6 +28,7 @@ type server struct {
 	mu      sync.Mutex
 	silent  bool // it takes frames and answers none
 	down    bool
+	dials   int
 	streams []*stream
 }
 
@@ -65,6 +66,7 @@ type stream struct {
 func (s *server) dial() (attach.Stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dials++
 	if s.down {
 		return nil, errors.New("connection refused")
 	}
@@ -237,9 +239,14 @@ func TestWithoutAServerItIsTriedAgain(t *testing.T) {
 		if s := w.a.State(); s.Server != "" || s.Settled {
 			t.Errorf("both are down: %+v", s)
 		}
+		for name, s := range w.servers {
+			if s.dials < 8 || s.dials > 30 {
+				t.Errorf("%s was dialled %d times in a minute", name, s.dials)
+			}
+		}
 		w.from.change(w.box)
 		w.servers["s2"].set(func() { w.servers["s2"].down = false })
-		w.pass(5 * time.Second)
+		w.pass(10 * time.Second)
 		if now, _ := w.home(); now != "s2" || w.port("s2") != 2 {
 			t.Errorf("attached to %s, which shows %d", now, w.port("s2"))
 		}

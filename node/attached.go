@@ -179,6 +179,12 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
 		return
 	}
+	// A browser on this network does not speak HTTP/2 without encryption, and sends no such header: a page cannot
+	// make it pose as an agent.
+	if r.ProtoMajor < 2 || forward.From(r) == "" {
+		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
+		return
+	}
 	if r.URL.Path == dnsPath {
 		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 		if err == nil {

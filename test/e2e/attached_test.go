@@ -172,3 +172,31 @@ func (a *agent) resolve(name string, kind uint16) (*dns.Msg, error) {
 	r, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, kind), a.dns)
 	return r, err
 }
+
+// The port for servers and agents is no second API: a page in a browser could reach it.
+func TestThePortOfServersIsNoAPI(t *testing.T) {
+	t.Parallel()
+	_, at := servers(t, 1)
+	for _, path := range []string{"/v1/kv/a", "/v1/skerry/link/dns", "/v1/skerry/link/stream"} {
+		r, err := tryRequest(http.DefaultClient, "POST", "http://"+at[0]+path, "x")
+		if err != nil || r.status != http.StatusForbidden && r.status != http.StatusHTTPVersionNotSupported {
+			t.Errorf("%s: %d %s, %v", path, r.status, r.body, err)
+		}
+	}
+}
+
+// Where access is controlled, servers take no agents yet, and both say so.
+func TestAgentsAreRefusedWhereAccessIsControlled(t *testing.T) {
+	t.Parallel()
+	_, at := serversWith(t, 1, map[string]any{"acl": map[string]any{"enabled": true, "default_policy": "deny"}})
+	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": at})
+	await(t, "the refusal in the agent's log", func() error {
+		if log, err := os.ReadFile(a.log.Name()); err != nil || !strings.Contains(string(log), "acl.enabled") {
+			return fmt.Errorf("%v", err)
+		}
+		return nil
+	})
+	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable {
+		t.Errorf("the agent is ready: %d %s", r.status, r.body)
+	}
+}
