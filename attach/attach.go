@@ -54,6 +54,7 @@ type Attachment struct {
 	servers map[cluster.ServerID]string
 	silent  map[string]bool // the addresses that did not answer last
 	paused  map[cluster.ServerID]pause
+	changes changes
 	// withdrawn: nothing is announced any more.
 	withdrawn bool
 	conn      *conn // the present one
@@ -183,11 +184,13 @@ func (a *Attachment) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Du
 	return a
 }
 
-// Changed implements [skerry.Outbox]. The whole set is sent, in its state at that time.
-func (a *Attachment) Changed(v, _ skerry.Version, _ skerry.Delta, digest uint64) {
+// Changed implements [skerry.Outbox]. Changes that wait are sent as one.
+func (a *Attachment) Changed(v, base skerry.Version, d skerry.Delta, digest uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.changed(v, digest)
+	v = a.changed(v, digest)
+	base.Epoch = max(base.Epoch, v.Epoch)
+	a.changes.add(change{base, v, digest, d})
 	a.awake()
 }
 
@@ -293,9 +296,18 @@ func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// filled puts the present set into an announcement. The owner's lock is taken, so this one is not held.
+// filled puts into an announcement what the server lacks: the changes since the version that it has, or
+// the present set.
 func (a *Attachment) filled(n cluster.Announce) cluster.Announce {
-	v, digest, set := a.from.Whole()
+	a.mu.Lock()
+	c, ok := a.changes.since(a.core.Told())
+	ok = ok && c.version == n.Version
+	a.mu.Unlock()
+	if ok {
+		n.Base, n.Digest, n.Delta, n.Attach = c.base, c.digest, &c.delta, false
+		return n
+	}
+	v, digest, set := a.from.Whole() // it takes the owner's lock, so that this one is not held
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n.Version = a.changed(v, digest)

@@ -1,6 +1,7 @@
 package attach_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -29,6 +30,7 @@ type server struct {
 	silent  bool // it takes frames and answers none
 	down    bool
 	dials   int
+	wholes  int // announcements with the whole set
 	streams []*stream
 }
 
@@ -83,6 +85,9 @@ func (s *stream) Send(frame []byte) error {
 	}
 	s.s.mu.Lock()
 	silent := s.s.silent
+	if bytes.Contains(frame, []byte(`"Set":{`)) {
+		s.s.wholes++
+	}
 	s.s.mu.Unlock()
 	if silent {
 		return nil
@@ -125,10 +130,11 @@ func (s *source) Whole() (skerry.Version, uint64, *skerry.Set) {
 // change makes the next version.
 func (s *source) change(to skerry.Outbox) {
 	s.mu.Lock()
+	base := s.version
 	s.version.Seq++
 	s.mu.Unlock()
-	v, digest, _ := s.Whole()
-	to.Changed(v, skerry.Version{}, skerry.Delta{}, digest)
+	v, digest, set := s.Whole()
+	to.Changed(v, base, skerry.Delta{Instances: set.Instances}, digest)
 }
 
 // world is an agent and two servers.
@@ -198,6 +204,9 @@ func TestChangesReachTheServer(t *testing.T) {
 			}
 			w.from.change(w.box)
 			w.pass(10 * time.Millisecond)
+		}
+		if n := w.servers[home].wholes; n != 1 {
+			t.Errorf("the whole set was sent %d times", n)
 		}
 		w.pass(time.Minute)
 		if w.port(home) != 50 || !w.a.State().Settled {

@@ -66,6 +66,9 @@ func (o *Owner) Changed(v skerry.Version, digest uint64, gone bool) {
 	o.version, o.digest, o.gone = v, digest, gone
 }
 
+// Told returns the version of the set that the home has, as far as this side knows.
+func (o *Owner) Told() skerry.Version { return o.told }
+
 // Said notes that the announcement that is being sent has another version than the owner had when it
 // was asked for.
 func (o *Owner) Said(v skerry.Version) { o.said = v }
