@@ -182,8 +182,13 @@ func (s *Server) orphans() (silent []*owner) {
 	slices.Sort(gone)
 	for _, home := range gone {
 		list := s.homes[home]
-		for i := len(list) - 1; i >= 0; i-- { // backwards: one that is taken over leaves the list
-			if o := list[i]; s.orphaned(o) {
+		left := len(list)
+		if p := s.peers[home]; p != nil {
+			left = max(left, p.left)
+		}
+		grace := max(s.t.Grace, 3*spread(left, len(s.upPeers()))) // they move one after the other
+		for i := len(list) - 1; i >= 0; i-- {                     // backwards: one that is taken over leaves the list
+			if o := list[i]; s.orphaned(o, grace) {
 				silent = append(silent, o)
 			}
 		}

@@ -356,10 +356,10 @@ func (s *Server) adoptOrphan(o *owner) {
 	}
 }
 
-// orphaned reports whether an owner whose home is down has had its grace. It begins anew with
+// orphaned reports whether an owner whose home is down has had its grace, its TTL at least. It begins anew with
 // each message of the home, and when another server names the home: after a cut the word of
 // an owner may come before the home's tick. An owner that was heard here is taken over.
-func (s *Server) orphaned(o *owner) bool {
+func (s *Server) orphaned(o *owner, grace time.Duration) bool {
 	since := later(later(s.majority, s.started), o.homed)
 	if p := s.peers[o.Stand.Home]; p != nil {
 		since = later(later(since, p.unheard), later(later(p.ticked.Add(s.t.Down), p.spoke), p.up))
@@ -368,5 +368,5 @@ func (s *Server) orphaned(o *owner) bool {
 		s.become(o)
 		return false
 	}
-	return s.now.Sub(since) > max(o.TTL, s.t.Grace)
+	return s.now.Sub(since) > max(o.TTL, grace)
 }

@@ -164,6 +164,7 @@ type Attached struct {
 	Want        bool // send the whole set
 	Known       skerry.Version
 	KnownAttach uint64
+	Owners      int // of the server: so many move when it dies
 }
 
 // Announce carries a change of an owner, or its whole set.

@@ -42,6 +42,7 @@ type Owner struct {
 	sent    time.Time // the last attach, beat or announcement
 	beaten  time.Time // the last beat
 	pending bool      // a beat is not answered
+	beside  int       // owners at the home, this one among them
 }
 
 type ownerState uint8
@@ -150,7 +151,21 @@ func (o *Owner) choose() ServerID {
 
 func (o *Owner) leave(now time.Time) {
 	o.state, o.pending = detached, false
-	o.retry = now.Add(time.Duration(o.cfg.Rand.Int64N(int64(300 * time.Millisecond))))
+	o.retry = now.Add(time.Duration(o.cfg.Rand.Int64N(int64(spread(o.beside, len(o.cfg.Servers)-1)))))
+}
+
+const (
+	// movesPerSecond is how many owners a server takes over in a second when another one died: an
+	// attachment costs it about a millisecond.
+	movesPerSecond = 300
+	leastSpread    = 300 * time.Millisecond
+	greatestSpread = 10 * time.Second
+)
+
+// spread is the time over which the owners of a server spread when they move to others.
+func spread(owners, servers int) time.Duration {
+	d := time.Duration(owners) * time.Second / time.Duration(movesPerSecond*max(servers, 1))
+	return min(max(d, leastSpread), greatestSpread)
 }
 
 func (o *Owner) send(m Message) { o.out = append(o.out, Envelope{o.home, m}) }
@@ -173,7 +188,7 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			o.state, o.retry, o.home = detached, now, ""
 			return
 		}
-		o.state, o.beaten, o.pending = attached, now, false
+		o.state, o.beaten, o.pending, o.beside = attached, now, false, m.Owners
 		o.told = o.version
 		if m.Want || o.gone {
 			o.told, o.sent = skerry.Version{}, time.Time{}

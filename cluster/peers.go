@@ -84,7 +84,7 @@ func (s *Server) noteUnheard() {
 		case !unheard:
 			p.unheard = time.Time{}
 		case p.unheard.IsZero():
-			p.unheard = s.now
+			p.unheard, p.left = s.now, len(s.homes[id])
 		}
 	}
 }

@@ -121,6 +121,7 @@ type peer struct {
 	ticked   time.Time // when its last tick came
 	up       time.Time // when it came up
 	unheard  time.Time // since when a majority does not hear it; zero: it does
+	left     int       // the owners that it had then
 	tick     Tick
 	pos      Pos // of its log, up to which all was merged
 	asked    time.Time

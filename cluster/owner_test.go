@@ -1,0 +1,77 @@
+package cluster_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/cluster"
+)
+
+// The owners of a server that dies move over the time in which the others can take them, and all at once where they
+// are few.
+func TestOwnersOfADeadServerSpread(t *testing.T) {
+	for _, tt := range []struct {
+		beside      int
+		least, most time.Duration // of the last one's move
+	}{{10, 200 * time.Millisecond, 400 * time.Millisecond}, {1200, 1500 * time.Millisecond, 2100 * time.Millisecond}, {100_000, 8 * time.Second, 10100 * time.Millisecond}} {
+		t.Run(fmt.Sprint(tt.beside), func(t *testing.T) {
+			var last time.Duration
+			for n := range 50 {
+				o := cluster.NewOwner(cluster.OwnerConfig{
+					ID: "agent/n", Kind: skerry.AgentOwner, TTL: 5 * time.Second, Servers: []cluster.ServerID{"a", "b", "c"}, Rand: rand.New(rand.NewPCG(uint64(n), 1)),
+				}, v1, 1)
+				now := begin
+				o.Tick(now)
+				attach := o.Ready()[0]
+				o.Step(now, attach.To, cluster.Attached{Owner: "agent/n", Attach: 1, OK: true, Owners: tt.beside})
+				o.Broke(now, attach.To)
+				for at := now; ; at = at.Add(10 * time.Millisecond) {
+					o.Tick(at)
+					if out := o.Ready(); len(out) > 0 {
+						if out[0].To == attach.To {
+							t.Fatalf("it goes back to %s", attach.To)
+						}
+						last = max(last, at.Sub(now))
+						break
+					}
+				}
+			}
+			if last < tt.least || last > tt.most {
+				t.Errorf("the last of 50 moves after %v", last)
+			}
+		})
+	}
+}
+
+// Many owners of a server that died move one after the other. One that has not moved yet is not lost, although it
+// was silent for longer than its TTL.
+func TestAnOrphanOfManyHasALongerGrace(t *testing.T) {
+	for _, many := range []bool{false, true} {
+		f := newFew(t, cluster.New, "a", "b", "c")
+		f.attach("b", "o", 1)
+		if many {
+			for n := range 1500 {
+				f.attach("b", skerry.OwnerID(fmt.Sprint("o", n)), 1)
+			}
+		}
+		f.pass(500 * time.Millisecond)
+		f.part("b")
+		f.pass(2500 * time.Millisecond) // it is noticed
+		for n := range 1490 {
+			if many {
+				f.attach("c", skerry.OwnerID(fmt.Sprint("o", n)), 2)
+			}
+		}
+		f.pass(8 * time.Second)
+		if shown := f.shows("a", "o"); shown != many {
+			t.Errorf("many %v: after 10 s the owner is shown %v", many, shown)
+		}
+		f.pass(8 * time.Second)
+		if f.shows("a", "o") {
+			t.Errorf("many %v: the owner is never lost", many)
+		}
+	}
+}
