@@ -131,10 +131,10 @@ const contestWithin = time.Second
 
 // putOff reports whether a loss is not taken yet: a server that is there may have heard the owner,
 // as the home that this server knows, where another one lost it, as one that names itself as
-// the home, or as one that the home does not hear.
+// the home, or as one of those that did not hear each other lately.
 func (s *Server) putOff(o *owner, loss Stand) bool {
 	home := o.Stand.Home
-	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < o.TTL || s.apart(loss.Home)
+	mayContest := home != loss.Home && s.up(home) || !o.claimed.IsZero() && s.now.Sub(o.claimed) < o.TTL || s.apart()
 	if home == s.cfg.Self || !mayContest || o.Stand.State == Lost || s.heardHere(o) {
 		return false
 	}
@@ -148,14 +148,10 @@ func (s *Server) putOff(o *owner, loss Stand) bool {
 	return true
 }
 
-// apart reports whether a server that is up here is not heard by another one.
-func (s *Server) apart(from ServerID) bool {
-	p := s.peers[from]
-	if p == nil || p.ticked.IsZero() {
-		return false
-	}
-	for id := range s.peers {
-		if id != from && s.up(id) && !slices.Contains(p.tick.Hears, id) {
+// apart reports whether a server that is up here did not hear another one lately.
+func (s *Server) apart() bool {
+	for id, p := range s.peers {
+		if !p.lacked.IsZero() && s.now.Sub(p.lacked) < s.t.Settle+contestWithin && s.up(id) {
 			return true
 		}
 	}

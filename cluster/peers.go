@@ -139,6 +139,11 @@ func (s *Server) takeTick(from ServerID, p *peer, m Tick) {
 	was := s.up(from)
 	p.ticked, p.tick = s.now, m
 	s.meet(m)
+	for id := range s.peers {
+		if id != from && s.up(id) && !slices.Contains(m.Hears, id) {
+			p.lacked = s.now
+		}
+	}
 	s.forget(m.Horizon)
 	if !was && s.up(from) {
 		p.up, p.stale = s.now, true

@@ -56,28 +56,30 @@ func (s *Server) ask(id ServerID, after Pos) {
 }
 
 func (s *Server) answer(to ServerID, m Ask) {
-	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) && !s.outdated(records) {
-		s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, slices.Clone(records)})
-		return
+	if records, ok := s.ring.after(m.After); ok && m.After != (Pos{}) {
+		if records, ok = s.updated(records); ok {
+			s.send(to, Log{Pos{s.ring.life, m.After.Seq + 1}, records})
+			return
+		}
 	}
 	s.send(to, Sums{slices.Clone(s.sums[:]), s.seen(), !s.whole, !s.doubting.IsZero()})
 }
 
-// outdated reports whether records name an owner that was forgotten since, or whose end is in another
-// server's log: to one that was away for long they say that the owner lives.
-func (s *Server) outdated(records []Record) bool {
-	seen := map[skerry.OwnerID]bool{}
-	for i := len(records) - 1; i >= 0; i-- {
-		r := &records[i]
-		if seen[r.Owner] {
-			continue
+// updated returns records of the log with the end of the owners that ended by another server's log: to one that
+// was away for long the record would say that the owner lives. ok is false if one names an owner that was
+// forgotten since.
+func (s *Server) updated(records []Record) (out []Record, ok bool) {
+	out = slices.Clone(records)
+	for i := range out {
+		o := s.owners[out[i].Owner]
+		if o == nil {
+			return nil, false
 		}
-		seen[r.Owner] = true
-		if o := s.owners[r.Owner]; o == nil || o.dead() && !r.dead() {
-			return true
+		if o.dead() && !out[i].dead() {
+			out[i] = o.Record
 		}
 	}
-	return false
+	return out, true
 }
 
 func (s *Server) takeLog(from ServerID, p *peer, m Log) {

@@ -122,17 +122,17 @@ func TestAnOrphanHasItsGraceFromItsNewHome(t *testing.T) {
 	}
 }
 
-// A loss by an owner's home waits if that home does not hear a server that is there: it may have heard
-// the owner, and take it over.
+// A loss by an owner's home waits if that home and another server that is there do not hear each other: that one may have
+// heard the owner, and take it over.
 func TestALossWaitsForAServerThatItsHomeDoesNotHear(t *testing.T) {
 	for _, hears := range []bool{true, false} {
 		a := newAlone("a")
 		tick := func() {
-			ofC := []cluster.ServerID{"a", "c"}
+			ofC, ofB := []cluster.ServerID{"a", "c"}, []cluster.ServerID{"a", "b"}
 			if hears {
-				ofC = append(ofC, "b")
+				ofC, ofB = append(ofC, "b"), append(ofB, "c")
 			}
-			a.Step(a.now, "b", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: []cluster.ServerID{"a", "b"}})
+			a.Step(a.now, "b", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: ofB})
 			a.Step(a.now, "c", cluster.Tick{Head: cluster.Pos{Life: 1}, Hears: ofC})
 			a.pass(500 * time.Millisecond)
 		}

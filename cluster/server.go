@@ -122,6 +122,7 @@ type peer struct {
 	up       time.Time // when it came up
 	unheard  time.Time // since when a majority does not hear it; zero: it does
 	left     int       // the owners that it had then
+	lacked   time.Time // when it did not hear one that is up here
 	tick     Tick
 	pos      Pos // of its log, up to which all was merged
 	asked    time.Time

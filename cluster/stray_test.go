@@ -174,8 +174,8 @@ func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {
 	}
 }
 
-// The same holds for an owner that ended by another server's log.
-func TestALogOfAnOwnerThatEndedElsewhereIsNotSent(t *testing.T) {
+// An owner that ended by another server's log is sent with its end.
+func TestALogHasTheEndOfAnOwnerThatEndedElsewhere(t *testing.T) {
 	a := newAlone("a")
 	for seq := range uint64(2) {
 		a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1 + seq}))
@@ -190,14 +190,14 @@ func TestALogOfAnOwnerThatEndedElsewhereIsNotSent(t *testing.T) {
 		}
 		return nil
 	}
-	if m, is := answer().(cluster.Log); !is {
-		t.Fatalf("while it lives: %T", m)
+	if m, is := answer().(cluster.Log); !is || m.Records[0].Gone {
+		t.Fatalf("while it lives: %+v", m)
 	}
 	gone := leased(skerry.Version{Epoch: 5, Seq: 3})
 	gone.Gone, gone.Set, gone.Ended = true, nil, a.now.UnixMilli()
 	a.hear("b")
 	a.Step(a.now, "b", cluster.Fetched{Records: []cluster.Record{gone}})
-	if m, is := answer().(cluster.Sums); !is {
-		t.Errorf("when it ended: %T", m)
+	if m, is := answer().(cluster.Log); !is || !m.Records[0].Gone || m.Records[0].Version != gone.Version {
+		t.Errorf("when it ended: %+v", m)
 	}
 }

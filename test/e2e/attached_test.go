@@ -105,6 +105,15 @@ func TestAgentsAttachAndPassOn(t *testing.T) {
 	for _, a := range append([]*agent{one, two}, servers...) {
 		a.finds("web", "web-2")
 	}
+	if _, _, err := one.client().Event().Fire(&api.UserEvent{Name: "deploy"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the event at another agent", func() error {
+		if events, _, err := two.asker().Event().List("deploy", nil); err != nil || len(events) != 1 {
+			return fmt.Errorf("%+v, %v", events, err)
+		}
+		return nil
+	})
 	members, err := two.client().Agent().Members(false)
 	if err != nil || len(members) < 2 || members[len(members)-1].Name != "web2" || members[0].Name != "s1" || members[0].Status != 1 {
 		t.Errorf("members at an agent: %+v, %v", members, err)

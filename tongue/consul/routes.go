@@ -78,7 +78,7 @@ var routes = []route{
 	{path: "/v1/status/ready", methods: get, do: (*request).statusReady, kind: own, open: true},
 
 	{path: "/v1/event/fire/", methods: put, do: (*request).eventFire, at: byDatacenter},
-	{path: "/v1/event/list", methods: get, do: (*request).eventList},
+	{path: "/v1/event/list", methods: get, do: (*request).eventList, at: byServer},
 	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters, at: byServer},
 	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true, at: byDatacenter},
 	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true, metaOnError: true, at: byDatacenter},
