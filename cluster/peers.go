@@ -203,6 +203,10 @@ func (s *Server) Caught(heads map[ServerID]Pos) bool {
 	return 2*s.count(has) > s.of
 }
 
+// drainWithin is how long after a stall the messages may come that waited for its end: they tell of
+// the time before.
+const drainWithin = time.Second
+
 // Current reports whether this server has all that a majority of the members told it of, and
 // was told since it last stalled.
 func (s *Server) Current() bool {
@@ -210,7 +214,7 @@ func (s *Server) Current() bool {
 		return false
 	}
 	n := s.count(func(id ServerID, p *peer) bool {
-		return s.up(id) && !p.ticked.Before(s.woke) && !p.pos.before(p.tick.Head)
+		return s.up(id) && p.ticked.Sub(s.woke) >= drainWithin && !p.pos.before(p.tick.Head)
 	})
 	return 2*n > s.of
 }

@@ -38,6 +38,7 @@ until curl -fsS -o "$tmp/answer" "http://127.0.0.1:$port/" 2>"$tmp/error"; do
 	sleep 0.1
 done
 
+registered=yes # from now on: this script may be told to end before it has the answer
 curl -fsS -X PUT "$registry/v1/agent/service/register" --data @- <<JSON
 {
   "ID": "$id",
@@ -52,6 +53,5 @@ curl -fsS -X PUT "$registry/v1/agent/service/register" --data @- <<JSON
   }
 }
 JSON
-registered=yes
 echo "$id is registered"
 wait "$server"
