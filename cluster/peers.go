@@ -203,8 +203,8 @@ func (s *Server) Caught(heads map[ServerID]Pos) bool {
 	return 2*s.count(has) > s.of
 }
 
-// drainWithin is how long after a stall the messages may come that waited for its end: they tell of
-// the time before.
+// drainWithin is how long after a stall the messages may come that waited for its end: they are of
+// the time before it.
 const drainWithin = time.Second
 
 // Current reports whether this server has all that a majority of the members told it of, and
