@@ -6,9 +6,7 @@ package attach
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +46,6 @@ type Attachment struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	id      skerry.OwnerID
 	from    skerry.Source
 	core    *cluster.Owner // nil before Carry
 	servers map[cluster.ServerID]string
@@ -105,22 +102,6 @@ func (a *Attachment) State() State {
 	return State{string(a.told), a.since, a.core != nil && a.core.Settled()}
 }
 
-// Server is a server that an attachment knows.
-type Server struct {
-	Name, Address string
-	Alive         bool // it is the present one, or introduced itself when it was asked last
-}
-
-// Servers returns the servers that are known, ordered by name.
-func (a *Attachment) Servers() (out []Server) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, id := range a.known() {
-		out = append(out, Server{string(id), a.servers[id], id == a.told || !a.silent[a.servers[id]]})
-	}
-	return out
-}
-
 // withdrawEvery is how often it is looked whether a withdrawal has arrived.
 const withdrawEvery = 20 * time.Millisecond
 
@@ -154,22 +135,6 @@ func (a *Attachment) Withdraw(ctx context.Context) error {
 	}
 }
 
-// Pick returns a server and its address: the one that the owner is attached to, if it is none of not.
-func (a *Attachment) Pick(not ...string) (name, address string, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	known := a.known()
-	if a.told != "" {
-		known = append([]cluster.ServerID{a.told}, known...)
-	}
-	for _, id := range known {
-		if !slices.Contains(not, string(id)) && a.servers[id] != "" {
-			return string(id), a.servers[id], true
-		}
-	}
-	return "", "", false
-}
-
 // Carry implements [skerry.Carrier]. It may be called once.
 func (a *Attachment) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Duration, from skerry.Source) skerry.Outbox {
 	if ttl <= 0 {
@@ -178,7 +143,7 @@ func (a *Attachment) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Du
 	v, digest, _ := from.Whole()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.id, a.from = id, from
+	a.from = from
 	a.core = cluster.NewOwner(cluster.OwnerConfig{ID: id, Kind: kind, TTL: ttl, Rand: a.rand, Servers: a.known()}, v, digest)
 	a.awake()
 	return a
@@ -212,8 +177,6 @@ func (a *Attachment) awake() {
 	}
 }
 
-func (a *Attachment) known() []cluster.ServerID { return slices.Sorted(maps.Keys(a.servers)) }
-
 // Run attaches until ctx ends.
 func (a *Attachment) Run(ctx context.Context) {
 	var all sync.WaitGroup
@@ -232,47 +195,6 @@ func (a *Attachment) Run(ctx context.Context) {
 		case <-a.wake:
 		}
 		a.step(ctx, &all)
-	}
-}
-
-// learn asks for the name of the server at an address, again and again: it may start later.
-func (a *Attachment) learn(ctx context.Context, address string) {
-	told := ""
-	for {
-		name, err := a.cfg.Ask(ctx, address)
-		pause := time.Second
-		a.mu.Lock()
-		a.silent[address] = err != nil
-		a.mu.Unlock()
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil && err.Error() != told:
-			told = err.Error()
-			a.cfg.Log.Warn("a server of retry_join is not there yet", "address", address, "error", err)
-		case err == nil:
-			told, pause = "", max(a.cfg.RetryEvery, time.Second)
-			a.met(cluster.ServerID(name), address)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-	}
-}
-
-// met notes the address of a server.
-func (a *Attachment) met(name cluster.ServerID, address string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.servers[name] == address {
-		return
-	}
-	a.servers[name] = address
-	if a.core != nil {
-		a.core.SetServers(a.known())
-		a.awake()
 	}
 }
 
@@ -391,28 +313,4 @@ func (a *Attachment) carry(c *conn) {
 		a.pause(c.to, err)
 	}
 	a.awake()
-}
-
-// pause is the time in which no stream is opened to a server that ended one, or took none.
-type pause struct {
-	until time.Time
-	times int    // without a message of the server between them
-	told  string // in the log
-}
-
-const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 5 * time.Second
-)
-
-// pause lets a server rest after an error, twice as long each time, give or take half.
-func (a *Attachment) pause(server cluster.ServerID, err error) {
-	p := a.paused[server]
-	rest := min(firstPause<<min(p.times, 10), longestPause)
-	p.until, p.times = time.Now().Add(rest/2+time.Duration(a.rand.Int64N(int64(rest)))), p.times+1
-	if err.Error() != p.told {
-		p.told = err.Error()
-		a.cfg.Log.Warn("a server ended this agent's stream, or takes none", "server", server, "error", err)
-	}
-	a.paused[server] = p
 }

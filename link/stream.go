@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -155,14 +154,12 @@ func (d *Dialer) Dial(ctx context.Context, address string) (*Stream, error) {
 	}, nil
 }
 
-var errNoHTTP2 = errors.New("a stream needs HTTP/2")
-
 // accept serves a stream until accept returns.
 func (l *Listener) accept(w http.ResponseWriter, r *http.Request) {
 	node := r.Header.Get(nodeHeader)
 	switch {
 	case r.ProtoMajor < 2:
-		http.Error(w, errNoHTTP2.Error(), http.StatusHTTPVersionNotSupported)
+		http.Error(w, "a stream needs HTTP/2", http.StatusHTTPVersionNotSupported)
 		return
 	case node == "" || len(node) > maxName:
 		http.Error(w, nodeHeader+": name the node of this process", http.StatusBadRequest)

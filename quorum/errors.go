@@ -35,7 +35,7 @@ func wrap(err error) error {
 		return err
 	}
 	for _, k := range kinds {
-		if errors.Is(err, k.err) || sameStatus(err, k.err) {
+		if isOf(err, k.err) {
 			return &skerry.Error{Kind: k.kind, Subject: "store", Message: k.text, Err: err}
 		}
 	}
@@ -48,6 +48,11 @@ func wrap(err error) error {
 		text = "no majority of the servers answered in time"
 	}
 	return &skerry.Error{Kind: skerry.Unavailable, Subject: "store", Message: "No cluster leader: " + text, Err: err}
+}
+
+// isOf reports whether an error is one of etcd's, also where it came over gRPC.
+func isOf(err, etcds error) bool {
+	return errors.Is(err, etcds) || sameStatus(err, etcds)
 }
 
 func sameStatus(a, b error) bool {

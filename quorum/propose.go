@@ -2,7 +2,6 @@ package quorum
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -187,12 +186,10 @@ func (d *decision) evaluated(r *clientv3.TxnResponse) answer {
 
 // noSpace reports whether an error is about etcd's quota. Of the proposal that passes it etcd says so
 // too, and makes it.
-func noSpace(err error) bool {
-	return errors.Is(err, rpctypes.ErrNoSpace) || sameStatus(err, rpctypes.ErrNoSpace)
-}
+func noSpace(err error) bool { return isOf(err, rpctypes.ErrNoSpace) }
 
 // final reports whether an error is etcd's last word, however often it is asked: the
-// proposal was not evaluated.
+// proposal was not evaluated, unless it passed the quota.
 func final(err error) bool {
 	if err == nil {
 		return false
@@ -200,7 +197,7 @@ func final(err error) bool {
 	for _, e := range []error{
 		rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrLeaseNotFound, rpctypes.ErrTooManyRequests,
 	} {
-		if errors.Is(err, e) || sameStatus(err, e) {
+		if isOf(err, e) {
 			return true
 		}
 	}
