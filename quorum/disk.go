@@ -6,10 +6,8 @@ import (
 	"slices"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/quorum/replica"
 )
 
@@ -28,7 +26,7 @@ var errNothing = errors.New("the disk has nothing that can be shown")
 // read fills the table from the member's own data: no other member is asked.
 func (d *Disk) read(ctx context.Context, m *member) error {
 	s := &Store{member: m, prefix: DefaultPrefix, log: m.log, metrics: newMetrics()}
-	r, err := m.local(ctx, s.prefix+pointerKey, "", 0)
+	r, err := m.local(ctx, s.prefix+pointerKey)
 	if err != nil {
 		return err
 	}
@@ -42,31 +40,15 @@ func (d *Disk) read(ctx context.Context, m *member) error {
 	if g.Steps != "" {
 		return errNothing // a large change is half made
 	}
-	revision := r.Header.Revision
-	var all []*skerry.Record
-	for from, end := g.prefix, clientv3.GetPrefixRangeEnd(g.prefix); ; {
-		if r, err = m.local(ctx, from, end, revision); err != nil {
-			return err
-		}
-		for _, kv := range r.Kvs {
-			if key, ok := s.own(kv.Key, g); ok {
-				all = append(all, s.record(g, key, kv))
-			}
-		}
-		if !r.More {
-			break
-		}
-		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+	all, err := s.records(ctx, m.local, g, r.Header.Revision)
+	if err != nil {
+		return err
 	}
-	d.table.Reset(g.index(revision), slices.Values(all))
+	d.table.Reset(g.index(r.Header.Revision), slices.Values(all))
 	return nil
 }
 
-// local reads a page of this member's own data, as it was at a revision; 0: as it is.
-func (m *member) local(ctx context.Context, from, end string, revision int64) (*pb.RangeResponse, error) {
-	r := &pb.RangeRequest{Key: []byte(from), Revision: revision, Limit: pageSize, Serializable: true}
-	if end != "" {
-		r.RangeEnd = []byte(end)
-	}
-	return m.etcd.Server.Range(ctx, r)
+// local is a [reader] of this member's own data, which may be old.
+func (m *member) local(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return m.client.Get(ctx, key, append(options, clientv3.WithSerializable())...)
 }

@@ -119,22 +119,10 @@ func (s *Store) pointTo(g *generation) clientv3.Op {
 
 // take makes the table hold a generation as it was at a revision.
 func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
-	var failed error
-	records := func(yield func(*skerry.Record) bool) {
-		for kv, err := range s.pages(ctx, g.prefix, revision) {
-			if err != nil {
-				failed = err
-				return
-			}
-			if key, ok := s.own(kv.Key, g); ok && !yield(s.record(g, key, kv)) {
-				return
-			}
-		}
-	}
 	// All is read before anything is replaced: a failure must not empty the table.
-	all := slices.Collect(iter.Seq[*skerry.Record](records))
-	if failed != nil {
-		return failed
+	all, err := s.records(ctx, s.get, g, revision)
+	if err != nil {
+		return err
 	}
 	s.generation.Store(g)
 	s.held = nil
@@ -146,12 +134,28 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 	return nil
 }
 
+// reader reads keys as clientv3.KV.Get does: from the majority, or from one member.
+type reader func(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error)
+
+// records reads the records of a generation as they were at a revision.
+func (s *Store) records(ctx context.Context, read reader, g *generation, revision int64) (all []*skerry.Record, err error) {
+	for kv, err := range pages(ctx, read, g.prefix, revision) {
+		if err != nil {
+			return nil, err
+		}
+		if key, ok := s.own(kv.Key, g); ok {
+			all = append(all, s.record(g, key, kv))
+		}
+	}
+	return all, nil
+}
+
 // pages reads all keys below a prefix as they were at a revision.
-func (s *Store) pages(ctx context.Context, prefix string, revision int64) iter.Seq2[*mvccpb.KeyValue, error] {
+func pages(ctx context.Context, read reader, prefix string, revision int64) iter.Seq2[*mvccpb.KeyValue, error] {
 	return func(yield func(*mvccpb.KeyValue, error) bool) {
 		end := clientv3.GetPrefixRangeEnd(prefix)
 		for from := prefix; ; {
-			r, err := s.get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize))
+			r, err := read(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize))
 			if err != nil {
 				yield(nil, err)
 				return
