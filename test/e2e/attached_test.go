@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,22 @@ func (a *agent) attached() {
 	})
 }
 
+// homes returns how often the agent attached to a server, by its log, and the number of the last one from 0.
+func (a *agent) homes() (times, last int) {
+	a.t.Helper()
+	log, err := os.ReadFile(a.log.Name())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, found := range attachedTo.FindAllStringSubmatch(string(log), -1) {
+		times++
+		last = int(found[1][0] - '1')
+	}
+	return times, last
+}
+
+var attachedTo = regexp.MustCompile(`this agent is attached to a server" server=s([1-9])`)
+
 // gone watches a service at a server until the test ends, and notes answers without an instance that the one
 // before had.
 func (a *agent) gone(ctx context.Context, service string, note func(id string)) {
@@ -39,7 +56,11 @@ func (a *agent) gone(ctx context.Context, service string, note func(id string)) 
 	index := uint64(0)
 	for ctx.Err() == nil {
 		found, meta, err := a.asker().Health().Service(service, "", false, (&api.QueryOptions{WaitIndex: index, WaitTime: time.Second}).WithContext(ctx))
-		if err != nil {
+		if err != nil { // it is down
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
 			continue
 		}
 		index = meta.LastIndex
@@ -150,20 +171,28 @@ func TestAgentsMoveComeBackAndAreLost(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	lost := make(chan string, 16)
-	go servers[2].gone(ctx, "web", func(id string) { lost <- id })
-	for _, s := range servers[:2] {
+	for _, s := range servers {
+		go s.gone(ctx, "web", func(id string) { lost <- id })
+	}
+	for range 2 {
+		times, home := a.homes()
+		s := servers[home]
 		s.kill()
-		time.Sleep(3 * time.Second) // a beat, and what it takes to move
+		await(t, "the agent moves", func() error {
+			if n, now := a.homes(); n == times || now == home {
+				return fmt.Errorf("attached %d times, to s%d last", n, now+1)
+			}
+			return nil
+		})
 		a.attached()
 		a.finds("web", "web-1")
 		s.run()
 		s.finds("web", "web-1")
 	}
 	a.kill()
-	time.Sleep(time.Second)
 	a.run()
 	a.attached()
-	time.Sleep(6 * time.Second)
+	time.Sleep(6 * time.Second) // nothing is awaited: for longer than the TTL nothing may happen
 	select {
 	case id := <-lost:
 		t.Fatalf("%s vanished for a moment", id)
