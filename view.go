@@ -48,7 +48,8 @@ type View struct {
 	Guarded int      // how many entries the guard holds
 	Left    []Left   // the entries that left recently, the latest last; see [View.EmptyCause]
 
-	memo   sync.Map // string → []byte
+	memo   sync.Map      // string → []byte
+	sum    atomic.Uint64 // see Digest; 0: not worked out
 	chosen atomic.Pointer[chosenMemos]
 }
 

@@ -42,6 +42,13 @@ func (t *Table) Index() uint64 {
 	return t.index
 }
 
+// Issue returns the next index, for a change outside of the table that its readers see.
+func (t *Table) Issue() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next()
+}
+
 // Foreign implements [skerry.Catalog].
 func (t *Table) Foreign(index uint64) bool {
 	if index%indexStep != t.cfg.FirstIndex%indexStep || index < t.cfg.FirstIndex {

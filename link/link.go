@@ -69,8 +69,9 @@ var client = &http.Client{
 // Config configures a [Listener].
 type Config struct {
 	Self Introduction
-	// Serve serves a stream until it returns, or ctx ends with the stream; nil: none is taken.
-	Serve func(ctx context.Context, s *Stream)
+	// Streams serve the streams of each kind. A stream ends when its function returns, and ctx ends with
+	// the stream.
+	Streams map[Kind]func(ctx context.Context, s *Stream)
 	// Requests answers HTTP requests that other processes pass on; nil: none is taken.
 	Requests http.Handler
 	// Refuse returns why the process of a node may not open a stream; nil: all may.
@@ -102,8 +103,8 @@ func Listen(address string, cfg Config) (*Listener, error) {
 		w.Write(body)
 	})
 	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, maxConns)}
-	if cfg.Serve != nil {
-		mux.HandleFunc("POST "+streamPath, l.accept)
+	for kind, serve := range cfg.Streams {
+		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, serve) })
 	}
 	if cfg.Requests != nil {
 		mux.Handle("/", cfg.Requests)

@@ -24,6 +24,15 @@ const (
 	maxName    = 255
 )
 
+// Kind is a kind of streams, by which a server knows who takes their frames.
+type Kind struct {
+	Name string
+	// Bulk: its frames may be large. They share a connection with requests, so that they hold up no other stream.
+	Bulk bool
+}
+
+func (k Kind) path() string { return streamPath + "/" + k.Name }
+
 // Stream carries frames both ways between a process and a server, each way in their order.
 type Stream struct {
 	// Node is the name of the node at the other end.
@@ -72,7 +81,7 @@ func (s *Stream) Receive() ([]byte, error) {
 }
 
 // Close ends the stream at the side that opened it: calls of Send and Receive return. At a server a stream
-// ends when [Config.Serve] returns.
+// ends when its function of [Config.Streams] returns.
 func (s *Stream) Close() { s.close() }
 
 // Dialer opens streams to servers.
@@ -116,18 +125,22 @@ func (d *Dialer) Close() {
 
 // Dial opens a stream to the server at address, host:port. It takes 1 s at most. The stream ends
 // with ctx.
-func (d *Dialer) Dial(ctx context.Context, address string) (*Stream, error) {
+func (d *Dialer) Dial(ctx context.Context, address string, kind Kind) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	late := time.AfterFunc(dialWithin, cancel)
 	body, out := io.Pipe()
 	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) }) // net/http waits for the body
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+streamPath, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+kind.path(), body)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("%q is no address: %w", address, err)
 	}
 	req.Header.Set(nodeHeader, d.node)
-	resp, err := d.transport.RoundTrip(req)
+	transport := d.transport
+	if kind.Bulk {
+		transport = d.requests
+	}
+	resp, err := transport.RoundTrip(req)
 	if err == nil && !late.Stop() {
 		err = context.DeadlineExceeded
 	}
@@ -155,7 +168,7 @@ func (d *Dialer) Dial(ctx context.Context, address string) (*Stream, error) {
 }
 
 // accept serves a stream until accept returns.
-func (l *Listener) accept(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(context.Context, *Stream)) {
 	node := r.Header.Get(nodeHeader)
 	switch {
 	case r.ProtoMajor < 2:
@@ -184,5 +197,5 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request) {
 			return func() bool { return true }
 		},
 	}
-	l.cfg.Serve(r.Context(), s)
+	serve(r.Context(), s)
 }

@@ -34,10 +34,16 @@ func listen(t *testing.T, cfg link.Config) (at string, stop func()) {
 	return l.Addr(), stop
 }
 
+var echoes = link.Kind{Name: "echo"}
+
+func serving(serve func(context.Context, *link.Stream)) map[link.Kind]func(context.Context, *link.Stream) {
+	return map[link.Kind]func(context.Context, *link.Stream){echoes: serve}
+}
+
 func dial(t *testing.T, at string) *link.Stream {
 	t.Helper()
 	d := link.NewDialer("web1")
-	s, err := d.Dial(t.Context(), at)
+	s, err := d.Dial(t.Context(), at, echoes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +62,7 @@ func echo(ctx context.Context, s *link.Stream) {
 }
 
 func TestStreamsCarryFramesBothWays(t *testing.T) {
-	at, stop := listen(t, link.Config{Serve: echo})
+	at, stop := listen(t, link.Config{Streams: serving(echo)})
 	s := dial(t, at)
 	if s.Node != "s1" {
 		t.Errorf("the other end is %q", s.Node)
@@ -80,14 +86,14 @@ func TestStreamsCarryFramesBothWays(t *testing.T) {
 
 func TestStreamsEndWithTheirContextAndClose(t *testing.T) {
 	ended := make(chan struct{}, 2)
-	at, _ := listen(t, link.Config{Serve: func(ctx context.Context, s *link.Stream) {
+	at, _ := listen(t, link.Config{Streams: serving(func(ctx context.Context, s *link.Stream) {
 		echo(ctx, s)
 		ended <- struct{}{}
-	}})
+	})})
 	ctx, cancel := context.WithCancel(t.Context())
 	d := link.NewDialer("web1")
 	defer d.Close()
-	one, err := d.Dial(ctx, at)
+	one, err := d.Dial(ctx, at, echoes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,20 +111,20 @@ func TestStreamsEndWithTheirContextAndClose(t *testing.T) {
 }
 
 func TestStreamsAreRefused(t *testing.T) {
-	at, _ := listen(t, link.Config{Serve: echo, Refuse: func(node string) error { return fmt.Errorf("%s may not", node) }})
+	at, _ := listen(t, link.Config{Streams: serving(echo), Refuse: func(node string) error { return fmt.Errorf("%s may not", node) }})
 	d := link.NewDialer("web1")
 	defer d.Close()
-	if _, err := d.Dial(t.Context(), at); err == nil || !strings.Contains(err.Error(), "web1 may not") {
+	if _, err := d.Dial(t.Context(), at, echoes); err == nil || !strings.Contains(err.Error(), "web1 may not") {
 		t.Errorf("refused: %v", err)
 	}
 	none, _ := listen(t, link.Config{})
-	if _, err := d.Dial(t.Context(), none); err == nil {
+	if _, err := d.Dial(t.Context(), none, echoes); err == nil {
 		t.Error("a listener without streams takes one")
 	}
 	nameless := link.NewDialer("")
 	defer nameless.Close()
-	open, _ := listen(t, link.Config{Serve: echo})
-	if _, err := nameless.Dial(t.Context(), open); err == nil {
+	open, _ := listen(t, link.Config{Streams: serving(echo)})
+	if _, err := nameless.Dial(t.Context(), open, echoes); err == nil {
 		t.Error("a process without a name opens a stream")
 	}
 }
@@ -128,7 +134,7 @@ func TestASenderIsNotHeld(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s")
 	}
-	at, _ := listen(t, link.Config{Serve: func(ctx context.Context, _ *link.Stream) { <-ctx.Done() }})
+	at, _ := listen(t, link.Config{Streams: serving(func(ctx context.Context, _ *link.Stream) { <-ctx.Done() })})
 	s := dial(t, at)
 	began := time.Now()
 	var err error

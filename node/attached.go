@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/attach"
+	"github.com/skerryhq/skerry/follow/cache"
 	"github.com/skerryhq/skerry/forward"
 	"github.com/skerryhq/skerry/link"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -21,6 +23,7 @@ type attached struct {
 	dialer     *link.Dialer
 	attachment *attach.Attachment // nil: this process joins no server
 	forwarder  *forward.Forwarder
+	followed   *cache.Cache
 }
 
 // startAttachment lets the agent's owner attach to one of the servers of retry_join, if there are any.
@@ -34,7 +37,7 @@ func startAttachment(n *Node) (part, error) {
 		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
 		Ask: n.askServer,
 		Dial: func(ctx context.Context, address string) (attach.Stream, error) {
-			s, err := a.dialer.Dial(ctx, address)
+			s, err := a.dialer.Dial(ctx, address, ownerStream)
 			if err != nil {
 				return nil, err
 			}
@@ -42,13 +45,16 @@ func startAttachment(n *Node) (part, error) {
 		},
 	})
 	a.forwarder = forward.New(forward.Config{Node: n.cfg.Self.Name, Pick: a.attachment.Pick, Transport: a.dialer.RoundTripper(), Registerer: n.metrics, Log: n.log})
-	n.served.carrier = both{n.served.carrier, a.attachment}
+	if err := n.newFollowed(); err != nil {
+		return part{}, fmt.Errorf("data_dir: %w", err)
+	}
+	n.served.carrier = carriers{n.served.carrier, a.followed, a.attachment}
 	n.served.cluster, n.served.ready = joined{n.served.cluster, n}, n.attachedReady
 	stop := func() error {
 		a.dialer.Close()
 		return nil
 	}
-	return part{run: loops(a.attachment.Run), stop: stop}, nil
+	return part{run: loops(a.attachment.Run, a.followed.Run), stop: stop}, nil
 }
 
 // askServer returns the name of the server at an address.
@@ -113,21 +119,32 @@ func (j joined) LastContact() (ago time.Duration, known bool) {
 	return 0, true
 }
 
-// both carries to two catalogs: this process's own, and that of the servers.
-type both [2]skerry.Carrier
+// CatalogAge implements [skerry.Contact].
+func (j joined) CatalogAge() time.Duration { return j.n.attached.followed.Stale() }
+
+// carriers carry to several: this process's own catalog first, so that the others find the change there.
+type carriers []skerry.Carrier
 
 // Carry implements [skerry.Carrier].
-func (b both) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Duration, from skerry.Source) skerry.Outbox {
-	return outboxes{b[0].Carry(id, kind, ttl, from), b[1].Carry(id, kind, ttl, from)}
+func (c carriers) Carry(id skerry.OwnerID, kind skerry.OwnerKind, ttl time.Duration, from skerry.Source) skerry.Outbox {
+	out := make(outboxes, len(c))
+	for i, to := range c {
+		out[i] = to.Carry(id, kind, ttl, from)
+	}
+	return out
 }
 
-type outboxes [2]skerry.Outbox
+type outboxes []skerry.Outbox
 
 // Changed implements [skerry.Outbox].
 func (o outboxes) Changed(v, base skerry.Version, d skerry.Delta, digest uint64) {
-	o[0].Changed(v, base, d, digest)
-	o[1].Changed(v, base, d, digest)
+	for _, to := range o {
+		to.Changed(v, base, d, digest)
+	}
 }
+
+// ownerStream carries an agent's announcements and beats.
+var ownerStream = link.Kind{Name: "owner"}
 
 // serveOwner takes what the agent of a node says over a stream.
 func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {

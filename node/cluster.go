@@ -126,7 +126,8 @@ func startBus(n *Node) (part, error) {
 		Self: link.Introduction{
 			Name: n.cfg.Self.Name, ID: n.cfg.Self.ID, Datacenter: n.cfg.Self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort,
 		},
-		Serve: n.serveOwner, Refuse: n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,
+		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
+		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,
 	})
 	if err != nil {
 		return part{}, fmt.Errorf("ports.server: %w", err)

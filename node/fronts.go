@@ -63,7 +63,7 @@ func (n *Node) consulBackend() consul.Backend {
 	d := n.store.decided
 	b := consul.Backend{
 		Self: n.cfg.Self, Cluster: n.served.cluster, Servers: n.served.servers, Settled: n.served.settled, Ready: n.served.ready,
-		Catalog: n.table, Discovery: skerry.Discover(n.table), Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
+		Catalog: n.catalog(), Discovery: n.discovery(), Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
 		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
@@ -83,10 +83,10 @@ func (n *Node) newDNS() *dns.Server {
 	cfg, queries := n.cfg.DNS, n.store.decided.Queries
 	cfg.Registerer, cfg.Net, cfg.Queries, cfg.Settled = n.metrics, n.net, queries, n.served.settled
 	if n.attached.forwarder != nil {
-		cfg.Elsewhere = n.askDNS
+		cfg.Elsewhere, cfg.Followed = n.askDNS, n.attached.followed
 	}
 	cfg.MaxRecursions = n.door.Shares().Recursions
-	seen := n.control.seen(n.table)
+	seen := n.control.seen(n.catalog())
 	if n.control != nil {
 		cfg.Queries = n.control.knownQueries(queries.In(seen))
 	}

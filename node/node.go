@@ -17,6 +17,7 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/lease"
 	"github.com/skerryhq/skerry/logstream"
 	"github.com/skerryhq/skerry/rescue"
@@ -106,6 +107,8 @@ type Node struct {
 	store    store
 	control  *control // nil: access is not controlled
 	fronts   fronts
+	hub      *hub.Server
+	began    time.Time
 
 	parts []part
 	// reload reads the configuration again; leave asks the process to end.
@@ -117,7 +120,7 @@ type Node struct {
 // New assembles a process and restores its state from disk. It does not listen yet.
 // reload reads the configuration again; leave asks the process to end.
 func New(cfg Config, reload func() (Config, error), leave func()) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+	n := &Node{cfg: cfg, log: cfg.Log, began: time.Now(), reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.net = rescue.New(n.log, n.metrics)
 	n.shown = door.NewShown(n.metrics)

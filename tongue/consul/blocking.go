@@ -215,7 +215,7 @@ func (q *request) index(topic skerry.Topic) uint64 {
 
 // reaches returns an error if the endpoint cannot be answered in the datacenter of ?dc=.
 func (q *request) reaches() error {
-	if q.route.at != byDatacenter || q.knows(q.p.dc) {
+	if q.route.at != byDatacenter && q.route.at != byFollower || q.knows(q.p.dc) {
 		return nil
 	}
 	if err := q.p.query(); err != nil {

@@ -49,6 +49,7 @@ func (q *request) contact(h http.Header) {
 	}
 	h["X-Consul-Lastcontact"] = zero
 	if ago = max(ago, q.age); ago > 0 {
+		q.stale(q.age)
 		h["X-Consul-Lastcontact"] = []string{strconv.FormatInt(ago.Milliseconds(), 10)}
 	}
 }
@@ -61,7 +62,7 @@ func (q *request) consistency() []string {
 		return staleMode
 	case q.p.consistent:
 		return strictMode
-	case !q.stored && q.f.b.Cluster.CatalogAge() > 0:
+	case !q.stored && (q.age > 0 || q.f.b.Cluster.CatalogAge() > 0):
 		return staleMode
 	default:
 		return leaderMode

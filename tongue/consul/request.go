@@ -60,6 +60,11 @@ func (q *request) serve() {
 		q.fail(bare(err))
 		return
 	}
+	if q.route.at == byFollower && q.f.b.Forward != nil && !q.followed() {
+		clear(q.w.Header()) // a server sets them
+		q.f.b.Forward.ServeHTTP(q.w, q.r)
+		return
+	}
 	q.mode()
 	if err := q.run(); err != nil && !errors.Is(err, errParked) && !errors.Is(err, errAnswered) {
 		q.fail(err)

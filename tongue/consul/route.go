@@ -37,6 +37,8 @@ const (
 	byAgent      place = ""           // by the agent that is asked, about itself
 	byServer     place = "server"     // by any server
 	byDatacenter place = "datacenter" // by the servers of the datacenter in ?dc=
+	// byFollower is byDatacenter, and by an agent that follows the service.
+	byFollower place = "follower"
 )
 
 // kind is the degree of support of an endpoint; doc/coverage.md is made from it.

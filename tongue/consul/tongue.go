@@ -59,7 +59,7 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.notFound(w, r, path)
 		return
 	}
-	if t.b.Forward != nil && rt.at != byAgent {
+	if t.b.Forward != nil && rt.at != byAgent && rt.at != byFollower {
 		started := time.Now()
 		t.b.Forward.ServeHTTP(w, r)
 		t.m.observe(rt, time.Since(started))

@@ -185,7 +185,7 @@ func (s *Server) inside(q *question, c chain, z *zone, rest, host string, qtype 
 	msg.SetQuestion(host, qtype)
 	sub := &question{ctx: q.ctx, st: q.st, zone: z, msg: msg, name: host, typ: qtype, tcp: true, chain: c}
 	sub.env = q.st.envelope(q.env.client, nil, qtype, true)
-	ans := s.ours(sub, rest)
+	ans := s.zoned(sub, rest)
 	if ans.msg != nil {
 		return ans.msg.Answer
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/rescue"
 )
 
@@ -87,7 +88,9 @@ type Config struct {
 	Settled <-chan struct{}
 	// Elsewhere has another process answer a question of the zone, both as on the wire: an
 	// agent has a server do so. nil: this process answers.
-	Elsewhere  func(ctx context.Context, query []byte) ([]byte, error)
+	Elsewhere func(ctx context.Context, query []byte) ([]byte, error)
+	// Followed answers with Elsewhere whether this process has a service itself; nil: it has none.
+	Followed   skerry.Discovery
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported

@@ -8,19 +8,52 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry"
 )
 
 // elsewhereWithin bounds the wait for a server that answers in place of this process. Stub resolvers
 // ask again after 5 s.
 const elsewhereWithin = 3 * time.Second
 
-// remote has a server answer a question of our zones.
-func (s *Server) remote(q *question) answer {
+// zoned answers a question about a name in one of our zones. A process that follows some services alone has a server
+// answer all else.
+func (s *Server) zoned(q *question, rest string) answer {
+	if s.elsewhere == nil {
+		_ = skerry.Settle(q.ctx, s.settled) // at the end of the server all is answered
+		return s.ours(q, rest)
+	}
+	known, full := s.follows(q, rest)
+	if full {
+		return s.ours(q, rest)
+	}
+	ans, ok := s.remote(q)
+	if !ok && known {
+		return s.ours(q, rest)
+	}
+	return ans
+}
+
+// follows reports whether a question is about a service that this process follows, and whether it has instances.
+func (s *Server) follows(q *question, rest string) (known, full bool) {
+	if s.followed == nil || q.typ == dns.TypeSOA || q.typ == dns.TypeNS {
+		return false, false
+	}
+	n := parseName(rest)
+	if n.form != serviceForm || n.dc != "" && n.dc != q.st.self.Datacenter {
+		return false, false
+	}
+	v, _, err := s.followed.Service(q.ctx, n.name)
+	return err == nil, err == nil && len(v.Entries) > 0
+}
+
+// remote has a server answer a question of our zones. ok is false if none did.
+func (s *Server) remote(q *question) (ans answer, ok bool) {
 	ask := q.msg.Copy()
 	ask.Extra = nil // the size and the cookie are between this process and its client
 	query, err := ask.Pack()
 	if err != nil {
-		return q.refuse(dns.RcodeFormatError)
+		return q.refuse(dns.RcodeFormatError), true
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, elsewhereWithin)
 	defer cancel()
@@ -30,10 +63,10 @@ func (s *Server) remote(q *question) answer {
 		err = m.Unpack(packed)
 	}
 	if err != nil {
-		return q.refuse(dns.RcodeServerFailure)
+		return q.refuse(dns.RcodeServerFailure), false
 	}
 	m.Id = q.msg.Id
-	return answer{msg: &m}
+	return answer{msg: &m}, true
 }
 
 // loopback is the client of questions that another process asks for its own client: it has bounded that one.

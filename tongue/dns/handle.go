@@ -149,15 +149,12 @@ func (s *Server) answer(q *question) answer {
 	lower := strings.ToLower(q.name)
 	var rest string
 	if q.zone, rest = q.st.zoneOf(lower); q.zone != nil {
-		if s.elsewhere != nil {
-			return s.remote(q)
-		}
-		_ = skerry.Settle(q.ctx, s.settled) // at the end of the server all is answered
-		return s.ours(q, rest)
+		return s.zoned(q, rest)
 	}
 	if ip, ok := reverseName(lower); ok {
 		if s.elsewhere != nil {
-			return s.remote(q)
+			ans, _ := s.remote(q)
+			return ans
 		}
 		_ = skerry.Settle(q.ctx, s.settled) // at the end of the server all is answered
 		q.zone = q.st.primary

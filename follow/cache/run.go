@@ -1,0 +1,260 @@
+package cache
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/follow"
+)
+
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+	// moveEvery is how often it is looked whether the agent is attached to another server.
+	moveEvery = 500 * time.Millisecond
+	// sweepEvery is how often services are looked for that nobody reads.
+	sweepEvery = 30 * time.Second
+	// idleEmpty and idle are after which time without a question a service is not followed any more: one
+	// without instances may be a made-up name.
+	idleEmpty = time.Minute
+	idle      = time.Hour
+	// maxWait is the longest time that a query waits for a change, in seconds.
+	maxWait = 11 * 60
+	// maxName is the length of the longest name that is followed, in bytes.
+	maxName = 512
+)
+
+// Run follows at a server, and at another one when that is gone, until ctx ends.
+func (c *Cache) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { c.layer(ctx) })
+	loops.Go(func() { c.every(ctx) })
+	c.follows(ctx)
+	loops.Wait()
+	c.keep(true)
+}
+
+func (c *Cache) follows(ctx context.Context) {
+	for ctx.Err() == nil {
+		name, address, ok := c.pick()
+		if !ok {
+			sleep(ctx, firstPause)
+			continue
+		}
+		began := time.Now()
+		err := c.session(ctx, name, address)
+		if err == nil || ctx.Err() != nil {
+			continue // it moved, or all ends
+		}
+		rest := c.resting[name]
+		if time.Since(began) > longestPause {
+			rest = resting{}
+		}
+		if err.Error() != rest.told {
+			rest.told = err.Error()
+			c.cfg.Log.Warn("services are not followed at a server any more", "server", name, "error", err)
+		}
+		rest.pause = min(max(2*rest.pause, firstPause), longestPause)
+		rest.until = time.Now().Add(rest.pause/2 + rand.N(rest.pause))
+		c.resting[name] = rest
+	}
+}
+
+// resting is a server that is not asked for a while, since it ended a stream or took none.
+type resting struct {
+	until time.Time
+	pause time.Duration
+	told  string // in the log
+}
+
+// pick returns the server to follow at.
+func (c *Cache) pick() (name, address string, ok bool) {
+	var not []string
+	for name, r := range c.resting {
+		if time.Now().Before(r.until) {
+			not = append(not, name)
+		}
+	}
+	return c.cfg.Pick(not...)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// session follows at one server. The error is nil if the agent is attached to another one meanwhile.
+func (c *Cache) session(ctx context.Context, name, address string) error {
+	stream, err := c.cfg.Dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	number := c.begin(name)
+	defer c.end()
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			frame, err := stream.Receive()
+			if err == nil {
+				err = c.take(number, frame)
+			}
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	move := time.NewTicker(moveEvery)
+	defer move.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return err
+		case <-c.asking:
+			c.mu.Lock()
+			ask := c.asks
+			c.asks = follow.Ask{}
+			c.mu.Unlock()
+			if len(ask.Follow)+len(ask.Drop) == 0 {
+				continue
+			}
+			if err := stream.Send(follow.Encode(ask)); err != nil {
+				return err
+			}
+		case <-move.C:
+			if now, _, ok := c.pick(); ok && now != name {
+				return nil
+			}
+		}
+	}
+}
+
+// begin starts a stream, and returns its number: the server is asked for everything.
+func (c *Cache) begin(server string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.stand.Load()
+	c.stand.Store(&stand{stream: was.stream + 1, up: true, server: server, lost: was.lost})
+	c.asks = follow.Ask{}
+	c.names.Range(func(_, v any) bool {
+		s := v.(*service)
+		s.part = nil
+		c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name, Digest: s.digest}}})
+		return true
+	})
+	return was.stream + 1
+}
+
+// end notes that the views may become old from now on.
+func (c *Cache) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := *c.stand.Load()
+	st.up, st.lost = false, time.Now().Add(-st.stale())
+	c.stand.Store(&st)
+}
+
+// every keeps copies on disk, and lets services go that nobody reads.
+func (c *Cache) every(ctx context.Context) {
+	keep, sweep := time.NewTicker(keepEvery), time.NewTicker(sweepEvery)
+	defer keep.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-keep.C:
+			c.keep(false)
+		case <-sweep.C:
+			c.sweep(time.Now())
+		}
+	}
+}
+
+// sweep lets services go that nobody reads. While no server can be reached, all stay.
+func (c *Cache) sweep(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stand.Load().up {
+		return
+	}
+	c.names.Range(func(_, v any) bool {
+		if s := v.(*service); s.idle(now) > s.limit() {
+			c.drop(s)
+		}
+		return true
+	})
+}
+
+// idle is the time since nobody reads a service or waits for it.
+func (s *service) idle(now time.Time) time.Duration {
+	return time.Duration(now.Unix()-s.used.Load()) * time.Second
+}
+
+// limit is the time after which the service is not followed any more.
+func (s *service) limit() time.Duration {
+	if s.followed == nil || len(s.followed.Entries) == 0 {
+		return idleEmpty
+	}
+	return idle
+}
+
+// share is the part of its limit that the service has been idle for.
+func (s *service) share(now time.Time) float64 { return float64(s.idle(now)) / float64(s.limit()) }
+
+// evict makes room for one more service: an idle one goes. It must be called with mu held, as drop must.
+func (c *Cache) evict() bool {
+	now := time.Now()
+	var longest *service
+	c.names.Range(func(_, v any) bool {
+		if s := v.(*service); longest == nil || s.share(now) > longest.share(now) {
+			longest = s
+		}
+		return true
+	})
+	if longest == nil || longest.idle(now) <= idleEmpty {
+		return false
+	}
+	c.drop(longest)
+	return true
+}
+
+// drop stops to follow a service. Its waiters are woken.
+func (c *Cache) drop(s *service) {
+	c.names.Delete(s.name)
+	c.count--
+	close(s.changed)
+	s.changed = make(chan struct{})
+	c.ask(follow.Ask{Drop: []string{s.name}})
+	select {
+	case c.unwanted <- s.name:
+	default: // its copy is removed at the next start, when nobody asks for it
+	}
+}
+
+// Catalog returns the catalog of an agent: the services that it follows, and beside them its own set.
+func (c *Cache) Catalog() skerry.Catalog { return catalog{c.cfg.Own, c} }
+
+type catalog struct {
+	skerry.Catalog
+	cache *Cache
+}
+
+// Service implements [skerry.Catalog].
+func (c catalog) Service(name string) *skerry.View {
+	if v := c.cache.Known(name); v != nil {
+		return v
+	}
+	return c.Catalog.Service(name)
+}
+
+// Watch implements [skerry.Catalog].
+func (c catalog) Watch(t skerry.Topic) (uint64, <-chan struct{}) { return c.cache.Watch(t) }

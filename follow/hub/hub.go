@@ -1,0 +1,186 @@
+// Package hub lets readers follow services of a process: it wakes each of them with the services that
+// changed, and serves the followers at the other end of streams.
+package hub
+
+import (
+	"context"
+	"sync"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Hub is a [skerry.Subscriber]. Each service that is followed has one goroutine, however many readers it has.
+type Hub struct {
+	discovery skerry.Discovery
+
+	mu     sync.Mutex
+	topics map[string]*topic
+	all    map[*subscription]struct{}
+}
+
+// topic is a service that is followed.
+type topic struct {
+	name    string
+	readers map[*subscription]struct{}
+	ended   chan struct{}
+	frames  frames
+}
+
+// New returns a hub of the services that discovery knows.
+func New(discovery skerry.Discovery) *Hub {
+	return &Hub{discovery: discovery, topics: map[string]*topic{}, all: map[*subscription]struct{}{}}
+}
+
+// subscription implements [skerry.Subscription].
+type subscription struct {
+	hub   *Hub
+	awake chan struct{}
+
+	mu    sync.Mutex
+	names []string
+	due   map[string]bool
+}
+
+// Subscribe implements [skerry.Subscriber].
+func (h *Hub) Subscribe() skerry.Subscription { return h.subscribe() }
+
+func (h *Hub) subscribe() *subscription {
+	s := &subscription{hub: h, awake: make(chan struct{}, 1), due: map[string]bool{}}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all[s] = struct{}{}
+	return s
+}
+
+// Follow implements [skerry.Subscription].
+func (s *subscription) Follow(name string) { s.follow(name) }
+
+func (s *subscription) follow(name string) *topic {
+	name = skerry.Fold(name)
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[name]
+	if _, open := h.all[s]; !open {
+		return &topic{name: name} // closed meanwhile
+	}
+	if t == nil {
+		t = &topic{name: name, readers: map[*subscription]struct{}{}, ended: make(chan struct{})}
+		h.topics[name] = t
+		index, changed := h.discovery.Watch(t.topic()) // before the reader reads
+		go h.watch(t, index, changed)
+	}
+	t.readers[s] = struct{}{}
+	s.mark(name)
+	return t
+}
+
+func (t *topic) topic() skerry.Topic { return skerry.Topic{Kind: skerry.TopicService, Name: t.name} }
+
+// watch wakes the readers of a topic until it has none.
+func (h *Hub) watch(t *topic, index uint64, changed <-chan struct{}) {
+	for {
+		select {
+		case <-t.ended:
+			return
+		case <-changed:
+		}
+		was := index
+		if index, changed = h.discovery.Watch(t.topic()); index == was {
+			continue // another name of the same bucket
+		}
+		h.mu.Lock()
+		for s := range t.readers {
+			s.mark(t.name)
+		}
+		h.mu.Unlock()
+	}
+}
+
+// Unfollow implements [skerry.Subscription].
+func (s *subscription) Unfollow(name string) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.hub.leave(s, skerry.Fold(name))
+}
+
+// leave takes a reader from a topic. It must be called with mu held.
+func (h *Hub) leave(s *subscription, name string) {
+	t := h.topics[name]
+	if t == nil {
+		return
+	}
+	if delete(t.readers, s); len(t.readers) == 0 {
+		close(t.ended)
+		delete(h.topics, name)
+	}
+}
+
+// Close implements [skerry.Subscription].
+func (s *subscription) Close() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.all, s)
+	for name, t := range h.topics {
+		if _, reads := t.readers[s]; reads {
+			h.leave(s, name)
+		}
+	}
+}
+
+// mark notes that a service changed.
+func (s *subscription) mark(name string) {
+	s.mu.Lock()
+	if !s.due[name] {
+		s.due[name] = true
+		s.names = append(s.names, name)
+	}
+	s.mu.Unlock()
+	select {
+	case s.awake <- struct{}{}:
+	default:
+	}
+}
+
+// Next implements [skerry.Subscription].
+func (s *subscription) Next(ctx context.Context) ([]string, error) {
+	for {
+		s.mu.Lock()
+		names := s.names
+		s.names = nil
+		clear(s.due)
+		s.mu.Unlock()
+		if len(names) > 0 {
+			return names, nil
+		}
+		select {
+		case <-s.awake:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// again marks all services of all readers: outputs of checks changed without a wake-up. With state alone it
+// marks only the state of the server.
+func (h *Hub) again(state bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.all {
+		if state {
+			s.mark(stateName)
+		}
+	}
+	if state {
+		return
+	}
+	for _, t := range h.topics {
+		for s := range t.readers {
+			s.mark(t.name)
+		}
+	}
+}
+
+// stateName stands for the state of the server among the names of services.
+const stateName = "\x00"

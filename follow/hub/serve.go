@@ -1,0 +1,248 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/follow"
+)
+
+// Config configures a [Server].
+type Config struct {
+	Discovery skerry.Discovery
+	// State is the state of this server. It is asked twice a second.
+	State func() follow.State
+	// Settled: no view is sent before it is closed; nil: all may be.
+	Settled    <-chan struct{}
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
+}
+
+// Server serves the followers at the other end of streams.
+type Server struct {
+	*Hub
+	cfg       Config
+	followers prometheus.Gauge
+	sent      prometheus.Counter
+	bytes     prometheus.Counter
+
+	mu    sync.Mutex
+	state follow.State // as it was told
+}
+
+const (
+	stateEvery = 500 * time.Millisecond
+	// outputsEvery is the time after which a new output of a check is sent that changed nothing else.
+	outputsEvery = time.Minute
+	// maxFollows bounds the services of one follower, and maxName the length of a name in bytes.
+	maxFollows = 4096
+	maxName    = 512
+	// frameSize is about the size of a frame with several views, in bytes.
+	frameSize = 256 << 10
+)
+
+// NewServer returns a server without followers.
+func NewServer(cfg Config) *Server {
+	s := &Server{
+		Hub: New(cfg.Discovery), cfg: cfg,
+		followers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "skerry_follow_followers", Help: "Agents that follow services at this server."}),
+		sent:      prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_views_sent_total", Help: "Views and changes of views that were sent to agents."}),
+		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_bytes_sent_total", Help: "Bytes of views and changes of views that were sent to agents."}),
+	}
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(s.followers, s.sent, s.bytes)
+	}
+	return s
+}
+
+// Run tells followers of changes of the server's state, until ctx ends.
+func (s *Server) Run(ctx context.Context) {
+	state, outputs := time.NewTicker(stateEvery), time.NewTicker(outputsEvery)
+	defer state.Stop()
+	defer outputs.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-outputs.C:
+			s.again(false)
+		case <-state.C:
+			now := s.cfg.State()
+			s.mu.Lock()
+			changed := now != s.state
+			s.state = now
+			s.mu.Unlock()
+			if changed {
+				s.again(true)
+			}
+		}
+	}
+}
+
+// Stream carries frames to a follower and back.
+type Stream interface {
+	Send(frame []byte) error
+	Receive() ([]byte, error)
+}
+
+// session is one follower.
+type session struct {
+	s      *Server
+	stream Stream
+	sub    *subscription
+
+	mu    sync.Mutex
+	wants map[string]*want
+}
+
+// want is a service that a follower follows.
+type want struct {
+	topic  *topic
+	digest string       // of the view that it has; empty: it has none
+	last   *skerry.View // that it was sent; nil: none yet
+}
+
+// Serve serves a follower until its stream or ctx ends.
+func (s *Server) Serve(ctx context.Context, stream Stream) error {
+	if err := skerry.Settle(ctx, s.cfg.Settled); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &session{s: s, stream: stream, sub: s.subscribe(), wants: map[string]*want{}}
+	s.followers.Inc()
+	go func() { cancel(f.listen()) }() // it ends with the stream, which the caller ends
+	err := f.tell(ctx)
+	cancel(err)
+	s.followers.Dec()
+	f.sub.Close()
+	return err
+}
+
+var errMany = fmt.Errorf("a follower follows at most %d services", maxFollows)
+
+// listen takes what the follower asks for, until its stream ends.
+func (f *session) listen() error {
+	for {
+		frame, err := f.stream.Receive()
+		if err != nil {
+			return err
+		}
+		if err := f.take(frame); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *session) take(frame []byte) error {
+	var ask follow.Ask
+	if err := json.Unmarshal(frame, &ask); err != nil {
+		return fmt.Errorf("a follower's message is not understood: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range ask.Drop {
+		name = skerry.Fold(name)
+		delete(f.wants, name)
+		f.sub.Unfollow(name)
+	}
+	for _, w := range ask.Follow {
+		name := skerry.Fold(w.Service)
+		switch {
+		case name == "" || len(name) > maxName || name == stateName:
+			return fmt.Errorf("a follower names a service of %d bytes: 1 to %d are allowed", len(name), maxName)
+		case f.wants[name] == nil && len(f.wants) >= maxFollows:
+			return errMany
+		}
+		f.wants[name] = &want{digest: w.Digest}
+		f.wants[name].topic = f.sub.follow(name)
+	}
+	return nil
+}
+
+// tell sends views as they change.
+func (f *session) tell(ctx context.Context) error {
+	if err := f.tellState(); err != nil {
+		return err
+	}
+	for {
+		names, err := f.sub.Next(ctx)
+		if err != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		var parts [][]byte
+		size := 0
+		for _, name := range names {
+			if name == stateName {
+				if err := f.tellState(); err != nil {
+					return err
+				}
+				continue
+			}
+			news, err := f.news(ctx, name)
+			if err != nil {
+				return err
+			}
+			for _, part := range news {
+				if size > 0 && size+len(part) > frameSize {
+					if err := f.send(parts); err != nil {
+						return err
+					}
+					parts, size = nil, 0
+				}
+				parts, size = append(parts, part), size+len(part)
+			}
+		}
+		if len(parts) > 0 {
+			if err := f.send(parts); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f *session) tellState() error {
+	state := f.s.cfg.State()
+	return f.stream.Send(follow.Encode(follow.Tell{State: &state}))
+}
+
+// news returns what the follower lacks of a service, in parts.
+func (f *session) news(ctx context.Context, name string) ([][]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.wants[name]
+	if w == nil {
+		return nil, nil
+	}
+	v, _, err := f.s.discovery.Service(ctx, name)
+	if err != nil || v == w.last {
+		return nil, err
+	}
+	from := w.last
+	w.last = v
+	if from == nil && w.digest != "" && w.digest == follow.DigestOf(v) {
+		return [][]byte{follow.Encode(follow.View{Service: name, Digest: w.digest, Same: true, Cause: v.Cause})}, nil
+	}
+	return w.topic.frames.of(from, v), nil
+}
+
+func (f *session) send(parts [][]byte) error {
+	frame := joined(parts)
+	f.s.sent.Add(float64(len(parts)))
+	f.s.bytes.Add(float64(len(frame)))
+	return f.stream.Send(frame)
+}
+
+// joined makes a frame of encoded views.
+func joined(views [][]byte) []byte {
+	frame := append([]byte(`{"views":[`), bytes.Join(views, []byte(","))...)
+	return append(frame, "]}"...)
+}

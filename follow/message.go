@@ -1,0 +1,102 @@
+// Package follow has the messages by which an agent follows the views of services at a server: a whole
+// view first, and its changes after it. Package hub is the server's side, and package cache the agent's.
+package follow
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Ask is a frame of a follower.
+type Ask struct {
+	Follow []Want   `json:"follow,omitempty"`
+	Drop   []string `json:"drop,omitempty"` // services that are not followed any more
+}
+
+// Want asks for a service. Digest is that of the view that the follower has; empty: it has none.
+type Want struct {
+	Service string `json:"service"`
+	Digest  string `json:"digest,omitempty"`
+}
+
+// Tell is a frame of a server.
+type Tell struct {
+	State *State `json:"state,omitempty"` // in the first frame, and after a change
+	Views []View `json:"views,omitempty"`
+}
+
+// State is how much the views of a server can be relied on.
+type State struct {
+	// Recovering: it started lately, and owners may be missing that live. A follower keeps the entries
+	// that it has and a whole view lacks.
+	Recovering bool `json:"recovering,omitempty"`
+	// Stale is the age of the server's own catalog, in milliseconds.
+	Stale int64 `json:"stale,omitempty"`
+}
+
+// View is a view of a service, or its change since the last one on the stream.
+type View struct {
+	Service string `json:"service"` // folded
+	Digest  string `json:"digest"`  // of the view after it; a follower attaches no meaning to it
+	// Same: the follower's view, with the digest that it named, is the present one.
+	Same bool `json:"same,omitempty"`
+	// Whole: Entries are all, not those that changed. Further: more of them follow in the next View
+	// of the service, which belongs to this one.
+	Whole   bool         `json:"whole,omitempty"`
+	Further bool         `json:"further,omitempty"`
+	Entries []Entry      `json:"entries,omitempty"`
+	Removed []Key        `json:"removed,omitempty"`
+	Cause   skerry.Cause `json:"cause,omitempty"`
+}
+
+// Entry is an instance with its node and all of its checks.
+type Entry struct {
+	Node     *skerry.Node     `json:"node"`
+	Instance *skerry.Instance `json:"instance"`
+	Checks   []*skerry.Check  `json:"checks,omitempty"`
+	Owner    skerry.OwnerID   `json:"owner"`
+	Guarded  bool             `json:"guarded,omitempty"`
+}
+
+// Key names an entry.
+type Key struct {
+	Node string `json:"node"`
+	ID   string `json:"id"`
+}
+
+// EntryOf returns an entry as it is sent.
+func EntryOf(e *skerry.Entry) Entry {
+	return Entry{Node: e.Node, Instance: e.Instance, Checks: e.Checks, Owner: e.Owner, Guarded: e.Guarded}
+}
+
+// Entry returns the entry as views have it. It is nil if a record is missing.
+func (e *Entry) Entry() *skerry.Entry {
+	if e.Node == nil || e.Instance == nil {
+		return nil
+	}
+	out := &skerry.Entry{Node: e.Node, Instance: e.Instance, Checks: e.Checks, Owner: e.Owner, Guarded: e.Guarded, Health: skerry.Passing}
+	for _, c := range e.Checks {
+		if c == nil {
+			return nil
+		}
+		out.Health = out.Health.Worse(c.Status)
+	}
+	return out
+}
+
+// KeyOf returns the name of an entry.
+func KeyOf(e *skerry.Entry) Key { return Key{e.Node.Name, e.Instance.ID} }
+
+// DigestOf returns the digest of a view as it is sent.
+func DigestOf(v *skerry.View) string { return strconv.FormatUint(v.Digest(), 16) }
+
+// Encode returns a frame.
+func Encode(frame any) []byte {
+	b, err := json.Marshal(frame)
+	if err != nil {
+		panic(err) // the messages hold nothing that JSON cannot say
+	}
+	return b
+}

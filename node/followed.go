@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/follow"
+	"github.com/skerryhq/skerry/follow/cache"
+	"github.com/skerryhq/skerry/follow/hub"
+	"github.com/skerryhq/skerry/link"
+)
+
+// followStream carries the views that an agent follows.
+var followStream = link.Kind{Name: "follow", Bulk: true}
+
+// newFollowed makes the cache of the views that this agent follows.
+func (n *Node) newFollowed() error {
+	dir := ""
+	if n.cfg.DataDir != "" {
+		dir = filepath.Join(n.cfg.DataDir, "follow")
+		if err := files.MakeFolder(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	a := &n.attached
+	a.followed = cache.New(cache.Config{
+		Own: n.table, Owner: skerry.OwnerID(ownerOf(n.cfg.Self.Name)), Pick: a.attachment.Pick, Dir: dir, Registerer: n.metrics, Log: n.log,
+		Dial: func(ctx context.Context, address string) (cache.Stream, error) {
+			s, err := a.dialer.Dial(ctx, address, followStream)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	})
+	return nil
+}
+
+// startHub lets readers follow services here: agents over streams, and programs over HTTP.
+func startHub(n *Node) (part, error) {
+	n.hub = hub.NewServer(hub.Config{
+		Discovery: n.discovery(), State: n.followState, Settled: n.served.settled, Registerer: n.metrics, Log: n.log,
+	})
+	return part{run: loops(n.hub.Run)}, nil
+}
+
+// discovery answers where services are: at an agent from what it follows.
+func (n *Node) discovery() skerry.Discovery {
+	if c := n.attached.followed; c != nil {
+		return c
+	}
+	return skerry.Discover(n.table)
+}
+
+// catalog is the catalog as front-ends read it.
+func (n *Node) catalog() skerry.Catalog {
+	if c := n.attached.followed; c != nil {
+		return c.Catalog()
+	}
+	return n.table
+}
+
+// returnsWithin is the time after the start of a server in which agents may still be on their way to it: the longest
+// pause between their tries, and some time to announce.
+const returnsWithin = 15 * time.Second
+
+// followState is how much followers can rely on the views of this process.
+func (n *Node) followState() follow.State {
+	return follow.State{Recovering: time.Since(n.began) < returnsWithin, Stale: n.served.cluster.CatalogAge().Milliseconds()}
+}
+
+// serveFollower serves an agent that follows services.
+func (n *Node) serveFollower(ctx context.Context, s *link.Stream) {
+	if err := n.hub.Serve(ctx, s); err != nil && ctx.Err() == nil {
+		n.log.Debug("a stream of followed services ended", "node", s.Node, "error", err)
+	}
+}
