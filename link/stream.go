@@ -194,7 +194,8 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(con
 		Node: node, in: bufio.NewReader(r.Body), out: w, flush: control.Flush, close: func() {},
 		expire: func(d time.Duration) func() bool {
 			control.SetWriteDeadline(time.Now().Add(d))
-			return func() bool { return true }
+			// An old deadline would end the stream also while nothing is sent.
+			return func() bool { return control.SetWriteDeadline(time.Time{}) == nil }
 		},
 	}
 	serve(r.Context(), s)

@@ -89,7 +89,8 @@ type service struct {
 	part     *follow.View // a whole view that has come in parts so far
 	held     bool         // followed has entries that the server's whole view lacked
 	changed  chan struct{}
-	dirty    bool // the copy on disk is older
+	dirty    bool      // the copy on disk is older
+	copy     time.Time // when it was made last
 }
 
 // laid is a followed view with the own set over it.

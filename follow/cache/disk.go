@@ -21,8 +21,10 @@ import (
 // starts while no server can be reached answers what it knew before.
 
 const (
-	// keepEvery bounds how much older the copies on disk are.
-	keepEvery = 5 * time.Second
+	// keepEvery is how often it is looked for views whose copies are older, and copyEvery is the least time between
+	// two copies of a service.
+	keepEvery = 500 * time.Millisecond
+	copyEvery = 5 * time.Second
 	// currentEvery is how often it is noted that the copies are current.
 	currentEvery = time.Minute
 	maxCopy      = 256 << 20
@@ -116,8 +118,8 @@ func (c *Cache) keep(end bool) {
 	c.mu.Lock()
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
-		if s.dirty {
-			s.dirty = false
+		if s.dirty && (end || time.Since(s.copy) >= copyEvery) {
+			s.dirty, s.copy = false, time.Now()
 			dirty = append(dirty, s.copied())
 		}
 		return true

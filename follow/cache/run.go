@@ -97,6 +97,7 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 	defer stream.Close()
 	number := c.begin(name)
 	defer c.end()
+	c.cfg.Log.Info("services are followed at a server", "server", name)
 	ended := make(chan error, 1)
 	go func() {
 		for {

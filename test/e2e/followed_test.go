@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func TestAgentsAnswerWithoutServers(t *testing.T) {
 	if err := caller.client().Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "web-2", Name: "web", Port: 81}); err != nil {
 		t.Fatal(err)
 	}
+	caller.follows("web", 1)
 	caller.finds("web", "web-1", "web-2")
 	// A waiting query is answered from the followed view too.
 	_, meta, err := caller.client().Health().Service("web", "", false, nil)
@@ -98,6 +100,18 @@ func TestAgentsAnswerWithoutServers(t *testing.T) {
 	}
 }
 
+
+// follows asks for a service until the agent follows so many services.
+func (a *agent) follows(service string, n int) {
+	a.t.Helper()
+	await(a.t, "the services that the agent follows", func() error {
+		a.ok("GET", "/v1/health/service/"+service, "")
+		if m := a.ok("GET", "/metrics", "").body; !strings.Contains(m, fmt.Sprintf("\nskerry_follow_services %d\n", n)) {
+			return fmt.Errorf("not %d", n)
+		}
+		return nil
+	})
+}
 
 // stale returns an error unless answers about web are at least so many seconds old; 0: they must be current.
 func (a *agent) stale(seconds int) error {
