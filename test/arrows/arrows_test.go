@@ -113,6 +113,8 @@ var rules = []rule{
 		reason: "an attachment gives the protocol's owner a clock and streams, which are handed to it"},
 	{from: []string{"./link", "./forward"}, to: []string{"./..."},
 		reason: "they move frames and requests, whatever they mean"},
+	{from: []string{"./follow"}, to: []string{"./...", "net", "net/http"}, except: []string{".", "./files", "./follow"},
+		reason: "followed views come from any discovery and travel over streams, which are handed to it"},
 	{from: []string{"./outbox"}, to: []string{"./..."}, except: []string{"."},
 		reason: "an outbox carries by the root's interfaces, from any owner to any catalog"},
 	{from: []string{"./lease"}, to: []string{"./..."}, except: []string{".", "./journal"},

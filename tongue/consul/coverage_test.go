@@ -18,7 +18,7 @@ const coveragePath = "../../doc/coverage.md"
 func TestCoverageTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# HTTP API coverage\n\nMade from the table of routes (`go test ./tongue/consul -run Coverage -update`).\n\n" +
-		"Answered by: `agent`, the agent that is asked, about itself; `server`, any server; `datacenter`, the servers of the datacenter in `?dc=`.\n" +
+		"Answered by: `agent`, the agent that is asked, about itself; `server`, any server; `datacenter`, the servers of the datacenter in `?dc=`; `follower`, likewise, and an agent for services that it follows, unless the query has `near` or `consistent`.\n" +
 		"Needs: the permission for the endpoint as a whole; the names in a request need more ([acl.md](acl.md)). `open` endpoints ignore the token.\n")
 	for _, part := range []struct {
 		kind  kind
