@@ -24,7 +24,7 @@ const (
 	maxName    = 255
 )
 
-// Kind is a kind of streams, by which a server knows who takes their frames.
+// Kind is a kind of streams. A server has a function for each.
 type Kind struct {
 	Name string
 	// Bulk: its frames may be large. They share a connection with requests, so that they hold up no other stream.

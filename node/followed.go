@@ -47,7 +47,7 @@ func startHub(n *Node) (part, error) {
 	return part{run: loops(n.hub.Run)}, nil
 }
 
-// discovery answers where services are: at an agent from what it follows.
+// discovery answers where services are: at an agent from followed views.
 func (n *Node) discovery() skerry.Discovery {
 	if c := n.attached.followed; c != nil {
 		return c

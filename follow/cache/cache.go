@@ -20,7 +20,7 @@ type Config struct {
 	// Own is the catalog of this process, with the agent's own set alone. Its counter gives the indexes of
 	// followed views.
 	Own Own
-	// Owner is the owner of that set. What a server says of it gives way to Own.
+	// Owner is the owner of that set. The server's entries of it give way to Own.
 	Owner skerry.OwnerID
 	// Pick returns the server to follow at, and another than the ones in not if there is one.
 	Pick func(not ...string) (name, address string, ok bool)
@@ -107,7 +107,7 @@ const (
 	knownWithin = time.Second
 )
 
-// New returns a cache with what its folder has.
+// New returns a cache with the copies in its folder.
 func New(cfg Config) *Cache {
 	if cfg.MaxServices == 0 {
 		cfg.MaxServices = defaultMax

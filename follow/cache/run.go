@@ -15,7 +15,7 @@ const (
 	longestPause = 5 * time.Second
 	// moveEvery is how often it is looked whether the agent is attached to another server.
 	moveEvery = 500 * time.Millisecond
-	// sweepEvery is how often services are looked for that nobody reads.
+	// sweepEvery is how often unused services are looked for.
 	sweepEvery = 30 * time.Second
 	// idleEmpty and idle are after which time without a question a service is not followed any more: one
 	// without instances may be a made-up name.
@@ -163,7 +163,7 @@ func (c *Cache) end() {
 	c.stand.Store(&st)
 }
 
-// every keeps copies on disk, and lets services go that nobody reads.
+// every keeps copies on disk, and lets unused services go.
 func (c *Cache) every(ctx context.Context) {
 	keep, sweep := time.NewTicker(keepEvery), time.NewTicker(sweepEvery)
 	defer keep.Stop()
@@ -180,7 +180,7 @@ func (c *Cache) every(ctx context.Context) {
 	}
 }
 
-// sweep lets services go that nobody reads. While no server can be reached, all stay.
+// sweep lets unused services go. While no server can be reached, all stay.
 func (c *Cache) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *Cache) sweep(now time.Time) {
 	})
 }
 
-// idle is the time since nobody reads a service or waits for it.
+// idle is the time since the service was read or waited for last.
 func (s *service) idle(now time.Time) time.Duration {
 	return time.Duration(now.Unix()-s.used.Load()) * time.Second
 }
@@ -237,7 +237,7 @@ func (c *Cache) drop(s *service) {
 	c.ask(follow.Ask{Drop: []string{s.name}})
 	select {
 	case c.unwanted <- s.name:
-	default: // its copy is removed at the next start, when nobody asks for it
+	default: // its copy is followed after the next start, and removed later
 	}
 }
 

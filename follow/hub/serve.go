@@ -64,7 +64,7 @@ func NewServer(cfg Config) *Server {
 	return s
 }
 
-// Run tells followers of changes of the server's state, until ctx ends.
+// Run sends changes of the server's state to followers, until ctx ends.
 func (s *Server) Run(ctx context.Context) {
 	state, outputs := time.NewTicker(stateEvery), time.NewTicker(outputsEvery)
 	defer state.Stop()
