@@ -84,5 +84,6 @@ const (
 	CauseExpired      Cause = "expired"      // the last ones were lost: their owners fell silent
 	CauseRecovering   Cause = "recovering"   // the server started just now; owners have yet to announce
 	CauseGuarded      Cause = "guarded"      // owners fell silent all at once; they are served as they were
+	CauseDraining     Cause = "draining"     // all instances are draining: they will be withdrawn
 	CauseFiltered     Cause = "filtered"     // there are instances; the query's stages left out all of them
 )

@@ -3,6 +3,7 @@ package skerry
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 )
 
 // ViewChange is the difference of two views of a service. Records that are the same in both
@@ -20,9 +21,9 @@ func (c *ViewChange) Empty() bool { return len(c.Upserts)+len(c.Removed) == 0 }
 func (v *View) Since(from *View) (c ViewChange) {
 	var was []*Entry
 	if from != nil {
-		was = from.Entries
+		was = from.All()
 	}
-	now := v.Entries
+	now := v.All()
 	for len(was) > 0 || len(now) > 0 {
 		order := 0
 		switch {
@@ -53,6 +54,39 @@ func (v *View) Since(from *View) (c ViewChange) {
 	return c
 }
 
+// All returns the entries with those that drain, in their order.
+func (v *View) All() []*Entry {
+	if len(v.Draining) == 0 {
+		return v.Entries
+	}
+	all := slices.Concat(v.Entries, v.Draining)
+	slices.SortFunc(all, (*Entry).Compare)
+	return all
+}
+
+// SetAll parts the entries of a new view into those that drain and the others.
+func (v *View) SetAll(all []*Entry) {
+	for _, e := range all {
+		if e.Instance.Draining {
+			v.Draining = append(v.Draining, e)
+		} else {
+			v.Entries = append(v.Entries, e)
+		}
+	}
+}
+
+// lastSerial is the last serial number of a view.
+var lastSerial atomic.Uint64
+
+// Serial returns a number that no other view of this process has, for keys of [View.Memo].
+func (v *View) Serial() uint64 {
+	if n := v.serial.Load(); n != 0 {
+		return n
+	}
+	v.serial.CompareAndSwap(0, lastSerial.Add(1))
+	return v.serial.Load()
+}
+
 // Compare orders entries as views do: by node, then by ID.
 func (e *Entry) Compare(f *Entry) int {
 	if order := CompareNames(e.Node.Name, f.Node.Name); order != 0 {
@@ -73,7 +107,7 @@ func (v *View) Digest() uint64 {
 		return sum
 	}
 	sum := uint64(1)
-	for _, e := range v.Entries {
+	for _, e := range v.All() {
 		sum += e.digest()
 	}
 	v.sum.Store(sum)

@@ -109,6 +109,8 @@ type Instance struct {
 	Meta              map[string]string   `json:"meta,omitempty"`
 	TaggedAddresses   map[string]Endpoint `json:"tagged_addresses,omitempty"`
 	EnableTagOverride bool                `json:"enable_tag_override,omitempty"`
+	// Draining: it takes no new requests and will be withdrawn. Views list it apart, in [View.Draining].
+	Draining bool `json:"draining,omitempty"`
 	// TagAddress makes Tagged add the instance's own address, as an agent does.
 	TagAddress bool   `json:"tag_address,omitempty"`
 	Extra      *Extra `json:"extra,omitempty"`

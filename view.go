@@ -44,12 +44,16 @@ type View struct {
 	Names   []string // the spellings in the instances, in order
 	Index   uint64   // of the last change to the service
 	Entries []*Entry // ordered by node name, then instance ID
+	// Draining are the entries that take no new requests, in the same order. They are in no answer of the
+	// protocols but those that say the state of each instance.
+	Draining []*Entry
 	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
 	Guarded int      // how many entries the guard holds
 	Left    []Left   // the entries that left recently, the latest last; see [View.EmptyCause]
 
 	memo   sync.Map      // string → []byte
 	sum    atomic.Uint64 // see Digest; 0: not worked out
+	serial atomic.Uint64 // see Serial; 0: it has none yet
 	chosen atomic.Pointer[chosenMemos]
 }
 
@@ -90,6 +94,11 @@ func (v *View) Part(keep func(*Entry) bool) *View {
 			if e.Guarded {
 				part.Guarded++
 			}
+		}
+	}
+	for _, e := range v.Draining {
+		if keep(e) {
+			part.Draining = append(part.Draining, e)
 		}
 	}
 	for _, l := range v.Left {

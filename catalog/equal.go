@@ -16,7 +16,7 @@ func sameNode(a, b *skerry.Node) bool {
 
 func sameInstance(a, b *skerry.Instance) bool {
 	return a.ID == b.ID && a.Service == b.Service && a.Address == b.Address && a.Port == b.Port &&
-		a.Weights == b.Weights && a.EnableTagOverride == b.EnableTagOverride && a.TagAddress == b.TagAddress &&
+		a.Weights == b.Weights && a.Draining == b.Draining && a.EnableTagOverride == b.EnableTagOverride && a.TagAddress == b.TagAddress &&
 		sameList(a.Tags, b.Tags) && sameMap(a.Meta, b.Meta) &&
 		sameMap(a.TaggedAddresses, b.TaggedAddresses) && sameExtra(a.Extra, b.Extra)
 }

@@ -59,11 +59,18 @@ func (t *Table) buildView(name string, s *service) *skerry.View {
 		for _, c := range e.Checks {
 			e.Health = e.Health.Worse(c.Status)
 		}
+		if e.Instance.Draining {
+			v.Draining = append(v.Draining, e)
+			continue
+		}
 		if e.Guarded {
 			v.Guarded++
 			v.Cause = skerry.CauseGuarded
 		}
 		v.Entries = append(v.Entries, e)
+	}
+	if len(v.Entries) == 0 {
+		v.Cause = skerry.CauseDraining
 	}
 	if !s.view.CompareAndSwap(nil, v) {
 		return s.view.Load()

@@ -92,7 +92,7 @@ func (c *Cache) apply(v *follow.View) error {
 func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 	var was []*skerry.Entry
 	if s.followed != nil {
-		was = s.followed.Entries
+		was = s.followed.All()
 	}
 	news := make([]*skerry.Entry, len(v.Entries))
 	for i := range v.Entries {
@@ -109,22 +109,24 @@ func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 	recovering := c.stand.Load().state.Recovering
 	keep := !v.Whole || recovering
 	s.held = v.Whole && recovering || s.held && !v.Whole
-	next := &skerry.View{Service: s.name, Cause: v.Cause, Entries: make([]*skerry.Entry, 0, len(was)+len(news))}
+	all := make([]*skerry.Entry, 0, len(was)+len(news))
 	for len(was)+len(news) > 0 {
 		switch {
 		case len(news) == 0 || len(was) > 0 && was[0].Compare(news[0]) < 0:
 			if keep && !gone[follow.KeyOf(was[0])] {
-				next.Entries = append(next.Entries, was[0])
+				all = append(all, was[0])
 			}
 			was = was[1:]
 		case len(was) == 0 || was[0].Compare(news[0]) > 0:
 			stamp(nil, news[0], index)
-			next.Entries, news = append(next.Entries, news[0]), news[1:]
+			all, news = append(all, news[0]), news[1:]
 		default:
 			stamp(was[0], news[0], index)
-			next.Entries, was, news = append(next.Entries, news[0]), was[1:], news[1:]
+			all, was, news = append(all, news[0]), was[1:], news[1:]
 		}
 	}
+	next := &skerry.View{Service: s.name, Cause: v.Cause}
+	next.SetAll(all)
 	return next, nil
 }
 

@@ -160,7 +160,7 @@ func (c *Cache) noteCurrent(end bool) {
 // copied returns the view of a service as its copy has it.
 func (s *service) copied() *follow.View {
 	v := &follow.View{Service: s.name, Digest: s.digest, Whole: true, Cause: s.followed.Cause}
-	for _, e := range s.followed.Entries {
+	for _, e := range s.followed.All() {
 		v.Entries = append(v.Entries, follow.EntryOf(e))
 	}
 	return v

@@ -64,23 +64,24 @@ func (c *Cache) lay(s *service) *skerry.View {
 }
 
 func sameOwn(a, b *skerry.View) bool {
-	return a == b || len(a.Entries) == 0 && len(b.Entries) == 0
+	return a == b || len(a.Entries)+len(a.Draining)+len(b.Entries)+len(b.Draining) == 0
 }
 
 // over returns a followed view with the own entries in place of those that the server has of this owner.
 func (c *Cache) over(followed, own *skerry.View) *skerry.View {
-	v := &skerry.View{Service: followed.Service, Cause: followed.Cause, Entries: make([]*skerry.Entry, 0, len(followed.Entries)+len(own.Entries))}
-	mine := own.Entries
-	for _, e := range followed.Entries {
+	v := &skerry.View{Service: followed.Service, Cause: followed.Cause}
+	mine, theirs := own.All(), followed.All()
+	all := make([]*skerry.Entry, 0, len(theirs)+len(mine))
+	for _, e := range theirs {
 		for len(mine) > 0 && mine[0].Compare(e) < 0 {
-			v.Entries, mine = append(v.Entries, mine[0]), mine[1:]
+			all, mine = append(all, mine[0]), mine[1:]
 		}
 		replaced := len(mine) > 0 && mine[0].Compare(e) == 0
 		if e.Owner != c.cfg.Owner && !replaced {
-			v.Entries = append(v.Entries, e)
+			all = append(all, e)
 		}
 	}
-	v.Entries = append(v.Entries, mine...)
+	v.SetAll(append(all, mine...))
 	for _, e := range v.Entries {
 		if !slices.Contains(v.Names, e.Instance.Service) {
 			v.Names = append(v.Names, e.Instance.Service)
@@ -93,6 +94,8 @@ func (c *Cache) over(followed, own *skerry.View) *skerry.View {
 	switch {
 	case len(v.Entries) > 0 && v.Guarded == 0:
 		v.Cause = skerry.CauseNone
+	case len(v.Entries) == 0 && len(v.Draining) > 0:
+		v.Cause = skerry.CauseDraining
 	case len(v.Entries) == 0 && v.Cause == skerry.CauseNone:
 		v.Cause = own.Cause // the only entries were this agent's, which withdrew them
 	}

@@ -202,7 +202,7 @@ func (s *service) idle(now time.Time) time.Duration {
 
 // limit is the time after which the service is not followed any more.
 func (s *service) limit() time.Duration {
-	if s.followed == nil || len(s.followed.Entries) == 0 {
+	if s.followed == nil || len(s.followed.All()) == 0 {
 		return idleEmpty
 	}
 	return idle

@@ -1,44 +1,33 @@
 package hub
 
 import (
-	"sync"
+	"bytes"
+	"strconv"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
 )
 
-// frames are the latest changes of a topic as they are sent: followers that read at the same time share them.
-type frames struct {
-	mu   sync.Mutex
-	kept [4]change
-	next int
-}
-
-// change is the step from one view to a later one; from is nil for the whole view.
-type change struct {
-	from, to *skerry.View
-	parts    [][]byte
-}
-
-// perPart is the number of entries in one part of a whole view.
+// perPart is the number of entries in one part of a change.
 const perPart = 1000
 
-// of returns the change from one view to another as it is sent; nil if a follower would see no difference.
-func (f *frames) of(from, to *skerry.View) [][]byte {
-	f.mu.Lock() // others wait for the same change, and need not work it out too
-	defer f.mu.Unlock()
-	for _, c := range f.kept {
-		if c.to == to && c.from == from {
-			return c.parts
-		}
+// change returns the step from one view to a later one as it is sent, in parts; nil if a follower would see no difference.
+// from is nil for the whole view. All followers that make the same step share it.
+func change(from, to *skerry.View) [][]byte {
+	key := "follow/whole"
+	if from != nil {
+		key = "follow/" + strconv.FormatUint(from.Serial(), 36)
 	}
-	c := change{from, to, encode(from, to)}
-	f.kept[f.next%len(f.kept)] = c
-	f.next++
-	return c.parts
+	lines := to.Memo(key, func() []byte { return bytes.Join(encode(from, to), newline) }) // JSON has no line breaks
+	if len(lines) == 0 {
+		return nil
+	}
+	return bytes.Split(lines, newline)
 }
 
-func encode(from, to *skerry.View) (parts [][]byte) {
+var newline = []byte("\n")
+
+func encode(from, to *skerry.View) (out [][]byte) {
 	c := to.Since(from)
 	if from != nil && c.Empty() && from.Cause == to.Cause {
 		return nil
@@ -51,9 +40,9 @@ func encode(from, to *skerry.View) (parts [][]byte) {
 		v.Entries = append(v.Entries, follow.EntryOf(e))
 		if len(v.Entries) == perPart && n < len(c.Upserts)-1 {
 			v.Further = true
-			parts = append(parts, follow.Encode(v))
+			out = append(out, follow.Encode(v))
 			v.Entries, v.Removed, v.Further = nil, nil, false
 		}
 	}
-	return append(parts, follow.Encode(v))
+	return append(out, follow.Encode(v))
 }

@@ -23,7 +23,6 @@ type topic struct {
 	name    string
 	readers map[*subscription]struct{}
 	ended   chan struct{}
-	frames  frames
 }
 
 // New returns a hub of the services that discovery knows.
@@ -53,16 +52,14 @@ func (h *Hub) subscribe() *subscription {
 }
 
 // Follow implements [skerry.Subscription].
-func (s *subscription) Follow(name string) { s.follow(name) }
-
-func (s *subscription) follow(name string) *topic {
+func (s *subscription) Follow(name string) {
 	name = skerry.Fold(name)
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.topics[name]
 	if _, open := h.all[s]; !open {
-		return &topic{name: name} // closed meanwhile
+		return
 	}
 	if t == nil {
 		t = &topic{name: name, readers: map[*subscription]struct{}{}, ended: make(chan struct{})}
@@ -72,7 +69,6 @@ func (s *subscription) follow(name string) *topic {
 	}
 	t.readers[s] = struct{}{}
 	s.mark(name)
-	return t
 }
 
 func (t *topic) topic() skerry.Topic { return skerry.Topic{Kind: skerry.TopicService, Name: t.name} }

@@ -106,7 +106,6 @@ type session struct {
 
 // want is a service that a follower follows.
 type want struct {
-	topic  *topic
 	digest string       // of the view that it has; empty: it has none
 	last   *skerry.View // that it was sent; nil: none yet
 }
@@ -163,7 +162,7 @@ func (f *session) take(frame []byte) error {
 			return errMany
 		}
 		f.wants[name] = &want{digest: w.Digest}
-		f.wants[name].topic = f.sub.follow(name)
+		f.sub.Follow(name)
 	}
 	return nil
 }
@@ -231,7 +230,7 @@ func (f *session) news(ctx context.Context, name string) ([][]byte, error) {
 	if from == nil && w.digest != "" && w.digest == follow.DigestOf(v) {
 		return [][]byte{follow.Encode(follow.View{Service: name, Digest: w.digest, Same: true, Cause: v.Cause})}, nil
 	}
-	return w.topic.frames.of(from, v), nil
+	return change(from, v), nil
 }
 
 func (f *session) send(parts [][]byte) error {

@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -203,12 +202,6 @@ func (f flushing) Write(b []byte) (int, error) {
 	n, err := f.w.Write(b)
 	flush(f.w)
 	return n, err
-}
-
-func flush(w io.Writer) {
-	if f, ok := w.(http.Flusher); ok {
-		f.Flush()
-	}
 }
 
 func (q *request) agentMetricsStream() error {

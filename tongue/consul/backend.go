@@ -15,34 +15,35 @@ import (
 
 // Backend has the interfaces that the front-end uses.
 type Backend struct {
-	Self      skerry.Self
-	Cluster   skerry.Cluster   // nil: this process alone
-	Servers   skerry.Servers   // nil: likewise
-	Forward   http.Handler     // answers what servers answer, at an agent of theirs; nil: this process does
-	Ready     func() error     // an error while the catalog is not whole; nil: it always is
-	Discovery skerry.Discovery // nil: that of Catalog
-	Catalog   skerry.Catalog
-	Settled   <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
-	Registrar skerry.Registrar
-	Local     skerry.Local
-	Leases    skerry.Leases
-	External  skerry.External
-	Keys      Keys
-	Sessions  Sessions
-	Snapshots Snapshots
-	Queries   Queries
-	Settings  skerry.Settings
-	Guard     Guard
-	Gate      skerry.Gate     // nil: access is not controlled
-	ACL       ACL             // nil: likewise
-	Tokens    AgentTokens     // of this agent; nil: access is not controlled
-	Audit     skerry.AuditLog // nil: no audit log
-	Events    Events
-	Coords    Coordinates
-	Process   Process
-	Gatherer  prometheus.Gatherer
-	Lot       skerry.Lot             // parks blocking queries; nil: they are not parked
-	Roots     func() (RootCA, error) // the certificate authority that mesh clients wait for
+	Self       skerry.Self
+	Cluster    skerry.Cluster   // nil: this process alone
+	Servers    skerry.Servers   // nil: likewise
+	Forward    http.Handler     // answers what servers answer, at an agent of theirs; nil: this process does
+	Ready      func() error     // an error while the catalog is not whole; nil: it always is
+	Discovery  skerry.Discovery // nil: that of Catalog
+	Subscriber skerry.Subscriber
+	Catalog    skerry.Catalog
+	Settled    <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
+	Registrar  skerry.Registrar
+	Local      skerry.Local
+	Leases     skerry.Leases
+	External   skerry.External
+	Keys       Keys
+	Sessions   Sessions
+	Snapshots  Snapshots
+	Queries    Queries
+	Settings   skerry.Settings
+	Guard      Guard
+	Gate       skerry.Gate     // nil: access is not controlled
+	ACL        ACL             // nil: likewise
+	Tokens     AgentTokens     // of this agent; nil: access is not controlled
+	Audit      skerry.AuditLog // nil: no audit log
+	Events     Events
+	Coords     Coordinates
+	Process    Process
+	Gatherer   prometheus.Gatherer
+	Lot        skerry.Lot             // parks blocking queries; nil: they are not parked
+	Roots      func() (RootCA, error) // the certificate authority that mesh clients wait for
 }
 
 // Guard is the expiry guard's switch.

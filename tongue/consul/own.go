@@ -101,8 +101,6 @@ func (q *request) skerryOwner() error {
 	return q.json(map[string]any{"Digest": hexDigest(digest), "Changed": changed})
 }
 
-func hexDigest(d uint64) string { return strconv.FormatUint(d, 16) }
-
 func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {
 	if b.TTL <= 0 {
 		return skerry.Set{}, badRequest("Missing TTL: give the longest silence after which the services are lost, for example \"15s\"")

@@ -239,3 +239,13 @@ func invalidSession(id string) string {
 
 // hidden replaces a secret that is not shown.
 const hidden = "<hidden>"
+
+// flush sends the bytes that were written.
+func flush(w io.Writer) {
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// hexDigest is a digest as it is shown.
+func hexDigest(d uint64) string { return strconv.FormatUint(d, 16) }

@@ -1,0 +1,175 @@
+package consul_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/follow/hub"
+	"github.com/skerryhq/skerry/tongue/consul"
+)
+
+// following is a server, and the client of one stream.
+type following struct {
+	t      *testing.T
+	table  *catalog.Table
+	server *httptest.Server
+	seq    uint64
+	lines  *bufio.Scanner
+	body   func() error
+}
+
+func newFollowing(t *testing.T) *following {
+	table := catalog.New(catalog.Config{})
+	d := skerry.Discover(table)
+	front, err := consul.New(consul.Config{}, consul.Backend{
+		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table, Discovery: d, Subscriber: hub.New(d),
+	}, consul.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &following{t: t, table: table, server: httptest.NewServer(front)}
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+// put makes the set of the owner these instances of web, "-" before one that drains.
+func (f *following) put(ids ...string) {
+	f.t.Helper()
+	set := &skerry.Set{Node: &skerry.Node{Name: "n1", Address: "10.0.0.1"}}
+	for _, id := range ids {
+		id, draining := strings.CutPrefix(id, "-")
+		set.Instances = append(set.Instances, &skerry.Instance{ID: id, Service: "web", Draining: draining})
+	}
+	f.seq++
+	if _, err := f.table.Announce(skerry.Announcement{Owner: "a", Kind: skerry.AgentOwner, Version: skerry.Version{Epoch: 1, Seq: f.seq}, Set: set, Digest: set.Digest()}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *following) open(query string) {
+	f.t.Helper()
+	if f.body != nil {
+		f.body()
+	}
+	resp, err := http.Get(f.server.URL + "/v1/skerry/follow?" + query)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		f.t.Fatalf("%d %s", resp.StatusCode, resp.Header)
+	}
+	f.t.Cleanup(func() { resp.Body.Close() })
+	f.lines, f.body = bufio.NewScanner(resp.Body), resp.Body.Close
+}
+
+// next returns the next event as "kind service: +new -removed ~draining", and its id.
+func (f *following) next() (text, id string) {
+	f.t.Helper()
+	kind := ""
+	for f.lines.Scan() {
+		field, value, _ := strings.Cut(f.lines.Text(), ": ")
+		switch field {
+		case "event":
+			kind = value
+		case "id":
+			id = value
+		case "data":
+			var e struct {
+				Service           string
+				Whole             bool
+				Entries, Draining []struct{ Service struct{ ID string } }
+				Removed           []struct{ Node, ID string }
+				Cause             string
+			}
+			if err := json.Unmarshal([]byte(value), &e); err != nil {
+				f.t.Fatal(err)
+			}
+			text = kind + " " + e.Service + ":"
+			if e.Whole {
+				text += " whole"
+			}
+			for _, x := range e.Entries {
+				text += " +" + x.Service.ID
+			}
+			for _, x := range e.Draining {
+				text += " ~" + x.Service.ID
+			}
+			for _, x := range e.Removed {
+				text += " -" + x.Node + "/" + x.ID
+			}
+			return strings.TrimSpace(text + " " + e.Cause), id
+		}
+	}
+	f.t.Fatal("the stream ended")
+	return "", ""
+}
+
+func (f *following) expect(want string) (id string) {
+	f.t.Helper()
+	got, id := f.next()
+	if got != want {
+		f.t.Fatalf("event %q, want %q", got, want)
+	}
+	return id
+}
+
+// A program gets the view of a service whole, then its changes, and resumes where it was.
+func TestProgramsFollowServices(t *testing.T) {
+	f := newFollowing(t)
+	f.put("a", "b")
+	f.open("service=Web&service=db")
+	f.expect("view web: whole +a +b")
+	f.expect("view db: whole unknown")
+	f.put("a", "b", "c")
+	f.expect("view web: +c")
+	f.put("-a", "b", "c")
+	f.expect("view web: ~a")
+	f.put("b", "c")
+	token := f.expect("view web: -n1/a")
+	f.open("service=web&service=db&resume=" + token)
+	f.expect("same web:")
+	f.expect("same db: unknown")
+	f.put("b")
+	f.expect("view web: -n1/c")
+	f.open("service=web&service=db&resume=" + token)
+	f.expect("view web: whole +b")
+	f.expect("same db: unknown")
+	f.put("-b")
+	f.expect("view web: ~b draining")
+	f.put()
+	f.expect("view web: -n1/b deregistered")
+	f.open("service=web&resume=" + token) // of another list of services
+	f.expect("view web: whole deregistered")
+}
+
+// What cannot be followed is refused with the field and the fix.
+func TestStreamsAreBounded(t *testing.T) {
+	f := newFollowing(t)
+	many := ""
+	for n := range 101 {
+		many += fmt.Sprintf("&service=s%d", n)
+	}
+	for query, want := range map[string]string{
+		"": "Missing service", "service=": "Invalid service", "service=" + strings.Repeat("a", 513): "Invalid service", many[1:]: "Too many services",
+	} {
+		resp, err := http.Get(f.server.URL + "/v1/skerry/follow?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body [200]byte
+		n, _ := resp.Body.Read(body[:])
+		resp.Body.Close()
+		if resp.StatusCode != 400 || !strings.Contains(string(body[:n]), want) {
+			t.Errorf("%.40s: %d %s", query, resp.StatusCode, body[:n])
+		}
+	}
+}
