@@ -70,7 +70,7 @@ func (c *client) ask(method, path, body, token string) answer {
 }
 
 func streams(path string) bool {
-	return path == "/v1/agent/monitor" || path == "/v1/agent/metrics/stream"
+	return path == "/v1/agent/monitor" || path == "/v1/agent/metrics/stream" || strings.HasPrefix(path, "/v1/skerry/follow?")
 }
 
 // make asks with the root token, and returns a field of the answer.

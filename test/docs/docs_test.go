@@ -59,6 +59,7 @@ var examples = map[string]func(*testing.T, block){
 	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},": owner,
 	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                         func(*testing.T, block) {}, // by owner
 	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                     guard,
+	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                             followed,
 	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                     commands,
 	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                         execServer,
 	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\":                             template,
@@ -374,6 +375,19 @@ func guard(t *testing.T, b block) {
 		defer resp.Body.Close()
 		var got, want any
 		return json.NewDecoder(resp.Body).Decode(&got) == nil && json.Unmarshal([]byte(b.text), &want) == nil && reflect.DeepEqual(got, want)
+	})
+}
+
+// followed follows a service, and compares the documented event.
+func followed(t *testing.T, b block) {
+	program.Need(t, "curl")
+	w := newWorld(t)
+	w.do(`curl -s -X PUT localhost:8500/v1/agent/service/register -d '{"Name":"web","Port":8000}'`)
+	command, _, _ := strings.Cut(b.text, "\n")
+	w.background(strings.ReplaceAll(command, "127.0.0.1:8500", "localhost:8500") + " > events.txt")
+	w.await(func() bool {
+		events, _ := os.ReadFile(filepath.Join(w.dir, "events.txt"))
+		return regexp.MustCompile(`(?s)^event: view\nid: [-_0-9A-Za-z]{8}\ndata: {"Service":"web","Digest":"[0-9a-f]+","Whole":true,"Entries":\[{"Node":{.*},"Service":{.*},"Checks":\[.*\]}\]}\n`).Match(events)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -41,7 +42,7 @@ func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) ske
 			t.Fatal(err)
 		}
 	}
-	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: shown(table)}
+	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: shown(table), Subscriber: hub.New(skerry.Discover(table))}
 	if controlled {
 		s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict, Hide: hide})
 		if err != nil || s.Init(t.Context()) != nil {

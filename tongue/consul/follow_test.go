@@ -173,3 +173,33 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A caller follows the instances that it may see. A token that is unknown opens no stream.
+func TestAStreamHasWhatItsTokenMaySee(t *testing.T) {
+	server := httptest.NewServer(crowd(t, true))
+	defer server.Close()
+	events := func(token string) int {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/v1/skerry/follow?service=web", nil)
+		req.Header.Set("X-Consul-Token", token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 200 {
+			return -resp.StatusCode
+		}
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Buffer(nil, 16<<20); lines.Scan(); {
+			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				return strings.Count(data, `"ID":"web"`)
+			}
+		}
+		t.Fatal(lines.Err())
+		return 0
+	}
+	whole, half := events(managementSecret), events(halfSecret)
+	if half == 0 || half >= whole || events("cccccccc-0000-4000-8000-00000000000c") != -403 || events("") != 0 {
+		t.Errorf("%d and %d instances; an unknown token: %d; none: %d", whole, half, events("cccccccc-0000-4000-8000-00000000000c"), events(""))
+	}
+}
