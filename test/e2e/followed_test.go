@@ -100,7 +100,6 @@ func TestAgentsAnswerWithoutServers(t *testing.T) {
 	}
 }
 
-
 // follows asks for a service until the agent follows so many services.
 func (a *agent) follows(service string, n int) {
 	a.t.Helper()

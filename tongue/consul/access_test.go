@@ -11,8 +11,8 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/rules"
-	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/quorum/replica/replicatest"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
