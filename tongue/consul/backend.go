@@ -22,6 +22,8 @@ type Backend struct {
 	Ready      func() error     // an error while the catalog is not whole; nil: it always is
 	Discovery  skerry.Discovery // nil: that of Catalog
 	Subscriber skerry.Subscriber
+	Readers    skerry.Readers // nil: they are not noted
+	Drains     skerry.Drains
 	Catalog    skerry.Catalog
 	Settled    <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
 	Registrar  skerry.Registrar

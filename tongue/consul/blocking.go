@@ -110,6 +110,7 @@ func (q *request) await(ready func() (bool, <-chan struct{}), unwatch func(<-cha
 			part = wait
 			timer.Reset(part)
 		case <-q.r.Context().Done():
+			q.parts()
 			return q.r.Context().Err()
 		}
 		if done, changed = ready(); done {

@@ -94,6 +94,7 @@ func (q *request) catalogService() error {
 		return bare(badRequest("Missing service name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicService, Name: q.rest}
+	q.asks(q.rest)
 	if err := q.begin(topic); err != nil {
 		return err
 	}
@@ -129,6 +130,7 @@ func (q *request) catalogService() error {
 	for i, e := range entries {
 		list[i] = wire.CatalogServiceOf(e.Node, e.Instance)
 	}
+	q.gets(q.rest, v.Index)
 	q.meta(v.Index)
 	q.cause(v, len(list), q.emptied(v, pipeline))
 	return q.json(list)

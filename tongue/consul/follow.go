@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ type stream struct {
 // streamed is a service of a stream.
 type streamed struct {
 	name   string
+	reader uint64
 	digest uint64       // that the caller resumes from; 0: none
 	shown  *skerry.View // that it was sent
 	whole  *skerry.View // of which shown is the visible part
@@ -63,7 +65,7 @@ func (q *request) skerryFollow() error {
 	if err != nil {
 		return err
 	}
-	defer s.sub.Close()
+	defer s.close()
 	h := q.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -71,6 +73,7 @@ func (q *request) skerryFollow() error {
 	q.w.WriteHeader(http.StatusOK)
 	flush(q.w)
 	for _, f := range s.order {
+		f.reader = rand.Uint64() | 1
 		s.sub.Follow(f.name)
 	}
 	s.run() // the stream ends with its client
@@ -137,6 +140,13 @@ func (s *stream) run() {
 	}
 }
 
+func (s *stream) close() {
+	s.sub.Close()
+	for _, f := range s.order {
+		s.f.b.Readers.Left(f.name, f.reader)
+	}
+}
+
 // missing returns the services whose views are not known yet.
 func (s *stream) missing() (names []string) {
 	for _, f := range s.order {
@@ -169,6 +179,7 @@ func (s *stream) news(f *streamed) bool {
 		}
 	}
 	f.whole, f.shown = whole, shown
+	defer s.has(f, whole.Index)
 	e := followEvent{Service: f.name, Digest: hexDigest(shown.Digest()), Cause: shown.Cause}
 	if from == nil && f.digest != 0 && f.digest == shortDigest(shown) {
 		return s.event("same", s.token(), e)
@@ -194,6 +205,10 @@ func (s *stream) news(f *streamed) bool {
 	}
 	return s.event("view", s.token(), e)
 }
+
+// has notes that the client has a view. A stream is written to the end before it is read again, so a view that was written
+// counts.
+func (s *stream) has(f *streamed, index uint64) { s.f.b.Readers.Asked(f.name, f.reader, index) }
 
 // aged sends the age of the views when they become stale, older, or current again.
 func (s *stream) aged() bool {

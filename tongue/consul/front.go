@@ -31,6 +31,9 @@ func newFront(cfg Config, b Backend, m *Metrics) (*front, error) {
 	if f.b.Discovery == nil {
 		f.b.Discovery = skerry.Discover(b.Catalog)
 	}
+	if f.b.Readers == nil {
+		f.b.Readers = skerry.NoReaders{}
+	}
 	var err error
 	if f.writes, err = newWriteGate(cfg.WriteFrom); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ func (q *request) healthService() error {
 	if q.p.peer != "" {
 		name = noService // there is no peer that could have it
 	}
+	q.asks(name)
 	if err := q.block(skerry.Topic{Kind: skerry.TopicService, Name: name}); err != nil {
 		return err
 	}
@@ -71,6 +72,7 @@ func (q *request) healthService() error {
 		}
 		return skerry.Cause(v.MemoChosen(skerry.MemoKey("consul/cause", key.encode(false)), why))
 	})
+	q.gets(name, v.Index)
 	q.send(200, body, packed)
 	return nil
 }
@@ -104,11 +106,13 @@ func (q *request) healthChecks() error {
 		return bare(badRequest("Missing service name"))
 	}
 	topic := skerry.Topic{Kind: skerry.TopicService, Name: q.rest}
+	q.asks(q.rest)
 	return q.checks(topic, func(add func(*skerry.Node, *skerry.Check)) error {
 		v, err := q.discover(q.rest)
 		if err != nil {
 			return err
 		}
+		q.gets(q.rest, v.Index)
 		for _, e := range v.Entries {
 			for _, c := range e.Checks {
 				if c.ServiceID != "" {

@@ -22,7 +22,7 @@ func (q *request) park(wait time.Duration, w *watch) bool {
 	if lot == nil || q.resumed {
 		return false
 	}
-	p := &parked{watch: w, q: request{f: q.f, route: q.route, rest: q.rest, p: q.p, resumed: true}}
+	p := &parked{watch: w, q: request{f: q.f, reader: q.reader, route: q.route, rest: q.rest, p: q.p, resumed: true}}
 	p.q.r = &http.Request{
 		Method: q.r.Method, URL: q.r.URL, RemoteAddr: q.r.RemoteAddr, Body: http.NoBody,
 		Proto: q.r.Proto, ProtoMajor: 1, ProtoMinor: q.r.ProtoMinor, Header: http.Header{},
@@ -37,16 +37,31 @@ func (q *request) park(wait time.Duration, w *watch) bool {
 type parked struct {
 	q     request
 	watch *watch
+	due   bool
 }
 
 // Look implements [skerry.Waiter].
-func (p *parked) Look() (due bool, changed <-chan struct{}) { return p.watch.look() }
+func (p *parked) Look() (due bool, changed <-chan struct{}) {
+	due, changed = p.watch.look()
+	p.due = p.due || due
+	return due, changed
+}
 
 // Token implements [skerry.Waiter].
 func (p *parked) Token() string { return p.q.p.token }
 
-// End implements [skerry.Waiter].
-func (p *parked) End() { p.watch.end() }
+// End implements [skerry.Waiter]. An answer that was due is written by now, or was shared.
+func (p *parked) End() {
+	p.watch.end()
+	switch {
+	case p.q.reader == 0:
+	case p.due:
+		index, _ := p.q.f.b.Catalog.Watch(skerry.Topic{Kind: skerry.TopicService, Name: p.q.rest})
+		p.q.gets(p.q.rest, index)
+	default:
+		p.q.parts()
+	}
+}
 
 // Answer implements [skerry.Waiter]: the endpoint runs again.
 func (p *parked) Answer(w http.ResponseWriter) {

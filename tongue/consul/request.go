@@ -30,6 +30,7 @@ type request struct {
 	ago     time.Duration   // how old the store's copy was before it was read, at most
 	known   bool            // whether a leader was known then
 	who     skerry.Identity // nil: access is not controlled
+	reader  uint64          // of a service, for drains; 0: the request reads none
 }
 
 func (q *request) serve() {
