@@ -1,7 +1,6 @@
 package attach_test
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +39,7 @@ func (t *tokens) MayWrite(token string, r skerry.Resource, name string) error {
 	if r == skerry.ResourceNode && token == t.writesNode || r == skerry.ResourceService && token == t.writes {
 		return nil
 	}
-	return fmt.Errorf("a token lacks %s:write on %s", r, name)
+	return skerry.Errorf(skerry.Denied, "a token lacks %s:write on %s", r, name)
 }
 
 func (t *tokens) grants(of []*skerry.Instance) *cluster.Grants {

@@ -141,7 +141,11 @@ func (j *judged) anew(now time.Time) error {
 		return j.barred
 	}
 	for _, was := range j.known {
-		if (was.why == nil) != (j.verdict(was.service, was.token).why == nil) {
+		why := j.verdict(was.service, was.token).why
+		if why != nil && skerry.KindOf(why) != skerry.Denied {
+			continue // a damaged record: it takes nothing out
+		}
+		if (was.why == nil) != (why == nil) {
 			j.again = true
 			break
 		}

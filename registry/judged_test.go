@@ -28,7 +28,7 @@ func (v *verdicts) MayWrite(token string, r skerry.Resource, name string) error 
 	if slices.Contains(strings.Fields(v.tokens[token]), name) {
 		return nil
 	}
-	return fmt.Errorf("the token lacks %s:write on %q", r, name)
+	return skerry.Errorf(skerry.Denied, "the token lacks %s:write on %q", r, name)
 }
 
 func (v *verdicts) set(token, names string) {
