@@ -26,7 +26,7 @@ func controlled(t *testing.T, n int) (all []*agent, at []string) {
 // as is a client with a token.
 func (a *agent) as(token string) *api.Client {
 	a.t.Helper()
-	c, err := api.NewClient(&api.Config{Address: a.http, Token: token})
+	c, err := api.NewClient(&api.Config{Address: a.http, Token: token, HttpClient: http.DefaultClient})
 	if err != nil {
 		a.t.Fatal(err)
 	}
