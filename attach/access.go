@@ -42,7 +42,7 @@ func (a *Attachment) grants(of []*skerry.Instance) *cluster.Grants {
 	return a.cfg.Grants(of)
 }
 
-// access takes what a server says of access and not of the owner. It reports false if the message is another.
+// access takes a message about access that is not for the owner. It reports false if the message is another.
 func (a *Attachment) access(c *conn, m cluster.Message) bool {
 	switch m := m.(type) {
 	case cluster.Access:

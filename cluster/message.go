@@ -201,7 +201,7 @@ type Beaten struct {
 	Again    bool // as in Told
 }
 
-// Access tells an owner the index of the tokens and policies at its server.
+// Access carries the index of the tokens and policies at a server to the owners that are attached to it.
 type Access struct{ Index uint64 }
 
 func (Attach) message()   {}

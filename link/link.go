@@ -27,13 +27,13 @@ type Introduction struct {
 	Access     Access
 }
 
-// Access tells whether a server controls access.
+// Access is whether a server controls access.
 type Access string
 
 const (
-	NoAccess       Access = ""
-	DryAccess      Access = "dry run" // it refuses nothing
-	EnforcedAccess Access = "enforced"
+	NoAccess       Access = ""         // it does not
+	DryAccess      Access = "dry run"  // it refuses nothing
+	EnforcedAccess Access = "enforced" // it does
 )
 
 const (

@@ -33,7 +33,7 @@ type ACL struct {
 	Tokens            map[string]string // of the agent, by kind
 	PersistTokens     bool              // those set over the API
 	DryRun            bool              // refuse nothing, log the refusals
-	Down              remote.Down       // at an agent: what is decided while no server answers; default extend-cache
+	Down              remote.Down       // of an agent, while no server answers; default extend-cache
 	Audit             access.AuditConfig
 	MinTokenTTL       time.Duration // of tokens that expire; default a minute
 }

@@ -46,7 +46,7 @@ func (j judge) MayWrite(token string, r skerry.Resource, name string) error {
 	return err
 }
 
-// accessControl tells agents whether this server controls access.
+// accessControl returns whether this server controls access, for its introduction to agents.
 func (n *Node) accessControl() link.Access {
 	switch {
 	case !n.cfg.ACL.Enabled:
@@ -60,7 +60,7 @@ func (n *Node) accessControl() link.Access {
 // accessEvery is the shortest time between two words to an agent that tokens or policies changed.
 const accessEvery = 250 * time.Millisecond
 
-// tellAccess tells an agent the index of the tokens and policies, now and after each change, until stop is called or
+// tellAccess sends an agent the index of the tokens and policies, now and after each change, until stop is called or
 // ctx ends.
 func (n *Node) tellAccess(ctx context.Context, s *link.Stream) (stop func()) {
 	if n.control == nil {
@@ -93,7 +93,7 @@ func (n *Node) tellAccess(ctx context.Context, s *link.Stream) (stop func()) {
 	}
 }
 
-// resolvePath is where a server says whose tokens these are.
+// resolvePath is where a server resolves tokens for agents.
 const resolvePath = "/v1/skerry/link/resolve"
 
 // resolve answers an agent's question about tokens.

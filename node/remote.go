@@ -29,7 +29,7 @@ func (n *Node) decideRemotely(c *control) (run func(context.Context)) {
 	return c.remote.Run
 }
 
-// askTokens has a server say whose tokens these are.
+// askTokens has a server resolve tokens.
 func (n *Node) askTokens(ctx context.Context, q remote.Question) (a remote.Answer, err error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -83,7 +83,7 @@ func (n *Node) reloadTokens(next ACL) {
 	}
 }
 
-// renewGrants tells the server the present tokens.
+// renewGrants sends the present tokens to the server.
 func (n *Node) renewGrants() {
 	if n.attached.attachment != nil {
 		n.attached.attachment.Renew()

@@ -149,7 +149,7 @@ func (s *Speaker) beat(m cluster.Beat) (cluster.Message, error) {
 	return answer, err
 }
 
-// maxBarred bounds the agents of which it is kept what was logged of them.
+// maxBarred bounds Registry.barred.
 const maxBarred = 10_000
 
 // tellBarred logs once why the agent of a node may not attach. It tries again and again.

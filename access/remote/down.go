@@ -8,7 +8,7 @@ import (
 	"github.com/skerryhq/skerry/access/rules"
 )
 
-// Down says what is decided while no server answers: acl.down_policy.
+// Down is the rule for decisions while no server answers: acl.down_policy.
 type Down string
 
 const (
@@ -28,7 +28,7 @@ func (g *Gate) down(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.rest.IsZero() {
-		g.cfg.Log.Warn("no server says whose tokens requests have: acl.down_policy decides", "acl.down_policy", string(g.cfg.Down), "error", err)
+		g.cfg.Log.Warn("no server resolves tokens: acl.down_policy decides", "acl.down_policy", string(g.cfg.Down), "error", err)
 	}
 	g.rest = time.Now().Add(restAfter)
 }
@@ -36,7 +36,7 @@ func (g *Gate) down(err error) {
 // unresolved is shown where the holder of a token is named that no server could tell.
 const unresolved = "unknown: no server answers"
 
-// without decides while no server answers. e is what is known of the token, or nil. Called with mu held.
+// without decides while no server answers. e is the entry of the token, or nil. Called with mu held.
 func (g *Gate) without(secret string, e *entry, now time.Time) (skerry.Ruled, error) {
 	defaults := g.defaults
 	switch {

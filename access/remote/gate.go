@@ -19,8 +19,8 @@ type Config struct {
 	Ask    Asker
 	Tokens *access.AgentTokens // of this agent
 	Down   Down
-	// Defaults and Hide are what this agent's configuration says of names without a rule. They hold until a
-	// server has answered, whose word holds from then on.
+	// Defaults is the access to names without a rule in this agent's configuration. It holds until a server has
+	// answered with its own. Hide is the result of Hides.
 	Defaults rules.Defaults
 	Hide     bool
 	Log      *slog.Logger
@@ -58,7 +58,7 @@ type Gate struct {
 	changed  chan struct{}
 }
 
-// entry is what is known of one token.
+// entry is the last answer about one token.
 type entry struct {
 	secret string
 	who    skerry.Ruled // nil: the token is refused
@@ -107,7 +107,7 @@ func (g *Gate) Identify(secret string) (skerry.Identity, error) {
 	who, err := g.identify(secret)
 	if err != nil {
 		g.unknown.Add(1)
-		return nil, err // not who: a nil of another type is not a nil Identity
+		return nil, err // not the result: a nil of another type is not a nil Identity
 	}
 	return who, nil
 }

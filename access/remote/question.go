@@ -53,7 +53,7 @@ func Resolve(s *access.Store, q Question) (Answer, error) {
 	if err := s.Ready(); err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Index: s.Index(), Defaults: s.Defaults(), Hides: s.Hides()} // the index first: what changes now is asked for again
+	a := Answer{Index: s.Index(), Defaults: s.Defaults(), Hides: s.Hides()} // the index first: a change after it is asked for again
 	count := 0
 	for _, t := range q.Tokens {
 		h, err := s.Holder(t.Secret)

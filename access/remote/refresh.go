@@ -120,7 +120,7 @@ func (g *Gate) question(secrets []string) (q Question) {
 	return q
 }
 
-// take keeps an answer. It returns the tokens that are to be asked for again, since what the answer builds on is
+// take keeps an answer. It returns the tokens that are to be asked for again: the answer builds on policies that are
 // not kept any more.
 func (g *Gate) take(q Question, a Answer) (again []string) {
 	g.mu.Lock()
@@ -128,7 +128,7 @@ func (g *Gate) take(q Question, a Answer) (again []string) {
 	now := time.Now()
 	if !g.rest.IsZero() {
 		g.rest = time.Time{}
-		g.cfg.Log.Info("a server says again whose tokens requests have")
+		g.cfg.Log.Info("a server resolves tokens again")
 	}
 	changed := g.agree(a)
 	for n, f := range a.Found {
