@@ -90,7 +90,8 @@ func (g *Gate) Default() skerry.Access { return g.cfg.Defaults[skerry.ResourceKe
 // Hides implements [skerry.Gate].
 func (g *Gate) Hides() bool { return g.cfg.Hide }
 
-// Changed implements [skerry.Gate]: the channel is closed when the access of a token that is kept here changes.
+// Changed implements [skerry.Gate]. The channel is closed when something changes at the servers, and again when an
+// answer is another one than before.
 func (g *Gate) Changed() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -229,6 +229,34 @@ func TestAChangeHoldsWithinASecond(t *testing.T) {
 	})
 }
 
+// A token that waits in a request, and is not used, is refused soon after its end, as the request looks at each
+// change.
+func TestATokenThatWaits(t *testing.T) {
+	inTime(t, remote.ExtendCache, func(t *testing.T, s *servers, g *remote.Gate) {
+		want(t, g, "web", "web", true)
+		var refused time.Time
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			for {
+				changed := g.Changed()
+				if _, err := g.Identify("web"); err != nil {
+					refused = time.Now()
+					return
+				}
+				<-changed
+			}
+		})
+		time.Sleep(5 * time.Minute)
+		s.set(func() { delete(s.tokens, "web") })
+		ended := time.Now()
+		g.Moved(s.index)
+		waiting.Wait()
+		if d := refused.Sub(ended); d > time.Second {
+			t.Errorf("it is refused after %v", d)
+		}
+	})
+}
+
 // Under one change after the other the tokens in use are asked for four times a second, in one question.
 func TestManyChangesCostOneQuestionEach(t *testing.T) {
 	inTime(t, remote.ExtendCache, func(t *testing.T, s *servers, g *remote.Gate) {

@@ -30,6 +30,13 @@ func (g *Gate) Moved(index uint64) {
 			e.moved = now
 		}
 	}
+	g.signal() // requests that wait have tokens that are not in use: they are to be looked at
+}
+
+// signal ends the waiting for a change. Called with mu held.
+func (g *Gate) signal() {
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // Run asks again for the tokens that are in use until ctx ends.
@@ -154,8 +161,7 @@ func (g *Gate) take(q Question, a Answer) (again []string) {
 		}
 	}
 	if changed {
-		close(g.changed)
-		g.changed = make(chan struct{})
+		g.signal()
 	}
 	return again
 }
