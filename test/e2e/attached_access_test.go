@@ -166,6 +166,12 @@ func TestAgentsControlAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sees("log", "log-1")
+	await(t, "the agent's default token in a request that is passed on", func() error {
+		if self, _, err := a.as("").ACL().TokenReadSelf(nil); err != nil || self.AccessorID != logs.AccessorID {
+			return fmt.Errorf("%+v, %v", self, err)
+		}
+		return nil
+	})
 	a.kill()
 	a.run()
 	a.attached()
