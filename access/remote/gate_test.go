@@ -232,6 +232,13 @@ func TestAChangeHoldsWithinASecond(t *testing.T) {
 // A token that waits in a request, and is not used, is refused soon after its end, as the request looks at each
 // change.
 func TestATokenThatWaits(t *testing.T) {
+	for _, lately := range []bool{false, true} { // it was used
+		tokenWaits(t, lately)
+	}
+}
+
+func tokenWaits(t *testing.T, lately bool) {
+	t.Helper()
 	inTime(t, remote.ExtendCache, func(t *testing.T, s *servers, g *remote.Gate) {
 		want(t, g, "web", "web", true)
 		var refused time.Time
@@ -247,6 +254,9 @@ func TestATokenThatWaits(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Minute)
+		if lately {
+			want(t, g, "web", "web", true)
+		}
 		s.set(func() { delete(s.tokens, "web") })
 		ended := time.Now()
 		g.Moved(s.index)
@@ -275,6 +285,19 @@ func TestManyChangesCostOneQuestionEach(t *testing.T) {
 		if n := s.count() - calls; n < 60 || n > 90 { // 40 rounds of two questions
 			t.Errorf("%d questions about 300 tokens in 10 s of changes", n)
 		}
+	})
+}
+
+// The answer about a token is young, and nobody uses the token: the next request does not get the answer of before a
+// change.
+func TestATokenThatIsNotInUse(t *testing.T) {
+	inTime(t, remote.ExtendCache, func(t *testing.T, s *servers, g *remote.Gate) {
+		want(t, g, "web", "web", true)
+		time.Sleep(45 * time.Second) // it was asked for again after 20 s, and not after 40
+		s.set(func() { delete(s.tokens, "web") })
+		g.Moved(s.index)
+		time.Sleep(600 * time.Millisecond)
+		wantUnknown(t, g, "web")
 	})
 }
 
@@ -391,6 +414,7 @@ func TestTheNumberOfTokensIsBounded(t *testing.T) {
 		want(t, g, "web", "web", true)
 		for n := range 10_500 {
 			wantUnknown(t, g, fmt.Sprint("x", n, "x"))
+			time.Sleep(100 * time.Microsecond)
 		}
 		s.set(func() { s.down = true })
 		want(t, g, "web", "web", true)
