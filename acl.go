@@ -6,6 +6,8 @@ import "time"
 const (
 	// AnonymousAccessor is the token of requests without one.
 	AnonymousAccessor = "00000000-0000-0000-0000-000000000002"
+	// AnonymousSecret is its secret, which everybody knows.
+	AnonymousSecret = "anonymous"
 	// GlobalManagement is the policy that allows everything.
 	GlobalManagement = "00000000-0000-0000-0000-000000000001"
 	// GlobalReadOnly is the policy that allows to read everything.

@@ -104,6 +104,9 @@ type Announcer interface {
 type Registration struct {
 	Instance *Instance
 	Checks   []CheckDefinition
+	// Token is the secret by which the instance was registered; empty: the default one of
+	// its agent. Where access is controlled, servers judge by it.
+	Token string
 	// ReplaceChecks withdraws the checks of the instance that are not named here.
 	ReplaceChecks bool
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -141,6 +142,15 @@ func (a *AgentTokens) recovers(h [32]byte) bool {
 	}
 	now := a.now.Load()
 	return now.secrets[RecoveryToken] != "" && subtle.ConstantTimeCompare(h[:], now.recovery[:]) == 1
+}
+
+// Recovers reports whether the secret is the recovery token.
+func (a *AgentTokens) Recovers(secret string) bool { return a.recovers(hash(secret)) }
+
+// For returns the secret that a request with this one has: without any it is the default token,
+// or else that of anonymous callers.
+func (a *AgentTokens) For(secret string) string {
+	return cmp.Or(secret, a.secret(DefaultToken), skerry.AnonymousSecret)
 }
 
 // DNSSecret is the token that DNS is answered with: its own, or else the default.

@@ -55,44 +55,6 @@ func (s *Store) cache() *cache {
 	return c
 }
 
-// identity is a token's holder.
-type identity struct {
-	*rules.Authorizer
-	accessor  string
-	anonymous bool
-	expires   time.Time
-	key       string
-	denials   *atomic.Uint64 // counts
-}
-
-// Allows implements [skerry.Identity].
-func (i *identity) Allows(r skerry.Resource, name string, a skerry.Access) bool {
-	ok := i.Authorizer.Allows(r, name, a)
-	if !ok {
-		i.denials.Add(1)
-	}
-	return ok
-}
-
-// AllowsBelow implements [skerry.Identity].
-func (i *identity) AllowsBelow(r skerry.Resource, prefix string, a skerry.Access) bool {
-	ok := i.Authorizer.AllowsBelow(r, prefix, a)
-	if !ok {
-		i.denials.Add(1)
-	}
-	return ok
-}
-
-func (i *identity) Accessor() string { return i.accessor }
-func (i *identity) Anonymous() bool  { return i.anonymous }
-
-// Expires implements [skerry.Ruled].
-func (i *identity) Expires() time.Time { return i.expires }
-
-// RulesKey identifies the holder's rules: holders with the same key have the same
-// permissions.
-func (i *identity) RulesKey() string { return i.key }
-
 // errUnknown is the answer to a secret that is not known.
 func (s *Store) errUnknown() error {
 	if !s.bootstrapped() {
@@ -112,6 +74,19 @@ func (s *Store) identify(h [32]byte) (*identity, error) {
 		return i, nil
 	}
 	at := s.kv.Snapshot()
+	t, err := s.token(at, h)
+	if err != nil {
+		return nil, err
+	}
+	i := s.holder(at, t)
+	if c.count.Add(1) <= maxIdentities {
+		c.identities.Store(h, i)
+	}
+	return i, nil
+}
+
+// token returns the token whose secret has this hash.
+func (s *Store) token(at getter, h [32]byte) (*skerry.Token, error) {
 	r := at.Get(secretPrefix + hex.EncodeToString(h[:]))
 	if r == nil {
 		return nil, s.errUnknown()
@@ -126,11 +101,7 @@ func (s *Store) identify(h [32]byte) (*identity, error) {
 	if st == nil || st.Expired(time.Now()) || subtle.ConstantTimeCompare(st.SecretHash, h[:]) != 1 {
 		return nil, s.errUnknown()
 	}
-	i := s.holder(at, &st.Token)
-	if c.count.Add(1) <= maxIdentities {
-		c.identities.Store(h, i)
-	}
-	return i, nil
+	return &st.Token, nil
 }
 
 // anonymous returns the identity without a token.
@@ -139,26 +110,36 @@ func (s *Store) anonymous() *identity {
 	if i := c.anonymous.Load(); i != nil {
 		return i
 	}
-	at := s.kv.Snapshot()
-	t := &skerry.Token{Accessor: skerry.AnonymousAccessor}
-	if st := read[storedToken](at, tokenKey(t.Accessor)); st != nil {
-		t = &st.Token
-	}
-	i := s.holder(at, t)
-	if broken(at, tokenKey(t.Accessor)) {
-		i.Authorizer = s.compile("damaged anonymous token", []rules.Policy{{Name: "damaged anonymous token", Rules: rules.DenyAll}})
-		i.key = "damaged anonymous token"
-	}
-	i.anonymous = true
+	key, ps := s.grantedAnonymous(s.kv.Snapshot())
+	i := &identity{Authorizer: s.compile(key, ps), accessor: skerry.AnonymousAccessor, anonymous: true, key: rulesKey(key), denials: &s.denials}
 	c.anonymous.Store(i)
 	return i
 }
 
-// holder works out the grants of a token: its own policies and identities, and those of
-// its roles.
+// grantedAnonymous is granted for callers without a token.
+func (s *Store) grantedAnonymous(at getter) (key string, ps []rules.Policy) {
+	const damaged = "damaged anonymous token"
+	if broken(at, tokenKey(skerry.AnonymousAccessor)) {
+		return damaged, []rules.Policy{{Name: damaged, Rules: rules.DenyAll}}
+	}
+	t := &skerry.Token{}
+	if st := read[storedToken](at, tokenKey(skerry.AnonymousAccessor)); st != nil {
+		t = &st.Token
+	}
+	return s.granted(at, t)
+}
+
+// holder returns the holder of a token.
 func (s *Store) holder(at getter, t *skerry.Token) *identity {
-	key := ""
-	var ps []rules.Policy
+	key, ps := s.granted(at, t)
+	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: rulesKey(key), denials: &s.denials}
+}
+
+func rulesKey(key string) string { return hexOf(digest(key))[:24] }
+
+// granted works out the grants of a token: its own policies and identities, and those of
+// its roles. Tokens with the same key have the same policies.
+func (s *Store) granted(at getter, t *skerry.Token) (key string, ps []rules.Policy) {
 	// The rules of a damaged record are unknown: it denies everything.
 	deny := func(what string) {
 		key += "damaged " + what + " "
@@ -190,7 +171,7 @@ func (s *Store) holder(at getter, t *skerry.Token) *identity {
 			grant(r.Grants)
 		}
 	}
-	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: hexOf(digest(key))[:24], denials: &s.denials}
+	return key, ps
 }
 
 func in(datacenters []string, datacenter string) bool {
@@ -242,17 +223,12 @@ func (s *Store) compile(key string, ps []rules.Policy) *rules.Authorizer {
 type Gate struct {
 	s        *Store
 	agent    *AgentTokens
-	recovery *identity
+	recovery skerry.Identity
 }
 
 // NewGate returns the gate of a store. agent may be nil.
 func NewGate(s *Store, agent *AgentTokens) *Gate {
-	recovery := []rules.Policy{{Name: "agent recovery token", Rules: []rules.Rule{
-		{Resource: skerry.ResourceAgent, Name: s.o.Node, Access: skerry.AccessWrite},
-		{Resource: skerry.ResourceNode, Prefix: true, Access: skerry.AccessRead},
-	}}}
-	holder := &identity{Authorizer: rules.New(recovery, rules.Strict), accessor: recoveryAccessor, key: recoveryAccessor, denials: &s.denials}
-	return &Gate{s: s, agent: agent, recovery: holder}
+	return &Gate{s: s, agent: agent, recovery: Recovery(s.o.Node, &s.denials)}
 }
 
 // Default implements [skerry.Gate].
@@ -266,16 +242,11 @@ func (g *Gate) Hides() bool { return g.s.o.Hide }
 // Changed implements [skerry.Gate].
 func (g *Gate) Changed() <-chan struct{} { return g.s.cache().changed }
 
-// recoveryAccessor is shown where the holder of the recovery token is named.
-const recoveryAccessor = "agent-recovery"
-
 // Identify implements [skerry.Gate]. Requests without a token have the agent's default
 // one, or else are anonymous. The recovery token works without the store.
 func (g *Gate) Identify(secret string) (skerry.Identity, error) {
-	if secret == "" {
-		if secret = g.agent.secret(DefaultToken); secret == "" {
-			return g.s.anonymous(), nil
-		}
+	if secret = g.agent.For(secret); secret == skerry.AnonymousSecret {
+		return g.s.anonymous(), nil
 	}
 	h := hash(secret)
 	if g.agent.recovers(h) {

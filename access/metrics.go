@@ -1,6 +1,8 @@
 package access
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerryhq/skerry"
@@ -14,9 +16,20 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (s *Store) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{tokensDesc, denialsDesc, unknownDesc} {
-		to <- d
-	}
+	to <- tokensDesc
+	DescribeDecisions(to)
+}
+
+// DescribeDecisions describes the metrics of [CollectDecisions].
+func DescribeDecisions(to chan<- *prometheus.Desc) {
+	to <- denialsDesc
+	to <- unknownDesc
+}
+
+// CollectDecisions exports the counts of a gate: decisions that denied, and tokens that were not known.
+func CollectDecisions(to chan<- prometheus.Metric, denials, unknown *atomic.Uint64) {
+	to <- prometheus.MustNewConstMetric(denialsDesc, prometheus.CounterValue, float64(denials.Load()))
+	to <- prometheus.MustNewConstMetric(unknownDesc, prometheus.CounterValue, float64(unknown.Load()))
 }
 
 // Collect implements [prometheus.Collector].
@@ -26,6 +39,5 @@ func (s *Store) Collect(to chan<- prometheus.Metric) {
 		tokens++
 	}
 	to <- prometheus.MustNewConstMetric(tokensDesc, prometheus.GaugeValue, float64(tokens))
-	to <- prometheus.MustNewConstMetric(denialsDesc, prometheus.CounterValue, float64(s.denials.Load()))
-	to <- prometheus.MustNewConstMetric(unknownDesc, prometheus.CounterValue, float64(s.unknown.Load()))
+	CollectDecisions(to, &s.denials, &s.unknown)
 }

@@ -117,10 +117,8 @@ func (s *Store) builtins(tx skerry.Tx) {
 	}
 }
 
-const anonymousSecret = "anonymous"
-
 func anonymousToken() skerry.Token {
-	return skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: anonymousSecret, Description: "Anonymous Token", Made: time.Now().UTC()}
+	return skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: skerry.AnonymousSecret, Description: "Anonymous Token", Made: time.Now().UTC()}
 }
 
 func management(secret, description string) *skerry.Token {

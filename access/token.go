@@ -184,7 +184,7 @@ func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token,
 		st := read[storedToken](tx, tokenKey(t.Accessor))
 		if t.Accessor == skerry.AnonymousAccessor && broken(tx, tokenKey(t.Accessor)) {
 			// It cannot be deleted, and all that it grants is replaced.
-			st = &storedToken{Token: anonymousToken(), SecretHash: hashed(anonymousSecret), Sealed: s.seal.Seal(anonymousSecret, t.Accessor)}
+			st = &storedToken{Token: anonymousToken(), SecretHash: hashed(skerry.AnonymousSecret), Sealed: s.seal.Seal(skerry.AnonymousSecret, t.Accessor)}
 		}
 		if st == nil || st.Expired(time.Now()) {
 			return skerry.Errorf(skerry.NotFound, "Cannot find token %q", t.Accessor)

@@ -27,6 +27,9 @@ type Config struct {
 	// Own are instances that stand for this process, registered beside the others
 	// and not withdrawable.
 	Own []*skerry.Instance
+	// KeepTokens keeps the tokens by which services are registered, on disk too: another process judges by
+	// them.
+	KeepTokens bool
 	// Dir holds the deadlines of TTL checks; "" keeps nothing.
 	Dir           string
 	Kinds         check.Table
@@ -77,6 +80,7 @@ type service struct {
 	digest   uint64        // of instance, among Agent.sum
 	checks   []*checkState // in no order
 	source   source
+	token    string // by which it was registered; empty: none of its own
 }
 
 // checkState is a check with its definition. check is replaced, never written to.

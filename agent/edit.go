@@ -119,19 +119,20 @@ func (a *Agent) announce(d skerry.Delta) {
 	a.outbox.Changed(a.version, base, d, a.digest())
 }
 
-// putService replaces the instance with i and its checks with states; unnamed selects
+// putService replaces the instance of r and its checks with states; unnamed selects
 // which of its other checks go. Equal ones are left alone.
-func (e *edit) putService(i *skerry.Instance, states []*checkState, from source, unnamed func(*checkState) bool) {
-	a := e.a
+func (e *edit) putService(r skerry.Registration, states []*checkState, from source, unnamed func(*checkState) bool) {
+	a, i := e.a, r.Instance
 	named := make(map[string]*checkState, len(states))
 	for _, cs := range states {
 		named[cs.check.ID] = cs
 	}
 	sv := a.services[i.ID]
-	same := sv != nil && sv.source == from && sameInstance(sv.instance, i)
+	// Another token is announced like another instance: servers judge by it.
+	same := sv != nil && sv.source == from && sv.token == r.Token && sameInstance(sv.instance, i)
 	if !same {
 		was := sv
-		sv = &service{instance: i, source: from}
+		sv = &service{instance: i, source: from, token: r.Token}
 		if was != nil {
 			sv.checks = was.checks
 		}
@@ -154,15 +155,15 @@ func (e *edit) putService(i *skerry.Instance, states []*checkState, from source,
 			e.replaceCheck(cs, &moved)
 		}
 	}
-	r := record{Service: &serviceRecord{Instance: sv.instance, Source: from}}
+	rec := record{Service: &serviceRecord{Instance: sv.instance, Source: from, Token: sv.token}}
 	for _, cs := range states {
 		if !a.runs(cs) {
 			e.putState(cs)
-			r.Service.Checks = append(r.Service.Checks, recordOf(cs))
+			rec.Service.Checks = append(rec.Service.Checks, recordOf(cs))
 		}
 	}
-	if !same || len(r.Service.Checks) > 0 {
-		e.log(r)
+	if !same || len(rec.Service.Checks) > 0 {
+		e.log(rec)
 	}
 }
 

@@ -25,6 +25,7 @@ type record struct {
 type serviceRecord struct {
 	Instance *skerry.Instance `json:"instance"`
 	Source   source           `json:"source,omitempty"`
+	Token    string           `json:"token,omitempty"`
 	Checks   []checkRecord    `json:"checks,omitempty"`
 }
 
@@ -56,7 +57,7 @@ func (a *Agent) Replay(line []byte) error {
 	case r.Epoch > 0:
 		a.version.Epoch = max(a.version.Epoch, r.Epoch)
 	case r.Service != nil && r.Service.Instance != nil && r.Service.Instance.ID != "" && r.Service.Instance.Service != "":
-		sv := &service{instance: r.Service.Instance, source: r.Service.Source}
+		sv := &service{instance: r.Service.Instance, source: r.Service.Source, token: r.Service.Token}
 		if old := a.services[sv.instance.ID]; old != nil {
 			sv.checks = old.checks
 		}
@@ -113,7 +114,7 @@ func (a *Agent) Snapshot(write func(any) error) error {
 		if s.source == sourceProcess {
 			continue
 		}
-		r := &serviceRecord{Instance: s.instance, Source: s.source}
+		r := &serviceRecord{Instance: s.instance, Source: s.source, Token: s.token}
 		for _, cs := range s.checks {
 			r.Checks = append(r.Checks, recordOf(cs))
 		}

@@ -21,7 +21,7 @@ func (a *Agent) RegisterService(ctx context.Context, r skerry.Registration) erro
 		return err
 	}
 	states := a.states(r.Instance, r.Checks, sourceAPI, false)
-	e.putService(r.Instance, states, sourceAPI, func(*checkState) bool { return r.ReplaceChecks })
+	e.putService(r, states, sourceAPI, func(*checkState) bool { return r.ReplaceChecks })
 	e.renew(states)
 	a.log.Debug("registered service", "service", r.Instance.ID, "checks", len(r.Checks))
 	return e.commit(ctx)
@@ -40,6 +40,9 @@ func (a *Agent) prepare(r skerry.Registration, policy check.Policy) (skerry.Regi
 		i.ID = i.Service
 	}
 	i.TagAddress = true
+	if !a.cfg.KeepTokens {
+		r.Token = ""
+	}
 	if i.Weights == (skerry.Weights{}) {
 		i.Weights = skerry.Weights{Passing: 1, Warning: 1}
 	}

@@ -130,7 +130,7 @@ func (a *Agent) replace(ctx context.Context, from source, rs []skerry.Registrati
 	}
 	e.withdraw(from, w)
 	for _, r := range w.services {
-		e.putService(r.Instance, a.states(r.Instance, r.Checks, from, false), from, func(cs *checkState) bool {
+		e.putService(r, a.states(r.Instance, r.Checks, from, false), from, func(cs *checkState) bool {
 			return cs.source == from && !w.checkIDs[cs.check.ID]
 		})
 	}

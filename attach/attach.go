@@ -33,6 +33,12 @@ type Config struct {
 	Dial func(ctx context.Context, address string) (Stream, error)
 	// RetryEvery is the time between two questions for the servers' names.
 	RetryEvery time.Duration
+	// Grants returns the tokens of the agent itself and of the given instances, which a server judges by; nil:
+	// none are sent.
+	Grants func(of []*skerry.Instance) *cluster.Grants
+	// Moved is told the index of the tokens and policies at the server, when it attaches and at each change; nil: it
+	// is not told.
+	Moved      func(index uint64)
 	TTL        time.Duration         // of the agent; default 5 s
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
@@ -52,6 +58,9 @@ type Attachment struct {
 	silent  map[string]bool // the addresses that did not answer last
 	paused  map[cluster.ServerID]pause
 	changes changes
+	lift    uint64 // the owner's sequence is greater here: see Renew
+	refused map[string]string
+	barred  string // why the last server did not take this agent; empty: it did
 	// withdrawn: nothing is announced any more.
 	withdrawn bool
 	conn      *conn // the present one
@@ -83,7 +92,9 @@ func New(cfg Config) *Attachment {
 				return 1
 			}
 			return 0
-		}))
+		}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "skerry_attach_refused_services", Help: "Services of this agent that its server leaves out, since their tokens may not write them.",
+		}, func() float64 { return float64(len(a.Refused())) }))
 	}
 	return a
 }
@@ -93,13 +104,14 @@ type State struct {
 	Server  string    // that it is attached to; empty: none
 	Since   time.Time // since when
 	Settled bool      // the server has the present set
+	Barred  string    // why the last server that was asked takes no set of this agent; empty: it may take one
 }
 
 // State returns the present state.
 func (a *Attachment) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return State{string(a.told), a.since, a.core != nil && a.core.Settled()}
+	return State{string(a.told), a.since, a.core != nil && a.core.Settled(), a.barred}
 }
 
 // withdrawEvery is how often it is looked whether a withdrawal has arrived.
@@ -155,6 +167,7 @@ func (a *Attachment) Changed(v, base skerry.Version, d skerry.Delta, digest uint
 	defer a.mu.Unlock()
 	v = a.changed(v, digest)
 	base.Epoch = max(base.Epoch, v.Epoch)
+	base.Seq += a.lift
 	a.changes.add(change{base, v, digest, d})
 	a.awake()
 }
@@ -164,6 +177,7 @@ func (a *Attachment) Changed(v, base skerry.Version, d skerry.Delta, digest uint
 func (a *Attachment) changed(v skerry.Version, digest uint64) skerry.Version {
 	known := a.core.Version()
 	v.Epoch = max(v.Epoch, known.Epoch)
+	v.Seq += a.lift
 	if known.Less(v) && !a.withdrawn {
 		a.core.Changed(v, digest, false)
 	}
@@ -211,8 +225,14 @@ func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
 	a.mu.Unlock()
 	for _, e := range out {
 		m := e.Message
-		if n, is := m.(cluster.Announce); is && n.Attach {
-			m = a.filled(n)
+		switch n := m.(type) {
+		case cluster.Attach:
+			n.Grants = a.grants(nil)
+			m = n
+		case cluster.Announce:
+			if n.Attach {
+				m = a.filled(n)
+			}
 		}
 		a.post(ctx, all, e.To, m)
 	}
@@ -227,13 +247,17 @@ func (a *Attachment) filled(n cluster.Announce) cluster.Announce {
 	a.mu.Unlock()
 	if ok {
 		n.Base, n.Digest, n.Delta, n.Attach = c.base, c.digest, &c.delta, false
+		if len(c.delta.Instances) > 0 {
+			n.Grants = a.grants(c.delta.Instances)
+		}
 		return n
 	}
 	v, digest, set := a.from.Whole() // it takes the owner's lock, so that this one is not held
+	grants := a.grants(set.Instances)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n.Version = a.changed(v, digest)
-	n.Digest, n.Set, n.Attach = digest, set, false
+	n.Digest, n.Set, n.Attach, n.Grants = digest, set, false, grants
 	a.core.Said(n.Version)
 	return n
 }
@@ -294,11 +318,12 @@ func (a *Attachment) carry(c *conn) {
 		if err != nil {
 			a.cfg.Log.Warn("a frame of a server is not understood", "server", c.to, "error", err)
 		}
-		if m == nil || err != nil {
+		if m == nil || err != nil || a.access(c, m) {
 			return
 		}
 		a.mu.Lock()
 		a.core.Step(time.Now(), c.to, m)
+		a.judged(m)
 		delete(a.paused, c.to)
 		a.mu.Unlock()
 		a.awake()

@@ -34,11 +34,11 @@ type server struct {
 	streams []*stream
 }
 
-func newServer(ctx context.Context, name string, running *sync.WaitGroup) *server {
+func newServer(ctx context.Context, name string, judge registry.Judge, running *sync.WaitGroup) *server {
 	s := &server{table: catalog.New(catalog.Config{Judged: true})}
 	s.Registry = registry.New(registry.Config{
 		Self: cluster.ServerID(name), Life: cluster.Life(time.Now().UnixMilli()), Members: []cluster.ServerID{cluster.ServerID(name)}, Of: 1,
-		Table: s.table, Rand: rand.New(rand.NewPCG(1, 1)), Log: slog.New(slog.DiscardHandler),
+		Table: s.table, Judge: judge, Rand: rand.New(rand.NewPCG(1, 1)), Log: slog.New(slog.DiscardHandler),
 	})
 	running.Go(func() { s.Run(ctx) })
 	return s
@@ -63,6 +63,7 @@ type stream struct {
 	answers chan []byte
 	ended   chan struct{}
 	once    sync.Once
+	speaker *registry.Speaker
 }
 
 func (s *server) dial() (attach.Stream, error) {
@@ -72,7 +73,7 @@ func (s *server) dial() (attach.Stream, error) {
 	if s.down {
 		return nil, errors.New("connection refused")
 	}
-	one := &stream{s: s, answers: make(chan []byte, 64), ended: make(chan struct{})}
+	one := &stream{s: s, answers: make(chan []byte, 64), ended: make(chan struct{}), speaker: s.Speaker(owner, "web1")}
 	s.streams = append(s.streams, one)
 	return one, nil
 }
@@ -92,7 +93,7 @@ func (s *stream) Send(frame []byte) error {
 	if silent {
 		return nil
 	}
-	answer, err := s.s.Owner(owner, frame)
+	answer, err := s.speaker.Hear(frame)
 	if err != nil {
 		return err
 	}
@@ -144,9 +145,17 @@ type world struct {
 	from    *source
 	box     skerry.Outbox
 	a       *attach.Attachment
+	log     bytes.Buffer // written by the agent alone
 }
 
 func run(t *testing.T, test func(w *world)) {
+	t.Helper()
+	runJudged(t, nil, nil, test)
+}
+
+// runJudged is run with servers that judge by the tokens of grants.
+func runJudged(t *testing.T, judge registry.Judge, grants func([]*skerry.Instance) *cluster.Grants, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -154,10 +163,10 @@ func run(t *testing.T, test func(w *world)) {
 		defer stop()
 		w := &world{t: t, servers: map[string]*server{}, from: &source{version: skerry.Version{Epoch: 100, Seq: 1}}}
 		for _, name := range []string{"s1", "s2"} {
-			w.servers[name] = newServer(ctx, name, &running)
+			w.servers[name] = newServer(ctx, name, judge, &running)
 		}
 		w.a = attach.New(attach.Config{
-			Join: []string{"s1", "s2"}, RetryEvery: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
+			Join: []string{"s1", "s2"}, RetryEvery: 10 * time.Second, Grants: grants, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 			Ask:  func(_ context.Context, address string) (string, error) { return address, nil },
 			Dial: func(_ context.Context, address string) (attach.Stream, error) { return w.servers[address].dial() },
 		})

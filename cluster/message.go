@@ -153,6 +153,7 @@ type Attach struct {
 	Version skerry.Version
 	Digest  uint64
 	Attach  uint64 // one more than at the attachment before, within the epoch of Version
+	Grants  *Grants
 }
 
 // Attached answers Attach. Known and KnownAttach are greater than the owner's own when it
@@ -164,17 +165,23 @@ type Attached struct {
 	Want        bool // send the whole set
 	Known       skerry.Version
 	KnownAttach uint64
-	Owners      int // of the server: so many move when it dies
+	Owners      int    // of the server: so many move when it dies
+	Refused     string // why the owner may not attach; the other fields are empty then
 }
 
-// Announce carries a change of an owner, or its whole set.
-type Announce struct{ Record }
+// Announce carries a change of an owner, or its whole set. Grants has the tokens of the instances in it.
+type Announce struct {
+	Record
+	Grants *Grants
+}
 
 // Told answers Announce.
 type Told struct {
 	Owner   skerry.OwnerID
 	Version skerry.Version // that the server has
 	Want    bool           // send the whole set
+	Again   bool           // likewise, under a new version: the server judges its services otherwise than before
+	Refused []Refusal      // all services that are left out
 }
 
 // Beat is the sign of life of an owner that has a set with this digest.
@@ -191,7 +198,11 @@ type Beaten struct {
 	Want     bool // send the whole set
 	Reattach bool // this server is not the home, or of an earlier attachment
 	Minority bool // this server judges no owner, and no new one should attach
+	Again    bool // as in Told
 }
+
+// Access carries the index of the tokens and policies at a server to the owners that are attached to it.
+type Access struct{ Index uint64 }
 
 func (Attach) message()   {}
 func (Attached) message() {}
@@ -199,3 +210,4 @@ func (Announce) message() {}
 func (Told) message()     {}
 func (Beat) message()     {}
 func (Beaten) message()   {}
+func (Access) message()   {}

@@ -67,6 +67,9 @@ func (o *Owner) Changed(v skerry.Version, digest uint64, gone bool) {
 	o.version, o.digest, o.gone = v, digest, gone
 }
 
+// Again takes the next version of the same set: it is announced anew.
+func (o *Owner) Again() { o.version.Seq++ }
+
 // Told returns the version of the set that the home has, as far as this side knows.
 func (o *Owner) Told() skerry.Version { return o.told }
 
@@ -118,7 +121,7 @@ func (o *Owner) Tick(now time.Time) {
 			o.home = o.choose()
 			o.attach++
 			o.state, o.sent = attaching, now
-			o.send(Attach{o.cfg.ID, o.cfg.Kind, o.cfg.TTL, o.version, o.digest, o.attach})
+			o.send(Attach{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Attach: o.attach})
 		}
 	case attaching:
 		if now.Sub(o.sent) > attachWithin {
@@ -131,7 +134,7 @@ func (o *Owner) Tick(now time.Time) {
 		}
 		if o.told != o.version && now.Sub(o.sent) >= 300*time.Millisecond {
 			o.sent, o.said = now, o.version
-			o.send(Announce{Record{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Gone: o.gone, Attach: !o.gone}})
+			o.send(Announce{Record: Record{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Gone: o.gone, Attach: !o.gone}})
 		}
 		if now.Sub(o.beaten) >= o.cfg.TTL/3 && !o.gone {
 			o.beaten, o.pending = now, true

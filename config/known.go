@@ -131,7 +131,7 @@ var ignored = map[reflect.Type][][2]string{
 	},
 	reflect.TypeFor[RequestLimits](): {},
 	reflect.TypeFor[service](): {
-		{"token", "has no effect yet"}, {"namespace", enterprise}, {"partition", enterprise}, {"peername", mesh}, {"enterprisemeta", enterprise},
+		{"namespace", enterprise}, {"partition", enterprise}, {"peername", mesh}, {"enterprisemeta", enterprise},
 	},
 	reflect.TypeFor[skerry.CheckDefinition](): {
 		{"token", "has no effect yet"}, {"namespace", enterprise}, {"partition", enterprise}, {"proxyhttp", mesh}, {"proxygrpc", mesh},

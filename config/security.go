@@ -43,7 +43,7 @@ type ACL struct {
 	Enabled bool `config:"enabled,C"`
 	// DefaultPolicy is the access to names without a rule: allow or deny.
 	DefaultPolicy string `config:"default_policy,C"`
-	// DownPolicy is for when tokens cannot be looked up: extend-cache, allow, deny or async-cache. Every server decides from its own copy, so it is always as extend-cache.
+	// DownPolicy is for tokens at an agent while no server answers: extend-cache (the last answer, however old), async-cache, allow or deny. Servers decide from their own copies.
 	DownPolicy string `config:"down_policy,C"`
 	// Preset is access without a token in one word: open (default_policy = "allow"),
 	// read-open (callers without a rule may find services, and write nothing) or strict
@@ -54,7 +54,7 @@ type ACL struct {
 	DryRun bool `config:"dry_run,S"`
 	// Audit is the audit log; it needs enabled.
 	Audit Audit `config:"audit,S"`
-	// TokenTTL is how long a token is remembered: a change is seen at once here.
+	// TokenTTL is how long a token is remembered: a change is seen at once by servers, and within a second by agents.
 	TokenTTL time.Duration `config:"token_ttl,C"`
 	// PolicyTTL is how long a policy is remembered: likewise.
 	PolicyTTL time.Duration `config:"policy_ttl,C"`
@@ -91,13 +91,13 @@ type Tokens struct {
 	InitialManagement string `config:"initial_management,C"`
 	// Default is for callers that bring none.
 	Default string `config:"default,C"`
-	// Agent is for the agent's own requests.
+	// Agent is for the agent's own requests: servers take an agent whose token may write its node. Default that of Default.
 	Agent string `config:"agent,C"`
 	// AgentRecovery works at this agent alone, without any server.
 	AgentRecovery string `config:"agent_recovery,C"`
 	// Replication is for copying from the primary datacenter.
 	Replication string `config:"replication,C"`
-	// ConfigFileRegistration is for services and checks of the configuration.
+	// ConfigFileRegistration is what servers judge services of files by that name no token; default that of Default.
 	ConfigFileRegistration string `config:"config_file_service_registration,U"`
 	// DNS is for answering DNS.
 	DNS string `config:"dns,U"`

@@ -17,6 +17,7 @@ type rawJSON []byte
 type service struct {
 	ID                string                     `config:"id"`
 	Name              string                     `config:"name"`
+	Token             string                     `config:"token"`
 	Tags              []string                   `config:"tags"`
 	Address           string                     `config:"address"`
 	Port              int                        `config:"port"`
@@ -49,7 +50,7 @@ func (s *service) registration() skerry.Registration {
 	if !reflect.ValueOf(*extra).IsZero() {
 		i.Extra = extra
 	}
-	return skerry.Registration{Instance: i, Checks: s.Checks, ReplaceChecks: s.ReplaceChecks}
+	return skerry.Registration{Instance: i, Checks: s.Checks, Token: s.Token, ReplaceChecks: s.ReplaceChecks}
 }
 
 // services decodes one definition or a list of them onto the end of dst.

@@ -88,11 +88,14 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var errNoServer = errors.New("the agent knows no server: see retry_join")
 
 // maxAnswer bounds an answer to Ask, in bytes.
-const maxAnswer = 1 << 20
+const maxAnswer = 8 << 20
+
+// tokenHeader has the token of a request.
+const tokenHeader = "X-Consul-Token"
 
 // Ask posts a question to a server, and to another one if the first does not answer. The question
-// changes nothing.
-func (f *Forwarder) Ask(ctx context.Context, path string, body []byte) (answer []byte, err error) {
+// changes nothing. token is that of the asker; empty: it is anonymous.
+func (f *Forwarder) Ask(ctx context.Context, path, token string, body []byte) (answer []byte, err error) {
 	var tried []string
 	for range 2 {
 		name, address, ok := f.cfg.Pick(tried...)
@@ -100,19 +103,22 @@ func (f *Forwarder) Ask(ctx context.Context, path string, body []byte) (answer [
 			break
 		}
 		tried = append(tried, name)
-		if answer, err = f.ask(ctx, address, path, body); err == nil || ctx.Err() != nil {
+		if answer, err = f.ask(ctx, address, path, token, body); err == nil || ctx.Err() != nil {
 			return answer, err
 		}
 	}
 	return nil, cmp.Or(err, errNoServer)
 }
 
-func (f *Forwarder) ask(ctx context.Context, address, path string, body []byte) ([]byte, error) {
+func (f *Forwarder) ask(ctx context.Context, address, path, token string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set(viaHeader, f.cfg.Node)
+	if token != "" {
+		req.Header.Set(tokenHeader, token)
+	}
 	resp, err := f.send(req)
 	if err != nil {
 		return nil, err
@@ -131,6 +137,9 @@ func From(r *http.Request) string {
 	first, _, _ := strings.Cut(strings.Join(r.Header.Values(viaHeader), ","), ",")
 	return strings.TrimSpace(first)
 }
+
+// Token returns the token of a question that was asked by [Forwarder.Ask].
+func Token(r *http.Request) string { return r.Header.Get(tokenHeader) }
 
 // failed answers a request that no server answered.
 func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {

@@ -78,7 +78,7 @@ func TestAnotherServerAnswersReads(t *testing.T) {
 	if w := serve(f, "PUT", "/v1/kv/a", "x"); w.Code != http.StatusInternalServerError || !strings.HasPrefix(w.Body.String(), "rpc error") {
 		t.Errorf("a write, which may have been made: %d %q", w.Code, w.Body)
 	}
-	if answer, err := f.Ask(t.Context(), "/ask", []byte("what")); err != nil || !strings.HasPrefix(string(answer), "s2|POST|/ask|what") {
+	if answer, err := f.Ask(t.Context(), "/ask", "secret", []byte("what")); err != nil || !strings.HasPrefix(string(answer), "s2|POST|/ask|what|secret") {
 		t.Errorf("a question: %q %v", answer, err)
 	}
 }
@@ -89,7 +89,7 @@ func TestWithoutAServer(t *testing.T) {
 	if w := serve(f, "GET", "/v1/kv/a", ""); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "No known Consul servers") {
 		t.Errorf("a read: %d %q", w.Code, w.Body)
 	}
-	if _, err := f.Ask(context.Background(), "/ask", nil); err == nil || !strings.Contains(err.Error(), "retry_join") {
+	if _, err := f.Ask(context.Background(), "/ask", "", nil); err == nil || !strings.Contains(err.Error(), "retry_join") {
 		t.Errorf("a question: %v", err)
 	}
 }

@@ -24,7 +24,17 @@ type Introduction struct {
 	Datacenter string
 	Bus        int // the port of its bus
 	Quorum     int // the port of its member of the quorum store; 0: it has none
+	Access     Access
 }
+
+// Access is whether a server controls access.
+type Access string
+
+const (
+	NoAccess       Access = ""         // it does not
+	DryAccess      Access = "dry run"  // it refuses nothing
+	EnforcedAccess Access = "enforced" // it does
+)
 
 const (
 	path = "/v1/skerry/link/introduction"

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/access/jwt"
 	"github.com/skerryhq/skerry/access/kubernetes"
+	"github.com/skerryhq/skerry/access/remote"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/decided/query"
 	"github.com/skerryhq/skerry/files"
@@ -31,13 +33,15 @@ type ACL struct {
 	Tokens            map[string]string // of the agent, by kind
 	PersistTokens     bool              // those set over the API
 	DryRun            bool              // refuse nothing, log the refusals
+	Down              remote.Down       // of an agent, while no server answers; default extend-cache
 	Audit             access.AuditConfig
 	MinTokenTTL       time.Duration // of tokens that expire; default a minute
 }
 
 // control is the running access control.
 type control struct {
-	store  *access.Store
+	store  *access.Store // nil at an agent: servers have the tokens
+	remote *remote.Gate  // at an agent
 	tokens *access.AgentTokens
 	gate   skerry.Gate
 	dryRun *access.DryRun // nil: refusals are enforced
@@ -56,51 +60,61 @@ func startAccess(n *Node) (part, error) {
 	if !n.cfg.ACL.Enabled {
 		return part{}, nil
 	}
-	c, err := n.newControl()
-	if err != nil {
+	c := &control{}
+	var err error
+	if c.tokens, err = access.NewAgentTokens(n.cfg.ACL.Tokens, n.tokensFile()); err != nil {
+		return part{}, err
+	}
+	var run func(context.Context)
+	if n.attached.attachment != nil {
+		run = n.decideRemotely(c)
+	} else if run, err = n.decideHere(c); err != nil {
 		return part{}, err
 	}
 	n.control = c
-	return part{run: loops(c.store.Run), stop: c.close}, nil
+	return part{run: loops(run), stop: c.close}, n.watchDecisions(c)
 }
 
-func (n *Node) newControl() (*control, error) {
+// tokensFile is where the tokens of the agent are kept that are set over the API; empty: nowhere.
+func (n *Node) tokensFile() string {
+	if n.cfg.DataDir == "" || !n.cfg.ACL.PersistTokens {
+		return ""
+	}
+	return filepath.Join(n.cfg.DataDir, tokensFile)
+}
+
+// decideHere lets this process decide by the store. It returns the store's loop.
+func (n *Node) decideHere(c *control) (run func(context.Context), err error) {
 	cfg := n.cfg.ACL
 	o := access.Options{
 		KV: n.store.kv, Datacenter: n.cfg.Self.Datacenter, Node: n.cfg.Self.Name, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL,
 		Defaults: cfg.Defaults, Hide: cfg.Hide, Log: n.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
 	}
-	keep := ""
 	if dir := n.cfg.DataDir; dir != "" {
 		o.ResetFile = filepath.Join(dir, resetFile)
-		if cfg.PersistTokens {
-			keep = filepath.Join(dir, tokensFile)
-		}
-		var err error
 		if o.Key, err = sealKey(filepath.Join(dir, sealFile)); err != nil {
 			return nil, err
 		}
 	}
-	store, err := access.New(o)
-	if err != nil {
+	if c.store, err = access.New(o); err != nil {
 		return nil, err
 	}
-	c := &control{store: store}
-	if c.tokens, err = access.NewAgentTokens(cfg.Tokens, keep); err != nil {
-		return nil, err
-	}
-	c.gate = access.NewGate(store, c.tokens)
+	c.gate = access.NewGate(c.store, c.tokens)
+	return c.store.Run, nil
+}
+
+// watchDecisions begins the dry run and the audit log, if they are configured.
+func (n *Node) watchDecisions(c *control) (err error) {
+	cfg := n.cfg.ACL
 	if cfg.DryRun {
 		c.dryRun = access.NewDryRun(c.gate, n.log)
 		c.gate = c.dryRun
 		n.log.Warn("access control refuses nothing: acl.dry_run only logs the refusals")
 	}
 	if cfg.Audit.Path != "" {
-		if c.audit, err = access.OpenAudit(cfg.Audit, n.log); err != nil {
-			return nil, err
-		}
+		c.audit, err = access.OpenAudit(cfg.Audit, n.log)
 	}
-	return c, nil
+	return err
 }
 
 // sealKey returns the key in the file, which it makes if there is none.
@@ -164,21 +178,21 @@ func (s *sealer) Open(sealed []byte, id string) (string, bool) {
 	return s.seal.Open(sealed, ofQuery(id))
 }
 
-// seen returns the catalog as DNS clients see it, since they have no token.
-func (c *control) seen(catalog skerry.Catalog) skerry.Catalog {
+// seen returns the catalog as DNS clients see it, since they have no token: as the holder of secret.
+func (c *control) seen(catalog skerry.Catalog, secret func() string) skerry.Catalog {
 	if c == nil {
 		return catalog
 	}
-	return access.NewCatalog(catalog, access.For(c.gate, c.tokens.DNSSecret))
+	return access.NewCatalog(catalog, access.For(c.gate, secret))
 }
 
-// knownQueries returns the prepared queries as callers without a token see them. If
-// the gate hides, queries that they may not read are absent.
-func (c *control) knownQueries(all *query.Store) dns.Queries {
+// knownQueries returns the prepared queries as the holder of secret sees them. If the gate
+// hides, queries that it may not read are absent.
+func (c *control) knownQueries(all *query.Store, secret func() string) dns.Queries {
 	if !c.gate.Hides() {
 		return all
 	}
-	return knownQueries{all, access.For(c.gate, c.tokens.DNSSecret)}
+	return knownQueries{all, access.For(c.gate, secret)}
 }
 
 type knownQueries struct {
@@ -214,12 +228,12 @@ func (k knownQueries) reads(one *skerry.PreparedQuery) bool {
 	return k.who().Allows(skerry.ResourceQuery, one.Name, skerry.AccessRead)
 }
 
-// reload applies the agent's tokens of a new configuration. The rest of access control
-// is fixed at the start.
-func (c *control) reload(next ACL) {
-	if c != nil {
-		c.tokens.Configure(next.Tokens)
+// dnsSecret returns the token that DNS is answered with.
+func (c *control) dnsSecret() string {
+	if c == nil {
+		return ""
 	}
+	return c.tokens.DNSSecret()
 }
 
 func (c *control) close() error {

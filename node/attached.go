@@ -35,7 +35,7 @@ func startAttachment(n *Node) (part, error) {
 	a.dialer = link.NewDialer(n.cfg.Self.Name)
 	a.attachment = attach.New(attach.Config{
 		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
-		Ask: n.askServer,
+		Ask: n.askServer, Grants: n.grants, Moved: n.accessMoved,
 		Dial: func(ctx context.Context, address string) (attach.Stream, error) {
 			s, err := a.dialer.Dial(ctx, address, ownerStream)
 			if err != nil {
@@ -66,12 +66,19 @@ func (n *Node) askServer(ctx context.Context, address string) (string, error) {
 	if err == nil && i.Name == n.cfg.Self.Name {
 		err = skerry.Errorf(skerry.Invalid, "it has this agent's node name, %q: names are unique in a datacenter", i.Name)
 	}
+	if err == nil {
+		err = n.agrees(i.Access)
+	}
 	return i.Name, err
 }
 
 // attachedReady returns an error while no server has this agent's registrations.
 func (n *Node) attachedReady() error {
-	if s := n.attached.attachment.State(); s.Server == "" || !s.Settled {
+	s := n.attached.attachment.State()
+	if s.Server == "" && s.Barred != "" {
+		return errors.New("this agent may not attach: " + s.Barred)
+	}
+	if s.Server == "" || !s.Settled {
 		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
 	}
 	return nil
@@ -149,12 +156,14 @@ var ownerStream = link.Kind{Name: "owner"}
 // serveOwner takes what the agent of a node says over a stream.
 func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
 	n.log.Info("an agent opened a stream", "node", s.Node)
+	defer n.tellAccess(ctx, s)()
+	speaker := n.among.registry.Speaker(skerry.OwnerID(ownerOf(s.Node)), s.Node)
 	for {
 		frame, err := s.Receive()
 		if err != nil {
 			return
 		}
-		answer, err := n.among.registry.Owner(skerry.OwnerID(ownerOf(s.Node)), frame)
+		answer, err := speaker.Hear(frame)
 		if err != nil {
 			n.log.Warn("an agent's stream is closed: a message is not understood", "node", s.Node, "error", err)
 			return
@@ -170,11 +179,11 @@ func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
 
 // refuseAgent returns why the agent of a node may not attach.
 func (n *Node) refuseAgent(node string) error {
-	switch {
-	case n.cfg.ACL.Enabled:
-		return errors.New("this cluster controls access (acl.enabled), which agents cannot show yet: register at a server")
-	case node == n.cfg.Self.Name:
+	if node == n.cfg.Self.Name {
 		return errors.New("this server has that node name: names are unique in a datacenter")
+	}
+	if n.control != nil {
+		return n.control.store.Ready()
 	}
 	return nil
 }
@@ -187,7 +196,7 @@ const maxQuestion = 64 << 10
 
 // askDNS has a server answer a DNS question.
 func (n *Node) askDNS(ctx context.Context, query []byte) ([]byte, error) {
-	return n.attached.forwarder.Ask(ctx, dnsPath, query)
+	return n.attached.forwarder.Ask(ctx, dnsPath, n.control.dnsSecret(), query)
 }
 
 // passedOn answers the requests that agents pass on.
@@ -202,10 +211,14 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
 		return
 	}
-	if r.URL.Path == dnsPath {
+	switch r.URL.Path {
+	case resolvePath:
+		n.resolve(w, r)
+		return
+	case dnsPath:
 		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 		if err == nil {
-			query, err = n.fronts.dns.Answer(r.Context(), query)
+			query, err = n.dnsOf(forward.Token(r)).Answer(r.Context(), query)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

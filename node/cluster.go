@@ -66,7 +66,7 @@ func startSharedCatalog(n *Node) (part, error) {
 	n.among.registry = registry.New(registry.Config{
 		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()), Members: last.Voters, Of: last.Of,
 		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), leastRecover)},
-		Table:  n.table, Store: n.mark, Departed: n.kept.leases.Departed, Form: n.form, Registerer: n.metrics, Log: n.log,
+		Table:  n.table, Judge: n.judge(), Store: n.mark, Departed: n.kept.leases.Departed, Form: n.form, Registerer: n.metrics, Log: n.log,
 	})
 	n.kept.index.start(n.kept.ledger, n.table)
 	r := n.among.registry
@@ -125,6 +125,7 @@ func startBus(n *Node) (part, error) {
 	listener, err := link.Listen(net.JoinHostPort(c.Bind, strconv.Itoa(c.ServerPort)), link.Config{
 		Self: link.Introduction{
 			Name: n.cfg.Self.Name, ID: n.cfg.Self.ID, Datacenter: n.cfg.Self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort,
+			Access: n.accessControl(),
 		},
 		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
 		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,

@@ -18,6 +18,7 @@ import (
 type fronts struct {
 	consul  consulBox
 	dns     *dns.Server
+	askers  askers      // of DNS at agents
 	made    atomic.Bool // all of them
 	lot     *park.Lot
 	backend consul.Backend
@@ -55,6 +56,7 @@ func startFronts(n *Node) (part, error) {
 	}
 	f.consul.tongue.Store(t)
 	f.dns = n.newDNS()
+	f.askers.reload(n.cfg.DNS)
 	f.made.Store(true)
 	return part{}, nil
 }
@@ -71,7 +73,13 @@ func (n *Node) consulBackend() consul.Backend {
 		b.Forward = f
 	}
 	if c := n.control; c != nil {
-		b.Gate, b.ACL, b.Tokens = c.gate, c.store, c.tokens
+		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}
+		if c.store != nil {
+			b.ACL = c.store
+		}
+		if b.Forward != nil {
+			b.Forward = withToken{b.Forward, c.tokens}
+		}
 		if c.audit != nil {
 			b.Audit = c.audit
 		}
@@ -80,15 +88,22 @@ func (n *Node) consulBackend() consul.Backend {
 }
 
 func (n *Node) newDNS() *dns.Server {
-	cfg, queries := n.cfg.DNS, n.store.decided.Queries
-	cfg.Registerer, cfg.Net, cfg.Queries, cfg.Settled = n.metrics, n.net, queries, n.served.settled
+	cfg := n.cfg.DNS
+	cfg.Registerer = n.metrics
 	if n.attached.forwarder != nil {
 		cfg.Elsewhere, cfg.Followed = n.askDNS, n.attached.followed
 	}
+	return n.dnsAs(cfg, n.control.dnsSecret)
+}
+
+// dnsAs answers DNS questions as the holder of secret sees the catalog.
+func (n *Node) dnsAs(cfg dns.Config, secret func() string) *dns.Server {
+	queries := n.store.decided.Queries
+	cfg.Net, cfg.Queries, cfg.Settled = n.net, queries, n.served.settled
 	cfg.MaxRecursions = n.door.Shares().Recursions
-	seen := n.control.seen(n.catalog())
+	seen := n.control.seen(n.catalog(), secret)
 	if n.control != nil {
-		cfg.Queries = n.control.knownQueries(queries.In(seen))
+		cfg.Queries = n.control.knownQueries(queries.In(seen), secret)
 	}
 	return dns.New(n.cfg.Self, seen, cfg)
 }

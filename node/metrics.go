@@ -9,8 +9,12 @@ func (n *Node) registerMetrics() {
 		n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
 	n.metrics.MustRegister(n.store.kv, n.store.decided)
-	if n.control != nil {
-		n.metrics.MustRegister(n.control.store)
+	switch c := n.control; {
+	case c == nil:
+	case c.remote != nil:
+		n.metrics.MustRegister(c.remote)
+	default:
+		n.metrics.MustRegister(c.store)
 	}
 	gauge("skerry_journal_bytes", "Size of the journal.", func() float64 { return float64(n.kept.ledger.Size()) })
 	gauge("skerry_journal_syncs_total", "Syncs of the journal since the start.", func() float64 { return float64(n.kept.ledger.Syncs()) })

@@ -137,7 +137,7 @@ func (n *Node) agentConfig(dir string) agent.Config {
 	cfg := n.cfg.Agent
 	out := agent.Config{
 		Owner: skerry.OwnerID(ownerOf(n.cfg.Self.Name)), Node: n.cfg.Record.node(n.cfg.Self), Dir: dir,
-		Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
+		KeepTokens: n.cfg.Role == AgentRole && len(n.cfg.Cluster.Join) > 0 && n.cfg.ACL.Enabled, Policy: cfg.Checks, LocalPolicy: cfg.LocalChecks,
 		Runners: n.door.Shares().Runners, OutputMaxSize: cfg.OutputMaxSize, DiscardOutput: cfg.DiscardOutput,
 		Log: n.log, Registerer: n.metrics, Net: n.net,
 		Kinds: kinds.All(kinds.Env{Log: n.log, Alias: n.aliased}),

@@ -4,8 +4,11 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/skerryhq/skerry/host"
 	"github.com/skerryhq/skerry/tongue/consul"
@@ -53,7 +56,7 @@ func (p process) Stats() map[string]map[string]string {
 			catalog = err.Error()
 		}
 	}
-	return map[string]map[string]string{
+	out := map[string]map[string]string{
 		"catalog":  {"state": catalog},
 		"exposure": p.cfg.Exposures,
 		"agent": {
@@ -67,6 +70,11 @@ func (p process) Stats() map[string]map[string]string {
 			"goroutines": strconv.Itoa(runtime.NumGoroutine()), "cpu_count": strconv.Itoa(runtime.NumCPU()),
 		},
 	}
+	if a := p.attached.attachment; a != nil {
+		out["agent"]["attached_to"] = a.State().Server
+		out["agent"]["refused_services"] = strings.Join(slices.Sorted(maps.Keys(a.Refused())), ", ")
+	}
+	return out
 }
 
 // asServer describes this server among the servers.

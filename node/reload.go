@@ -23,11 +23,12 @@ func (n *Node) Reload() error {
 	if err := n.kept.agent.Configure(context.Background(), next.Agent.Services, next.Agent.NodeChecks); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	n.control.reload(next.ACL)
+	n.reloadTokens(next.ACL)
 	n.fronts.consul.tongue.Store(t)
 	n.door.SetHosts(n.hosts(&next))
 	n.shown.Set(next.Shown)
 	n.fronts.dns.Reload(next.DNS)
+	n.fronts.askers.reload(next.DNS)
 	if next.Applied != nil {
 		next.Applied()
 	}

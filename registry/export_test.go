@@ -17,3 +17,6 @@ var (
 
 	DecodeFrame = frame.Decode
 )
+
+// JudgeBy has what a speaker announces judged.
+func (s *Speaker) JudgeBy(by Judge) { s.judged = newJudged(by, s.node) }

@@ -17,7 +17,7 @@ func (w *world) say(at int, id skerry.OwnerID, m cluster.Message) (cluster.Messa
 	if err != nil {
 		w.Fatal(err)
 	}
-	data, err = w.servers[at].Owner(id, data)
+	data, err = w.servers[at].Speaker(id, "a").Hear(data)
 	if err != nil || data == nil {
 		return nil, err
 	}
@@ -66,12 +66,14 @@ func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
 	w := newWorld(t)
 	for _, m := range []cluster.Message{
 		cluster.Attach{Owner: "agent/other", TTL: time.Second}, cluster.Announce{Record: cluster.Record{Owner: "agent/other"}}, cluster.Beat{Owner: "agent/other"},
+		cluster.Attach{Owner: "agent/web1", Kind: skerry.LeaseOwner, TTL: time.Second},
+		cluster.Announce{Record: cluster.Record{Owner: "agent/web1", Kind: skerry.AgentOwner, TTL: time.Second, Version: skerry.Version{Epoch: 1, Seq: 1}, Set: lease("b", 1).Set}},
 	} {
 		if _, err := w.say(0, "agent/web1", m); skerry.KindOf(err) != skerry.Denied {
 			t.Errorf("%T for another owner: %v", m, err)
 		}
 	}
-	if _, err := w.say(0, "agent/web1", cluster.Attach{Owner: "agent/web1"}); err == nil {
+	if _, err := w.say(0, "agent/web1", cluster.Attach{Owner: "agent/web1", Kind: skerry.AgentOwner}); err == nil {
 		t.Error("an attachment without a TTL is taken")
 	}
 	if answer, err := w.say(0, "agent/web1", cluster.Tick{}); answer != nil || err != nil {
@@ -95,8 +97,11 @@ func FuzzOwner(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 		s := newServer("s1", 1, catalog.Config{Now: func() time.Time { return now }, After: func(_ time.Duration, f func()) { f() }})
+		plain, judged := s.Speaker("agent/web1", "a"), s.Speaker("agent/web1", "a")
+		judged.JudgeBy(&verdicts{tokens: map[string]string{"": "a"}})
 		for _, data := range [][]byte{one, two, one} {
-			s.Owner("agent/web1", data)
+			plain.Hear(data)
+			judged.Hear(data)
 			now = now.Add(time.Second)
 			s.Tick()
 		}

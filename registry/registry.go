@@ -57,8 +57,10 @@ type Config struct {
 	// Form takes the messages by which servers form a cluster, join it and hand its lead
 	// over; nil: they are dropped.
 	Form func(from cluster.ServerID, m cluster.Message)
-	Now  func() time.Time // default time.Now
-	Rand *rand.Rand       // default: seeded by chance
+	// Judge decides what agents may show; nil: everything.
+	Judge Judge
+	Now   func() time.Time // default time.Now
+	Rand  *rand.Rand       // default: seeded by chance
 
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
@@ -81,6 +83,7 @@ type Registry struct {
 	alone   bool                      // as the log says: in a minority
 	settled chan struct{}
 
+	barred   map[string]string            // why agents may not attach, as logged, by node
 	departed map[skerry.OwnerID]departure // of which Config.Departed is not told yet
 
 	current  current
@@ -113,7 +116,7 @@ func New(cfg Config) *Registry {
 		cfg.Departed = func(map[skerry.OwnerID]skerry.Version) {}
 	}
 	r := &Registry{
-		cfg: cfg, log: cfg.Log, own: map[skerry.OwnerID]*own{}, held: map[skerry.OwnerID]bool{},
+		cfg: cfg, log: cfg.Log, own: map[skerry.OwnerID]*own{}, held: map[skerry.OwnerID]bool{}, barred: map[string]string{},
 		departed: map[skerry.OwnerID]departure{}, catching: map[uint64]*catching{},
 		spoke: map[cluster.ServerID]bool{cfg.Self: true},
 		told:  len(cfg.Members) > 0, settled: make(chan struct{}),

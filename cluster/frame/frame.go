@@ -72,6 +72,8 @@ func Kind(m cluster.Message) string {
 		return "beat"
 	case cluster.Beaten:
 		return "beaten"
+	case cluster.Access:
+		return "access"
 	default:
 		return ""
 	}
@@ -93,6 +95,7 @@ var decoders = map[string]func([]byte) (cluster.Message, error){
 	"release": decoderOf[cluster.Release], "hand-over": decoderOf[cluster.HandOver], "handed-over": decoderOf[cluster.HandedOver],
 	"attach": decoderOf[cluster.Attach], "attached": decoderOf[cluster.Attached], "announce": decoderOf[cluster.Announce],
 	"told": decoderOf[cluster.Told], "beat": decoderOf[cluster.Beat], "beaten": decoderOf[cluster.Beaten],
+	"access": decoderOf[cluster.Access],
 }
 
 // Encode returns the frame of a message.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access"
+	"github.com/skerryhq/skerry/access/remote"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
@@ -179,8 +180,8 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 	}
 }
 
-// accessControl translates the acl section. Every decision is made from the local copy of
-// the store, so down_policy and the cache times have no effect.
+// accessControl translates the acl section. The cache times have no effect: servers decide from their
+// own copy of the store, and agents ask again when something changes.
 func accessControl(c *config.ACL) node.ACL {
 	defaults := rules.Open
 	if c.DefaultPolicy == "deny" {
@@ -196,7 +197,7 @@ func accessControl(c *config.ACL) node.ACL {
 	}
 	t := c.Tokens
 	return node.ACL{
-		Enabled: c.Enabled, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun,
+		Enabled: c.Enabled, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun, Down: remote.Down(c.DownPolicy),
 		Tokens: map[string]string{
 			access.DefaultToken: t.Default, access.AgentToken: t.Agent, access.RecoveryToken: t.AgentRecovery,
 			access.ReplicationToken: t.Replication, access.FileToken: t.ConfigFileRegistration, access.DNSToken: t.DNS,

@@ -222,19 +222,3 @@ func TestThePortOfServersIsNoAPI(t *testing.T) {
 		}
 	}
 }
-
-// Where access is controlled, servers take no agents yet, and both say so.
-func TestAgentsAreRefusedWhereAccessIsControlled(t *testing.T) {
-	t.Parallel()
-	_, at := serversWith(t, 1, map[string]any{"acl": map[string]any{"enabled": true, "default_policy": "deny"}})
-	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": at})
-	await(t, "the refusal in the agent's log", func() error {
-		if log, err := os.ReadFile(a.log.Name()); err != nil || !strings.Contains(string(log), "acl.enabled") {
-			return fmt.Errorf("%v", err)
-		}
-		return nil
-	})
-	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable {
-		t.Errorf("the agent is ready: %d %s", r.status, r.body)
-	}
-}

@@ -186,3 +186,36 @@ func TestAnswerThatCannotBeEncoded(t *testing.T) {
 		}
 	}
 }
+
+// A request without a token that an agent passes on is anonymous: the default token of this process is for its own
+// callers.
+func TestRequestsThatArePassedOnHaveNoDefaultToken(t *testing.T) {
+	s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict})
+	if err != nil || s.Init(t.Context()) != nil {
+		t.Fatal(err)
+	}
+	tokens, err := access.NewAgentTokens(map[string]string{access.DefaultToken: managementSecret}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := consul.New(consul.Config{}, consul.Backend{
+		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: catalog.New(catalog.Config{}), Gate: access.NewGate(s, tokens), ACL: s,
+	}, consul.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const allowed, refused = http.StatusInternalServerError, http.StatusForbidden // there is no keyring
+	for token, want := range map[string][2]int{"": {allowed, refused}, managementSecret: {allowed, allowed}, skerry.AnonymousSecret: {refused, refused}} {
+		for i, node := range []string{"", "web1"} {
+			r := &http.Request{Method: "GET", URL: &url.URL{Path: "/v1/operator/keyring"}, Header: http.Header{}, Body: http.NoBody}
+			if token != "" {
+				r.Header.Set("X-Consul-Token", token)
+			}
+			w := &blackhole{header: http.Header{}, status: http.StatusOK}
+			front.ServeHTTP(w, consul.AskedAt(r, node))
+			if w.status != want[i] {
+				t.Errorf("token %q, passed on by %q: %d, want %d", token, node, w.status, want[i])
+			}
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 // acl makes an endpoint fail without access control.
 func acl(do func(*request) error) func(*request) error {
 	return func(q *request) error {
-		if q.f.b.ACL == nil {
+		if q.f.b.Gate == nil {
 			return bare(status(401, "ACL support disabled"))
 		}
 		return do(q)

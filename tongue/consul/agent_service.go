@@ -113,6 +113,7 @@ func (q *request) agentServiceRegister() error {
 	if err := q.mustOwnRegistration(&r); err != nil {
 		return err
 	}
+	r.Token = q.p.token
 	r.ReplaceChecks = strings.Contains(q.p.raw, "replace-existing-checks") && q.p.has("replace-existing-checks")
 	if err := q.f.b.Registrar.RegisterService(q.r.Context(), r); err != nil {
 		return q.checkError(err)

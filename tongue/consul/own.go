@@ -50,6 +50,7 @@ func (q *request) registrations(bodies []wire.ServiceBody) ([]skerry.Registratio
 		if rs[i], err = bodies[i].Registration(q.f.cfg.LegacyAPI); err != nil {
 			return nil, err
 		}
+		rs[i].Token = q.p.token
 	}
 	return rs, nil
 }
