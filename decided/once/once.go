@@ -75,19 +75,21 @@ func Begin(epoch uint64, id string, of ...string) *Attempt {
 	return &Attempt{id: id, epoch: epoch, prefix: fmt.Sprintf("%s%d/%s/", skerry.Fleeting, epoch, hex.EncodeToString(h.Sum(nil)[:16]))}
 }
 
-// Made reports whether another attempt made the first change of the request. From then on this
-// attempt makes none: it has the outcomes of the other. It reads what the majority has.
-func (a *Attempt) Made(ctx context.Context, kv skerry.KV) (bool, error) {
-	if err := kv.Sync(ctx); err != nil {
-		return false, err
+// Made returns a function that reports whether another attempt made the first change of the request.
+// From then on this attempt makes none: it has the outcomes of the other. The function reads what the
+// majority has.
+func (a *Attempt) Made(kv skerry.KV) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		if err := kv.Sync(ctx); err != nil {
+			return false, err
+		}
+		a.commits.Store(0)
+		a.ids.Store(0)
+		if kv.Snapshot().Get(a.key(0)) != nil {
+			a.replays.Store(true)
+		}
+		return a.replays.Load(), nil
 	}
-	if kv.Snapshot().Get(a.key(0)) == nil {
-		return false, nil
-	}
-	a.replays.Store(true)
-	a.commits.Store(0)
-	a.ids.Store(0)
-	return true, nil
 }
 
 func (a *Attempt) key(n int64) string { return a.prefix + strconv.FormatInt(n, 10) }
@@ -130,9 +132,9 @@ type outcome struct {
 }
 
 var (
-	errStale  error = skerry.Errorf(skerry.Unavailable, "the request came too late: it may have been repeated elsewhere, and was not made here")
-	errPartly error = skerry.Errorf(skerry.Unavailable, "a part of the request was made at another server, and the rest is not known")
-	errLarge  error = skerry.Errorf(skerry.Unavailable, "the request was made, at a server that did not answer, and its answer was too large to be kept: read what it changed")
+	errStale  error = skerry.Errorf(skerry.Internal, "the request came too late: it may have been repeated elsewhere, and was not made here")
+	errPartly error = skerry.Errorf(skerry.Internal, "a part of the request was made at another server, and the rest is not known")
+	errLarge  error = skerry.Errorf(skerry.Internal, "the request was made, at a server that did not answer, and its answer was too large to be kept: read what it changed")
 )
 
 // Update is kv.Update, for the changes of requests. outcome points to all that the change sets
