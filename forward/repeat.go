@@ -15,8 +15,8 @@ const (
 	repeatWithin = 5 * time.Second
 	// maxAttempts bounds the attempts of one request.
 	maxAttempts = 10
-	// silentFor is how long a server may take for its answer while another can be asked: it may be cut
-	// off from the others, and wait for a majority.
+	// silentFor is how long a server may take for its answer while there is one that was not tried: it
+	// may be cut off from the others, and wait for a majority.
 	silentFor = 2500 * time.Millisecond
 	// roundPause is the pause after all servers were tried.
 	roundPause = 250 * time.Millisecond
@@ -32,9 +32,12 @@ func (f *Forwarder) repeat(r *http.Request, p *passage) (*http.Response, error) 
 	until, to, id := time.Now().Add(repeatWithin), p.to, p.kept.id
 	f.epoch.date(&id)
 	var tried []string
+	untried := true // there may be a server that was not tried
 	for n := 1; ; n++ {
-		_, _, other := f.cfg.Pick(append(tried, to.name)...)
-		resp, err := f.attempt(r, to, id, p.kept.body, other && time.Now().Before(until))
+		if untried {
+			_, _, untried = f.cfg.Pick(append(tried, to.name)...)
+		}
+		resp, err := f.attempt(r, to, id, p.kept.body, untried)
 		switch {
 		case err == nil && f.epoch.learn(resp):
 			resp.Body.Close()

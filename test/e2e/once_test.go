@@ -158,7 +158,7 @@ func TestWritesAtAnAgentAreMadeOnce(t *testing.T) {
 	if all, _, err := c.Session().List(nil); err != nil || len(all) != int(sessions.Load()) {
 		t.Errorf("%d sessions of %d that were made: %v", len(all), sessions.Load(), err)
 	}
-	if r := a.request("GET", "/v1/agent/metrics?format=prometheus", ""); r.status != http.StatusOK {
+	if r := a.request("GET", "/metrics", ""); r.status != http.StatusOK {
 		t.Errorf("the metrics: %d", r.status)
 	} else if repeated := repeats.FindStringSubmatch(r.body); repeated == nil || repeated[1] == "0" {
 		t.Error("no request was repeated: nothing was tested")
