@@ -35,7 +35,7 @@ func Only(key string) Range { return Range{Key: key} }
 // Below is the range of all keys that begin with prefix.
 func Below(prefix string) Range { return Range{Key: prefix, Below: true} }
 
-// Fleeting is the prefix of keys that nobody watches and that are soon removed. Their
+// Fleeting is the prefix of keys that are not watched and are soon removed. Their
 // removals are not remembered: [KV].Watch, [Snapshot].Changed and [Feed] know those keys
 // only as long as they are there.
 const Fleeting = "made/"

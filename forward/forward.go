@@ -77,7 +77,7 @@ func New(cfg Config) *Forwarder {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", to.address, ""
 			p.SetXForwarded()
 			p.Out.Header.Set(viaHeader, strings.Join(append(p.In.Header.Values(viaHeader), cfg.Node), ", "))
-			p.Out.Header.Del(requestHeader) // a client's is nobody's
+			p.Out.Header.Del(requestHeader) // clients give none
 		},
 		Transport:     f,
 		FlushInterval: -1, // events and blocking queries are answered in parts

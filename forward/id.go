@@ -35,6 +35,7 @@ type ID struct {
 	Again  bool   // another attempt may have been made
 }
 
+// String returns the id as it is in the header.
 func (id ID) String() string {
 	epoch, again := "-", ""
 	if id.Dated {

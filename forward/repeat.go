@@ -92,8 +92,8 @@ func mayHaveMade(resp *http.Response, err error) bool {
 	return resp.StatusCode != http.StatusServiceUnavailable
 }
 
-// wantsAgain reports whether an answer says that another server, or this one later, may do what
-// was asked: it is starting, or its store has no majority.
+// wantsAgain reports whether an answer says that another server, or this one later, may make the
+// change: this one is starting, or its store has no majority.
 func wantsAgain(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusInternalServerError && resp.Header.Get("Retry-After") != ""
 }

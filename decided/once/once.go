@@ -172,7 +172,7 @@ func Make(ctx context.Context, kv skerry.KV, outcome any, change func(skerry.Tx)
 	return found.Modified, false, decode(found.Value, outcome)
 }
 
-// recorded runs a change, and adds the record of its outcome to what it writes.
+// recorded runs a change, and adds the record of its outcome to its writes.
 func recorded(tx skerry.Tx, key string, out any, change func(skerry.Tx) error) error {
 	w := &watched{Tx: tx}
 	if err := change(w); err != nil || !w.writes {

@@ -136,7 +136,7 @@ func (t *Table) Apply(index uint64, changes []Change) {
 	t.passed(index)
 }
 
-// fleet applies a change of a fleeting key, and remembers nothing of it.
+// fleet applies a change of a fleeting key, without remembering it.
 func (t *Table) fleet(c Change) {
 	if c.Record != nil {
 		t.records.ReplaceOrInsert(c.Record)

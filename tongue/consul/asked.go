@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// Asked is what is known of a request that an agent passed on.
+// Asked describes a request that an agent passed on.
 type Asked struct {
 	Node string // the agent's
 	// Made reports whether another attempt of the request was made. From then on the request changes
@@ -27,7 +27,7 @@ func AskedAt(r *http.Request, a Asked) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), askedKey{}, &a))
 }
 
-// passedOn returns what is known of a request that an agent passed on, else nil.
+// passedOn returns the description of a request that an agent passed on, else nil.
 func (q *request) passedOn() *Asked {
 	a, _ := q.r.Context().Value(askedKey{}).(*Asked)
 	return a
