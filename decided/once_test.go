@@ -81,8 +81,12 @@ func operations(held, loose string, query string) []operation {
 		{"query", func(ctx context.Context, p *decided.Parts) (any, error) {
 			return p.Queries.CreateQuery(ctx, skerry.PreparedQuery{Name: "made", Service: skerry.ServiceQuery{Service: "web"}})
 		}},
-		{"query's end", func(ctx context.Context, p *decided.Parts) (any, error) { return nil, p.Queries.DeleteQuery(ctx, query) }},
-		{"register", func(ctx context.Context, p *decided.Parts) (any, error) { return nil, p.External.PutExternal(ctx, node) }},
+		{"query's end", func(ctx context.Context, p *decided.Parts) (any, error) {
+			return nil, p.Queries.DeleteQuery(ctx, query)
+		}},
+		{"register", func(ctx context.Context, p *decided.Parts) (any, error) {
+			return nil, p.External.PutExternal(ctx, node)
+		}},
 		{"deregister", func(ctx context.Context, p *decided.Parts) (any, error) {
 			return nil, p.External.DeleteExternal(ctx, "old", "", "")
 		}},

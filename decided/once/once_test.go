@@ -71,7 +71,7 @@ func TestARequestWithoutAnIDLeavesNoRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if once.ID(t.Context()) == once.ID(t.Context()) {
+	if one, other := once.ID(t.Context()), once.ID(t.Context()); one == other {
 		t.Error("two new IDs are the same")
 	}
 	if got := value(kv, "log"); got != "aa" || records(kv) != 0 {
