@@ -93,6 +93,17 @@ func locks(sessions *atomic.Int64) func(*api.Client, int) error {
 	}
 }
 
+// overwrites is a writer that puts a number that grows, without a condition. An attempt of a server that
+// hung must not put an earlier one again.
+func overwrites(c *api.Client, n int) error {
+	was, _, err := c.KV().Get("last", nil)
+	if err == nil && n > 0 && (was == nil || string(was.Value) != strconv.Itoa(n-1)) {
+		return fmt.Errorf("the key has %+v, want %d", was, n-1)
+	}
+	_, err = c.KV().Put(&api.KVPair{Key: "last", Value: []byte(strconv.Itoa(n))}, nil)
+	return err
+}
+
 var repeats = regexp.MustCompile(`(?m)^skerry_forward_repeated_total (\d+)`)
 
 // moves waits until an agent is attached to another server than one.
@@ -120,6 +131,7 @@ func TestWritesAtAnAgentAreMadeOnce(t *testing.T) {
 	}
 	var sessions atomic.Int64
 	w.start(creates)
+	w.start(overwrites)
 	w.start(locks(&sessions))
 	work := func() { // on a busy machine there are few calls
 		want := w.made.Load() + 40

@@ -133,3 +133,31 @@ func TestARepeatedRequestNeedsItsToken(t *testing.T) {
 		t.Errorf("the id with another token: %d %s", w.Code, w.Body)
 	}
 }
+
+// passed notes how requests are passed on.
+type passed map[string]bool
+
+// Forward implements [consul.Forwarder].
+func (n passed) Forward(_ http.ResponseWriter, r *http.Request, repeat bool) {
+	n[r.Method+" "+r.URL.Path] = repeat
+}
+
+// An agent sends again only requests that servers make once.
+func TestWhichRequestsMayBeRepeated(t *testing.T) {
+	n := passed{}
+	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Forward: n}
+	front, err := consul.New(consul.Config{}, b, consul.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]bool{
+		"PUT /v1/kv/a": true, "PUT /v1/txn": true, "PUT /v1/session/create": true, "PUT /v1/event/fire/e": true, "PUT /v1/acl/token": true, "PUT /v1/skerry/owner/o": true,
+		"PUT /v1/snapshot": false, "DELETE /v1/operator/raft/peer": false, "PUT /v1/operator/raft/transfer-leader": false, "PUT /v1/skerry/guard/release": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
+		if got, is := n[request]; !is || got != want {
+			t.Errorf("%s: passed on %v, repeated %v", request, is, got)
+		}
+	}
+}
