@@ -14,12 +14,12 @@ const (
 	// servers need a second to elect a leader.
 	repeatWithin = 5 * time.Second
 	// maxAttempts bounds the attempts of one request.
-	maxAttempts = 10
+	maxAttempts = 30
 	// silentFor is how long a server may take for its answer while there is one that was not tried: it
 	// may be cut off from the others, and wait for a majority.
 	silentFor = 2500 * time.Millisecond
 	// roundPause is the pause after all servers were tried.
-	roundPause = 250 * time.Millisecond
+	roundPause = 500 * time.Millisecond
 )
 
 var (
