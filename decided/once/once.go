@@ -152,35 +152,47 @@ func Make(ctx context.Context, kv skerry.KV, outcome any, change func(skerry.Tx)
 		index, err = kv.Update(ctx, change)
 		return index, true, err
 	}
-	key := a.key(a.commits.Add(1) - 1)
-	var found *skerry.Record
-	index, err = kv.Update(ctx, func(tx skerry.Tx) error {
-		if found = tx.Get(key); found != nil {
-			return nil
-		}
-		if a.replays.Load() {
-			return errPartly
-		}
-		if present, err := epochIn(tx); err != nil || !Current(a.epoch, present) {
-			return cmp.Or(err, errStale)
-		}
-		return recorded(tx, key, outcome, change)
-	})
-	if err != nil || found == nil {
+	c := &commit{attempt: a, key: a.key(a.commits.Add(1) - 1), outcome: outcome, change: change}
+	if index, err = kv.Update(ctx, c.evaluate); skerry.KindOf(err) == skerry.Exhausted && !c.tx.puts {
+		c.bare = true // a deletion makes room: it must not fail for its record
+		index, err = kv.Update(ctx, c.evaluate)
+	}
+	if err != nil || c.found == nil {
 		return index, true, err
 	}
-	return found.Modified, false, decode(found.Value, outcome)
+	return c.found.Modified, false, decode(c.found.Value, outcome)
 }
 
-// recorded runs a change, and adds the record of its outcome to its writes.
-func recorded(tx skerry.Tx, key string, out any, change func(skerry.Tx) error) error {
-	w := &watched{Tx: tx}
-	if err := change(w); err != nil || !w.writes {
+// commit is one change of an attempt.
+type commit struct {
+	attempt *Attempt
+	key     string // of its record
+	outcome any
+	change  func(skerry.Tx) error
+	bare    bool // without a record
+
+	found *skerry.Record // of another attempt
+	tx    watched        // of the last evaluation
+}
+
+// evaluate runs the change, and adds the record of its outcome to its writes.
+func (c *commit) evaluate(tx skerry.Tx) error {
+	c.tx = watched{Tx: tx}
+	if c.found = tx.Get(c.key); c.found != nil {
+		return nil
+	}
+	if c.attempt.replays.Load() {
+		return errPartly
+	}
+	if present, err := epochIn(tx); err != nil || !Current(c.attempt.epoch, present) {
+		return cmp.Or(err, errStale)
+	}
+	if err := c.change(&c.tx); err != nil || c.bare || !c.tx.puts && !c.tx.deletes {
 		return err
 	}
-	value, err := encode(out)
+	value, err := encode(c.outcome)
 	if err == nil {
-		tx.Put(key, value, 0)
+		tx.Put(c.key, value, 0)
 	}
 	return err
 }
@@ -214,26 +226,26 @@ func decode(value []byte, out any) error {
 	return json.Unmarshal(o.Value, out)
 }
 
-// watched notes whether a transaction writes.
+// watched notes whether a transaction puts and deletes.
 type watched struct {
 	skerry.Tx
-	writes bool
+	puts, deletes bool
 }
 
 // Put implements [skerry.Tx].
 func (w *watched) Put(key string, value []byte, lease skerry.LeaseID) {
-	w.writes = true
+	w.puts = true
 	w.Tx.Put(key, value, lease)
 }
 
 // Delete implements [skerry.Tx].
 func (w *watched) Delete(key string) {
-	w.writes = true
+	w.deletes = true
 	w.Tx.Delete(key)
 }
 
 // DeleteAll implements [skerry.Tx].
 func (w *watched) DeleteAll(prefix string) {
-	w.writes = true
+	w.deletes = true
 	w.Tx.DeleteAll(prefix)
 }

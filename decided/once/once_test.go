@@ -257,3 +257,39 @@ func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// full is a store that takes deletions only.
+type full struct{ *replicatest.Memory }
+
+type fullTx struct {
+	skerry.Tx
+	puts bool
+}
+
+// Put implements [skerry.Tx].
+func (f *fullTx) Put(string, []byte, skerry.LeaseID) { f.puts = true }
+
+// Update implements [skerry.KV].
+func (f full) Update(ctx context.Context, change func(skerry.Tx) error) (uint64, error) {
+	return f.Memory.Update(ctx, func(tx skerry.Tx) error {
+		x := &fullTx{Tx: tx}
+		if err := change(x); err != nil || !x.puts {
+			return err
+		}
+		return skerry.Errorf(skerry.Exhausted, "the store is full")
+	})
+}
+
+func TestAFullStoreTakesDeletions(t *testing.T) {
+	kv := full{replicatest.NewMemory()}
+	if _, err := add(t.Context(), kv.Memory, "a"); err != nil {
+		t.Fatal(err)
+	}
+	ctx := once.With(t.Context(), once.Begin(0, id))
+	if _, err := add(ctx, kv, "b"); skerry.KindOf(err) != skerry.Exhausted {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := once.Update(ctx, kv, nil, func(tx skerry.Tx) error { tx.Delete("log"); return nil }); err != nil || kv.Snapshot().Get("log") != nil {
+		t.Errorf("a deletion: %v", err)
+	}
+}
