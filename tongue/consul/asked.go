@@ -10,7 +10,7 @@ import (
 
 // Asked describes a request that an agent passed on.
 type Asked struct {
-	Node string // the agent's
+	Node string // the agent's; empty: it was not passed on
 	// Made reports whether another attempt of the request was made. From then on the request changes
 	// nothing, and has the outcome of that attempt. nil: the request comes once.
 	Made func(context.Context) (bool, error)
@@ -29,13 +29,15 @@ func AskedAt(r *http.Request, a Asked) *http.Request {
 
 // passedOn returns the description of a request that an agent passed on, else nil.
 func (q *request) passedOn() *Asked {
-	a, _ := q.r.Context().Value(askedKey{}).(*Asked)
-	return a
+	if a, _ := q.r.Context().Value(askedKey{}).(*Asked); a != nil && a.Node != "" {
+		return a
+	}
+	return nil
 }
 
 // agentNode returns the node of the agent that was asked.
 func (q *request) agentNode() string {
-	if a := q.passedOn(); a != nil && a.Node != "" {
+	if a := q.passedOn(); a != nil {
 		return a.Node
 	}
 	return q.f.b.Self.Name
