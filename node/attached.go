@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/skerryhq/skerry/follow/cache"
 	"github.com/skerryhq/skerry/forward"
 	"github.com/skerryhq/skerry/link"
-	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // attached is an agent's side of the connection with servers.
@@ -188,47 +185,7 @@ func (n *Node) refuseAgent(node string) error {
 	return nil
 }
 
-// dnsPath is where a server answers the DNS questions of agents.
-const dnsPath = "/v1/skerry/link/dns"
-
-// maxQuestion is the size of the largest message of DNS over TCP, in bytes.
-const maxQuestion = 64 << 10
-
 // askDNS has a server answer a DNS question.
 func (n *Node) askDNS(ctx context.Context, query []byte) ([]byte, error) {
 	return n.attached.forwarder.Ask(ctx, dnsPath, n.control.dnsSecret(), query)
-}
-
-// passedOn answers the requests that agents pass on.
-func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
-	if !n.fronts.made.Load() {
-		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
-		return
-	}
-	// A browser on this network does not speak HTTP/2 without encryption, and sends no such header: a page cannot
-	// make it pose as an agent.
-	if r.ProtoMajor < 2 || forward.From(r) == "" {
-		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
-		return
-	}
-	switch r.URL.Path {
-	case resolvePath:
-		n.resolve(w, r)
-		return
-	case drainPath:
-		n.serveDrain(w, r)
-		return
-	case dnsPath:
-		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
-		if err == nil {
-			query, err = n.dnsOf(forward.Token(r)).Answer(r.Context(), query)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.Write(query)
-		return
-	}
-	n.fronts.consul.ServeHTTP(w, consul.AskedAt(r, forward.From(r)))
 }

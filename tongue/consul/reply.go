@@ -84,6 +84,9 @@ func (q *request) fail(err error) {
 		if err != error(e) {
 			text = err.Error()
 		}
+		if a := q.passedOn(); e.Kind == skerry.Unavailable && a != nil && a.Made != nil {
+			q.w.Header().Set("Retry-After", "1") // another server may have a majority
+		}
 		if e.Kind == skerry.Exhausted && e.Subject == "store" {
 			status = http.StatusInternalServerError // not the caller's fault, and not temporary
 		}
