@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/skerryhq/skerry/attach"
 	"github.com/skerryhq/skerry/forward"
 	"github.com/skerryhq/skerry/link"
-	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // attached is an agent's side of the connection with servers.
@@ -129,73 +126,7 @@ func (o outboxes) Changed(v, base skerry.Version, d skerry.Delta, digest uint64)
 	o[1].Changed(v, base, d, digest)
 }
 
-// serveOwner takes what the agent of a node says over a stream.
-func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
-	n.log.Info("an agent opened a stream", "node", s.Node)
-	for {
-		frame, err := s.Receive()
-		if err != nil {
-			return
-		}
-		answer, err := n.among.registry.Owner(skerry.OwnerID(ownerOf(s.Node)), frame)
-		if err != nil {
-			n.log.Warn("an agent's stream is closed: a message is not understood", "node", s.Node, "error", err)
-			return
-		}
-		if answer == nil {
-			continue
-		}
-		if s.Send(answer) != nil {
-			return
-		}
-	}
-}
-
-// refuseAgent returns why the agent of a node may not attach.
-func (n *Node) refuseAgent(node string) error {
-	switch {
-	case n.cfg.ACL.Enabled:
-		return errors.New("this cluster controls access (acl.enabled), which agents cannot show yet: register at a server")
-	case node == n.cfg.Self.Name:
-		return errors.New("this server has that node name: names are unique in a datacenter")
-	}
-	return nil
-}
-
-// dnsPath is where a server answers the DNS questions of agents.
-const dnsPath = "/v1/skerry/link/dns"
-
-// maxQuestion is the size of the largest message of DNS over TCP, in bytes.
-const maxQuestion = 64 << 10
-
 // askDNS has a server answer a DNS question.
 func (n *Node) askDNS(ctx context.Context, query []byte) ([]byte, error) {
 	return n.attached.forwarder.Ask(ctx, dnsPath, query)
-}
-
-// passedOn answers the requests that agents pass on.
-func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
-	if !n.fronts.made.Load() {
-		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
-		return
-	}
-	// A browser on this network does not speak HTTP/2 without encryption, and sends no such header: a page cannot
-	// make it pose as an agent.
-	if r.ProtoMajor < 2 || forward.From(r) == "" {
-		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
-		return
-	}
-	if r.URL.Path == dnsPath {
-		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
-		if err == nil {
-			query, err = n.fronts.dns.Answer(r.Context(), query)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.Write(query)
-		return
-	}
-	n.fronts.consul.ServeHTTP(w, consul.AskedAt(r, forward.From(r)))
 }

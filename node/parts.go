@@ -42,11 +42,11 @@ func (r Role) parts() []start {
 }
 
 func dev() []start {
-	return []start{startJournal, startCatalog, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startLink, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startLink, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 // joined starts an agent that attaches to servers, and waits until it is.
@@ -237,4 +239,32 @@ func TestAgentsAreRefusedWhereAccessIsControlled(t *testing.T) {
 	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable {
 		t.Errorf("the agent is ready: %d %s", r.status, r.body)
 	}
+}
+
+// One server alone takes agents: what they have is found at it, and again when it was killed.
+func TestAServerAloneTakesAgents(t *testing.T) {
+	t.Parallel()
+	port := program.Port(t)
+	server := start(t, map[string]any{"node_name": "s1", "ports": map[string]any{"server": port}})
+	one, two := joined(t, "web1", []string{local(port)}), joined(t, "web2", []string{local(port)})
+	for i, a := range []*agent{one, two} {
+		a.ok("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"Name": "web", "ID": "web-%d", "Port": %d}`, i+1, 80+i))
+	}
+	found := func() {
+		t.Helper()
+		for _, a := range []*agent{server, one, two} {
+			a.finds("web", "web-1", "web-2")
+			if r, err := a.resolve("web.service.consul.", dns.TypeSRV); err != nil || len(r.Answer) != 2 {
+				t.Errorf("DNS at %s: %v, %v", a.dns, r, err)
+			}
+		}
+	}
+	found()
+	one.ok("PUT", "/v1/kv/limit", "7")
+	server.kill()
+	server.run()
+	found()
+	two.ok("GET", "/v1/kv/limit", "")
+	two.kill() // its silence is judged
+	server.finds("web", "web-1")
 }
