@@ -88,18 +88,11 @@ func New(cfg Config) *Attachment {
 	return a
 }
 
-// State is how an attachment is.
-type State struct {
-	Server  string    // that it is attached to; empty: none
-	Since   time.Time // since when
-	Settled bool      // the server has the present set
-}
-
 // State returns the present state.
-func (a *Attachment) State() State {
+func (a *Attachment) State() skerry.Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return State{string(a.told), a.since, a.core != nil && a.core.Settled()}
+	return skerry.Attachment{Server: string(a.told), Since: a.since, Settled: a.core != nil && a.core.Settled()}
 }
 
 // withdrawEvery is how often it is looked whether a withdrawal has arrived.

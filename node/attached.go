@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -62,8 +62,13 @@ func (n *Node) askServer(ctx context.Context, address string) (string, error) {
 
 // attachedReady returns an error while no server has this agent's registrations.
 func (n *Node) attachedReady() error {
-	if s := n.attached.attachment.State(); s.Server == "" || !s.Settled {
-		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
+	s := n.attached.attachment.State()
+	since := s.Since.UTC().Format(time.RFC3339)
+	switch {
+	case s.Server == "":
+		return fmt.Errorf("this agent is alone since %s, attached to no server: no server has its registrations", since)
+	case !s.Settled:
+		return fmt.Errorf("this agent is attached to the server %s since %s, which has not all of its registrations yet", s.Server, since)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (n *Node) consulBackend() consul.Backend {
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
 	if f := n.attached.forwarder; f != nil {
-		b.Forward = f
+		b.Forward, b.Attached = f, n.attached.attachment.State
 	}
 	if c := n.control; c != nil {
 		b.Gate, b.ACL, b.Tokens = c.gate, c.store, c.tokens

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -267,4 +268,45 @@ func TestAServerAloneTakesAgents(t *testing.T) {
 	two.ok("GET", "/v1/kv/limit", "")
 	two.kill() // its silence is judged
 	server.finds("web", "web-1")
+}
+
+// An agent tells whether a server has its registrations, and since when it is attached or alone.
+func TestAnAgentTellsWhereItIsAttached(t *testing.T) {
+	t.Parallel()
+	port := program.Port(t)
+	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": []string{local(port)}})
+	told := func(what, path, body, want string) {
+		t.Helper()
+		if got := a.request("PUT", path, body).header.Get("X-Skerry-Announced"); got != want {
+			t.Errorf("%s: X-Skerry-Announced is %q, want %q", what, got, want)
+		}
+	}
+	told("alone", "/v1/agent/service/register", `{"Name": "web", "Port": 80}`, "false")
+	told("alone", "/v1/agent/check/register", `{"Name": "disk", "TTL": "1h", "Status": "passing"}`, "false")
+	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "alone since 2") {
+		t.Errorf("alone: %d %s", r.status, r.body)
+	}
+	if got := a.info(); !strings.Contains(got, "server = none") || !strings.Contains(got, "registrations_announced = false") {
+		t.Errorf("info of an agent that is alone: %s", got)
+	}
+	server := start(t, map[string]any{"node_name": "s1", "ports": map[string]any{"server": port}})
+	a.attached()
+	server.finds("web", "web")
+	told("attached", "/v1/agent/service/register", `{"Name": "web", "Port": 81}`, "")
+	if r := a.request("GET", "/v1/status/ready", ""); !strings.Contains(r.body, `"Server":"s1"`) || !strings.Contains(r.body, `"Since":"2`) {
+		t.Errorf("attached: %d %s", r.status, r.body)
+	}
+	if got := a.info(); !strings.Contains(got, "server = s1") || !strings.Contains(got, "registrations_announced = true") {
+		t.Errorf("info of an agent that is attached: %s", got)
+	}
+}
+
+// info returns what `skerry info` prints.
+func (a *agent) info() string {
+	a.t.Helper()
+	out, err := exec.Command(program.Skerry(a.t), "info", "-http-addr", a.http).CombinedOutput()
+	if err != nil {
+		a.t.Fatalf("skerry info: %v\n%s", err, out)
+	}
+	return string(out)
 }

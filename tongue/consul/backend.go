@@ -16,11 +16,12 @@ import (
 // Backend has the interfaces that the front-end uses.
 type Backend struct {
 	Self      skerry.Self
-	Cluster   skerry.Cluster   // nil: this process alone
-	Servers   skerry.Servers   // nil: likewise
-	Forward   http.Handler     // answers what servers answer, at an agent of theirs; nil: this process does
-	Ready     func() error     // an error while the catalog is not whole; nil: it always is
-	Discovery skerry.Discovery // nil: that of Catalog
+	Cluster   skerry.Cluster           // nil: this process alone
+	Servers   skerry.Servers           // nil: likewise
+	Forward   http.Handler             // answers what servers answer, at an agent of theirs; nil: this process does
+	Attached  func() skerry.Attachment // of this agent; nil: it joins no server
+	Ready     func() error             // an error while the catalog is not whole; nil: it always is
+	Discovery skerry.Discovery         // nil: that of Catalog
 	Catalog   skerry.Catalog
 	Settled   <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
 	Registrar skerry.Registrar
