@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/skerryhq/skerry/test/dockerd"
 	"github.com/skerryhq/skerry/test/program"
 )
 
@@ -64,7 +65,6 @@ func TestExitsAreSeenEverywhere(t *testing.T) {
 	a := joined(t, "web1", at)
 	places := append([]*agent{a}, servers...)
 	timeserver := program.Build(t, ".", "./examples/timeservice/server")
-	const early = 5 * time.Second
 	for _, tt := range []struct {
 		name, service string
 		start         func(t *testing.T) (end func())
@@ -83,23 +83,49 @@ func TestExitsAreSeenEverywhere(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			end := tt.start(t)
-			for _, p := range places {
-				await(t, "the service", func() error {
-					if found := p.instances(tt.service); len(found) != 1 || !strings.HasSuffix(found[0], " passing") {
-						return fmt.Errorf("%v", found)
-					}
-					return nil
-				})
-			}
-			took := vanishes(t, tt.service, places, end)
-			t.Logf("gone at the agent after %v, at the servers after %v", took[0], took[1:])
-			for _, d := range took {
-				if d > early {
-					t.Errorf("gone after %v: later than %v", d, early)
-				}
-			}
+			seenGone(t, tt.service, places, end)
 		})
 	}
+}
+
+// seenGone ends what has an instance of a service, and checks that all places see that early.
+func seenGone(t *testing.T, service string, places []*agent, end func()) {
+	t.Helper()
+	for _, p := range places {
+		await(t, "the service", func() error {
+			if found := p.instances(service); len(found) != 1 || !strings.HasSuffix(found[0], " passing") {
+				return fmt.Errorf("%v", found)
+			}
+			return nil
+		})
+	}
+	took := vanishes(t, service, places, end)
+	t.Logf("gone at the agent after %v, at the servers after %v", took[0], took[1:])
+	for _, d := range took {
+		if d > early {
+			t.Errorf("gone after %v: later than %v", d, early)
+		}
+	}
+}
+
+// early is before any check could have run.
+const early = 5 * time.Second
+
+// A container that ends is seen everywhere, whatever the interval of its check.
+func TestTheEndOfAContainerIsSeenEverywhere(t *testing.T) {
+	host := dockerd.Start(t)
+	program.Need(t, "docker")
+	t.Setenv("DOCKER_HOST", host) // of the agent
+	servers, at := servers(t, 3)
+	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": at, "enable_script_checks": true})
+	a.attached()
+	id := dockerd.Run(t, host, "contained", program.Build(t, ".", "./check/docker/testdata/probe"), []string{"probe"}, "/probe", "wait")
+	a.ok("PUT", "/v1/agent/service/register", `{"Name": "contained", "Check": {"DockerContainerID": "`+id+`", "Args": ["/probe", "0"], "Interval": "1h"}}`)
+	seenGone(t, "contained", append([]*agent{a}, servers...), func() {
+		if out, err := exec.Command("docker", "kill", id).CombinedOutput(); err != nil {
+			t.Errorf("docker kill: %v %s", err, out)
+		}
+	})
 }
 
 // underRun registers a program that listens with skerry run, and returns what kills it.

@@ -282,13 +282,6 @@ func (q *request) statusReady() error {
 	return q.json(out)
 }
 
-// noteAnnounced marks the answer to a change of this agent's own set while no server can be told.
-func (q *request) noteAnnounced() {
-	if q.f.b.Attached != nil && q.f.b.Attached().Server == "" {
-		q.w.Header().Set("X-Skerry-Announced", "false")
-	}
-}
-
 // heldService is how much of a service the guard holds.
 type heldService struct {
 	Service   string

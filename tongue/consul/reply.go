@@ -239,3 +239,10 @@ func invalidSession(id string) string {
 
 // hidden replaces a secret that is not shown.
 const hidden = "<hidden>"
+
+// noteAnnounced marks the answer to a change of this agent's own set while no server can be told.
+func (q *request) noteAnnounced() {
+	if q.f.b.Attached != nil && q.f.b.Attached().Server == "" {
+		q.w.Header().Set("X-Skerry-Announced", "false")
+	}
+}
