@@ -64,7 +64,10 @@ func startSharedCatalog(n *Node) (part, error) {
 	if n.among.away, err = n.wasAway(last.Of); err != nil {
 		return part{}, err
 	}
-	cfg := n.registryConfig()
+	cfg, err := n.registryConfig()
+	if err != nil {
+		return part{}, err
+	}
 	cfg.Members, cfg.Of = last.Voters, last.Of
 	cfg.Timing.Recover = max(cfg.Timing.Recover, leastRecover)
 	cfg.Store, cfg.Form = n.mark, n.form
@@ -138,7 +141,7 @@ func startBus(n *Node) (part, error) {
 		return part{}, fmt.Errorf("ports.bus: %w", err)
 	}
 	n.registry.Connect(a.bus)
-	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), every(votingEvery, n.noteTogether), a.places.run, a.lead.run), listener.Run)
+	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), every(votingEvery, n.noteTogether), every(votingEvery, n.noteAgents), a.places.run, a.lead.run), listener.Run)
 	for _, address := range c.Join {
 		run = append(run, loop(func(ctx context.Context) { n.join(ctx, address) }))
 	}

@@ -45,7 +45,7 @@ func startLink(n *Node) (part, error) {
 		l.Close()
 		return nil
 	}
-	return part{run: []func(context.Context) error{l.Run}, stop: stop}, nil
+	return part{run: append(loops(every(votingEvery, n.noteAgents)), l.Run), stop: stop}, nil
 }
 
 // serveOwner takes what the agent of a node says over a stream.

@@ -102,6 +102,7 @@ type Node struct {
 	kept     kept
 	table    *catalog.Table
 	registry *registry.Registry
+	agents   []skerry.OwnerID // as they are on disk; of noteAgents
 	among    among
 	attached attached
 	served   served

@@ -75,7 +75,10 @@ const tickEvery = 250 * time.Millisecond
 // earlier runs, and no owner expires until the longest lease has passed.
 func startCatalog(n *Node) (part, error) {
 	n.table = catalog.New(n.tableConfig())
-	cfg := n.registryConfig()
+	cfg, err := n.registryConfig()
+	if err != nil {
+		return part{}, err
+	}
 	cfg.Members = []cluster.ServerID{cfg.Self}
 	n.registry = registry.New(cfg)
 	n.kept.index.start(n.kept.ledger, n.table)
@@ -83,12 +86,15 @@ func startCatalog(n *Node) (part, error) {
 		announcer: n.registry, carrier: n.registry, guard: guard{n.registry},
 		cluster: skerry.Alone(skerry.Member{Self: n.cfg.Self, Address: n.address()}),
 	}
+	if len(cfg.Expected) > 0 {
+		n.served.settled = n.registry.Settled()
+	}
 	return part{run: loops(n.registry.Run, every(tickEvery, n.tick))}, nil
 }
 
 // registryConfig configures the registry of any role.
-func (n *Node) registryConfig() registry.Config {
-	cfg := registry.Config{
+func (n *Node) registryConfig() (cfg registry.Config, err error) {
+	cfg = registry.Config{
 		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()),
 		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), 1)}, // 0 is the default
 		Table:  n.table, Departed: n.kept.leases.Departed, Log: n.log,
@@ -96,7 +102,8 @@ func (n *Node) registryConfig() registry.Config {
 	if n.cfg.Self.Server { // an agent has no other part of the cluster's
 		cfg.Registerer = n.metrics
 	}
-	return cfg
+	cfg.Expected, err = n.lastAgents()
+	return cfg, err
 }
 
 // tableConfig configures the table.

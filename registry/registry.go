@@ -45,6 +45,8 @@ type Config struct {
 	Of      int
 	Timing  cluster.Timing
 	Table   Table
+	// Expected are agents that were attached before the start: Settled waits for them too.
+	Expected []skerry.OwnerID
 	// AgentTTL is the longest silence of this server's own agent; default 5 s.
 	AgentTTL time.Duration
 	// MaxFrame is the size from which a frame is split, in bytes; default 1 MiB.

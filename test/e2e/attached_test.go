@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -262,9 +263,32 @@ func TestAServerAloneTakesAgents(t *testing.T) {
 	}
 	found()
 	one.ok("PUT", "/v1/kv/limit", "7")
-	server.kill()
-	server.run()
-	found()
+	await(t, "the agents are on disk", func() error { // it is looked at each second
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(server.config), "data", "server", "agents.json"))
+		if err == nil && !strings.Contains(string(text), "agent/web2") {
+			err = fmt.Errorf("%s", text)
+		}
+		return err
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	lost := make(chan string, 16)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		server.gone(ctx, "web", func(id string) { lost <- id })
+	}()
+	for range 3 {
+		server.kill()
+		server.run()
+		found()
+	}
+	stop()
+	<-watching
+	select {
+	case id := <-lost:
+		t.Errorf("%s vanished while the server started again", id)
+	default:
+	}
 	two.ok("GET", "/v1/kv/limit", "")
 	two.kill() // its silence is judged
 	server.finds("web", "web-1")
