@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,11 +71,14 @@ func (n *Node) askServer(ctx context.Context, address string) (string, error) {
 // attachedReady returns an error while no server has this agent's registrations.
 func (n *Node) attachedReady() error {
 	s := n.attached.attachment.State()
-	if s.Server == "" && s.Barred != "" {
-		return errors.New("this agent may not attach: " + s.Barred)
-	}
-	if s.Server == "" || !s.Settled {
-		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
+	since := s.Since.UTC().Format(time.RFC3339)
+	switch {
+	case s.Server == "" && s.Barred != "":
+		return fmt.Errorf("this agent may not attach: %s", s.Barred)
+	case s.Server == "":
+		return fmt.Errorf("this agent is alone since %s, attached to no server: no server has its registrations", since)
+	case !s.Settled:
+		return fmt.Errorf("this agent is attached to the server %s since %s, which has not all of its registrations yet", s.Server, since)
 	}
 	return nil
 }
@@ -145,44 +147,6 @@ func (o outboxes) Changed(v, base skerry.Version, d skerry.Delta, digest uint64)
 	for _, to := range o {
 		to.Changed(v, base, d, digest)
 	}
-}
-
-// ownerStream carries an agent's announcements and beats.
-var ownerStream = link.Kind{Name: "owner"}
-
-// serveOwner takes what the agent of a node says over a stream.
-func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
-	n.log.Info("an agent opened a stream", "node", s.Node)
-	defer n.tellAccess(ctx, s)()
-	speaker := n.among.registry.Speaker(skerry.OwnerID(ownerOf(s.Node)), s.Node)
-	for {
-		frame, err := s.Receive()
-		if err != nil {
-			return
-		}
-		answer, err := speaker.Hear(frame)
-		if err != nil {
-			n.log.Warn("an agent's stream is closed: a message is not understood", "node", s.Node, "error", err)
-			return
-		}
-		if answer == nil {
-			continue
-		}
-		if s.Send(answer) != nil {
-			return
-		}
-	}
-}
-
-// refuseAgent returns why the agent of a node may not attach.
-func (n *Node) refuseAgent(node string) error {
-	if node == n.cfg.Self.Name {
-		return errors.New("this server has that node name: names are unique in a datacenter")
-	}
-	if n.control != nil {
-		return n.control.store.Ready()
-	}
-	return nil
 }
 
 // askDNS has a server answer a DNS question.

@@ -70,7 +70,7 @@ func (n *Node) consulBackend() consul.Backend {
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
 	if f := n.attached.forwarder; f != nil {
-		b.Forward = f
+		b.Forward, b.Attached = f, n.attached.attachment.State
 	}
 	if c := n.control; c != nil {
 		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}

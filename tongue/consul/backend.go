@@ -16,11 +16,12 @@ import (
 // Backend has the interfaces that the front-end uses.
 type Backend struct {
 	Self       skerry.Self
-	Cluster    skerry.Cluster   // nil: this process alone
-	Servers    skerry.Servers   // nil: likewise
-	Forward    Forwarder        // lets servers answer, at an agent of theirs; nil: this process answers
-	Ready      func() error     // an error while the catalog is not whole; nil: it always is
-	Discovery  skerry.Discovery // nil: that of Catalog
+	Cluster    skerry.Cluster           // nil: this process alone
+	Servers    skerry.Servers           // nil: likewise
+	Forward    Forwarder                // lets servers answer, at an agent of theirs; nil: this process answers
+	Attached   func() skerry.Attachment // of this agent; nil: it joins no server
+	Ready      func() error             // an error while the catalog is not whole; nil: it always is
+	Discovery  skerry.Discovery         // nil: that of Catalog
 	Subscriber skerry.Subscriber
 	Readers    skerry.Readers // nil: they are not noted
 	Drains     skerry.Drains

@@ -252,3 +252,10 @@ func flush(w io.Writer) {
 
 // hexDigest is a digest as it is shown.
 func hexDigest(d uint64) string { return strconv.FormatUint(d, 16) }
+
+// noteAnnounced marks the answer to a change of this agent's own set while no server can be told.
+func (q *request) noteAnnounced() {
+	if q.f.b.Attached != nil && q.f.b.Attached().Server == "" {
+		q.w.Header().Set("X-Skerry-Announced", "false")
+	}
+}
