@@ -23,6 +23,7 @@ type Backend struct {
 	Ready      func() error             // an error while the catalog is not whole; nil: it always is
 	Discovery  skerry.Discovery         // nil: that of Catalog
 	Subscriber skerry.Subscriber
+	Streams    *Streams       // nil: of this front-end alone
 	Readers    skerry.Readers // nil: they are not noted
 	Drains     skerry.Drains
 	Catalog    skerry.Catalog

@@ -153,6 +153,7 @@ var routes = []route{
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own, lists: true},
 	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true, at: byServer},
 	{path: "/v1/skerry/follow", methods: get, do: (*request).skerryFollow, kind: own, discovery: true},
+	{path: "/v1/skerry/follow/ack", methods: put, do: (*request).skerryAck, kind: own, open: true},
 	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own, at: byDatacenter},
 	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own, at: byDatacenter, need: operatorReads},
 	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own, single: true, at: byDatacenter, need: operatorReads},
