@@ -2,16 +2,12 @@ package consul
 
 import (
 	"net/http"
-	"sync"
 
 	"github.com/skerryhq/skerry"
 )
 
 // A drain counts a stream as soon as an event was written. A client that says when it uses an event's list, and not
 // earlier, opens its stream with ?ack= and a name, and acknowledges events by their ids.
-
-// Streams are the open streams of a process that are acknowledged, over reloads.
-type Streams struct{ byName sync.Map } // string → *stream
 
 const (
 	// The bounds of the name of a stream, in bytes: the client chooses it at random.
