@@ -31,6 +31,7 @@ func serve(ctx context.Context, s *hub.Server) *follower {
 		f.err = s.Serve(ctx, "web1", f)
 		close(f.closed)
 	}()
+	f.asks <- []byte("{}")
 	return f
 }
 
