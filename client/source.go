@@ -43,6 +43,9 @@ type Update struct {
 	// Unsettled means that the source itself is incomplete, since it has just started or
 	// has lost sight of a part: it does not prove that an instance is gone.
 	Unsettled bool
+	// Stale is why the list may be older than it should be though the source answers, as an
+	// agent does that reaches no server; nil where it is current. The list is frozen then.
+	Stale error
 }
 
 // Registry is a source that takes registrations.
