@@ -11,8 +11,14 @@ type Drained struct {
 	Pending int  // readers that may still have the list with it
 	Gone    int  // readers that went away, or ask no more
 	Safe    bool // Pending is 0, at all servers and agents, and resolvers have forgotten the instance
-	// Waiting says what is pending: servers, agents, or kinds of readers.
-	Waiting []string
+	// Waiting names the pending servers, agents and kinds of readers.
+	Waiting []string `json:",omitempty"`
+}
+
+// Add adds the count of another instance.
+func (d *Drained) Add(o Drained) {
+	d.Acked, d.Pending, d.Gone = d.Acked+o.Acked, d.Pending+o.Pending, d.Gone+o.Gone
+	d.Safe, d.Waiting = d.Safe && o.Safe, append(d.Waiting, o.Waiting...)
 }
 
 // Drains counts the readers of services.

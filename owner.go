@@ -130,6 +130,8 @@ func (r *Registration) CheckID(n int) string {
 type Registrar interface {
 	RegisterService(ctx context.Context, r Registration) error
 	DeregisterService(ctx context.Context, id string) error
+	// DrainService makes an instance drain, and returns it. It is deregistered afterwards, or registered anew.
+	DrainService(ctx context.Context, id string) (*Instance, error)
 	RegisterCheck(ctx context.Context, d CheckDefinition) error
 	DeregisterCheck(ctx context.Context, id string) error
 	// UpdateTTL refreshes a TTL check: its state, its output, and a full TTL from now.
@@ -163,6 +165,9 @@ type Leases interface {
 	PutOwner(ctx context.Context, id OwnerID, set Set, ttl time.Duration) (digest uint64, changed bool, err error)
 	// BeatOwner answers [Unchanged] ("ok") or [Resend] ("send it all").
 	BeatOwner(id OwnerID, digest uint64) Outcome
+	// DrainOwner makes the owner's instances drain, and returns its set; an error of kind [NotFound] if there is no
+	// owner.
+	DrainOwner(ctx context.Context, id OwnerID) (*Set, error)
 	// DeleteOwner withdraws the owner; an error of kind [NotFound] if there is none.
 	DeleteOwner(ctx context.Context, id OwnerID) error
 }

@@ -47,9 +47,9 @@ type View struct {
 	// Draining are the entries that take no new requests, in the same order. They are in no answer of the
 	// protocols but those that say the state of each instance.
 	Draining []*Entry
-	Cause   Cause    // why Entries is empty, or CauseGuarded when some are held
-	Guarded int      // how many entries the guard holds
-	Left    []Left   // the entries that left recently, the latest last; see [View.EmptyCause]
+	Cause    Cause  // why Entries is empty, or CauseGuarded when some are held
+	Guarded  int    // how many entries the guard holds
+	Left     []Left // the entries that left recently, the latest last; see [View.EmptyCause]
 
 	memo   sync.Map      // string → []byte
 	sum    atomic.Uint64 // see Digest; 0: not worked out

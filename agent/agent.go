@@ -162,6 +162,7 @@ func (a *Agent) restore(moved []*checkState) {
 	defer a.mu.Unlock()
 	// The clock may have gone back since the last start.
 	a.version = skerry.Version{Epoch: max(a.version.Epoch+1, uint64(a.started.UnixMilli())), Seq: 1}
+	a.dropDraining()
 	for _, c := range a.cfg.NodeChecks {
 		a.place(&checkState{check: c, source: sourceProcess, slot: noSlot})
 	}

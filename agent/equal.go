@@ -16,7 +16,7 @@ import (
 // sameInstance compares the registrations, not their times.
 func sameInstance(a, b *skerry.Instance) bool {
 	return a.ID == b.ID && a.Service == b.Service && a.Address == b.Address && a.Port == b.Port &&
-		a.Weights == b.Weights && a.EnableTagOverride == b.EnableTagOverride && a.TagAddress == b.TagAddress &&
+		a.Weights == b.Weights && a.Draining == b.Draining && a.EnableTagOverride == b.EnableTagOverride && a.TagAddress == b.TagAddress &&
 		slices.Equal(a.Tags, b.Tags) && maps.Equal(a.Meta, b.Meta) &&
 		maps.Equal(a.TaggedAddresses, b.TaggedAddresses) && sameJSON(a.Extra, b.Extra)
 }

@@ -13,6 +13,25 @@ import (
 type Ask struct {
 	Follow []Want   `json:"follow,omitempty"`
 	Drop   []string `json:"drop,omitempty"` // services that are not followed any more
+	Counts []Count  `json:"counts,omitempty"`
+	// Token is the agent's own, in the first frame where access is controlled.
+	Token string `json:"token,omitempty"`
+}
+
+// Count answers a Probe, again and again while it changes.
+type Count struct {
+	ID      string `json:"id"`
+	Acked   int    `json:"acked,omitempty"`
+	Pending int    `json:"pending,omitempty"`
+	Gone    int    `json:"gone,omitempty"`
+	// Resolving is for how long resolvers may keep an old answer, in milliseconds.
+	Resolving int64 `json:"resolving,omitempty"`
+}
+
+// Probe asks a follower how many readers of a service may have a view of before the last one that it was sent.
+type Probe struct {
+	ID      string `json:"id"`
+	Service string `json:"service"`
 }
 
 // Want asks for a service. Digest is that of the view that the follower has; empty: it has none.
@@ -25,6 +44,7 @@ type Want struct {
 type Tell struct {
 	State *State `json:"state,omitempty"` // in the first frame, and after a change
 	Views []View `json:"views,omitempty"`
+	Probe *Probe `json:"probe,omitempty"`
 }
 
 // State is how much the views of a server can be relied on.

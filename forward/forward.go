@@ -111,15 +111,24 @@ func (f *Forwarder) Ask(ctx context.Context, path, token string, body []byte) (a
 }
 
 func (f *Forwarder) ask(ctx context.Context, address, path, token string, body []byte) ([]byte, error) {
+	return post(ctx, f.send, f.cfg.Node, address, path, token, body)
+}
+
+// Post posts a question of the process of a node to the server at an address, and returns its answer.
+func Post(ctx context.Context, transport http.RoundTripper, node, address, path string, body []byte) ([]byte, error) {
+	return post(ctx, transport.RoundTrip, node, address, path, "", body)
+}
+
+func post(ctx context.Context, send func(*http.Request) (*http.Response, error), node, address, path, token string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set(viaHeader, f.cfg.Node)
+	req.Header.Set(viaHeader, node)
 	if token != "" {
 		req.Header.Set(tokenHeader, token)
 	}
-	resp, err := f.send(req)
+	resp, err := send(req)
 	if err != nil {
 		return nil, err
 	}

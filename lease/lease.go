@@ -26,6 +26,7 @@ type Keeper struct {
 	ledger    *journal.Ledger
 	sets      map[skerry.OwnerID]*leased
 	seq       uint64
+	shown     func(skerry.OwnerID) *skerry.Set // of the catalog, also of owners that were put elsewhere
 }
 
 type leased struct {
@@ -140,12 +141,46 @@ func (k *Keeper) BeatOwner(id skerry.OwnerID, digest uint64) skerry.Outcome {
 	return k.announcer.Beat(prefix+id, digest)
 }
 
+// drainTTL is the lease of an owner that was put through another server, and drains here.
+const drainTTL = time.Minute
+
+// Show lets the keeper look up the sets of owners that were put through other servers.
+func (k *Keeper) Show(shown func(skerry.OwnerID) *skerry.Set) { k.shown = shown }
+
+// DrainOwner implements [skerry.Leases].
+func (k *Keeper) DrainOwner(ctx context.Context, id skerry.OwnerID) (*skerry.Set, error) {
+	k.mu.Lock()
+	var was *skerry.Set
+	ttl := drainTTL
+	if r := k.sets[id]; r != nil {
+		was, ttl = r.Set, r.TTL
+	} else if k.shown != nil {
+		was = k.shown(prefix + id) // it was put through another server
+	}
+	k.mu.Unlock()
+	if was == nil {
+		return nil, noOwner(id)
+	}
+	set := skerry.Set{Node: was.Node, Checks: was.Checks}
+	for _, i := range was.Instances {
+		one := *i
+		one.Draining = true
+		set.Instances = append(set.Instances, &one)
+	}
+	_, _, err := k.PutOwner(ctx, id, set, ttl)
+	return &set, err
+}
+
+func noOwner(id skerry.OwnerID) error {
+	return &skerry.Error{Kind: skerry.NotFound, Subject: "owner", ID: string(id), Message: fmt.Sprintf("no owner %q has a lease here", id)}
+}
+
 // DeleteOwner implements [skerry.Leases].
 func (k *Keeper) DeleteOwner(ctx context.Context, id skerry.OwnerID) error {
 	k.mu.Lock()
 	if !k.announcer.Withdraw(prefix+id, k.next(id)) {
 		k.mu.Unlock()
-		return &skerry.Error{Kind: skerry.NotFound, Subject: "owner", ID: string(id), Message: fmt.Sprintf("no owner %q has a lease here", id)}
+		return noOwner(id)
 	}
 	delete(k.sets, id)
 	batch := k.ledger.Append(KeeperName, leased{Owner: id})

@@ -215,6 +215,9 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 	case resolvePath:
 		n.resolve(w, r)
 		return
+	case drainPath:
+		n.serveDrain(w, r)
+		return
 	case dnsPath:
 		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 		if err == nil {

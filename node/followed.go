@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/access"
 	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/follow"
 	"github.com/skerryhq/skerry/follow/cache"
@@ -28,6 +30,7 @@ func (n *Node) newFollowed() error {
 	a := &n.attached
 	a.followed = cache.New(cache.Config{
 		Own: n.table, Owner: skerry.OwnerID(ownerOf(n.cfg.Self.Name)), Pick: a.attachment.Pick, Dir: dir, Registerer: n.metrics, Log: n.log,
+		Token: n.agentToken, Count: n.countReaders,
 		Dial: func(ctx context.Context, address string) (cache.Stream, error) {
 			s, err := a.dialer.Dial(ctx, address, followStream)
 			if err != nil {
@@ -42,7 +45,7 @@ func (n *Node) newFollowed() error {
 // startHub lets readers follow services here: agents over streams, and programs over HTTP.
 func startHub(n *Node) (part, error) {
 	n.hub = hub.NewServer(hub.Config{
-		Discovery: n.discovery(), State: n.followState, Settled: n.served.settled, Registerer: n.metrics, Log: n.log,
+		Discovery: n.discovery(), State: n.followState, Settled: n.served.settled, Admit: n.admitFollower, Registerer: n.metrics, Log: n.log,
 	})
 	return part{run: loops(n.hub.Run)}, nil
 }
@@ -72,9 +75,35 @@ func (n *Node) followState() follow.State {
 	return follow.State{Recovering: time.Since(n.began) < returnsWithin, Stale: n.served.cluster.CatalogAge().Milliseconds()}
 }
 
+// countReaders begins to count the readers of a followed service here.
+func (n *Node) countReaders(service string, index uint64) cache.Count {
+	return n.drains.readers.Begin(service, index).Now
+}
+
+// agentToken returns the token by which servers judge this agent.
+func (n *Node) agentToken() string {
+	if n.control == nil {
+		return ""
+	}
+	return cmp.Or(n.control.tokens.Secret(access.AgentToken), n.control.tokens.Secret(access.DefaultToken))
+}
+
+// admitFollower returns why the agent with a token may not follow services. It is sent whole views, and filters them by the
+// tokens of its callers, so its own token has to read all services, as that of a node identity does.
+func (n *Node) admitFollower(token string) error {
+	if n.control == nil {
+		return nil
+	}
+	who, err := n.control.gate.Identify(cmp.Or(token, skerry.AnonymousSecret))
+	if err == nil && !who.AllowsBelow(skerry.ResourceService, "", skerry.AccessRead) {
+		err = skerry.DeniedTo(who, skerry.ResourceService, "", skerry.AccessRead)
+	}
+	return err
+}
+
 // serveFollower serves an agent that follows services.
 func (n *Node) serveFollower(ctx context.Context, s *link.Stream) {
-	if err := n.hub.Serve(ctx, s); err != nil && ctx.Err() == nil {
+	if err := n.hub.Serve(ctx, s.Node, s); err != nil && ctx.Err() == nil {
 		n.log.Debug("a stream of followed services ended", "node", s.Node, "error", err)
 	}
 }

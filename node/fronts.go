@@ -65,7 +65,7 @@ func (n *Node) consulBackend() consul.Backend {
 	d := n.store.decided
 	b := consul.Backend{
 		Self: n.cfg.Self, Cluster: n.served.cluster, Servers: n.served.servers, Settled: n.served.settled, Ready: n.served.ready,
-		Catalog: n.catalog(), Discovery: n.discovery(), Subscriber: n.hub, Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
+		Catalog: n.catalog(), Discovery: n.discovery(), Subscriber: n.hub, Readers: n.drains.readers, Drains: n.drains, Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
 		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
@@ -99,6 +99,7 @@ func (n *Node) newDNS() *dns.Server {
 // dnsAs answers DNS questions as the holder of secret sees the catalog.
 func (n *Node) dnsAs(cfg dns.Config, secret func() string) *dns.Server {
 	queries := n.store.decided.Queries
+	cfg.Readers = n.drains.readers
 	cfg.Net, cfg.Queries, cfg.Settled = n.net, queries, n.served.settled
 	cfg.MaxRecursions = n.door.Shares().Recursions
 	seen := n.control.seen(n.catalog(), secret)

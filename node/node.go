@@ -108,6 +108,7 @@ type Node struct {
 	control  *control // nil: access is not controlled
 	fronts   fronts
 	hub      *hub.Server
+	drains   *drains
 	began    time.Time
 
 	parts []part

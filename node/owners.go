@@ -114,6 +114,7 @@ func serverTag(nodeID string) uint8 {
 // startOwners announces the replayed sets and the registrations of the configuration.
 func startOwners(n *Node) (part, error) {
 	k := &n.kept
+	k.leases.Show(n.table.Whole)
 	if err := k.leases.Start(k.ledger, n.served.announcer, n.among.away); err != nil {
 		return part{}, err
 	}

@@ -42,19 +42,19 @@ func (r Role) parts() []start {
 }
 
 func dev() []start {
-	return []start{startJournal, startCatalog, startHub, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startHub, startDrains, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startHub, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startHub, startDrains, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {
-	return []start{startJournal, startSharedCatalog, startHub, startBus, startOwners, startSharedMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startSharedCatalog, startHub, startDrains, startBus, startOwners, startSharedMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func nodeAgent() []start {
-	return []start{startJournal, startCatalog, startAttachment, startHub, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startAttachment, startHub, startDrains, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 // loop returns a runner that cannot fail.

@@ -1,5 +1,5 @@
-// Package readers knows the readers of services at one process: who waits for a change, who asks again and again, and
-// for how long resolvers keep answers. A drain counts them.
+// Package readers knows the readers of services at one process: those that wait for a change, those that ask again and
+// again, and the time for which resolvers keep answers. A drain counts them.
 //
 // It is pure: its clock is passed in.
 package readers
@@ -15,8 +15,12 @@ const (
 	asksWithin = time.Minute
 	// waitsWithin is for how long a reader that waits counts: longer than any query waits.
 	waitsWithin = 11 * time.Minute
-	// pollsWithin is how long a drain waits for a reader that does not wait to ask again.
-	pollsWithin = 30 * time.Second
+	// A drain waits for a reader that asks again and again for pollGaps times the time between its last two questions,
+	// between leastPoll and mostPoll, and for one that asked once for onceWithin.
+	pollGaps   = 3
+	leastPoll  = 2 * time.Second
+	mostPoll   = 30 * time.Second
+	onceWithin = 10 * time.Second
 	// returnsWithin is how long a drain waits for a reader that waited, and has the change, to ask again.
 	returnsWithin = 10 * time.Second
 	// maxReaders bounds the readers of one service that are known, and maxServices the services.
@@ -42,11 +46,12 @@ type service struct {
 
 // reader is the state of one reader.
 type reader struct {
-	last    time.Time // question or answer
-	have    uint64    // the index of its last question that waits
-	got     uint64    // the index of its last answer
-	waits   bool      // it is one that waits
-	waiting bool      // now
+	last    time.Time     // question or answer
+	have    uint64        // the index of its last question that waits
+	got     uint64        // the index of its last answer
+	waits   bool          // it is one that waits
+	waiting bool          // now
+	gap     time.Duration // between its last two questions, if it does not wait; 0: it asked once
 }
 
 // New returns the readers of a process, which are none yet.
@@ -69,15 +74,22 @@ func (r *Readers) service(name string) *service {
 // Asked implements skerry.Readers.
 func (r *Readers) Asked(name string, id, have uint64) {
 	if s := r.service(name); s != nil {
-		s.note(r.now(), id, func(x *reader) { x.have, x.waits, x.waiting = have, true, true })
+		s.note(r.now(), id, have, true, true)
 	}
 }
 
 // Served implements skerry.Readers.
 func (r *Readers) Served(name string, id, index uint64, waited bool) {
 	if s := r.service(name); s != nil {
-		s.note(r.now(), id, func(x *reader) { x.got, x.waits, x.waiting = index, waited, false })
+		s.note(r.now(), id, index, waited, false)
 	}
+}
+
+func (x *reader) serve(index uint64, waited bool, now time.Time) {
+	if !waited && !x.last.IsZero() {
+		x.gap = max(now.Sub(x.last), 1)
+	}
+	x.got, x.waits, x.waiting = index, waited, false
 }
 
 // Left implements skerry.Readers.
@@ -100,7 +112,8 @@ func (r *Readers) Resolved(name string, ttl time.Duration) {
 	}
 }
 
-func (s *service) note(now time.Time, id uint64, change func(*reader)) {
+// note notes a question of a reader that waits, or an answer.
+func (s *service) note(now time.Time, id, index uint64, waits, asks bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x, known := s.readers[id]
@@ -108,8 +121,13 @@ func (s *service) note(now time.Time, id uint64, change func(*reader)) {
 		s.full = true
 		return
 	}
+	switch {
+	case asks:
+		x.have, x.waits, x.waiting = index, true, true
+	default:
+		x.serve(index, waits, now)
+	}
 	x.last = now
-	change(&x)
 	s.readers[id] = x
 }
 
@@ -140,10 +158,8 @@ func (s *service) sweep(now time.Time) bool {
 			delete(s.readers, id)
 		}
 	}
-	if len(s.readers) < maxReaders {
-		s.full = false
-	}
-	return !s.full
+	s.full = s.full && len(s.readers) >= maxReaders
+	return len(s.readers) < maxReaders
 }
 
 // old reports whether a reader counts no more.
@@ -215,8 +231,15 @@ func (c *Count) Now() (acked, pending, gone int, resolving time.Duration) {
 
 // leftSince reports whether a reader asks no more.
 func (x *reader) leftSince(now time.Time, c *Count) bool {
-	if x.waits {
-		return !x.waiting && x.got >= c.index && now.Sub(x.last) > returnsWithin || !x.waiting && now.Sub(c.began) > pollsWithin
+	switch {
+	case x.waiting:
+		return false
+	case x.waits && x.got >= c.index:
+		return now.Sub(x.last) > returnsWithin
+	case x.waits:
+		return now.Sub(c.began) > mostPoll // its answer crossed the change, and it did not ask again
+	case x.gap == 0:
+		return now.Sub(x.last) > onceWithin
 	}
-	return now.Sub(c.began) > pollsWithin
+	return now.Sub(x.last) > min(max(pollGaps*x.gap, leastPoll), mostPoll)
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -11,7 +12,7 @@ import (
 )
 
 // take applies a frame that came over a stream.
-func (c *Cache) take(stream uint64, frame []byte) error {
+func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 	var t follow.Tell
 	if err := json.Unmarshal(frame, &t); err != nil {
 		return fmt.Errorf("a message of the server is not understood: %w", err)
@@ -34,6 +35,9 @@ func (c *Cache) take(stream uint64, frame []byte) error {
 		if err := c.apply(&t.Views[i]); err != nil {
 			return err
 		}
+	}
+	if t.Probe != nil {
+		c.probed(ctx, t.Probe)
 	}
 	c.metrics.views.Add(float64(len(t.Views)))
 	return nil

@@ -28,8 +28,13 @@ type Config struct {
 	Dir  string // of the copies on disk; empty: none are kept
 	// MaxServices bounds the services that are followed; default 4,096.
 	MaxServices int
-	Registerer  prometheus.Registerer // nil: no metrics
-	Log         *slog.Logger
+	// Token returns the agent's own token, by which a server admits it; nil: it has none.
+	Token func() string
+	// Count begins to count the readers here of a service, that may have a view of before an index; nil: there are
+	// none.
+	Count      func(service string, index uint64) Count
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
 }
 
 // Own is a catalog that gives out indexes.
@@ -62,6 +67,7 @@ type Cache struct {
 
 	mu       sync.Mutex
 	count    int
+	probes   int         // that are being answered
 	asks     follow.Ask  // that the present stream has not got yet
 	unwanted chan string // names whose copies are to be removed from disk
 }
@@ -173,6 +179,7 @@ func (c *Cache) add(s *service) {
 // ask wants a server to be told.
 func (c *Cache) ask(a follow.Ask) {
 	c.asks.Follow, c.asks.Drop = append(c.asks.Follow, a.Follow...), append(c.asks.Drop, a.Drop...)
+	c.asks.Counts = append(c.asks.Counts, a.Counts...)
 	signal(c.asking)
 }
 

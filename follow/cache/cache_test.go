@@ -77,7 +77,7 @@ func (w *world) agent(ctx context.Context, dir string, server *hub.Server) (stop
 				return p, nil
 			}
 			go func() {
-				server.Serve(ctx, p.other())
+				server.Serve(ctx, "app1", p.other())
 				p.Close()
 			}()
 			return p, nil

@@ -90,6 +90,8 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // session follows at one server. The error is nil if the agent is attached to another one meanwhile.
 func (c *Cache) session(ctx context.Context, name, address string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := c.cfg.Dial(ctx, address)
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 		for {
 			frame, err := stream.Receive()
 			if err == nil {
-				err = c.take(number, frame)
+				err = c.take(ctx, number, frame)
 			}
 			if err != nil {
 				ended <- err
@@ -124,7 +126,7 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 			ask := c.asks
 			c.asks = follow.Ask{}
 			c.mu.Unlock()
-			if len(ask.Follow)+len(ask.Drop) == 0 {
+			if len(ask.Follow)+len(ask.Drop)+len(ask.Counts) == 0 {
 				continue
 			}
 			if err := stream.Send(follow.Encode(ask)); err != nil {
@@ -145,6 +147,9 @@ func (c *Cache) begin(server string) uint64 {
 	was := c.stand.Load()
 	c.stand.Store(&stand{stream: was.stream + 1, up: true, server: server, lost: was.lost})
 	c.asks = follow.Ask{}
+	if c.cfg.Token != nil {
+		c.asks.Token = c.cfg.Token()
+	}
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
 		s.part = nil

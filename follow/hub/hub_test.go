@@ -28,7 +28,7 @@ type follower struct {
 func serve(ctx context.Context, s *hub.Server) *follower {
 	f := &follower{make(chan []byte), make(chan []byte), make(chan struct{}), nil}
 	go func() {
-		f.err = s.Serve(ctx, f)
+		f.err = s.Serve(ctx, "web1", f)
 		close(f.closed)
 	}()
 	return f

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,9 @@ type Config struct {
 	// State is the state of this server. It is asked twice a second.
 	State func() follow.State
 	// Settled: no view is sent before it is closed; nil: all may be.
-	Settled    <-chan struct{}
+	Settled <-chan struct{}
+	// Admit returns why the agent with a token may not follow services; nil: all may.
+	Admit      func(token string) error
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
 }
@@ -35,8 +38,11 @@ type Server struct {
 	sent      prometheus.Counter
 	bytes     prometheus.Counter
 
-	mu    sync.Mutex
-	state follow.State // as it was told
+	mu       sync.Mutex
+	state    follow.State // as it was told
+	sessions map[*session]struct{}
+	probes   map[string]*Probe
+	lost     map[string]lostFollower // by node
 }
 
 const (
@@ -53,7 +59,7 @@ const (
 // NewServer returns a server without followers.
 func NewServer(cfg Config) *Server {
 	s := &Server{
-		Hub: New(cfg.Discovery), cfg: cfg,
+		Hub: New(cfg.Discovery), cfg: cfg, sessions: map[*session]struct{}{}, probes: map[string]*Probe{}, lost: map[string]lostFollower{},
 		followers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "skerry_follow_followers", Help: "Agents that follow services at this server."}),
 		sent:      prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_views_sent_total", Help: "Views and changes of views that were sent to agents."}),
 		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_bytes_sent_total", Help: "Bytes of views and changes of views that were sent to agents."}),
@@ -97,11 +103,13 @@ type Stream interface {
 // session is one follower.
 type session struct {
 	s      *Server
+	node   string
 	stream Stream
 	sub    *subscription
 
-	mu    sync.Mutex
-	wants map[string]*want
+	mu       sync.Mutex
+	wants    map[string]*want
+	admitted bool
 }
 
 // want is a service that a follower follows.
@@ -110,18 +118,20 @@ type want struct {
 	last   *skerry.View // that it was sent; nil: none yet
 }
 
-// Serve serves a follower until its stream or ctx ends.
-func (s *Server) Serve(ctx context.Context, stream Stream) error {
+// Serve serves the agent of a node until its stream or ctx ends.
+func (s *Server) Serve(ctx context.Context, node string, stream Stream) error {
 	if err := skerry.Settle(ctx, s.cfg.Settled); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	f := &session{s: s, stream: stream, sub: s.subscribe(), wants: map[string]*want{}}
+	f := &session{s: s, node: node, stream: stream, sub: s.subscribe(), wants: map[string]*want{}}
 	s.followers.Inc()
+	s.enter(f)
 	go func() { cancel(f.listen()) }() // it ends with the stream, which the caller ends
 	err := f.tell(ctx)
 	cancel(err)
 	s.followers.Dec()
+	s.leave(f)
 	f.sub.Close()
 	return err
 }
@@ -146,8 +156,15 @@ func (f *session) take(frame []byte) error {
 	if err := json.Unmarshal(frame, &ask); err != nil {
 		return fmt.Errorf("a follower's message is not understood: %w", err)
 	}
+	f.s.counted(f, ask.Counts)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.admitted && f.s.cfg.Admit != nil {
+		if err := f.s.cfg.Admit(ask.Token); err != nil {
+			return err
+		}
+	}
+	f.admitted = true
 	for _, name := range ask.Drop {
 		name = skerry.Fold(name)
 		delete(f.wants, name)
@@ -156,7 +173,7 @@ func (f *session) take(frame []byte) error {
 	for _, w := range ask.Follow {
 		name := skerry.Fold(w.Service)
 		switch {
-		case name == "" || len(name) > maxName || name == stateName:
+		case name == "" || len(name) > maxName || name[0] == stateName[0]:
 			return fmt.Errorf("a follower names a service of %d bytes: 1 to %d are allowed", len(name), maxName)
 		case f.wants[name] == nil && len(f.wants) >= maxFollows:
 			return errMany
@@ -182,6 +199,12 @@ func (f *session) tell(ctx context.Context) error {
 		for _, name := range names {
 			if name == stateName {
 				if err := f.tellState(); err != nil {
+					return err
+				}
+				continue
+			}
+			if id, probe := strings.CutPrefix(name, probeName); probe {
+				if err := f.tellProbe(ctx, id); err != nil {
 					return err
 				}
 				continue

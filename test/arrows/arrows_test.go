@@ -115,6 +115,8 @@ var rules = []rule{
 		reason: "they move frames and requests, whatever they mean"},
 	{from: []string{"./follow"}, to: []string{"./...", "net", "net/http"}, except: []string{".", "./files", "./follow"},
 		reason: "followed views come from any discovery and travel over streams, which are handed to it"},
+	{from: []string{"./readers"}, to: []string{"./...", "others", "net", "os"},
+		reason: "readers are counted by their numbers, whatever protocol they speak"},
 	{from: []string{"./outbox"}, to: []string{"./..."}, except: []string{"."},
 		reason: "an outbox carries by the root's interfaces, from any owner to any catalog"},
 	{from: []string{"./lease"}, to: []string{"./..."}, except: []string{".", "./journal"},

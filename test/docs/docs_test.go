@@ -59,6 +59,7 @@ var examples = map[string]func(*testing.T, block){
 	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},": owner,
 	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                         func(*testing.T, block) {}, // by owner
 	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                     guard,
+	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                            drained,
 	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                             followed,
 	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                     commands,
 	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                         execServer,
@@ -376,6 +377,18 @@ func guard(t *testing.T, b block) {
 		var got, want any
 		return json.NewDecoder(resp.Body).Decode(&got) == nil && json.Unmarshal([]byte(b.text), &want) == nil && reflect.DeepEqual(got, want)
 	})
+}
+
+// drained drains an instance of a service that was looked up.
+func drained(t *testing.T, b block) {
+	program.Need(t, "curl")
+	w := newWorld(t)
+	w.do(`curl -s -X PUT localhost:8500/v1/agent/service/register -d '{"Name":"web","Port":8000}'`)
+	w.do("curl -s localhost:8500/v1/health/service/web")
+	got := w.do("curl -s -X PUT 'localhost:8500/v1/agent/service/deregister/web?drain=30s'")
+	if digits := regexp.MustCompile(`\d+|\s`); digits.ReplaceAllString(got, "") != digits.ReplaceAllString(b.text, "") {
+		t.Errorf("%s", got)
+	}
 }
 
 // followed follows a service, and compares the documented event.

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"hash/fnv"
@@ -137,11 +138,27 @@ func (q *request) agentServiceDeregister() error {
 	if err := q.mustOwn(q.rest, ""); err != nil {
 		return err
 	}
-	if err := q.f.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
+	within, drains, err := q.drain()
+	if err != nil {
 		return err
 	}
-	q.empty()
-	return nil
+	if !drains {
+		if err := q.f.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
+			return err
+		}
+		q.empty()
+		return nil
+	}
+	ctx := context.WithoutCancel(q.r.Context()) // the instance goes, whether its client waits or not
+	i, err := q.f.b.Registrar.DrainService(ctx, q.rest)
+	if err != nil {
+		return err
+	}
+	done := q.f.b.Drains.Await(ctx, q.f.b.Self.Name, i, within)
+	if err := q.f.b.Registrar.DeregisterService(ctx, q.rest); err != nil && skerry.KindOf(err) != skerry.NotFound {
+		return err
+	}
+	return q.json(done)
 }
 
 func (q *request) agentServiceMaintenance() error {

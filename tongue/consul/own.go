@@ -2,6 +2,7 @@ package consul
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -79,10 +80,7 @@ func (q *request) skerryOwner() error {
 	case beat:
 		return q.beatOwner(owner)
 	case q.r.Method == "DELETE":
-		if err := q.f.b.Leases.DeleteOwner(q.r.Context(), owner); err != nil {
-			return err
-		}
-		return q.json(true)
+		return q.deleteOwner(owner)
 	}
 	var body ownerBody
 	if err := q.decode(&body); err != nil {
@@ -100,6 +98,34 @@ func (q *request) skerryOwner() error {
 		return err
 	}
 	return q.json(map[string]any{"Digest": hexDigest(digest), "Changed": changed})
+}
+
+// deleteOwner withdraws an owner, at once or when no reader can have its instances any more.
+func (q *request) deleteOwner(id skerry.OwnerID) error {
+	within, drains, err := q.drain()
+	if err != nil {
+		return err
+	}
+	if !drains {
+		if err := q.f.b.Leases.DeleteOwner(q.r.Context(), id); err != nil {
+			return err
+		}
+		return q.json(true)
+	}
+	ctx := context.WithoutCancel(q.r.Context()) // the instances go, whether their client waits or not
+	set, err := q.f.b.Leases.DrainOwner(ctx, id)
+	if err != nil {
+		return err
+	}
+	sum := skerry.Drained{Safe: true}
+	until := time.Now().Add(within)
+	for _, i := range set.Instances {
+		sum.Add(q.f.b.Drains.Await(ctx, set.Node.Name, i, max(time.Until(until), time.Second)))
+	}
+	if err := q.f.b.Leases.DeleteOwner(ctx, id); err != nil && skerry.KindOf(err) != skerry.NotFound {
+		return err
+	}
+	return q.json(sum)
 }
 
 func (q *request) ownerSet(id string, b *ownerBody) (skerry.Set, error) {

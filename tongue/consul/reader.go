@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/skerryhq/skerry"
 )
@@ -30,6 +31,21 @@ func (q *request) parts() {
 	if q.reader != 0 {
 		q.f.b.Readers.Left(skerry.Fold(q.rest), q.reader)
 	}
+}
+
+// maxDrain is the longest time that a drain may wait.
+const maxDrain = 10 * time.Minute
+
+// drain returns how long ?drain= may wait for readers; drains is false without it.
+func (q *request) drain() (within time.Duration, drains bool, err error) {
+	if !strings.Contains(q.p.raw, "drain") || !q.p.has("drain") {
+		return 0, false, nil
+	}
+	within, err = time.ParseDuration(q.p.get("drain"))
+	if err != nil || within <= 0 || within > maxDrain {
+		return 0, false, badRequest("Invalid drain: give the time that it may wait for readers, for example drain=30s, 10m at most")
+	}
+	return within, true, nil
 }
 
 var readerSeed = maphash.MakeSeed()

@@ -91,6 +91,7 @@ type Config struct {
 	Elsewhere func(ctx context.Context, query []byte) ([]byte, error)
 	// Followed answers with Elsewhere whether this process has a service itself; nil: it has none.
 	Followed   skerry.Discovery
+	Readers    skerry.Readers        // notes for how long resolvers keep answers; nil: nothing is noted
 	Queries    Queries               // executes prepared queries; nil: there are none
 	Log        *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // nil: metrics are not exported

@@ -36,6 +36,7 @@ type Server struct {
 	queries   Queries
 	elsewhere func(context.Context, []byte) ([]byte, error)
 	followed  skerry.Discovery
+	readers   skerry.Readers
 	log       *slog.Logger
 	metrics   *metrics
 	net       *rescue.Net
@@ -60,7 +61,7 @@ type Server struct {
 func New(self skerry.Self, c skerry.Catalog, cfg Config) *Server {
 	self.Datacenter = strings.ToLower(self.Datacenter)
 	s := &Server{
-		self: self, catalog: c, discovery: skerry.Discover(c), settled: cfg.Settled, queries: cfg.Queries, elsewhere: cfg.Elsewhere, followed: cfg.Followed, net: cfg.Net,
+		self: self, catalog: c, discovery: skerry.Discover(c), settled: cfg.Settled, queries: cfg.Queries, elsewhere: cfg.Elsewhere, followed: cfg.Followed, readers: cfg.Readers, net: cfg.Net,
 		recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
 		clients:   tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
 	}
@@ -75,7 +76,7 @@ func New(self skerry.Self, c skerry.Catalog, cfg Config) *Server {
 }
 
 // Reload replaces the configuration for new questions; those under way finish with
-// the old one. Log, Registerer, Net, Settled, Queries, Elsewhere and Followed stay those of [New].
+// the old one. Log, Registerer, Net, Settled, Queries, Elsewhere, Followed and Readers stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
 	s.mu.Lock()

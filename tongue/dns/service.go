@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -55,6 +56,11 @@ func (s *Server) service(q *question, n name) answer {
 		return q.missing()
 	case !ok || set.count() == 0:
 		return q.empty()
+	}
+	if len(q.st.ServiceTTL) > 0 && s.readers != nil {
+		if ttl := q.st.serviceTTL(view.Service); ttl > 0 {
+			s.readers.Resolved(view.Service, time.Duration(ttl)*time.Second)
+		}
 	}
 	return answer{set: set}
 }
