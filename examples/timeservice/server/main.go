@@ -103,4 +103,6 @@ func (nowhere) Announce(_ client.Instance, _ time.Duration, report func(error)) 
 	return nowhere{}
 }
 
-func (nowhere) Withdraw(context.Context) (acknowledged bool, err error) { return false, nil }
+func (nowhere) Withdraw(context.Context, time.Duration) (client.Withdrawal, error) {
+	return client.Withdrawal{}, nil
+}
