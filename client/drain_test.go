@@ -40,7 +40,7 @@ func (c counted) Withdraw(ctx context.Context, drain time.Duration) (client.With
 // A registration that ends waits for the registry's count, and logs it once. Where there is none it waits for the
 // propagation.
 func TestDrainWaitsForTheCount(t *testing.T) {
-	const withdrawn, short = "all who read its service have the list without it", "may call it still"
+	const withdrawn, short = "all readers of its service have the list without it", "may call it still"
 	for name, test := range map[string]struct {
 		opts  []client.RegisterOption
 		takes time.Duration

@@ -200,9 +200,9 @@ func (r *Registration) Drain(ctx context.Context) error {
 
 // count logs how many callers know of the withdrawal.
 func (r *Registration) count(w *Withdrawal, took time.Duration) {
-	level, text := slog.LevelInfo, "the instance has drained: all who read its service have the list without it"
+	level, text := slog.LevelInfo, "the instance has drained: all readers of its service have the list without it"
 	if !w.Safe {
-		level, text = slog.LevelWarn, "the instance has drained for as long as it may: some who read its service may call it still"
+		level, text = slog.LevelWarn, "the instance has drained for as long as it may: some readers of its service may call it still"
 	}
 	r.c.o.log.Log(context.Background(), level, text, "service", r.instance.Service, "instance", r.instance.ID,
 		"took", took.Round(time.Millisecond), "acked", w.Acked, "pending", w.Pending, "gone", w.Gone, "waiting", w.Waiting)

@@ -120,7 +120,7 @@ func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Upd
 				if errors.Is(err, errStopped) {
 					return
 				}
-				s.ended(service, err)
+				s.leave(service, err)
 			}
 			// After an error it may be a registry that has streams.
 			err := s.poll(ctx, service, yield, &retry)

@@ -23,7 +23,7 @@ const (
 	pingAlone    = 5 * time.Second
 	silentWithin = 40 * time.Second
 	// longLived streams begin the pauses between streams anew.
-	longLived = 10 * time.Second
+	longLived = 2 * time.Second
 )
 
 var (
@@ -205,8 +205,8 @@ func reason(data []byte) string {
 	return v.Error[:min(len(v.Error), 300)]
 }
 
-// ended says why streams are left for blocking queries, once of a source.
-func (s *Source) ended(service string, err error) {
+// leave logs the reason for which streams are left for blocking queries, once for a source.
+func (s *Source) leave(service string, err error) {
 	s.told.Do(func() {
 		slog.Warn("the registry is followed by blocking queries, not by streams", "service", service, "reason", err)
 	})

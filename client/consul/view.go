@@ -11,7 +11,7 @@ import (
 	"github.com/skerryhq/skerry/client"
 )
 
-// view is the instances of a service as a stream has told of them so far.
+// view is the instances of a service, by all events of its streams so far.
 type view struct {
 	tags    []string // that are wanted
 	passing bool     // only the healthy are wanted

@@ -41,8 +41,8 @@ func deregister(ctx context.Context, c *connection, id string, drain time.Durati
 	return &count, nil
 }
 
-// counted says how a drain went.
-func counted(d *skerry.Drained) string {
+// sentence is a count in words.
+func sentence(d *skerry.Drained) string {
 	switch {
 	case d == nil:
 		return "It did not drain: the agent does not count readers."

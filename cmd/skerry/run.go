@@ -29,7 +29,7 @@ type runOptions struct {
 	checkTCP                    bool
 	checkTTL, interval, timeout time.Duration
 	deregisterAfter             time.Duration
-	drain, linger               time.Duration // linger: where nobody counts readers
+	drain, linger               time.Duration // linger: where the agent counts no readers
 }
 
 func newRunCommand() *cobra.Command {

@@ -183,7 +183,7 @@ func newServicesDeregisterCommand() *cobra.Command {
 		Short: "Withdraw services",
 		Long: `Withdraw services from the agent, by the ID or by the files that they were registered with.
 With -drain the command ends when all readers of a service have the list without it,
-and says how many they are: its program can stop then without a failed call.`,
+and prints their number: the program can stop then without a failed call.`,
 		Example: "  skerry services deregister -id web-1 -drain 30s && systemctl stop web",
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`ID` of the instance")
@@ -211,7 +211,7 @@ and says how many they are: its program can stop then without a failed call.`,
 			}
 			fmt.Fprintln(out, "Deregistered service:", show.Line(r.Instance.ID))
 			if drain > 0 {
-				fmt.Fprintln(out, counted(count))
+				fmt.Fprintln(out, sentence(count))
 			}
 		}
 		for _, d := range checks {
