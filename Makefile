@@ -21,7 +21,8 @@ cross:
 dist:
 	$(GO) run ./scripts/dist
 
-# Builds skerry, runs it with two sample services, shows them found by HTTP and DNS.
+# Builds skerry, runs a server and an agent with two sample services, shows them found at
+# both by HTTP and DNS.
 run:
 	sh scripts/run.sh
 

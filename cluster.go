@@ -109,6 +109,15 @@ type Settings interface {
 	SetAutopilot(ctx context.Context, a Autopilot, after *uint64) (set bool, err error)
 }
 
+// Attachment is how an agent is attached to its servers.
+type Attachment struct {
+	Server  string    // the node name of the one that answers for it; empty: it is alone
+	Since   time.Time // since when
+	Settled bool      // the server has the present registrations
+	// Barred is why the last server that was asked takes no registrations of this agent; empty: it may take them.
+	Barred string
+}
+
 // Alone returns a cluster of one process: it leads, and is always current.
 func Alone(m Member) Cluster {
 	m.Alive, m.Voter = true, m.Server

@@ -35,6 +35,11 @@ func Only(key string) Range { return Range{Key: key} }
 // Below is the range of all keys that begin with prefix.
 func Below(prefix string) Range { return Range{Key: prefix, Below: true} }
 
+// Fleeting is the prefix of keys that are not watched and are soon removed. Their
+// removals are not remembered: [KV].Watch, [Snapshot].Changed and [Feed] know those keys
+// only as long as they are there.
+const Fleeting = "made/"
+
 // KV is the quorum store: one ordered table of keys that all servers agree on. A
 // change is made by a transaction, and is visible once a majority has it on disk.
 // Every change has an index, greater than those before it, the same on all

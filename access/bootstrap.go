@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/files"
 )
 
@@ -17,12 +16,12 @@ import (
 func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, error) {
 	wrong := checkIDs(&skerry.Token{Secret: secret})
 	if secret == "" {
-		secret = uuid.NewString()
+		secret = once.ID(ctx)
 	}
-	t := management(secret, "Bootstrap Token (Global Management)")
+	t := management(once.ID(ctx), secret, "Bootstrap Token (Global Management)")
 	reset := s.resetIndex()
 	used := false
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if done := tx.Get(bootstrapKey); done != nil {
 			if used = done.Modified == reset; !used {
 				return skerry.Errorf(skerry.Denied, "Permission denied: ACL bootstrap no longer allowed (reset index: %d)", done.Modified)
@@ -49,7 +48,7 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (*skerry.Token, er
 			s.log.Warn("the bootstrap's reset file cannot be removed; it is without effect from now on", "error", err)
 		}
 	}
-	return s.Token(t.Accessor), nil
+	return there(s.Token(t.Accessor))
 }
 
 // resetIndex returns the index in the operator's reset file, or 0.

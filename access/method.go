@@ -5,10 +5,9 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/filter"
 )
 
@@ -47,7 +46,7 @@ func (s *Store) PutMethod(ctx context.Context, m skerry.AuthMethod, create bool)
 	if err := s.checkMethod(&m); err != nil {
 		return nil, err
 	}
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		was := read[skerry.AuthMethod](tx, methodKey(m.Name))
 		switch {
 		case create && was != nil:
@@ -65,7 +64,7 @@ func (s *Store) PutMethod(ctx context.Context, m skerry.AuthMethod, create bool)
 	if err != nil {
 		return nil, err
 	}
-	return s.Method(m.Name), nil
+	return there(s.Method(m.Name))
 }
 
 func (s *Store) checkMethod(m *skerry.AuthMethod) error {
@@ -91,7 +90,7 @@ func (s *Store) checkMethod(m *skerry.AuthMethod) error {
 // DeleteMethod removes an auth method, its binding rules, and the tokens that it
 // made. Removing an unknown one is no error.
 func (s *Store) DeleteMethod(ctx context.Context, name string) error {
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if tx.Get(methodKey(name)) == nil {
 			return nil
 		}
@@ -133,9 +132,9 @@ func (s *Store) Bindings(method string) (out []*skerry.BindingRule, index uint64
 func (s *Store) PutBinding(ctx context.Context, b skerry.BindingRule) (*skerry.BindingRule, error) {
 	fresh := b.ID == ""
 	if fresh {
-		b.ID = uuid.NewString()
+		b.ID = once.ID(ctx)
 	}
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		was := read[skerry.BindingRule](tx, bindingKey(b.ID))
 		n := b
 		switch {
@@ -161,7 +160,7 @@ func (s *Store) PutBinding(ctx context.Context, b skerry.BindingRule) (*skerry.B
 	if err != nil {
 		return nil, err
 	}
-	return s.Binding(b.ID), nil
+	return there(s.Binding(b.ID))
 }
 
 func (s *Store) checkBinding(b *skerry.BindingRule, m *skerry.AuthMethod) error {
@@ -204,7 +203,7 @@ func (s *Store) checkBinding(b *skerry.BindingRule, m *skerry.AuthMethod) error 
 
 // DeleteBinding removes a binding rule. Removing an unknown one is no error.
 func (s *Store) DeleteBinding(ctx context.Context, id string) error {
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		tx.Delete(bindingKey(id))
 		return nil
 	})

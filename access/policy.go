@@ -4,10 +4,9 @@ import (
 	"context"
 	"regexp"
 
-	"github.com/google/uuid"
-
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/access/rules"
+	"github.com/skerryhq/skerry/decided/once"
 )
 
 var (
@@ -54,13 +53,13 @@ func list[T any](kv skerry.KV, prefix string) (out []*T, index uint64) {
 func (s *Store) PutPolicy(ctx context.Context, p skerry.Policy) (*skerry.Policy, error) {
 	fresh := p.ID == ""
 	if fresh {
-		p.ID = uuid.NewString()
+		p.ID = once.ID(ctx)
 	}
 	if err := checkPolicy(&p); err != nil {
 		return nil, err
 	}
 	p.Hash = policyHash(&p)
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		was := read[skerry.Policy](tx, policyKey(p.ID))
 		switch {
 		case broken(tx, policyKey(p.ID)): // it is replaced whole
@@ -84,7 +83,7 @@ func (s *Store) PutPolicy(ctx context.Context, p skerry.Policy) (*skerry.Policy,
 	if err != nil {
 		return nil, err
 	}
-	return s.Policy(p.ID), nil
+	return there(s.Policy(p.ID))
 }
 
 func checkPolicy(p *skerry.Policy) error {
@@ -105,7 +104,7 @@ func (s *Store) DeletePolicy(ctx context.Context, id string) error {
 			return skerry.Errorf(skerry.Invalid, "Delete operation not permitted on the builtin %s policy", p.Name)
 		}
 	}
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if broken(tx, policyKey(id)) {
 			dropLinks(tx, policyNames, id)
 			tx.Delete(policyKey(id))
@@ -156,7 +155,7 @@ func (s *Store) Roles() ([]*skerry.Role, uint64) {
 func (s *Store) PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error) {
 	fresh := r.ID == ""
 	if fresh {
-		r.ID = uuid.NewString()
+		r.ID = once.ID(ctx)
 	}
 	switch {
 	case r.Name == "":
@@ -164,7 +163,7 @@ func (s *Store) PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error
 	case len(r.Name) > maxRoleName || !roleNameForm.MatchString(r.Name):
 		return nil, skerry.Errorf(skerry.Invalid, "Invalid Role: invalid Name. Only alphanumeric characters, '-' and '_' are allowed")
 	}
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		was := read[skerry.Role](tx, roleKey(r.ID))
 		if broken(tx, roleKey(r.ID)) { // it is replaced whole
 			dropLinks(tx, roleNames, r.ID)
@@ -190,12 +189,12 @@ func (s *Store) PutRole(ctx context.Context, r skerry.Role) (*skerry.Role, error
 	if err != nil {
 		return nil, err
 	}
-	return s.Role(r.ID), nil
+	return there(s.Role(r.ID))
 }
 
 // DeleteRole removes a role. Tokens that link to it lose it.
 func (s *Store) DeleteRole(ctx context.Context, id string) error {
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if broken(tx, roleKey(id)) {
 			dropLinks(tx, roleNames, id)
 			tx.Delete(roleKey(id))

@@ -90,7 +90,7 @@ func (s *Store) Init(ctx context.Context) error {
 		if secret == "" || tx.Get(secretKey(secret)) != nil && !broken(tx, secretKey(secret)) {
 			return nil
 		}
-		s.insert(tx, management(secret, "Initial Management Token"))
+		s.insert(tx, management(uuid.NewString(), secret, "Initial Management Token"))
 		tx.Put(bootstrapKey, []byte(`{}`), 0)
 		return nil
 	})
@@ -121,9 +121,9 @@ func anonymousToken() skerry.Token {
 	return skerry.Token{Accessor: skerry.AnonymousAccessor, Secret: skerry.AnonymousSecret, Description: "Anonymous Token", Made: time.Now().UTC()}
 }
 
-func management(secret, description string) *skerry.Token {
+func management(accessor, secret, description string) *skerry.Token {
 	return &skerry.Token{
-		Accessor: uuid.NewString(), Secret: secret, Description: description, Made: time.Now().UTC(),
+		Accessor: accessor, Secret: secret, Description: description, Made: time.Now().UTC(),
 		Grants: skerry.Grants{Policies: []skerry.Link{{ID: skerry.GlobalManagement}}},
 	}
 }
@@ -221,6 +221,14 @@ func read[T any](g getter, key string) *T {
 		return nil
 	}
 	return decode[T](r)
+}
+
+// there returns what a change made, or an error if it was removed meanwhile.
+func there[T any](v *T) (*T, error) {
+	if v == nil {
+		return nil, skerry.Errorf(skerry.NotFound, "it was made, and removed again at once")
+	}
+	return v, nil
 }
 
 // decode returns a record's value, or nil when it is not ours or damaged. A caller

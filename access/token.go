@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 )
 
 // insert writes a token that is valid, with its secret.
@@ -96,6 +97,9 @@ func (s *Store) CreateToken(ctx context.Context, t skerry.Token, ttl time.Durati
 	if err := checkIDs(&t); err != nil {
 		return nil, err
 	}
+	if once.Replays(ctx) {
+		return s.create(ctx, t)
+	}
 	if err := setExpiry(&t, ttl, s.o.MinTTL, time.Now().UTC()); err != nil {
 		return nil, err
 	}
@@ -104,13 +108,13 @@ func (s *Store) CreateToken(ctx context.Context, t skerry.Token, ttl time.Durati
 
 func (s *Store) create(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
 	if t.Accessor == "" {
-		t.Accessor = uuid.NewString()
+		t.Accessor = once.ID(ctx)
 	}
 	if t.Secret == "" {
-		t.Secret = uuid.NewString()
+		t.Secret = once.ID(ctx)
 	}
 	t.Made = time.Now().UTC()
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if tx.Get(tokenKey(t.Accessor)) != nil {
 			return skerry.Errorf(skerry.Conflict, "Invalid Token: AccessorID is already in use")
 		}
@@ -132,7 +136,7 @@ func (s *Store) create(ctx context.Context, t skerry.Token) (*skerry.Token, erro
 	if err != nil {
 		return nil, err
 	}
-	return s.Token(t.Accessor), nil
+	return there(s.Token(t.Accessor))
 }
 
 func checkIDs(t *skerry.Token) error {
@@ -180,7 +184,7 @@ func setExpiry(t *skerry.Token, ttl, least time.Duration, now time.Time) error {
 // UpdateToken replaces the grants and the description of the token with this accessor.
 // Immutable fields may be empty or unchanged.
 func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		st := read[storedToken](tx, tokenKey(t.Accessor))
 		if t.Accessor == skerry.AnonymousAccessor && broken(tx, tokenKey(t.Accessor)) {
 			// It cannot be deleted, and all that it grants is replaced.
@@ -216,13 +220,15 @@ func (s *Store) UpdateToken(ctx context.Context, t skerry.Token) (*skerry.Token,
 	if err != nil {
 		return nil, err
 	}
-	return s.Token(t.Accessor), nil
+	return there(s.Token(t.Accessor))
 }
 
 // CloneToken makes a token that grants the same under another secret.
 func (s *Store) CloneToken(ctx context.Context, accessor, description string) (*skerry.Token, error) {
 	from := s.Token(accessor)
 	switch {
+	case once.Replays(ctx):
+		return s.create(ctx, skerry.Token{})
 	case from == nil:
 		return nil, skerry.Errorf(skerry.NotFound, "Cannot find token %q", accessor)
 	case accessor == skerry.AnonymousAccessor:
@@ -242,7 +248,7 @@ func (s *Store) DeleteToken(ctx context.Context, accessor string) error {
 	if accessor == skerry.AnonymousAccessor {
 		return skerry.Errorf(skerry.Invalid, "Delete operation not permitted on the anonymous token")
 	}
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if broken(tx, tokenKey(accessor)) {
 			dropLinks(tx, secretPrefix, accessor)
 			tx.Delete(tokenKey(accessor))

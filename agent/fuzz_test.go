@@ -11,7 +11,6 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/journal"
-	"github.com/skerryhq/skerry/outbox"
 )
 
 // FuzzReplay: whatever two records say, they are taken or refused, and the agent
@@ -48,7 +47,7 @@ func FuzzReplay(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Start(l, outbox.NewLocal(catalog.New(catalog.Config{}), slog.New(slog.DiscardHandler))); err != nil {
+		if err := a.Start(l, carrier(catalog.New(catalog.Config{}), slog.New(slog.DiscardHandler))); err != nil {
 			t.Fatal(err)
 		}
 		defer a.Close()

@@ -17,8 +17,9 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check"
 	"github.com/skerryhq/skerry/check/ttl"
+	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/journal"
-	"github.com/skerryhq/skerry/outbox"
+	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/test/testlog"
 )
 
@@ -127,6 +128,11 @@ func open(t testing.TB, dir string) *rig {
 	return r
 }
 
+// carrier carries to a table, as in a server that is alone.
+func carrier(to registry.Table, log *slog.Logger) skerry.Carrier {
+	return registry.New(registry.Config{Self: "n", Members: []cluster.ServerID{"n"}, Table: to, Log: log})
+}
+
 func (r *rig) start() {
 	r.Helper()
 	r.table = catalog.New(catalog.Config{})
@@ -142,7 +148,7 @@ func (r *rig) start() {
 	if r.ledger, err = journal.OpenLedger(r.dir, map[string]journal.Keeper{KeeperName: r.Agent}, slog.New(slog.DiscardHandler)); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.Start(r.ledger, outbox.NewLocal(r.told, r.log)); err != nil {
+	if err := r.Start(r.ledger, carrier(r.told, r.log)); err != nil {
 		r.ledger.Close()
 		r.Fatal(err)
 	}

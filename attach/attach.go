@@ -99,19 +99,11 @@ func New(cfg Config) *Attachment {
 	return a
 }
 
-// State is how an attachment is.
-type State struct {
-	Server  string    // that it is attached to; empty: none
-	Since   time.Time // since when
-	Settled bool      // the server has the present set
-	Barred  string    // why the last server that was asked takes no set of this agent; empty: it may take one
-}
-
 // State returns the present state.
-func (a *Attachment) State() State {
+func (a *Attachment) State() skerry.Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return State{string(a.told), a.since, a.core != nil && a.core.Settled(), a.barred}
+	return skerry.Attachment{Server: string(a.told), Since: a.since, Settled: a.core != nil && a.core.Settled(), Barred: a.barred}
 }
 
 // withdrawEvery is how often it is looked whether a withdrawal has arrived.

@@ -35,7 +35,7 @@ type server struct {
 }
 
 func newServer(ctx context.Context, name string, judge registry.Judge, running *sync.WaitGroup) *server {
-	s := &server{table: catalog.New(catalog.Config{Judged: true})}
+	s := &server{table: catalog.New(catalog.Config{})}
 	s.Registry = registry.New(registry.Config{
 		Self: cluster.ServerID(name), Life: cluster.Life(time.Now().UnixMilli()), Members: []cluster.ServerID{cluster.ServerID(name)}, Of: 1,
 		Table: s.table, Judge: judge, Rand: rand.New(rand.NewPCG(1, 1)), Log: slog.New(slog.DiscardHandler),

@@ -1,8 +1,6 @@
 package catalog
 
 import (
-	"time"
-
 	"github.com/skerryhq/skerry"
 )
 
@@ -13,10 +11,9 @@ func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.cfg.Now()
 	o := t.owners[a.Owner]
 	if o == nil {
-		if t.departed.refuses(a.Owner, a.Version, now) {
+		if t.departed.refuses(a.Owner, a.Version, t.cfg.Now()) {
 			return skerry.Stale, nil
 		}
 		if a.Set == nil {
@@ -25,22 +22,21 @@ func (t *Table) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 		delete(t.departed.tombs, a.Owner)
 		o = &owner{id: a.Owner, kind: a.Kind, items: map[string]*item{}, checks: map[string]*skerry.Check{}}
 		t.owners[a.Owner] = o
-		t.renew(o, a.TTL, now)
-		o.version, o.digest = a.Version, a.Digest
+		o.leased, o.version, o.digest = a.TTL > 0, a.Version, a.Digest
 		t.apply(o, wholeSet(o, a.Set))
 		return skerry.Applied, nil
 	}
 	if a.Set != nil {
-		return t.announceSet(o, &a, now)
+		return t.announceSet(o, &a)
 	}
-	return t.announceDelta(o, &a, now)
+	return t.announceDelta(o, &a)
 }
 
-func (t *Table) announceSet(o *owner, a *skerry.Announcement, now time.Time) (skerry.Outcome, error) {
+func (t *Table) announceSet(o *owner, a *skerry.Announcement) (skerry.Outcome, error) {
 	if a.Version.Less(o.version) {
 		return skerry.Stale, nil
 	}
-	t.renew(o, a.TTL, now)
+	o.leased = a.TTL > 0
 	// The same version is compared too: it is how a differing digest is mended.
 	o.version, o.digest = a.Version, a.Digest
 	if t.apply(o, wholeSet(o, a.Set)) {
@@ -49,19 +45,29 @@ func (t *Table) announceSet(o *owner, a *skerry.Announcement, now time.Time) (sk
 	return skerry.Unchanged, nil
 }
 
-func (t *Table) announceDelta(o *owner, a *skerry.Announcement, now time.Time) (skerry.Outcome, error) {
+func (t *Table) announceDelta(o *owner, a *skerry.Announcement) (skerry.Outcome, error) {
 	if !o.version.Less(a.Version) {
 		return skerry.Stale, nil
 	}
 	if a.Base != o.version {
 		return skerry.Resend, nil
 	}
-	t.renew(o, a.TTL, now)
+	o.leased = a.TTL > 0
 	o.version, o.digest = a.Version, a.Digest
 	if t.apply(o, a.Delta) {
 		return skerry.Applied, nil
 	}
 	return skerry.Unchanged, nil
+}
+
+// Beat implements [skerry.Announcer].
+func (t *Table) Beat(id skerry.OwnerID, digest uint64) skerry.Outcome {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if o := t.owners[id]; o == nil || o.digest != digest {
+		return skerry.Resend
+	}
+	return skerry.Unchanged
 }
 
 // Restore implements [skerry.Announcer].
@@ -81,7 +87,7 @@ func (t *Table) Withdraw(id skerry.OwnerID, v skerry.Version) bool {
 	if o.version.Less(v) {
 		o.version = v
 	}
-	t.departed.bury(o, false, t.cfg.Now())
+	t.departed.bury(o, t.cfg.Now())
 	t.remove(o, skerry.CauseDeregistered)
 	return true
 }
@@ -99,10 +105,9 @@ func (t *Table) Known(id skerry.OwnerID) (skerry.Version, uint64, bool) {
 
 // remove takes an owner out of the table.
 func (t *Table) remove(o *owner, cause skerry.Cause) {
-	if o.lease.held {
+	if o.held {
 		t.guard.held--
 	}
-	t.leases.drop(o)
 	c := &change{t: t, o: o, cause: cause}
 	c.run(wholeSet(o, &skerry.Set{}))
 	c.leaveNode()

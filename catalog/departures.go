@@ -18,8 +18,6 @@ type departures struct {
 type tombstone struct {
 	version skerry.Version
 	until   time.Time
-	// lost is whether the owner did not withdraw; it may return with this version.
-	lost bool
 }
 
 type grave struct {
@@ -55,9 +53,9 @@ func newDepartures() departures {
 	}
 }
 
-func (d *departures) bury(o *owner, lost bool, now time.Time) {
+func (d *departures) bury(o *owner, now time.Time) {
 	until := now.Add(tombstoneFor)
-	d.tombs[o.id] = tombstone{version: o.version, until: until, lost: lost}
+	d.tombs[o.id] = tombstone{version: o.version, until: until}
 	d.graves = append(d.graves, grave{o.id, until})
 	for len(d.tombs) > maxTombstones {
 		d.openGrave()
@@ -79,7 +77,7 @@ func (d *departures) refuses(id skerry.OwnerID, v skerry.Version, now time.Time)
 	if !ok || !now.Before(tomb.until) {
 		return false
 	}
-	return v.Less(tomb.version) || v == tomb.version && !tomb.lost
+	return !tomb.version.Less(v)
 }
 
 // left notes that a service is empty.
@@ -131,5 +129,21 @@ func (d *departures) sweep(now time.Time) {
 			d.entries -= len(gone.entries)
 			delete(d.services, name)
 		}
+	}
+}
+
+// sweepEvery is the time between two sweeps.
+const sweepEvery = time.Minute
+
+// Tick lets the table forget departures and losses of long ago. It is to be called several times a
+// minute.
+func (t *Table) Tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.cfg.Now()
+	if now.Sub(t.swept) > sweepEvery {
+		t.swept = now
+		t.departed.sweep(now)
+		t.guard.sweep(now.Add(-t.cfg.Guard.Window))
 	}
 }

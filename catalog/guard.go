@@ -6,7 +6,7 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// Guard configures when expiries are held. Independent failures do not silence most
+// Guard configures when silent owners are held. Independent failures do not silence most
 // owners of a service at the same time; a broken network or a broken registry does.
 // The zero value of a field means its default.
 type Guard struct {
@@ -68,30 +68,6 @@ func keysOf(o *owner) map[guardKey]bool {
 	return keys
 }
 
-// judge expires or holds each owner that is due, and returns the lost ones.
-func (t *Table) judge(due []*owner, now time.Time) []skerry.OwnerID {
-	suspicious := map[guardKey]bool{}
-	var lost []*owner
-	for _, o := range due {
-		if o.lease.held || !t.suspect(o, now, suspicious) {
-			lost = append(lost, o)
-			continue
-		}
-		t.hold(o, now)
-	}
-	ids := make([]skerry.OwnerID, 0, len(lost))
-	for _, o := range lost {
-		t.remember(o, now)
-		t.expire(o)
-		ids = append(ids, o.id)
-	}
-	return ids
-}
-
-func (t *Table) suspect(o *owner, now time.Time, known map[guardKey]bool) bool {
-	return t.doubted(o, now, known, func(o *owner) bool { return now.Sub(o.lease.beat) >= o.lease.ttl*2/3 })
-}
-
 // doubted reports whether more owners of one of an owner's keys are silent than
 // independent failures explain. known has the verdicts so far.
 func (t *Table) doubted(o *owner, now time.Time, known map[guardKey]bool, silent func(*owner) bool) bool {
@@ -127,7 +103,7 @@ func (t *Table) tooMany(key guardKey, now time.Time, isSilent func(*owner) bool)
 	seen := map[*owner]bool{}
 	for _, it := range s.items {
 		o := it.owner
-		if o.lease.ttl == 0 || seen[o] || key.zone != "" && (o.node.Locality == nil || o.node.Locality.Zone != key.zone) {
+		if !o.leased || seen[o] || key.zone != "" && (o.node.Locality == nil || o.node.Locality.Zone != key.zone) {
 			continue
 		}
 		seen[o] = true
@@ -167,14 +143,6 @@ func (t *Table) remember(o *owner, now time.Time) {
 	}
 }
 
-func (t *Table) hold(o *owner, now time.Time) {
-	o.lease.held, o.lease.heldUntil = true, now.Add(t.cfg.Guard.Hold)
-	t.guard.held++
-	t.showGuard(o)
-	t.cfg.Log.Warn("guard holds a silent owner: too many fell silent at once",
-		"owner", o.id, "node", o.node.Name, "until", o.lease.heldUntil)
-}
-
 // showGuard marks the owner's services as changed, so that readers and watchers
 // see that it is held, or no longer.
 func (t *Table) showGuard(o *owner) {
@@ -191,19 +159,4 @@ func (t *Table) Held() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.guard.held
-}
-
-// Release ends the guard's holds of the owners for which among is true: they are silent
-// still, and are lost. It returns them.
-func (t *Table) Release(among func(skerry.OwnerID) bool) []skerry.OwnerID {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var ids []skerry.OwnerID
-	for _, o := range t.owners {
-		if o.lease.held && among(o.id) {
-			ids = append(ids, o.id)
-			t.expire(o)
-		}
-	}
-	return ids
 }

@@ -48,7 +48,7 @@ func (t *Table) buildView(name string, s *service) *skerry.View {
 		}
 		e := &skerry.Entry{
 			Node: at.record(), Instance: it.instance, Owner: it.owner.id,
-			Guarded: it.owner.lease.held, Health: skerry.Passing,
+			Guarded: it.owner.held, Health: skerry.Passing,
 		}
 		own := at.checksOf(it.instance.ID)
 		if len(own) == 0 {

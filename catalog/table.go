@@ -6,13 +6,11 @@
 package catalog
 
 import (
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/steady"
 )
 
 // Config is what a Table needs to know. The zero value of a field means its default.
@@ -29,17 +27,10 @@ type Config struct {
 	// OutputEvery is how long readers may see the last output of a check; default
 	// 250 ms. Outputs change all the time, and each change costs new views.
 	OutputEvery time.Duration
-	// TickEvery is how often Tick will be called; default 250 ms. A longer gap
-	// counts as a stall of this process: its time expires no owner.
-	TickEvery time.Duration
-	// Recover is how long after the start no owner expires; default 0, which is right
-	// only where no lease can outlive a restart.
+	// Recover is how long after the start owners may come back: an empty answer has this
+	// cause; default 0.
 	Recover time.Duration
 	Guard   Guard
-	// Judged leaves the judging of silence to the cluster's protocol: Tick expires no
-	// owner, and Remove takes out the lost ones.
-	Judged bool
-	Log    *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -58,13 +49,7 @@ func (c Config) withDefaults() Config {
 	if c.OutputEvery == 0 {
 		c.OutputEvery = 250 * time.Millisecond
 	}
-	if c.TickEvery == 0 {
-		c.TickEvery = 250 * time.Millisecond
-	}
 	c.Guard = c.Guard.withDefaults()
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
 	return c
 }
 
@@ -83,7 +68,7 @@ type Table struct {
 	owners   map[skerry.OwnerID]*owner
 	nodes    map[string]*node // by folded name
 	departed departures
-	leases   leases
+	swept    time.Time // when Tick forgot last
 	guard    guardState
 	topics   topics
 	outputs  outputs
@@ -110,7 +95,6 @@ func New(cfg Config) *Table {
 		services:     map[string]*service{},
 	}
 	t.departed = newDepartures()
-	t.leases = leases{clock: &steady.Clock{}}
 	t.topics = newTopics(cfg.FirstIndex)
 	return t
 }
@@ -124,7 +108,8 @@ type owner struct {
 	at      *node
 	items   map[string]*item         // by service ID; "" holds the node's checks
 	checks  map[string]*skerry.Check // by check ID
-	lease   lease
+	leased  bool                     // it has a TTL
+	held    bool                     // by the guard
 
 	digest uint64 // that the owner announced
 }

@@ -35,6 +35,14 @@ type Watcher interface {
 	Watch() (r Result, changed <-chan struct{})
 }
 
+// Heeder is a Prober that hears when its target starts or ends. The Runner probes then, as soon as
+// 100 ms after the last run, and by the clock as well.
+type Heeder interface {
+	Prober
+	// Heed calls changed each time until ctx ends.
+	Heed(ctx context.Context, changed func())
+}
+
 // Kind is a row of the table of kinds.
 type Kind struct {
 	Name    string                                        // "http": also skerry.Check.Type

@@ -44,7 +44,9 @@ type target struct {
 	stagger  time.Duration // between the first run and the second
 	phase    phase
 	gone     bool
-	again    bool // a check joined since the last run began
+	again    bool               // a check joined since the last run began
+	changed  bool               // a Heeder heard of a change since then
+	deaf     context.CancelFunc // ends Heed; nil: the prober is no Heeder
 	ran      bool
 	retried  bool // the last run was undone by a stall
 	stale    bool // the last run was undone by a fault of ours
@@ -111,6 +113,7 @@ func (r *Runner) join(first shown, service string, k *Kind, prober Prober, d *sk
 		}
 	case !ok:
 		r.enqueue(t)
+		r.heed(t)
 	case t.phase == running:
 		t.again = true
 	case t.phase == waiting:
@@ -134,6 +137,9 @@ func (r *Runner) leave(p *probed) {
 	delete(r.targets, t.key)
 	if t.cancel != nil {
 		t.cancel()
+	}
+	if t.deaf != nil {
+		t.deaf()
 	}
 	r.certain(t)
 	switch t.phase {
@@ -233,7 +239,7 @@ func (r *Runner) run(t *target) (again bool) {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, t.timeout)
 	defer cancel()
-	t.cancel, t.again = cancel, false
+	t.cancel, t.again, t.changed = cancel, false, false
 	stalled := r.clock.Stalled()
 	began := r.cfg.now()
 	r.waited(t, began)
@@ -267,6 +273,8 @@ func (r *Runner) run(t *target) (again bool) {
 	}
 	gap := t.interval
 	switch {
+	case t.changed:
+		gap = heedGap
 	case t.again:
 		gap = MinInterval
 	case !t.ran:

@@ -26,6 +26,16 @@ func (s *Server) Attach(now time.Time, a Attach) Attached {
 	return Attached{Owner: a.Owner, Attach: a.Attach, OK: true, Want: !o.holds(a.Version, a.Digest), Owners: len(s.homes[s.cfg.Self])}
 }
 
+// Attached returns the agents whose home this server is, in no order.
+func (s *Server) Attached() (ids []skerry.OwnerID) {
+	for _, o := range s.homes[s.cfg.Self] {
+		if o.Kind == skerry.AgentOwner {
+			ids = append(ids, o.Owner)
+		}
+	}
+	return ids
+}
+
 // holds reports whether the set of a version is there.
 func (o *owner) holds(v skerry.Version, digest uint64) bool {
 	return o.Version == v && o.Digest == digest && (o.has || o.Gone)

@@ -48,3 +48,9 @@ func (s *Server) Speak(low, high uint16) { s.speaks = Range{low, high} }
 
 // Pos returns the position up to which a peer's log was merged.
 func (s *Server) Pos(id ServerID) Pos { return s.peers[id].pos }
+
+// Logged returns the number of records that a server keeps of its log.
+func (s *Server) Logged() int { return len(s.ring.records) }
+
+// MaxEnded is how many owners that ended a server without others remembers.
+const MaxEnded = maxEnded

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -89,16 +91,45 @@ func (s *Server) forget(heard int64) {
 	if heard <= own+1 {
 		s.horizon = max(s.horizon, heard)
 	}
+	s.forgetMost()
 	for at, owners := range s.ended {
 		if at > s.horizon {
 			continue
 		}
-		delete(s.ended, at)
-		for _, o := range owners {
-			if o.dead() && s.unit(o.Ended) == at {
-				s.drop(o)
-			}
+		s.forgetFirst(at, len(owners))
+	}
+}
+
+// maxEnded bounds the owners that a server without others remembers after their end: a client can make
+// owners up. Among several the others would send them again.
+const maxEnded = 100_000
+
+// forgetMost drops the owners that ended first beyond maxEnded.
+func (s *Server) forgetMost() {
+	over := -maxEnded
+	for _, owners := range s.ended {
+		over += len(owners)
+	}
+	if s.Others() || over <= 0 {
+		return
+	}
+	for _, at := range slices.Sorted(maps.Keys(s.ended)) {
+		n := min(over, len(s.ended[at]))
+		s.forgetFirst(at, n)
+		over -= n
+	}
+}
+
+// forgetFirst drops the owners that ended first in a unit of time.
+func (s *Server) forgetFirst(at int64, n int) {
+	owners := s.ended[at]
+	for _, o := range owners[:n] {
+		if o.dead() && s.unit(o.Ended) == at {
+			s.drop(o)
 		}
+	}
+	if s.ended[at] = slices.Delete(owners, 0, n); n == len(owners) {
+		delete(s.ended, at)
 	}
 }
 

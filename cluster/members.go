@@ -51,6 +51,9 @@ func (s *Server) Known() []ServerID {
 	return known
 }
 
+// Others reports whether any other server is known.
+func (s *Server) Others() bool { return len(s.peers) > 0 }
+
 // meet notes the servers that a peer hears. Their logs are asked of it where this server
 // does not hear them.
 func (s *Server) meet(m Tick) {

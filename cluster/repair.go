@@ -27,8 +27,13 @@ type ring struct {
 
 func (r *ring) head() Pos { return Pos{r.life, r.seq} }
 
-func (r *ring) add(record Record) Pos {
+// add counts a record, and keeps it for the servers that may lack it later: without any, none is kept.
+func (r *ring) add(record Record, keep bool) Pos {
 	r.seq++
+	if !keep {
+		r.records = nil
+		return r.head()
+	}
 	if len(r.records) == ringSize {
 		r.records = slices.Delete(r.records, 0, ringSize/4)
 	}

@@ -171,7 +171,7 @@ func (s *Server) finish() {
 			if o.news != nil && o.has {
 				r.Base, r.Delta, r.Set = o.news.Base, o.news.Delta, o.news.Set
 			}
-			pos := s.ring.add(r)
+			pos := s.ring.add(r, s.Others())
 			r.Attach = o.revived && o.has && o.news == nil
 			if len(log) == 0 {
 				first = pos

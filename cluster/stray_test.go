@@ -152,6 +152,7 @@ func TestALossWaitsForTheOneThatNamedItselfTheHome(t *testing.T) {
 // compared in its place.
 func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {
 	a := newAlone("a")
+	a.hear("b") // without others it keeps no log
 	a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1}))
 	a.PutLease(a.now, cluster.Record{Owner: "o", Kind: skerry.LeaseOwner, TTL: 6 * time.Second, Version: skerry.Version{Epoch: 5, Seq: 2}, Gone: true})
 	answer := func() cluster.Message {
@@ -177,6 +178,7 @@ func TestALogOfAForgottenOwnerIsNotSent(t *testing.T) {
 // An owner that ended by another server's log is sent with its end.
 func TestALogHasTheEndOfAnOwnerThatEndedElsewhere(t *testing.T) {
 	a := newAlone("a")
+	a.hear("b") // without others it keeps no log
 	for seq := range uint64(2) {
 		a.PutLease(a.now, leased(skerry.Version{Epoch: 5, Seq: 1 + seq}))
 		a.Ready()

@@ -26,6 +26,20 @@ func (c *Config) Among() bool {
 	return c.Server && !c.Dev && (c.BootstrapExpect > 1 || len(c.RetryJoin) > 0)
 }
 
+// AgentsBind returns the address on which a server that is alone listens for agents at ports.server. It is
+// loopback where a connection from another host would need insecure_cluster, and empty if there is no port, or in
+// dev mode if none was set.
+func (c *Config) AgentsBind() string {
+	switch {
+	case !c.Server || c.Ports.Server <= 0 || c.Dev && !c.IsSet("ports.server"):
+		return ""
+	case c.beyondLoopbackBind() && !c.InsecureCluster:
+		return "127.0.0.1"
+	default:
+		return c.BindAddr
+	}
+}
+
 // JoinAddresses returns the addresses of retry_join as host:port of ports.server. A port of
 // Consul's gossip stands for it, since that is what Consul's files have.
 func (c *Config) JoinAddresses() (out []string, err error) {

@@ -6,6 +6,33 @@ import (
 	"testing"
 )
 
+// A server that is alone listens for agents where no other host can pose as one, unless it is told to.
+func TestAgentsBind(t *testing.T) {
+	for _, tt := range []struct {
+		hcl  string
+		dev  bool
+		want string
+	}{
+		{`server = true`, false, "127.0.0.1"},
+		{`server = true bind_addr = "10.0.0.1"`, false, "127.0.0.1"},
+		{`server = true bind_addr = "127.0.0.2"`, false, "127.0.0.2"},
+		{`server = true bind_addr = "10.0.0.1" insecure_cluster = true`, false, "10.0.0.1"},
+		{`server = true insecure_cluster = true`, false, "0.0.0.0"},
+		{`server = true ports { server = -1 }`, false, ""},
+		{`retry_join = ["127.0.0.1"]`, false, ""},
+		{``, true, ""},
+		{`ports { server = 8300 }`, true, "127.0.0.1"},
+	} {
+		c, _, err := Load(Source{HCL: []string{tt.hcl}, Dev: tt.dev})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.AgentsBind(); got != tt.want {
+			t.Errorf("%s, dev %v: %q, want %q", tt.hcl, tt.dev, got, tt.want)
+		}
+	}
+}
+
 func TestJoinAddresses(t *testing.T) {
 	c := Default()
 	c.Ports.Server, c.Ports.SerfLAN = 8300, 8301

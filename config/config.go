@@ -175,7 +175,7 @@ type Config struct {
 
 	// Voting lets this server have a vote in the quorum store. false makes it a read server: it has the whole catalog and all keys, and never a vote.
 	Voting bool `config:"voting,S"`
-	// InsecureCluster lets servers speak to each other without encryption beyond loopback addresses.
+	// InsecureCluster lets servers and agents speak to each other without encryption beyond loopback addresses.
 	InsecureCluster bool `config:"insecure_cluster,S"`
 	// Bus is an outside NATS.
 	Bus Bus `config:"bus,S"`

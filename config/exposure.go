@@ -38,8 +38,12 @@ func (c *Config) Exposures() []Exposure {
 	if len(dns) > 0 && !c.aclRefuses() {
 		add("dns_without_acl", "every host that reaches %s finds all services by DNS: set acl { enabled = true preset = \"strict\" } with acl.tokens.dns, or listen on a loopback address", strings.Join(dns, ", "))
 	}
-	if c.Among() && c.beyondLoopbackBind() {
+	switch {
+	case !c.beyondLoopbackBind():
+	case c.Among():
 		add("insecure_cluster", "every host that reaches %s on the ports %d, %d and %d can pose as a server, and change services and keys: let only the servers reach them", c.BindAddr, c.Ports.Server, c.Ports.Quorum, c.Ports.Bus)
+	case c.AgentsBind() == c.BindAddr:
+		add("insecure_cluster", "every host that reaches %s on the port %d can pose as an agent, and change the services of its node: let only agents reach it", c.BindAddr, c.Ports.Server)
 	}
 	slices.SortFunc(out, func(a, b Exposure) int { return strings.Compare(a.Name, b.Name) })
 	return out

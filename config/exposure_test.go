@@ -39,6 +39,9 @@ func TestExposures(t *testing.T) {
 		{"HTTPS without", `addresses { https = "0.0.0.0" } ports { https = 8501 } enable_script_checks = true tls { https { cert_file = "c" key_file = "k" } }`, "anonymous_writes http_without_acl remote_scripts", true},
 		{"servers on loopback", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1"`, "", false},
 		{"servers on a network", `server = true bootstrap_expect = 3 bind_addr = "10.0.0.1" insecure_cluster = true`, "insecure_cluster", false},
+		{"a server alone on a network", `server = true bind_addr = "10.0.0.1"`, "", false},
+		{"a server alone for agents of a network", `server = true bind_addr = "10.0.0.1" insecure_cluster = true`, "insecure_cluster", false},
+		{"an agent", `bind_addr = "10.0.0.1" insecure_cluster = true retry_join = ["10.0.0.2"]`, "", false},
 	} {
 		c, _, err := Load(Source{HCL: []string{open + tt.hcl}})
 		if err != nil {

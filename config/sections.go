@@ -34,7 +34,7 @@ type Ports struct {
 	SerfLAN int `config:"serf_lan,C"`
 	// SerfWAN is the port of Consul's gossip between datacenters, and the default of bus.
 	SerfWAN int `config:"serf_wan,C"`
-	// Server is where servers join each other.
+	// Server is where servers join each other, and agents attach.
 	Server int `config:"server,C"`
 	// Quorum is where the members of the quorum store reach each other; default serf_lan.
 	Quorum int `config:"quorum,S"`

@@ -16,6 +16,7 @@ import (
 	"github.com/skerryhq/skerry/decided/event"
 	"github.com/skerryhq/skerry/decided/external"
 	"github.com/skerryhq/skerry/decided/kv"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/query"
 	"github.com/skerryhq/skerry/decided/session"
 	"github.com/skerryhq/skerry/decided/settings"
@@ -69,6 +70,7 @@ type Parts struct {
 	Settings    *settings.Store
 
 	decider *session.Decider
+	sweeper *once.Sweeper
 }
 
 // New returns the parts. Their loops begin with Run.
@@ -77,6 +79,7 @@ func New(o Options) *Parts {
 	sessions := session.New(session.Options{KV: o.KV, Catalog: o.Catalog, ShortestTTL: o.ShortestTTL, Log: o.Log})
 	records := external.New(external.Options{KV: o.KV, Catalog: o.Catalog, Announcer: o.Announcer, Sessions: sessions, Log: o.Log})
 	coordinates := coordinate.New(coordinate.Options{KV: o.KV, Catalog: o.Catalog, Log: o.Log})
+	decider := session.NewDecider(session.DeciderOptions{Sessions: sessions, Self: o.Self, Log: o.Log})
 	return &Parts{
 		Keys: Keys{
 			keys, txn.New(txn.Options{KV: o.KV, Keys: keys, Sessions: sessions, External: records}),
@@ -88,7 +91,8 @@ func New(o Options) *Parts {
 		Coordinates: coordinates,
 		Snapshots:   snapshot.New(snapshot.Options{KV: o.KV, Sessions: sessions, Meta: o.Meta, MaxBytes: o.MaxSnapshot, Log: o.Log}),
 		Settings:    settings.New(o.KV, o.Autopilot),
-		decider:     session.NewDecider(session.DeciderOptions{Sessions: sessions, Self: o.Self, Log: o.Log}),
+		decider:     decider,
+		sweeper:     &once.Sweeper{KV: o.KV, Leads: decider.Leading, Log: o.Log},
 	}
 }
 
@@ -99,7 +103,7 @@ func (p *Parts) Leader() string { return p.decider.Leader() }
 func (p *Parts) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context){
-		p.decider.Run, p.External.Run, p.Events.Run, p.Coordinates.Run, p.Queries.Run,
+		p.decider.Run, p.External.Run, p.Events.Run, p.Coordinates.Run, p.Queries.Run, p.sweeper.Run,
 	} {
 		all.Go(func() { run(ctx) })
 	}

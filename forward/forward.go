@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -28,11 +29,13 @@ type Config struct {
 	Log        *slog.Logger
 }
 
-// Forwarder is an [http.Handler] that lets a server answer.
+// Forwarder lets servers answer requests.
 type Forwarder struct {
-	cfg    Config
-	proxy  *httputil.ReverseProxy
-	passed *prometheus.CounterVec
+	cfg      Config
+	proxy    *httputil.ReverseProxy
+	passed   *prometheus.CounterVec
+	repeated prometheus.Counter
+	epoch    epoch
 }
 
 const (
@@ -46,22 +49,35 @@ const (
 // target is the server that a request goes to.
 type target struct{ name, address string }
 
-type targetKey struct{}
+// passage is a request on its way.
+type passage struct {
+	to   target
+	kept *kept // nil: it is not sent again
+}
+
+type passageKey struct{}
 
 // New returns a forwarder.
 func New(cfg Config) *Forwarder {
-	f := &Forwarder{cfg: cfg, passed: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "skerry_forward_requests_total", Help: "Requests that were sent to servers, DNS questions among them, by whether a server answered.",
-	}, []string{"result"})}
+	f := &Forwarder{
+		cfg: cfg,
+		passed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_forward_requests_total", Help: "Requests that were sent to servers, DNS questions among them, by whether a server answered.",
+		}, []string{"result"}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "skerry_forward_repeated_total", Help: "Times that a written request was sent again, since a server did not answer it.",
+		}),
+	}
 	if cfg.Registerer != nil {
-		cfg.Registerer.MustRegister(f.passed)
+		cfg.Registerer.MustRegister(f.passed, f.repeated)
 	}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			t := p.In.Context().Value(targetKey{}).(target)
-			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", t.address, ""
+			to := passageOf(p.In).to
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", to.address, ""
 			p.SetXForwarded()
 			p.Out.Header.Set(viaHeader, strings.Join(append(p.In.Header.Values(viaHeader), cfg.Node), ", "))
+			p.Out.Header.Del(requestHeader) // clients give none
 		},
 		Transport:     f,
 		FlushInterval: -1, // events and blocking queries are answered in parts
@@ -71,8 +87,11 @@ func New(cfg Config) *Forwarder {
 	return f
 }
 
-// ServeHTTP implements [http.Handler].
-func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func passageOf(r *http.Request) *passage { return r.Context().Value(passageKey{}).(*passage) }
+
+// Forward lets a server answer a request. A written one that may be repeated is sent again, under the
+// same id, when a server did not answer it.
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, repeat bool) {
 	if via := strings.Join(r.Header.Values(viaHeader), ","); via != "" && strings.Count(via, ",")+1 >= maxVia {
 		http.Error(w, "the request was passed on by "+via+": these processes are each other's servers; see retry_join", http.StatusLoopDetected)
 		return
@@ -82,7 +101,20 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, noServer, http.StatusInternalServerError)
 		return
 	}
-	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, target{name, address})))
+	p := &passage{to: target{name, address}}
+	if repeat && !reads(r) {
+		var err error
+		if p.kept, err = keep(r); err != nil {
+			http.Error(w, "the body of the request cannot be read: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passageKey{}, p)))
+}
+
+// reads reports whether a request changes nothing.
+func reads(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 }
 
 var errNoServer = errors.New("the agent knows no server: see retry_join")
@@ -161,21 +193,32 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 
 var errNoOther = errors.New("no other server is known")
 
-// RoundTrip implements [http.RoundTripper]. It sends a request that changes nothing to another server,
-// if the first one did not answer.
+// RoundTrip implements [http.RoundTripper].
 func (f *Forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
+	p := passageOf(r)
+	if p.kept != nil {
+		return f.repeat(r, p)
+	}
+	if r.Body != nil {
+		r.Body = io.NopCloser(r.Body) // it is read by the next server, if this one was not reached
+	}
 	resp, err := f.send(r)
-	if err == nil || r.Context().Err() != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if err == nil || r.Context().Err() != nil || !reads(r) && !unreached(err) {
 		return resp, err
 	}
-	to := r.Context().Value(targetKey{}).(target)
-	_, address, ok := f.cfg.Pick(to.name)
+	_, address, ok := f.cfg.Pick(p.to.name)
 	if !ok {
 		return nil, errors.Join(err, errNoOther)
 	}
 	again := r.Clone(r.Context())
 	again.URL.Host = address
 	return f.send(again)
+}
+
+// unreached reports whether a request failed before any of it was sent.
+func unreached(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // send sends a request to its server.

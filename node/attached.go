@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +12,6 @@ import (
 	"github.com/skerryhq/skerry/follow/cache"
 	"github.com/skerryhq/skerry/forward"
 	"github.com/skerryhq/skerry/link"
-	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // attached is an agent's side of the connection with servers.
@@ -75,11 +71,14 @@ func (n *Node) askServer(ctx context.Context, address string) (string, error) {
 // attachedReady returns an error while no server has this agent's registrations.
 func (n *Node) attachedReady() error {
 	s := n.attached.attachment.State()
-	if s.Server == "" && s.Barred != "" {
-		return errors.New("this agent may not attach: " + s.Barred)
-	}
-	if s.Server == "" || !s.Settled {
-		return errors.New("this agent is attached to no server: it goes on by itself, and no server has its registrations")
+	since := s.Since.UTC().Format(time.RFC3339)
+	switch {
+	case s.Server == "" && s.Barred != "":
+		return fmt.Errorf("this agent may not attach: %s", s.Barred)
+	case s.Server == "":
+		return fmt.Errorf("this agent is alone since %s, attached to no server: no server has its registrations", since)
+	case !s.Settled:
+		return fmt.Errorf("this agent is attached to the server %s since %s, which has not all of its registrations yet", s.Server, since)
 	}
 	return nil
 }
@@ -150,85 +149,7 @@ func (o outboxes) Changed(v, base skerry.Version, d skerry.Delta, digest uint64)
 	}
 }
 
-// ownerStream carries an agent's announcements and beats.
-var ownerStream = link.Kind{Name: "owner"}
-
-// serveOwner takes what the agent of a node says over a stream.
-func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
-	n.log.Info("an agent opened a stream", "node", s.Node)
-	defer n.tellAccess(ctx, s)()
-	speaker := n.among.registry.Speaker(skerry.OwnerID(ownerOf(s.Node)), s.Node)
-	for {
-		frame, err := s.Receive()
-		if err != nil {
-			return
-		}
-		answer, err := speaker.Hear(frame)
-		if err != nil {
-			n.log.Warn("an agent's stream is closed: a message is not understood", "node", s.Node, "error", err)
-			return
-		}
-		if answer == nil {
-			continue
-		}
-		if s.Send(answer) != nil {
-			return
-		}
-	}
-}
-
-// refuseAgent returns why the agent of a node may not attach.
-func (n *Node) refuseAgent(node string) error {
-	if node == n.cfg.Self.Name {
-		return errors.New("this server has that node name: names are unique in a datacenter")
-	}
-	if n.control != nil {
-		return n.control.store.Ready()
-	}
-	return nil
-}
-
-// dnsPath is where a server answers the DNS questions of agents.
-const dnsPath = "/v1/skerry/link/dns"
-
-// maxQuestion is the size of the largest message of DNS over TCP, in bytes.
-const maxQuestion = 64 << 10
-
 // askDNS has a server answer a DNS question.
 func (n *Node) askDNS(ctx context.Context, query []byte) ([]byte, error) {
 	return n.attached.forwarder.Ask(ctx, dnsPath, n.control.dnsSecret(), query)
-}
-
-// passedOn answers the requests that agents pass on.
-func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
-	if !n.fronts.made.Load() {
-		http.Error(w, "this server is starting", http.StatusServiceUnavailable)
-		return
-	}
-	// A browser on this network does not speak HTTP/2 without encryption, and sends no such header: a page cannot
-	// make it pose as an agent.
-	if r.ProtoMajor < 2 || forward.From(r) == "" {
-		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
-		return
-	}
-	switch r.URL.Path {
-	case resolvePath:
-		n.resolve(w, r)
-		return
-	case drainPath:
-		n.serveDrain(w, r)
-		return
-	case dnsPath:
-		query, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
-		if err == nil {
-			query, err = n.dnsOf(forward.Token(r)).Answer(r.Context(), query)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.Write(query)
-		return
-	}
-	n.fronts.consul.ServeHTTP(w, consul.AskedAt(r, forward.From(r)))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -21,16 +20,19 @@ import (
 	"github.com/skerryhq/skerry/registry"
 )
 
-// Cluster configures a server among several.
+// Cluster configures what a process has to do with others.
 type Cluster struct {
-	Bind string   // the IP address that is listened on for servers
+	Bind string   // the IP address that is listened on for servers and agents
 	Join []string // host:port of other servers' ServerPort
 	// Expect is the number of servers that form the cluster; 0: it exists, and is joined.
 	Expect int
 	// NoVote makes it a read server: it has the whole catalog and store, and never a vote.
 	NoVote bool
-	// The ports of introductions, of the quorum store's member and of the bus.
+	// The ports of introductions and agents, of the quorum store's member and of the bus. A
+	// server that is alone takes no agents if ServerPort is 0.
 	ServerPort, QuorumPort, BusPort int
+	// GoOn lets a server that is alone start although ServerPort is taken: it takes no agents then.
+	GoOn bool
 	// RetryEvery is the time between two tries to join after the first minute, at least 1 s.
 	RetryEvery time.Duration
 	// BusURL is that of an outside NATS in place of the bus in the servers.
@@ -39,7 +41,6 @@ type Cluster struct {
 
 // among is the parts of a server among several; all are nil on others.
 type among struct {
-	registry *registry.Registry
 	bus      *bus.Bus
 	former   *form.Former
 	places   *places
@@ -54,7 +55,7 @@ type among struct {
 
 // startSharedCatalog makes the table, and the registry that writes it.
 func startSharedCatalog(n *Node) (part, error) {
-	n.table = catalog.New(n.tableConfig(true))
+	n.table = catalog.New(n.tableConfig())
 	last, err := n.lastVoting()
 	if err != nil {
 		return part{}, err
@@ -63,14 +64,17 @@ func startSharedCatalog(n *Node) (part, error) {
 	if n.among.away, err = n.wasAway(last.Of); err != nil {
 		return part{}, err
 	}
-	n.among.registry = registry.New(registry.Config{
-		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()), Members: last.Voters, Of: last.Of,
-		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), leastRecover)},
-		Table:  n.table, Judge: n.judge(), Store: n.mark, Departed: n.kept.leases.Departed, Form: n.form, Registerer: n.metrics, Log: n.log,
-	})
+	cfg, err := n.registryConfig()
+	if err != nil {
+		return part{}, err
+	}
+	cfg.Members, cfg.Of = last.Voters, last.Of
+	cfg.Timing.Recover = max(cfg.Timing.Recover, leastRecover)
+	cfg.Store, cfg.Form = n.mark, n.form
+	n.registry = registry.New(cfg)
 	n.kept.index.start(n.kept.ledger, n.table)
-	r := n.among.registry
-	n.served = served{announcer: r, carrier: r, guard: sharedGuard{r}, cluster: servers{n}, servers: servers{n}, settled: r.Settled(), ready: r.Ready}
+	r := n.registry
+	n.served = served{announcer: r, carrier: r, guard: guard{r}, cluster: servers{n}, servers: servers{n}, settled: r.Settled(), ready: r.Ready}
 	return part{run: loops(r.Run, every(tickEvery, n.tick))}, nil
 }
 
@@ -115,36 +119,29 @@ func startBus(n *Node) (part, error) {
 	}
 	a.former, err = form.New(form.Config{
 		Self: cluster.ServerID(n.cfg.Self.Name), URL: n.peerURL(), Expect: expect, Alone: alone, Path: n.serverFile("forming.json"),
-		Send: a.registry.Send, Log: n.log,
-		Known: func(first cluster.Proposal) { a.registry.SetCluster(roundName(first.Round)) },
+		Send: n.registry.Send, Log: n.log,
+		Known: func(first cluster.Proposal) { n.registry.SetCluster(roundName(first.Round)) },
 	})
 	if err != nil {
 		return part{}, err
 	}
 	a.places, a.lead = newPlaces(n), newLead(n)
-	listener, err := link.Listen(net.JoinHostPort(c.Bind, strconv.Itoa(c.ServerPort)), link.Config{
-		Self: link.Introduction{
-			Name: n.cfg.Self.Name, ID: n.cfg.Self.ID, Datacenter: n.cfg.Self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort,
-			Access: n.accessControl(),
-		},
-		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
-		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,
-	})
+	listener, err := n.listenLink()
 	if err != nil {
-		return part{}, fmt.Errorf("ports.server: %w", err)
+		return part{}, err
 	}
 	a.bus, err = bus.Start(bus.Config{
 		Self: n.cfg.Self.Name, Datacenter: n.cfg.Self.Datacenter,
 		Listen: net.JoinHostPort(c.Bind, strconv.Itoa(c.BusPort)), Advertise: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(c.BusPort)),
 		URL: c.BusURL, User: c.BusUser, Password: c.BusPassword, CredsFile: c.BusCredsFile,
 		Registerer: n.metrics, Log: n.log, Net: n.net,
-	}, a.registry.Receive)
+	}, n.registry.Receive)
 	if err != nil {
 		listener.Close()
 		return part{}, fmt.Errorf("ports.bus: %w", err)
 	}
-	a.registry.Connect(a.bus)
-	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), every(votingEvery, n.noteTogether), a.places.run, a.lead.run), listener.Run)
+	n.registry.Connect(a.bus)
+	run := append(loops(every(form.TickEvery, a.former.Tick), every(votingEvery, n.noteVoting), every(votingEvery, n.noteTogether), every(votingEvery, n.noteAgents), a.places.run, a.lead.run), listener.Run)
 	for _, address := range c.Join {
 		run = append(run, loop(func(ctx context.Context) { n.join(ctx, address) }))
 	}

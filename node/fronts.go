@@ -65,12 +65,12 @@ func (n *Node) consulBackend() consul.Backend {
 	d := n.store.decided
 	b := consul.Backend{
 		Self: n.cfg.Self, Cluster: n.served.cluster, Servers: n.served.servers, Settled: n.served.settled, Ready: n.served.ready,
-		Catalog: n.catalog(), Discovery: n.discovery(), Subscriber: n.hub, Readers: n.drains.readers, Drains: n.drains, Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
+		Catalog: n.catalog(), Discovery: n.discovery(), Subscriber: n.hub, Streams: &consul.Streams{}, Readers: n.drains.readers, Drains: n.drains, Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
 		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
 	if f := n.attached.forwarder; f != nil {
-		b.Forward = f
+		b.Forward, b.Attached = f, n.attached.attachment.State
 	}
 	if c := n.control; c != nil {
 		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}

@@ -6,20 +6,11 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/registry"
 )
 
-// ownGuard is the guard of a process that is alone.
-type ownGuard struct{ *catalog.Table }
-
-// Release implements [consul.Guard].
-func (g ownGuard) Release(_ context.Context, among func(skerry.OwnerID) bool) ([]skerry.OwnerID, error) {
-	return g.Table.Release(among), nil
-}
-
-// sharedGuard is the guard of servers among several.
-type sharedGuard struct{ *registry.Registry }
+// guard ends holds, at all servers.
+type guard struct{ *registry.Registry }
 
 const (
 	// releaseWithin bounds a release, and releaseEvery is the time after which homes that
@@ -29,7 +20,7 @@ const (
 )
 
 // Release implements [consul.Guard].
-func (g sharedGuard) Release(ctx context.Context, among func(skerry.OwnerID) bool) ([]skerry.OwnerID, error) {
+func (g guard) Release(ctx context.Context, among func(skerry.OwnerID) bool) ([]skerry.OwnerID, error) {
 	ctx, cancel := context.WithTimeout(ctx, releaseWithin)
 	defer cancel()
 	lost, left := g.Registry.Release(among)

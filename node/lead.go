@@ -51,7 +51,7 @@ func (l *lead) answered(m cluster.HandedOver) {
 }
 
 func (l *lead) send(to cluster.ServerID, m cluster.Message) {
-	l.n.among.registry.Send([]cluster.Envelope{{To: to, Message: m}})
+	l.n.registry.Send([]cluster.Envelope{{To: to, Message: m}})
 }
 
 // run answers the questions of other servers.

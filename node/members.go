@@ -27,7 +27,7 @@ const serversService = "consul"
 // Members implements [skerry.Members].
 func (s servers) Members() []skerry.Member {
 	heard := map[string]registry.Peer{s.n.cfg.Self.Name: {Up: true, Since: s.n.among.began, Store: s.n.mark()}}
-	peers, _ := s.n.among.registry.Peers()
+	peers, _ := s.n.registry.Peers()
 	for _, p := range peers {
 		heard[string(p.ID)] = p
 	}
@@ -163,7 +163,7 @@ func (s servers) LastContact() (time.Duration, bool) {
 }
 
 // CatalogAge implements [skerry.Contact].
-func (s servers) CatalogAge() time.Duration { return s.n.among.registry.Age() }
+func (s servers) CatalogAge() time.Duration { return s.n.registry.Age() }
 
 // caughtUpWithin bounds the wait for a majority, as that of the quorum store is.
 const caughtUpWithin = 7 * time.Second
@@ -175,7 +175,7 @@ func (s servers) CatchUp(ctx context.Context) error {
 	if err := s.n.store.kv.Sync(ctx); err != nil {
 		return err
 	}
-	return s.n.among.registry.CatchUp(ctx)
+	return s.n.registry.CatchUp(ctx)
 }
 
 // RemoveServer implements [skerry.Servers].
@@ -224,8 +224,8 @@ func (n *Node) leaveServers() {
 // withdraw takes the services of a server's agent out of the catalog.
 func (n *Node) withdraw(server string) {
 	id := skerry.OwnerID(ownerOf(server))
-	if v, _, ok := n.among.registry.Known(id); ok {
-		n.among.registry.Withdraw(id, skerry.Version{Epoch: v.Epoch, Seq: v.Seq + 1})
+	if v, _, ok := n.registry.Known(id); ok {
+		n.registry.Withdraw(id, skerry.Version{Epoch: v.Epoch, Seq: v.Seq + 1})
 	}
 }
 

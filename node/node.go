@@ -20,6 +20,7 @@ import (
 	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/lease"
 	"github.com/skerryhq/skerry/logstream"
+	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/rescue"
 	"github.com/skerryhq/skerry/tongue/consul"
 	"github.com/skerryhq/skerry/tongue/dns"
@@ -32,7 +33,7 @@ type Config struct {
 	Record        Record
 	DataDir       string // "": nothing is kept on disk
 	Quorum        Quorum
-	Cluster       Cluster          // for the role [PeerRole]
+	Cluster       Cluster
 	Autopilot     skerry.Autopilot // the first values
 	SessionTTLMin time.Duration    // default 10 s
 
@@ -101,6 +102,8 @@ type Node struct {
 
 	kept     kept
 	table    *catalog.Table
+	registry *registry.Registry
+	agents   []skerry.OwnerID // as they are on disk; of noteAgents
 	among    among
 	attached attached
 	served   served

@@ -13,10 +13,11 @@ import (
 	"github.com/skerryhq/skerry/agent"
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/check/kinds"
+	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/lease"
-	"github.com/skerryhq/skerry/outbox"
+	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -70,37 +71,52 @@ type served struct {
 
 const tickEvery = 250 * time.Millisecond
 
-// startCatalog makes the table. Its first index lies above those of earlier runs, and it
-// expires no owner until the longest lease has passed.
+// startCatalog makes the table, and a registry of one that writes it. The first index lies above those of
+// earlier runs, and no owner expires until the longest lease has passed.
 func startCatalog(n *Node) (part, error) {
-	n.table = catalog.New(n.tableConfig(false))
+	n.table = catalog.New(n.tableConfig())
+	cfg, err := n.registryConfig()
+	if err != nil {
+		return part{}, err
+	}
+	cfg.Members = []cluster.ServerID{cfg.Self}
+	n.registry = registry.New(cfg)
 	n.kept.index.start(n.kept.ledger, n.table)
 	n.served = served{
-		announcer: n.table, carrier: outbox.NewLocal(n.table, n.log), guard: ownGuard{n.table},
+		announcer: n.registry, carrier: n.registry, guard: guard{n.registry},
 		cluster: skerry.Alone(skerry.Member{Self: n.cfg.Self, Address: n.address()}),
 	}
-	return part{run: loops(every(tickEvery, n.tick))}, nil
+	if len(cfg.Expected) > 0 {
+		n.served.settled = n.registry.Settled()
+	}
+	return part{run: loops(n.registry.Run, every(tickEvery, n.tick))}, nil
 }
 
-// tableConfig configures the table. judged: the cluster judges the owners.
-func (n *Node) tableConfig(judged bool) catalog.Config {
+// registryConfig configures the registry of any role.
+func (n *Node) registryConfig() (cfg registry.Config, err error) {
+	cfg = registry.Config{
+		Self: cluster.ServerID(n.cfg.Self.Name), Life: cluster.Life(time.Now().UnixMilli()),
+		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), 1)}, // 0 is the default
+		Table:  n.table, Judge: n.judge(), Departed: n.kept.leases.Departed, Log: n.log,
+	}
+	if n.cfg.Self.Server { // an agent has no other part of the cluster's
+		cfg.Registerer = n.metrics
+	}
+	cfg.Expected, err = n.lastAgents()
+	return cfg, err
+}
+
+// tableConfig configures the table.
+func (n *Node) tableConfig() catalog.Config {
 	return catalog.Config{
 		FirstIndex: catalog.FirstIndex(time.Now(), serverTag(n.cfg.Self.ID), n.kept.index.last()),
-		TickEvery:  tickEvery, Recover: n.kept.leases.Longest(), Guard: n.cfg.Guard, Log: n.log,
-		OutputEvery: n.cfg.CheckUpdateInterval, Judged: judged,
+		Recover:    n.kept.leases.Longest(), Guard: n.cfg.Guard, OutputEvery: n.cfg.CheckUpdateInterval,
 	}
 }
 
-// tick lets the catalog judge the leases, unless the cluster does, and forget old departures.
+// tick lets the catalog forget old departures, and keeps the last index.
 func (n *Node) tick() {
-	if lost := n.table.Tick(); len(lost) > 0 {
-		n.log.Info("owners are lost: they were silent for longer than their lease", "owners", lost)
-		departed := make(map[skerry.OwnerID]skerry.Version, len(lost))
-		for _, id := range lost {
-			departed[id], _, _ = n.table.Known(id)
-		}
-		n.kept.leases.Departed(departed)
-	}
+	n.table.Tick()
 	n.kept.index.note()
 }
 

@@ -42,11 +42,11 @@ func (r Role) parts() []start {
 }
 
 func dev() []start {
-	return []start{startJournal, startCatalog, startHub, startDrains, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startHub, startDrains, startLink, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startHub, startDrains, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startHub, startDrains, startLink, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {

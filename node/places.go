@@ -128,7 +128,7 @@ func (p *places) give(ctx context.Context, ms *quorum.Members, r request) {
 		p.n.log.Warn("a server gets no place in the quorum store yet", "server", r.from, "error", err)
 		answer = cluster.Joined{Refused: err.Error()}
 	}
-	p.n.among.registry.Send([]cluster.Envelope{{To: r.from, Message: answer}})
+	p.n.registry.Send([]cluster.Envelope{{To: r.from, Message: answer}})
 }
 
 func (p *places) place(ctx context.Context, ms *quorum.Members, r request) ([]quorum.Member, error) {
@@ -267,7 +267,7 @@ func (p *places) ask(ctx context.Context) (map[string]string, error) {
 	defer t.Stop()
 	told := ""
 	for {
-		p.n.among.registry.Send([]cluster.Envelope{{Message: cluster.Join{URL: p.n.peerURL()}}})
+		p.n.registry.Send([]cluster.Envelope{{Message: cluster.Join{URL: p.n.peerURL()}}})
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

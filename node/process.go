@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/host"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
@@ -50,13 +52,18 @@ func (p process) Stats() map[string]map[string]string {
 			counts["check_monitors"]++
 		}
 	}
+	sections := map[string]map[string]string{}
+	if a := p.attached.attachment; a != nil {
+		sections["attached"] = attachedStats(a.State())
+		sections["attached"]["refused_services"] = strings.Join(slices.Sorted(maps.Keys(a.Refused())), ", ")
+	}
 	catalog := "ready"
 	if ready := p.served.ready; ready != nil {
 		if err := ready(); err != nil {
 			catalog = err.Error()
 		}
 	}
-	out := map[string]map[string]string{
+	maps.Copy(sections, map[string]map[string]string{
 		"catalog":  {"state": catalog},
 		"exposure": p.cfg.Exposures,
 		"agent": {
@@ -69,12 +76,17 @@ func (p process) Stats() map[string]map[string]string {
 			"arch": runtime.GOARCH, "os": runtime.GOOS, "version": runtime.Version(),
 			"goroutines": strconv.Itoa(runtime.NumGoroutine()), "cpu_count": strconv.Itoa(runtime.NumCPU()),
 		},
+	})
+	return sections
+}
+
+// attachedStats describes an agent's attachment.
+func attachedStats(a skerry.Attachment) map[string]string {
+	server := a.Server
+	if server == "" {
+		server = "none: this agent is alone"
 	}
-	if a := p.attached.attachment; a != nil {
-		out["agent"]["attached_to"] = a.State().Server
-		out["agent"]["refused_services"] = strings.Join(slices.Sorted(maps.Keys(a.Refused())), ", ")
-	}
-	return out
+	return map[string]string{"server": server, "since": a.Since.UTC().Format(time.RFC3339), "registrations_announced": strconv.FormatBool(a.Settled)}
 }
 
 // asServer describes this server among the servers.

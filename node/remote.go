@@ -14,6 +14,7 @@ import (
 	"github.com/skerryhq/skerry/access/remote"
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/link"
+	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // Access control at an agent.
@@ -105,19 +106,19 @@ func (o ownTokens) Set(kind, secret string) error {
 
 // withToken gives the requests that are passed on without a token the agent's default one.
 type withToken struct {
-	to     http.Handler
+	to     consul.Forwarder
 	tokens *access.AgentTokens
 }
 
-// ServeHTTP implements [http.Handler].
-func (h withToken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Forward implements [consul.Forwarder].
+func (h withToken) Forward(w http.ResponseWriter, r *http.Request, repeat bool) {
 	if secret := h.tokens.Secret(access.DefaultToken); secret != "" && !hasToken(r) {
 		own := *r
 		own.Header = r.Header.Clone()
 		own.Header.Set("X-Consul-Token", secret)
 		r = &own
 	}
-	h.to.ServeHTTP(w, r)
+	h.to.Forward(w, r, repeat)
 }
 
 // hasToken reports whether the caller brings a token.

@@ -33,7 +33,7 @@ func (n *Node) wasAway(of int) (bool, error) {
 
 // noteTogether keeps on disk when this server was up with a majority last.
 func (n *Node) noteTogether() {
-	at := n.among.registry.Together()
+	at := n.registry.Together()
 	if at.IsZero() || at.Sub(n.among.together) < togetherEvery {
 		return
 	}

@@ -78,7 +78,7 @@ func (n *Node) noteVoting() {
 		return
 	}
 	n.among.voting = v
-	n.among.registry.SetMembers(v.Voters, v.Of)
+	n.registry.SetMembers(v.Voters, v.Of)
 	if err := writeKept(n.serverFile(votingFile), v); err != nil {
 		n.log.Error("the list of the servers with a vote cannot be kept: make room, or mend the data folder", "error", err)
 	}

@@ -45,6 +45,8 @@ type Config struct {
 	Of      int
 	Timing  cluster.Timing
 	Table   Table
+	// Expected are agents that were attached before the start: Settled waits for them too.
+	Expected []skerry.OwnerID
 	// AgentTTL is the longest silence of this server's own agent; default 5 s.
 	AgentTTL time.Duration
 	// MaxFrame is the size from which a frame is split, in bytes; default 1 MiB.
@@ -52,7 +54,7 @@ type Config struct {
 	// Store returns how far this server's member of the quorum store has come; nil: it has none.
 	Store func() cluster.Mark
 	// Departed is told by Tick of the owners that the catalog has not shown for 5 s, with the
-	// version at which they departed.
+	// version at which they departed. Without other servers it is told at once.
 	Departed func(map[skerry.OwnerID]skerry.Version)
 	// Form takes the messages by which servers form a cluster, join it and hand its lead
 	// over; nil: they are dropped.
@@ -196,8 +198,12 @@ type departure struct {
 // forGood returns the owners that departed and did not come back.
 func (r *Registry) forGood(now time.Time) map[skerry.OwnerID]skerry.Version {
 	var out map[skerry.OwnerID]skerry.Version
+	within := contested
+	if !r.core.Others() {
+		within = 0
+	}
 	for id, d := range r.departed {
-		if now.Sub(d.at) < contested {
+		if now.Sub(d.at) < within {
 			continue
 		}
 		if out == nil {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -10,7 +11,7 @@ import (
 // Its clients wait for them: a missing instance would look removed to them.
 const (
 	// othersWithin is how long a starting server waits for others to be up: after an outage
-	// they start at about the same time.
+	// they start at about the same time. Agents that were attached to it try again within it.
 	othersWithin = 10 * time.Second
 	// copiesWithin bounds the wait for the copies of a large catalog.
 	copiesWithin = time.Minute
@@ -36,6 +37,8 @@ func (r *Registry) settle(now time.Time) {
 		}
 	}
 	switch {
+	case r.core.Whole() && passed < othersWithin && !r.expected():
+		return
 	case r.core.Whole():
 	case r.core.Compared() && (up == len(known) && up >= of || passed >= othersWithin):
 	case up == 1 && passed >= othersWithin:
@@ -46,6 +49,23 @@ func (r *Registry) settle(now time.Time) {
 		return
 	}
 	close(r.settled)
+}
+
+// expected reports whether all expected agents are there.
+func (r *Registry) expected() bool {
+	for _, id := range r.cfg.Expected {
+		if _, shown := r.core.Shows(id); !shown {
+			return false
+		}
+	}
+	return true
+}
+
+// Agents returns the agents in other processes that are attached to this server.
+func (r *Registry) Agents() []skerry.OwnerID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(r.core.Attached(), func(id skerry.OwnerID) bool { return r.own[id] != nil })
 }
 
 // Ready returns nil once this server has what its peers know (see [cluster.Server.Whole]).

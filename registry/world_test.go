@@ -28,11 +28,10 @@ type server struct {
 
 // newServer returns a server on the clock of cfg. It recovers for no time.
 func newServer(id string, expect int, cfg catalog.Config) *server {
-	cfg.Judged = true
 	s := &server{table: catalog.New(cfg), id: cluster.ServerID(id), figures: prometheus.NewRegistry()}
 	s.Registry = registry.New(registry.Config{
 		Self: s.id, Life: cluster.Life(cfg.Now().UnixMilli()), Of: expect, Table: s.table, Now: cfg.Now,
-		Timing: cluster.Timing{Recover: time.Nanosecond, Settle: time.Nanosecond}, Rand: rand.New(rand.NewPCG(1, 2)), Log: slog.New(slog.DiscardHandler), Registerer: s.figures,
+		Timing: cluster.Timing{Recover: max(cfg.Recover, 1), Settle: time.Nanosecond}, Rand: rand.New(rand.NewPCG(1, 2)), Log: slog.New(slog.DiscardHandler), Registerer: s.figures,
 		Departed: func(owners map[skerry.OwnerID]skerry.Version) {
 			s.departed = append(s.departed, slices.Sorted(maps.Keys(owners))...)
 		},

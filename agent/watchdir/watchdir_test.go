@@ -16,8 +16,9 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/agent"
 	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/journal"
-	"github.com/skerryhq/skerry/outbox"
+	"github.com/skerryhq/skerry/registry"
 )
 
 // watching returns a folder whose files consist of a service's name, and a function that
@@ -32,7 +33,7 @@ func watching(t *testing.T) (dir string, look func() ([]string, string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Start(ledger, outbox.NewLocal(catalog.New(catalog.Config{}), quiet)); err != nil {
+	if err := a.Start(ledger, registry.New(registry.Config{Self: "n", Members: []cluster.ServerID{"n"}, Table: catalog.New(catalog.Config{}), Log: quiet})); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -29,11 +29,6 @@ var causeProofs = []proof{
 		w.withdraw("a")
 		w.cause("web", skerry.CauseDeregistered)
 	}},
-	{name: "expired", test: func(w *world) {
-		w.lease("a", 10*time.Second, node("n")).with(inst("x", "web")).announce()
-		w.run(11 * time.Second)
-		w.cause("web", skerry.CauseExpired)
-	}},
 	{name: "recovering after a start, and unknown after it", cfg: catalog.Config{Recover: 30 * time.Second}, test: func(w *world) {
 		w.cause("web", skerry.CauseRecovering)
 		w.run(30 * time.Second)
@@ -60,22 +55,6 @@ var causeProofs = []proof{
 		w.selects("v3", skerry.CauseFiltered)
 		a.change(skerry.Delta{Instances: []*skerry.Instance{inst("one", "web", "v1")}})
 		w.selects("v1", skerry.CauseFiltered)
-	}},
-	{name: "what a query selects was lost", cfg: catalog.Config{Guard: catalog.Guard{Share: 1}}, test: func(w *world) {
-		w.agent("a", node("n")).with(inst("stay", "web", "v2")).announce()
-		w.lease("l", 10*time.Second, node("m")).with(inst("one", "WEB", "v1")).announce()
-		w.run(11 * time.Second)
-		w.selects("v1", skerry.CauseExpired)
-		w.withdraw("a")
-		w.selects("v1", skerry.CauseExpired)
-		w.selects("v2", skerry.CauseDeregistered)
-		w.selects("v3", skerry.CauseDeregistered) // as of the whole service
-		w.agent("b", node("n")).with(inst("other", "web")).announce()
-		w.selects("v1", skerry.CauseExpired)
-		w.clock.pass(25 * time.Hour)
-		w.c.Tick()
-		w.agent("b2", node("o")).with(inst("another", "web")).announce()
-		w.selects("v1", skerry.CauseFiltered) // forgotten
 	}},
 	{name: "the memory of departures is bounded", test: func(w *world) {
 		a := w.agent("a", node("n")).with(inst("stay", "web"), inst("old", "web", "old"))

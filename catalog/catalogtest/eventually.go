@@ -115,7 +115,7 @@ type eventual struct {
 
 func newEventual(t *testing.T, f failer, form Form) *eventual {
 	c := &clock{now: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)}
-	cfg := catalog.Config{Now: c.Now, After: c.After, Coalesce: coalesce, OutputEvery: outputEvery, TickEvery: tickEvery}
+	cfg := catalog.Config{Now: c.Now, After: c.After, Coalesce: coalesce, OutputEvery: outputEvery}
 	return &eventual{failer: f, Cluster: form(t, cfg, c.pass)}
 }
 

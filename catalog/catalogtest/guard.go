@@ -47,8 +47,8 @@ func (w *world) held(owners, entries int) {
 			marked++
 		}
 	}
-	if w.c.Held() != owners || v.Guarded != entries || marked != entries {
-		w.Errorf("%d owners and %d entries (%d marked) are held, want %d and %d", w.c.Held(), v.Guarded, marked, owners, entries)
+	if w.judge.Held() != owners || v.Guarded != entries || marked != entries {
+		w.Errorf("%d owners and %d entries (%d marked) are held, want %d and %d", w.judge.Held(), v.Guarded, marked, owners, entries)
 	}
 	want := skerry.CauseNone
 	if entries > 0 {
@@ -148,13 +148,13 @@ var guardProofs = []proof{
 		ps := w.fleet(4)
 		w.silence(12*time.Second, ps[0])
 		w.held(3, 3)
-		w.lost(w.c.Release(func(id skerry.OwnerID) bool { return id == "p0" || id == "p2" }), "p2")
+		w.lost(w.judge.Release(func(id skerry.OwnerID) bool { return id == "p0" || id == "p2" }), "p2")
 		w.held(2, 2)
 		all := func(skerry.OwnerID) bool { return true }
-		w.lost(w.c.Release(all), "p1", "p3")
+		w.lost(w.judge.Release(all), "p1", "p3")
 		w.held(0, 0)
 		w.shows("web", "n0/x")
-		w.lost(w.c.Release(all))
+		w.lost(w.judge.Release(all))
 	}},
 	{name: "explicit withdrawal passes at once", cfg: guardConfig, test: func(w *world) {
 		ps := w.fleet(4)
@@ -172,5 +172,15 @@ var guardProofs = []proof{
 	{name: "off", cfg: catalog.Config{Guard: catalog.Guard{Share: 1}}, test: func(w *world) {
 		w.fleet(5)
 		w.lost(w.silence(12*time.Second), "p0", "p1", "p2", "p3", "p4")
+	}},
+	{name: "the guard counts a service's owners whatever spelling they have", cfg: catalog.Config{Guard: catalog.Guard{Least: 3}}, test: func(w *world) {
+		for i, name := range []string{"web", "Web", "WEB"} {
+			id := fmt.Sprint("l", i)
+			w.lease(id, 9*time.Second, node(id)).with(inst(id, name)).announce()
+		}
+		w.run(10 * time.Second)
+		if n := len(w.c.Service("web").Entries); n != 3 || w.judge.Held() != 3 {
+			w.Errorf("%d instances are left of 3, %d held", n, w.judge.Held())
+		}
 	}},
 }

@@ -58,11 +58,10 @@ var leaseProofs = []proof{
 		w.run(2 * ttl)
 		w.must(skerry.Stale, w.announce(late))
 	}},
-	{name: "only leases expire", test: func(w *world) {
-		w.agent("a", node("n")).with(inst("x", "web")).announce()
+	{name: "external owners do not expire", test: func(w *world) {
 		w.external("e", node("m")).with(inst("y", "web")).announce()
 		w.lost(w.run(time.Hour))
-		w.shows("web", "m/y; n/x")
+		w.shows("web", "m/y")
 	}},
 	{name: "a shorter and a longer TTL count from when they are told", test: func(w *world) {
 		a := w.lease("a", time.Hour, node("n"))
@@ -93,19 +92,9 @@ var leaseProofs = []proof{
 		a.announce()
 		w.run(ttl / 2)
 		w.clock.pass(time.Hour) // no tick: we stood still
-		w.lost(w.c.Tick())
-		w.lost(w.run(ttl/2 - 2*tickEvery))
+		w.lost(w.tick())
+		w.lost(w.run(ttl - 2*tickEvery)) // its beats may have been lost with the stall
 		w.lost(w.run(4*tickEvery), "a")
-	}},
-	{name: "an owner heard first after a stall has its TTL and no more", test: func(w *world) {
-		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
-		a.announce()
-		b.announce()
-		w.run(time.Second)
-		w.clock.pass(time.Hour)
-		w.must(skerry.Unchanged, a.beat()) // before the tick
-		w.lost(w.run(ttl-time.Second+2*tickEvery), "b")
-		w.lost(w.run(time.Second), "a")
 	}},
 	{name: "no owner expires while recovering", cfg: catalog.Config{Recover: time.Minute}, test: func(w *world) {
 		a, b := w.lease("a", ttl, node("n")), w.lease("b", ttl, node("m"))
@@ -115,5 +104,26 @@ var leaseProofs = []proof{
 		w.must(skerry.Unchanged, a.beat())
 		w.lost(w.run(3*tickEvery), "b")
 		w.lost(w.run(ttl), "a")
+	}},
+	{name: "the cause of an empty answer is the expiry", test: func(w *world) {
+		w.lease("a", 10*time.Second, node("n")).with(inst("x", "web")).announce()
+		w.run(11 * time.Second)
+		w.cause("web", skerry.CauseExpired)
+	}},
+	{name: "what a query selects was lost", cfg: catalog.Config{Guard: catalog.Guard{Share: 1}}, test: func(w *world) {
+		w.lease("a", 48*time.Hour, node("n")).with(inst("stay", "web", "v2")).announce()
+		w.lease("l", 10*time.Second, node("m")).with(inst("one", "WEB", "v1")).announce()
+		w.run(11 * time.Second)
+		w.selects("v1", skerry.CauseExpired)
+		w.withdraw("a")
+		w.selects("v1", skerry.CauseExpired)
+		w.selects("v2", skerry.CauseDeregistered)
+		w.selects("v3", skerry.CauseDeregistered) // as of the whole service
+		w.lease("b", 48*time.Hour, node("n")).with(inst("other", "web")).announce()
+		w.selects("v1", skerry.CauseExpired)
+		w.clock.pass(25 * time.Hour)
+		w.c.Tick()
+		w.lease("b2", 48*time.Hour, node("o")).with(inst("another", "web")).announce()
+		w.selects("v1", skerry.CauseFiltered) // forgotten
 	}},
 }

@@ -3,10 +3,8 @@ package catalogtest
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/catalog"
 )
 
 var nameProofs = []proof{
@@ -99,16 +97,6 @@ var nameProofs = []proof{
 			a.change(skerry.Delta{Instances: []*skerry.Instance{inst("three", "WEB")}, RemovedInstances: []string{"nothing"}})
 			w.sleeps(services, "no change")
 			w.withdraw(a.id)
-		}
-	}},
-	{name: "the guard counts a service's owners whatever spelling they have", cfg: catalog.Config{Guard: catalog.Guard{Least: 3}}, test: func(w *world) {
-		for i, name := range []string{"web", "Web", "WEB"} {
-			id := fmt.Sprint("l", i)
-			w.lease(id, 9*time.Second, node(id)).with(inst(id, name)).announce()
-		}
-		w.run(10 * time.Second)
-		if n := len(w.c.Service("web").Entries); n != 3 || w.c.Held() != 3 {
-			w.Errorf("%d instances are left of 3, %d held", n, w.c.Held())
 		}
 	}},
 }

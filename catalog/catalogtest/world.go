@@ -75,6 +75,7 @@ type world struct {
 	clock *clock
 	cfg   catalog.Config
 	c     Catalog
+	judge Judged // nil in RunTable
 
 	parties map[skerry.OwnerID]*party
 }
@@ -82,10 +83,11 @@ type world struct {
 func newWorld(t *testing.T, open Open, cfg catalog.Config) *world {
 	w := &world{failer: t, clock: &clock{now: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)}, parties: map[skerry.OwnerID]*party{}}
 	cfg.Now, cfg.After = w.clock.Now, w.clock.After
-	cfg.Coalesce, cfg.OutputEvery, cfg.TickEvery = coalesce, outputEvery, tickEvery
+	cfg.Coalesce, cfg.OutputEvery = coalesce, outputEvery
 	w.cfg = cfg
 	w.c = open(t, cfg)
-	w.c.Tick()
+	w.judge, _ = w.c.(Judged)
+	w.tick()
 	return w
 }
 
@@ -95,10 +97,18 @@ func (w *world) run(d time.Duration) []skerry.OwnerID {
 	var lost []skerry.OwnerID
 	for ; d > 0; d -= tickEvery {
 		w.clock.pass(min(d, tickEvery))
-		lost = append(lost, w.c.Tick()...)
+		lost = append(lost, w.tick()...)
 	}
 	slices.Sort(lost)
 	return lost
+}
+
+func (w *world) tick() []skerry.OwnerID {
+	w.c.Tick()
+	if w.judge == nil {
+		return nil
+	}
+	return w.judge.Judge()
 }
 
 // party is an owner as it knows itself.

@@ -1,11 +1,7 @@
 package docker
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,67 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/check"
+	"github.com/skerryhq/skerry/test/dockerd"
 )
 
-// startEngine runs a Docker engine of the test's own and returns its address.
-func startEngine(t *testing.T) string {
-	t.Helper()
-	dockerd, err := exec.LookPath("dockerd")
-	if err != nil {
-		t.Skip("no dockerd on the PATH to test against")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("dockerd needs root")
-	}
-	dir, err := os.MkdirTemp("", "engine") // short: a socket's path has 108 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	var log bytes.Buffer
-	host := "unix://" + filepath.Join(dir, "docker.sock")
-	cmd := exec.Command(dockerd, "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none",
-		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "run"),
-		"--pidfile", filepath.Join(dir, "docker.pid"), "-H", host)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Skip("dockerd does not start: ", err)
-	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); <-ended })
-
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(30 * time.Second)
-	for {
-		if conn, err := net.Dial("unix", strings.TrimPrefix(host, "unix://")); err == nil {
-			conn.Close()
-			return host
-		}
-		select {
-		case <-poll.C:
-		case <-ended:
-			t.Skip("dockerd cannot run here: ", lastLine(log.String()))
-		case <-deadline:
-			t.Fatal("dockerd does not answer")
-		}
-	}
-}
-
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return lines[len(lines)-1]
-}
-
-// image packs testdata/probe, once under its name and once as the shell.
-func image(t *testing.T) io.Reader {
+// startContainer runs testdata/probe, which is the shell there too.
+func startContainer(t *testing.T, host string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "probe")
 	build := exec.Command("go", "build", "-o", binary, "./testdata/probe")
@@ -81,68 +25,11 @@ func image(t *testing.T) io.Reader {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the container's program: %v\n%s", err, out)
 	}
-	program, err := os.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var packed bytes.Buffer
-	w := tar.NewWriter(&packed)
-	for _, name := range []string{"probe", "bin/sh"} {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(program))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(program); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return &packed
-}
-
-func startContainer(t *testing.T, host string) string {
-	t.Helper()
-	ctx := t.Context()
-	api, err := client.New(client.WithHost(host))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer api.Close()
-	imported, err := api.ImageImport(ctx, client.ImageImportSource{Source: image(t), SourceName: "-"}, "skerry-probe:test", client.ImageImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, imported); err != nil {
-		t.Fatal(err)
-	}
-	imported.Close()
-	made, err := api.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Name:       "web",
-		Config:     &container.Config{Image: "skerry-probe:test", Cmd: []string{"/probe", "wait"}},
-		HostConfig: &container.HostConfig{NetworkMode: "none"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := api.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
-		t.Skip("containers cannot run here: ", err)
-	}
-	t.Cleanup(func() {
-		api, err := client.New(client.WithHost(host))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer api.Close()
-		if _, err := api.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
-			t.Error(err)
-		}
-	})
-	return made.ID
+	return dockerd.Run(t, host, "web", binary, []string{"probe", "bin/sh"}, "/probe", "wait")
 }
 
 func TestDocker(t *testing.T) {
-	host := startEngine(t)
+	host := dockerd.Start(t)
 	id := startContainer(t, host)
 	tests := []struct {
 		name   string
@@ -192,4 +79,48 @@ func TestNoEngine(t *testing.T) {
 	if r := p.Check(t.Context()); r.Status != skerry.Critical || !strings.Contains(r.Output, "none.sock") {
 		t.Errorf("%q", r)
 	}
+}
+
+// The end of a container is seen without waiting for the interval of its check, and so is its start.
+func TestTheEndOfAContainerIsHeard(t *testing.T) {
+	host := dockerd.Start(t)
+	id := startContainer(t, host)
+	api, err := client.New(client.WithHost(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	reports := make(chan check.Result, 16)
+	r := check.NewRunner(check.Config{Kinds: check.Table{Kind(host, nil)}, Report: func(_ string, r check.Result) { reports <- r }})
+	defer r.Close()
+	d := skerry.CheckDefinition{DockerContainerID: "web", Args: []string{"/probe", "0"}, Interval: time.Hour}
+	if err := r.Start("a", &d, check.State{}); err != nil {
+		t.Fatal(err)
+	}
+	reported := func(want skerry.Health) {
+		t.Helper()
+		began := time.Now()
+		for late := time.After(30 * time.Second); ; {
+			select {
+			case r := <-reports:
+				if r.Status == want {
+					t.Logf("%s after %v", want, time.Since(began).Round(time.Millisecond))
+					return
+				}
+			case <-late:
+				t.Fatalf("never %s", want)
+			}
+		}
+	}
+	reported(skerry.Passing)
+	// The engine takes the question for its events when it comes: the second run, after a part of the interval,
+	// is far away.
+	if _, err := api.ContainerKill(t.Context(), id, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+		t.Fatal(err)
+	}
+	reported(skerry.Critical)
+	if _, err := api.ContainerStart(t.Context(), id, client.ContainerStartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	reported(skerry.Passing)
 }

@@ -98,14 +98,21 @@ func role(c *config.Config) node.Role {
 	}
 }
 
-// clusterConfig configures a server among several. The addresses were validated.
+// clusterConfig translates what a process has to do with others. The addresses were validated.
 func clusterConfig(c *config.Config) node.Cluster {
 	join, _ := c.JoinAddresses()
-	return node.Cluster{
+	out := node.Cluster{
 		Bind: strings.Trim(c.BindAddr, "[]"), Join: join, Expect: c.BootstrapExpect, NoVote: !c.Voting, RetryEvery: c.RetryInterval,
 		ServerPort: c.Ports.Server, QuorumPort: c.Ports.Quorum, BusPort: c.Ports.Bus,
 		BusURL: c.Bus.URL, BusUser: c.Bus.User, BusPassword: c.Bus.Password, BusCredsFile: c.Bus.CredsFile,
 	}
+	if !c.Among() {
+		out.Bind, out.GoOn = strings.Trim(c.AgentsBind(), "[]"), !c.IsSet("ports.server")
+		if out.Bind == "" {
+			out.ServerPort = 0
+		}
+	}
+	return out
 }
 
 func autopilotConfig(c *config.Autopilot) skerry.Autopilot {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/record"
 	"github.com/skerryhq/skerry/filter"
 )
@@ -59,7 +60,7 @@ func New(o Options) *Log {
 
 // Fire spreads an event. It fills in ID, Version and LTime.
 func (e *Log) Fire(ctx context.Context, ev skerry.Event) skerry.Event {
-	ev.ID, ev.Version = uuid.NewString(), 1
+	ev.ID, ev.Version = once.ID(ctx), 1
 	bounded, cancel := context.WithTimeout(ctx, fireWithin)
 	defer cancel()
 	err := e.store(bounded, &ev)
@@ -77,7 +78,7 @@ func (e *Log) Fire(ctx context.Context, ev skerry.Event) skerry.Event {
 }
 
 func (e *Log) store(ctx context.Context, ev *skerry.Event) error {
-	_, err := e.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, e.kv, &ev.LTime, func(tx skerry.Tx) error {
 		n := uint64(1)
 		if r := tx.Get(record.EventClock); r != nil && r.Damage != nil {
 			n = lastEvent(tx)

@@ -17,7 +17,7 @@ func TestDamagedExternalRecordsAreMended(t *testing.T) {
 	node := &skerry.Node{ID: "aaaaaaaa-0000-4000-8000-000000000001", Name: "n", Address: "1.2.3.4"}
 	do := func(f func(tx *session.Change) error) {
 		t.Helper()
-		if _, err := sessions.Update(t.Context(), f); err != nil {
+		if _, err := sessions.Update(t.Context(), nil, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestDamagedExternalRecordsAreMended(t *testing.T) {
 	do(all)
 	for _, key := range keys {
 		kv.Damage(key)
-		_, err := sessions.Update(t.Context(), func(tx *session.Change) error {
+		_, err := sessions.Update(t.Context(), nil, func(tx *session.Change) error {
 			_, err := x.ApplyNode(tx, &skerry.NodeOp{Action: skerry.CatalogGet, Node: node})
 			if err == nil {
 				_, err = x.ApplyService(tx, &skerry.ServiceOp{Action: skerry.CatalogGet, Node: "n", Instance: &skerry.Instance{ID: "web"}})

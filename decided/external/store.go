@@ -57,7 +57,7 @@ func New(o Options) *Store {
 
 // PutExternal implements [skerry.External].
 func (x *Store) PutExternal(ctx context.Context, r skerry.ExternalRecord) error {
-	index, err := x.sessions.Update(ctx, func(tx *session.Change) error {
+	index, err := x.sessions.Update(ctx, nil, func(tx *session.Change) error {
 		if _, err := x.putNode(tx, r.Node, r.KeepNode); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (x *Store) PutExternal(ctx context.Context, r skerry.ExternalRecord) error 
 
 // DeleteExternal implements [skerry.External].
 func (x *Store) DeleteExternal(ctx context.Context, node, serviceID, checkID string) error {
-	index, err := x.sessions.Update(ctx, func(tx *session.Change) error {
+	index, err := x.sessions.Update(ctx, nil, func(tx *session.Change) error {
 		key := record.NodeKey(node)
 		switch {
 		case serviceID != "":
@@ -358,7 +358,7 @@ func (x *Store) Adopt(ctx context.Context, set *skerry.Set) error {
 	for len(puts) > 0 {
 		some := puts[:min(len(puts), adoptAtOnce)]
 		puts = puts[len(some):]
-		_, err := x.sessions.Update(ctx, func(tx *session.Change) error {
+		_, err := x.sessions.Update(ctx, nil, func(tx *session.Change) error {
 			for _, put := range some {
 				if err := put(tx); err != nil {
 					return err

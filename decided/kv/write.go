@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/record"
 )
 
 // Write makes one write. done is false when the write's condition did not hold.
 func (s *Store) Write(ctx context.Context, w skerry.KeyOp) (done bool, err error) {
-	_, err = s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err = once.Update(ctx, s.kv, &done, func(tx skerry.Tx) error {
 		var err error
 		_, done, err = write(tx, &w)
 		return err

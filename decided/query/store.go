@@ -9,9 +9,8 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/record"
 )
 
@@ -73,7 +72,7 @@ func (q *Store) CreateQuery(ctx context.Context, query skerry.PreparedQuery) (st
 	if query.ID != "" {
 		return "", refused("", "ID must be empty when creating a new prepared query")
 	}
-	query.ID = uuid.NewString()
+	query.ID = once.ID(ctx)
 	return query.ID, q.put(ctx, &query, false)
 }
 
@@ -89,7 +88,7 @@ func (q *Store) put(ctx context.Context, query *skerry.PreparedQuery, there bool
 	if _, err := compile(query); err != nil {
 		return refused(ofTemplate, "failed compiling template: %w", err)
 	}
-	_, err := q.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, q.kv, nil, func(tx skerry.Tx) error {
 		var old *stored
 		if r := tx.Get(record.Queries + query.ID); there && r != nil && r.Damage != nil {
 			dropDamaged(tx, query.ID) // the new definition replaces it whole
@@ -176,7 +175,7 @@ func noSuch(id string) error {
 
 // DeleteQuery removes the query that has the ID.
 func (q *Store) DeleteQuery(ctx context.Context, id string) error {
-	_, err := q.kv.Update(ctx, func(tx skerry.Tx) error { return drop(tx, id) })
+	_, err := once.Update(ctx, q.kv, nil, func(tx skerry.Tx) error { return drop(tx, id) })
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/decided/kv"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/query"
 	"github.com/skerryhq/skerry/decided/record"
 )
@@ -28,14 +29,14 @@ type ended struct {
 }
 
 // Update makes a change, and logs and counts the sessions that it ended. Like
-// [skerry.KV].Update it may call f several times.
-func (s *Store) Update(ctx context.Context, f func(*Change) error) (index uint64, err error) {
+// [skerry.KV].Update it may call f several times. outcome is that of [once.Update].
+func (s *Store) Update(ctx context.Context, outcome any, f func(*Change) error) (uint64, error) {
 	var c *Change
-	index, err = s.kv.Update(ctx, func(tx skerry.Tx) error {
+	index, own, err := once.Make(ctx, s.kv, outcome, func(tx skerry.Tx) error {
 		c = s.Reading(tx)
 		return f(c)
 	})
-	if err != nil {
+	if err != nil || !own {
 		return index, err
 	}
 	for _, e := range c.ended {

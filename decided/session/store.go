@@ -12,9 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/record"
 )
 
@@ -78,12 +77,9 @@ func (s *Store) Lease(ctx context.Context, session *skerry.Session) (err error) 
 // CreateSession makes a session and returns its ID. A zero LockDelay stands for the
 // default, a negative one for none.
 func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (string, error) {
-	if err := s.complete(&session); err != nil {
-		return "", err
-	}
-	session.ID = uuid.NewString()
-	if session.TTL > 0 {
-		if err := s.Lease(ctx, &session); err != nil {
+	session.ID = once.ID(ctx)
+	if !once.Replays(ctx) {
+		if err := s.prepare(ctx, &session); err != nil {
 			return "", err
 		}
 	}
@@ -91,7 +87,7 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 	if err != nil {
 		return "", err
 	}
-	_, err = s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err = once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		if err := s.recordsHold(tx, &session); err != nil {
 			return err
 		}
@@ -103,6 +99,14 @@ func (s *Store) CreateSession(ctx context.Context, session skerry.Session) (stri
 		return nil
 	})
 	return session.ID, err
+}
+
+// prepare judges a session that is about to be made, and gives it a lease if it has a TTL.
+func (s *Store) prepare(ctx context.Context, session *skerry.Session) error {
+	if err := s.complete(session); err != nil || session.TTL == 0 {
+		return err
+	}
+	return s.Lease(ctx, session)
 }
 
 // complete fills in the defaults of a session and judges it.
@@ -270,7 +274,7 @@ func (s *Store) ChangedSession(id string) uint64 {
 // DestroySession ends a session. An unknown ID is no error.
 func (s *Store) DestroySession(ctx context.Context, id string) error {
 	var was *skerry.Session
-	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err := once.Update(ctx, s.kv, nil, func(tx skerry.Tx) error {
 		var err error
 		was, err = end(tx, id)
 		return err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/record"
 )
 
@@ -47,7 +48,7 @@ func (s *Store) SetAutopilot(ctx context.Context, a skerry.Autopilot, after *uin
 	if err != nil {
 		return false, err
 	}
-	_, err = s.kv.Update(ctx, func(tx skerry.Tx) error {
+	_, err = once.Update(ctx, s.kv, &set, func(tx skerry.Tx) error {
 		if set = true; after != nil {
 			was, err := s.decode(tx.Get(record.Autopilot))
 			if err != nil {

@@ -86,12 +86,12 @@ func (s *sized) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// records returns the records to keep. The deciding server and the running leases are
-// left out.
+// records returns the records to keep. The deciding server, the running leases and the outcomes
+// of requests are left out.
 func records(now skerry.Snapshot, queryTokens bool) iter.Seq2[archive.Record, error] {
 	return func(yield func(archive.Record, error) bool) {
 		for r := range now.All(skerry.Below(""), "") {
-			if r.Key == record.Decider || strings.HasPrefix(r.Key, record.Alive) {
+			if r.Key == record.Decider || strings.HasPrefix(r.Key, record.Alive) || strings.HasPrefix(r.Key, skerry.Fleeting) {
 				continue
 			}
 			value, err := r.Value, r.Damage

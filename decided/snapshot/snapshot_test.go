@@ -9,6 +9,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/decided/decidedtest"
 	"github.com/skerryhq/skerry/decided/kv"
+	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/decided/query"
 	"github.com/skerryhq/skerry/decided/session"
 	"github.com/skerryhq/skerry/decided/snapshot"
@@ -165,5 +166,28 @@ func TestATokenInClearTextInASnapshot(t *testing.T) {
 	restore(t, keeper(into), save(t, keeper(mem), true))
 	if strings.Contains(storedText(into), secretOfQuery) {
 		t.Error("a token in clear text is in a snapshot")
+	}
+}
+
+// The outcomes of requests that may come again are in no snapshot, and a restored store begins without them.
+func TestOutcomesOfRequestsAreInNoSnapshot(t *testing.T) {
+	mem := replicatest.NewMemory()
+	ctx := once.With(t.Context(), once.Begin(0, "a secret"))
+	if _, err := kv.New(kv.Options{KV: mem}).Write(ctx, skerry.KeyOp{Action: skerry.KeyPut, KeyValue: skerry.KeyValue{Key: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	keys := func(kv *replicatest.Memory) (out []string) {
+		for r := range kv.Snapshot().All(skerry.Below(""), "") {
+			out = append(out, r.Key)
+		}
+		return out
+	}
+	if got := keys(mem); len(got) != 2 {
+		t.Fatalf("the store has %q", got)
+	}
+	into := replicatest.NewMemory()
+	restore(t, keeper(into), save(t, keeper(mem), false))
+	if got := keys(into); !slices.Equal(got, []string{"kv/a"}) {
+		t.Errorf("the restored store has %q", got)
 	}
 }

@@ -42,7 +42,7 @@ var errRolledBack = errors.New("rolled back")
 // Then refused names those that failed. A result that sees does not accept is answered as
 // if it were not there. A nil sees accepts all.
 func (r *Runner) Txn(ctx context.Context, ops []skerry.TxnOp, sees func(*skerry.TxnResult) bool) (results []skerry.TxnResult, refused []skerry.TxnError, err error) {
-	index, err := r.sessions.Update(ctx, func(tx *session.Change) error {
+	index, err := r.sessions.Update(ctx, &kept{&results}, func(tx *session.Change) error {
 		results, refused = r.run(tx, ops, sees)
 		if len(refused) > 0 {
 			return errRolledBack

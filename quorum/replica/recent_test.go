@@ -92,3 +92,42 @@ func TestWatchedPrefixTellsItsIndex(t *testing.T) {
 		t.Errorf("index %d after the change, want %d", got, kv.Index())
 	}
 }
+
+// Removals of fleeting keys are not remembered, so that they do not crowd out the others.
+func TestFleetingKeys(t *testing.T) {
+	kv := replicatest.NewMemory()
+	at := set(t, kv, "a")
+	gone := set(t, kv, "b")
+	if _, err := kv.Update(t.Context(), func(tx skerry.Tx) error { tx.Delete("b"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	_, changed := kv.Watch(skerry.Below("a"))
+	for range 70 { // more removals than the table remembers
+		var keys []string
+		for i := range 1000 {
+			keys = append(keys, fmt.Sprint(skerry.Fleeting, i))
+		}
+		set(t, kv, keys...)
+		if _, err := kv.Update(t.Context(), func(tx skerry.Tx) error { tx.DeleteAll(skerry.Fleeting); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-changed:
+		t.Error("a watcher was woken")
+	default:
+	}
+	if got := kv.Changed(skerry.Below("a")); got != at {
+		t.Errorf("changed at %d, want %d", got, at)
+	}
+	if got := kv.Snapshot().Changed(skerry.Only("b")); got != gone+1 {
+		t.Errorf("removed at %d, want %d", got, gone+1)
+	}
+	if keys, ok := kv.Changes("", at); !ok || !slices.Equal(keys, []string{"b"}) {
+		t.Errorf("changes %v, %v", keys, ok)
+	}
+	set(t, kv, skerry.Fleeting+"x")
+	if kv.Snapshot().Get(skerry.Fleeting+"x") == nil {
+		t.Error("a fleeting key is not there")
+	}
+}

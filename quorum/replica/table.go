@@ -111,6 +111,11 @@ func (t *Table) Apply(index uint64, changes []Change) {
 	t.now.Store(nil)
 	for _, c := range changes {
 		at := c.at(index)
+		if strings.HasPrefix(c.Key, skerry.Fleeting) {
+			// There are as many as there are writes: their removals would crowd out the others.
+			t.fleet(c)
+			continue
+		}
 		if c.Record != nil {
 			t.records.ReplaceOrInsert(c.Record)
 			t.graves.Delete(grave{key: c.Key})
@@ -129,6 +134,15 @@ func (t *Table) Apply(index uint64, changes []Change) {
 		t.topics.wake(c.Key, c.at(index))
 	}
 	t.passed(index)
+}
+
+// fleet applies a change of a fleeting key, without remembering it.
+func (t *Table) fleet(c Change) {
+	if c.Record != nil {
+		t.records.ReplaceOrInsert(c.Record)
+	} else {
+		t.records.Delete(&skerry.Record{Key: c.Key})
+	}
 }
 
 // Advance moves the table to index without a change.

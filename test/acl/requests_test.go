@@ -178,6 +178,7 @@ var asks = []ask{
 	{put, "/v1/skerry/owner/…", "/v1/skerry/owner/prog", `{"Address":"10.0.0.3","TTL":"1h","Services":[{"Name":"web"}]}`},
 	{remove, "/v1/skerry/owner/…", "/v1/skerry/owner/prog", ""},
 	{get, "/v1/skerry/follow", "/v1/skerry/follow?service=web1", ""},
+	{put, "/v1/skerry/follow/ack", "/v1/skerry/follow/ack?ack=0123456789abcdef&id=x", ""},
 	{get, "/v1/skerry/explain/…", "/v1/skerry/explain/web", ""},
 	{get, "/v1/skerry/guard", "/v1/skerry/guard", ""},
 	{put, "/v1/skerry/guard/release", "/v1/skerry/guard/release", ""},

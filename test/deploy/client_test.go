@@ -35,7 +35,7 @@ func TestClientInAPod(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, w := range workloads {
-		if w.name != "skerry/time-client" {
+		if w.name != "skerry/time-client-k8s" {
 			continue
 		}
 		c := w.pod.Spec.Containers[0]

@@ -4,6 +4,7 @@ package deploy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -24,6 +26,7 @@ import (
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
+	"github.com/skerryhq/skerry/config"
 	"github.com/skerryhq/skerry/test/program"
 )
 
@@ -44,7 +47,7 @@ type document struct {
 func documents(t *testing.T) (out []document) {
 	t.Helper()
 	types := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, rbacv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, networkingv1.AddToScheme, rbacv1.AddToScheme} {
 		if err := add(types); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +119,7 @@ func workloadOf(d document) (w workload, ok bool) {
 		return workload{name: d.name, selector: o.Spec.Selector, pod: o.Spec.Template}, true
 	case *appsv1.StatefulSet:
 		if *o.Spec.Replicas != 1 {
-			panic("a StatefulSet of several servers: there are no clusters")
+			panic("a StatefulSet of several servers: their addresses change")
 		}
 		return workload{d.name, o.Spec.Selector, o.Spec.Template, o.Spec.VolumeClaimTemplates, o.Spec.ServiceName}, true
 	}
@@ -138,7 +141,7 @@ func all(t *testing.T) (map[string]document, []workload) {
 			workloads = append(workloads, w)
 		}
 	}
-	if len(workloads) != 4 {
+	if len(workloads) != 5 {
 		t.Errorf("%d workloads", len(workloads))
 	}
 	return byName, workloads
@@ -181,6 +184,8 @@ func TestReferences(t *testing.T) {
 		switch o := d.object.(type) {
 		case *corev1.Service:
 			selected(t, name, o, workloads)
+		case *networkingv1.NetworkPolicy:
+			admitted(t, name, o, workloads)
 		case *rbacv1.RoleBinding:
 			has(name, o.RoleRef.Kind, o.RoleRef.Name)
 			for _, s := range o.Subjects {
@@ -268,6 +273,77 @@ func selected(t *testing.T, name string, s *corev1.Service, workloads []workload
 	}
 	if found != 1 {
 		t.Errorf("%s selects the pods of %d workloads", name, found)
+	}
+}
+
+// admitted checks that a policy is for one workload's pods, and names its ports and the pods of others.
+func admitted(t *testing.T, name string, p *networkingv1.NetworkPolicy, workloads []workload) {
+	t.Helper()
+	pods := func(s *metav1.LabelSelector) (out []workload) {
+		for _, w := range workloads {
+			if matches(t, s, w.pod.Labels) {
+				out = append(out, w)
+			}
+		}
+		if len(out) != 1 {
+			t.Errorf("%s selects the pods of %d workloads", name, len(out))
+		}
+		return out
+	}
+	for _, w := range pods(&p.Spec.PodSelector) {
+		for _, in := range p.Spec.Ingress {
+			for _, port := range in.Ports {
+				hasPort(t, name, w.pod.Spec.Containers[0], *port.Port)
+			}
+			for _, from := range in.From {
+				pods(from.PodSelector)
+			}
+		}
+	}
+}
+
+// Agents join the pods of the StatefulSet by names that its headless service gives them, at the port where the
+// server listens for other pods; and only they reach it.
+func TestAgentsJoinTheServers(t *testing.T) {
+	objects, _ := all(t)
+	load := func(name, key string) *config.Config {
+		t.Helper()
+		text := objects["ConfigMap skerry/"+name].object.(*corev1.ConfigMap).Data[key]
+		c, _, err := config.Load(config.Source{HCL: []string{text}, Flags: map[string]any{"node_name": "n"}})
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	server, agent := load("skerry", "skerry.hcl"), load("skerry-agent", "agent.hcl")
+	if at := server.AgentsBind(); at != "0.0.0.0" {
+		t.Errorf("the server listens for agents on %q", at)
+	}
+	set := objects["StatefulSet skerry/skerry"].object.(*appsv1.StatefulSet)
+	service := objects["Service skerry/"+set.Spec.ServiceName].object.(*corev1.Service)
+	if service.Spec.ClusterIP != corev1.ClusterIPNone || !service.Spec.PublishNotReadyAddresses {
+		t.Errorf("the service %s gives no pod a name before it is ready", service.Name)
+	}
+	var want []string
+	for n := range *set.Spec.Replicas {
+		want = append(want, fmt.Sprintf("%s-%d.%s.%s:%d", set.Name, n, service.Name, set.Namespace, server.Ports.Server))
+	}
+	if got, err := agent.JoinAddresses(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("agents join %v, %v, want %v", got, err, want)
+	}
+	c := set.Spec.Template.Spec.Containers[0]
+	if hasPort(t, "the server", c, intstr.FromInt(server.Ports.Server)) && !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return int(p.Port) == server.Ports.Server }) {
+		t.Errorf("the service %s lacks the port for agents", service.Name)
+	}
+	policy := objects["NetworkPolicy skerry/skerry"].object.(*networkingv1.NetworkPolicy)
+	for _, in := range policy.Spec.Ingress {
+		open := len(in.From) == 0 && slices.ContainsFunc(in.Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.StrVal == "server" })
+		if open || len(in.Ports) == 0 {
+			t.Error("every pod reaches the port for agents")
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +27,9 @@ import (
 // user is that of the files.
 const user = 65532
 
-// Each server's binary, built as the Dockerfile builds it, runs with nothing else in its
-// file system, as the user, with the arguments and the configuration of its pod, and
-// becomes ready by its probe.
+// The binaries, built as the Dockerfile builds them, run with nothing else in their file systems, as the
+// user, with the arguments and the configuration of their pods, and become ready by their probes: the server,
+// an agent that joins it by its name, a program at the agent, and one that finds that program there.
 func TestContainers(t *testing.T) {
 	if os.Getenv("SKERRY_CONTAINERS") == "" {
 		t.Skip("it builds everything another time: make test-deploy does it")
@@ -38,32 +39,68 @@ func TestContainers(t *testing.T) {
 	}
 	objects, workloads := all(t)
 	built := t.TempDir()
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, "./cmd/skerry", "./examples/timeservice/server")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, "./cmd/skerry", "./examples/timeservice/server", "./examples/timeservice/client")
 	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	binary := map[string]string{"skerry/skerry": "/skerry", "skerry/skerry-agent": "/skerry", "skerry/time": "/server"}
-	ran := 0
-	for _, w := range workloads {
-		path, ok := binary[w.name]
-		if !ok {
-			continue // the client waits for an API server
+	link := "-server-port=" + fmt.Sprint(program.Port(t))
+	server, agent, port := fmt.Sprint(program.Port(t)), fmt.Sprint(program.Port(t)), fmt.Sprint(program.Port(t))
+	for _, p := range []struct {
+		workload, path, at string
+		more               []string
+	}{
+		{"skerry/skerry", "/skerry", server, []string{"-http-port=" + server, "-dns-port=" + fmt.Sprint(program.Port(t)), link}},
+		{"skerry/skerry-agent", "/skerry", agent, []string{"-http-port=" + agent, "-dns-port=" + fmt.Sprint(program.Port(t)), link}},
+		{"skerry/time", "/server", port, []string{"-listen=:" + port}},
+		{"skerry/time-client", "/client", "", []string{"-debug=127.0.0.1:0"}},
+	} {
+		at := slices.IndexFunc(workloads, func(w workload) bool { return w.name == p.workload })
+		if at < 0 {
+			t.Fatalf("there is no %s", p.workload)
 		}
-		ran++
-		t.Run(w.name, func(t *testing.T) {
-			root := t.TempDir()
-			c := w.pod.Spec.Containers[0]
-			if len(c.Command) > 0 && c.Command[0] != path {
-				t.Fatalf("the command is %v", c.Command)
+		root := t.TempDir()
+		c := workloads[at].pod.Spec.Containers[0]
+		if len(c.Command) > 0 && c.Command[0] != p.path {
+			t.Fatalf("the command is %v", c.Command)
+		}
+		place(t, filepath.Join(built, p.path), filepath.Join(root, p.path))
+		mounts(t, root, workloads[at], c, objects)
+		hosts(t, root, "127.0.0.1 skerry-0.skerry-server.skerry\n")
+		args, variables := arguments(c)
+		for i := range args { // the pods' addresses are one here
+			args[i] = strings.ReplaceAll(args[i], "127.0.0.1:8500", "127.0.0.1:"+agent)
+		}
+		out := run(t, root, p.path, append(args, p.more...), variables)
+		await(t, p.workload, func() error {
+			if p.at == "" {
+				if said := out(); !strings.Contains(said, "1 instances, live") || !strings.Contains(said, " 0 failed") {
+					return fmt.Errorf("the client says %s", said)
+				}
+				return nil
 			}
-			place(t, filepath.Join(built, path), filepath.Join(root, path))
-			mounts(t, root, w, c, objects)
-			run(t, root, path, c)
+			return probe(c.ReadinessProbe, "127.0.0.1:"+p.at)
 		})
 	}
-	if ran != len(binary) {
-		t.Errorf("%d of %d ran", ran, len(binary))
+}
+
+// hosts gives a program names.
+func hosts(t *testing.T, root, text string) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Join(root, "etc"), 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(text), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await tries until there is no error.
+func await(t *testing.T, what string, try func() error) {
+	t.Helper()
+	if err := program.Await(30*time.Second, try); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 
@@ -113,56 +150,61 @@ func mounts(t *testing.T, root string, w workload, c corev1.Container, objects m
 	}
 }
 
-// run runs the container's program on ports of the test's, awaits that it is ready, and
-// that it ends well when it is told to.
-func run(t *testing.T, root, path string, c corev1.Container) {
-	t.Helper()
-	port, dns := fmt.Sprint(program.Port(t)), fmt.Sprint(program.Port(t))
-	var variables []string
-	args := strings.Join(c.Args, "\n")
+// arguments returns the arguments and variables of a container on a node at 127.0.0.1.
+func arguments(c corev1.Container) (args, variables []string) {
+	line := strings.Join(c.Args, "\n")
 	for _, e := range c.Env {
-		value := "127.0.0.1"
+		value := e.Value
+		if e.ValueFrom != nil {
+			value = "127.0.0.1"
+		}
 		if strings.HasSuffix(e.Name, "_NAME") {
 			value = "name-0"
+			if e.Name == "NODE_NAME" {
+				value = "node-0"
+			}
 		}
 		variables = append(variables, e.Name+"="+value)
-		args = strings.ReplaceAll(args, "$("+e.Name+")", value)
+		line = strings.ReplaceAll(line, "$("+e.Name+")", value)
 	}
-	line := strings.Split(args, "\n")
-	if path == "/server" {
-		line = append(line, "-listen=:"+port)
-	} else {
-		line = append(line, "-http-port="+port, "-dns-port="+dns)
+	return strings.Split(line, "\n"), variables
+}
+
+// run runs a container's program until the test ends, when it has to end well. It returns what the program said.
+func run(t *testing.T, root, path string, args, variables []string) (output func() string) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.Command(path, line...)
+	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Env = "/", append(variables, "GOTRACEBACK=all")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: user, Gid: user, NoSetGroups: true}}
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = probe(c.ReadinessProbe, "127.0.0.1:"+port); err == nil {
-			break
+	output = func() string {
+		said, _ := os.ReadFile(log.Name())
+		return string(said)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		var err error
+		select {
+		case err = <-ended:
+		case <-time.After(25 * time.Second):
+			cmd.Process.Kill()
+			err = fmt.Errorf("killed: %w", <-ended)
 		}
-	}
-	if err != nil {
-		t.Errorf("not ready: %v", err)
-	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err = <-ended:
-	case <-time.After(25 * time.Second):
-		cmd.Process.Kill()
-		err = fmt.Errorf("killed: %w", <-ended)
-	}
-	if err != nil || t.Failed() {
-		t.Errorf("%s %s: %v\n%s", path, strings.Join(line, " "), err, &out)
-	}
+		log.Close()
+		if err != nil || t.Failed() {
+			t.Errorf("%s %s: %v\n%s", path, strings.Join(args, " "), err, output())
+		}
+	})
+	return output
 }
 
 // probe asks as the kubelet does.

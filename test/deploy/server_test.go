@@ -18,6 +18,7 @@ var collections = map[string]string{
 	"Deployment":         "/apis/apps/v1/namespaces/skerry/deployments",
 	"StatefulSet":        "/apis/apps/v1/namespaces/skerry/statefulsets",
 	"DaemonSet":          "/apis/apps/v1/namespaces/skerry/daemonsets",
+	"NetworkPolicy":      "/apis/networking.k8s.io/v1/namespaces/skerry/networkpolicies",
 	"Role":               "/apis/rbac.authorization.k8s.io/v1/namespaces/skerry/roles",
 	"RoleBinding":        "/apis/rbac.authorization.k8s.io/v1/namespaces/skerry/rolebindings",
 	"ClusterRole":        "/apis/rbac.authorization.k8s.io/v1/clusterroles",

@@ -44,7 +44,7 @@ var documents = []string{
 // examples says how each example is run, by its first line. An example that is not here
 // fails the test, and so does a row without an example.
 var examples = map[string]func(*testing.T, block){
-	"README.md: make run     # builds, runs a dev agent with two sample services, finds them by HTTP and DNS, and stays": targets,
+	"README.md: make run     # builds, runs a server and an agent with two sample services, finds them at both by HTTP and DNS, and stays": targets,
 	"README.md: go build -o skerry ./cmd/skerry":                                                                                         firstSteps,
 	"README.md: ./skerry run -name web -port 8080 -check-http /health -- ./server":                                                       runServer,
 	"README.md: acl { enabled = true  preset = \"strict\" }     # or read-open: everybody finds services, nobody writes without a token": configuration,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 // joined starts an agent that attaches to servers, and waits until it is.
@@ -221,4 +225,112 @@ func TestThePortOfServersIsNoAPI(t *testing.T) {
 			t.Errorf("%s: %d %s, %v", path, r.status, r.body, err)
 		}
 	}
+}
+
+// Where access is controlled, servers take no agents yet, and both say so.
+func TestAgentsAreRefusedWhereAccessIsControlled(t *testing.T) {
+	t.Parallel()
+	_, at := serversWith(t, 1, map[string]any{"acl": map[string]any{"enabled": true, "default_policy": "deny"}})
+	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": at})
+	await(t, "the refusal in the agent's log", func() error {
+		if log, err := os.ReadFile(a.log.Name()); err != nil || !strings.Contains(string(log), "acl.enabled") {
+			return fmt.Errorf("%v", err)
+		}
+		return nil
+	})
+	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable {
+		t.Errorf("the agent is ready: %d %s", r.status, r.body)
+	}
+}
+
+// One server alone takes agents: what they have is found at it, and again when it was killed.
+func TestAServerAloneTakesAgents(t *testing.T) {
+	t.Parallel()
+	port := program.Port(t)
+	server := start(t, map[string]any{"node_name": "s1", "ports": map[string]any{"server": port}})
+	one, two := joined(t, "web1", []string{local(port)}), joined(t, "web2", []string{local(port)})
+	for i, a := range []*agent{one, two} {
+		a.ok("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"Name": "web", "ID": "web-%d", "Port": %d}`, i+1, 80+i))
+	}
+	found := func() {
+		t.Helper()
+		for _, a := range []*agent{server, one, two} {
+			a.finds("web", "web-1", "web-2")
+			if r, err := a.resolve("web.service.consul.", dns.TypeSRV); err != nil || len(r.Answer) != 2 {
+				t.Errorf("DNS at %s: %v, %v", a.dns, r, err)
+			}
+		}
+	}
+	found()
+	one.ok("PUT", "/v1/kv/limit", "7")
+	await(t, "the agents are on disk", func() error { // it is looked at each second
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(server.config), "data", "server", "agents.json"))
+		if err == nil && !strings.Contains(string(text), "agent/web2") {
+			err = fmt.Errorf("%s", text)
+		}
+		return err
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	lost := make(chan string, 16)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		server.gone(ctx, "web", func(id string) { lost <- id })
+	}()
+	for range 3 {
+		server.kill()
+		server.run()
+		found()
+	}
+	stop()
+	<-watching
+	select {
+	case id := <-lost:
+		t.Errorf("%s vanished while the server started again", id)
+	default:
+	}
+	two.ok("GET", "/v1/kv/limit", "")
+	two.kill() // its silence is judged
+	server.finds("web", "web-1")
+}
+
+// An agent tells whether a server has its registrations, and since when it is attached or alone.
+func TestAnAgentTellsWhereItIsAttached(t *testing.T) {
+	t.Parallel()
+	port := program.Port(t)
+	a := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": []string{local(port)}})
+	told := func(what, path, body, want string) {
+		t.Helper()
+		if got := a.request("PUT", path, body).header.Get("X-Skerry-Announced"); got != want {
+			t.Errorf("%s: X-Skerry-Announced is %q, want %q", what, got, want)
+		}
+	}
+	told("alone", "/v1/agent/service/register", `{"Name": "web", "Port": 80}`, "false")
+	told("alone", "/v1/agent/check/register", `{"Name": "disk", "TTL": "1h", "Status": "passing"}`, "false")
+	if r := a.request("GET", "/v1/status/ready", ""); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "alone since 2") {
+		t.Errorf("alone: %d %s", r.status, r.body)
+	}
+	if got := a.info(); !strings.Contains(got, "server = none") || !strings.Contains(got, "registrations_announced = false") {
+		t.Errorf("info of an agent that is alone: %s", got)
+	}
+	server := start(t, map[string]any{"node_name": "s1", "ports": map[string]any{"server": port}})
+	a.attached()
+	server.finds("web", "web")
+	told("attached", "/v1/agent/service/register", `{"Name": "web", "Port": 81}`, "")
+	if r := a.request("GET", "/v1/status/ready", ""); !strings.Contains(r.body, `"Server":"s1"`) || !strings.Contains(r.body, `"Since":"2`) {
+		t.Errorf("attached: %d %s", r.status, r.body)
+	}
+	if got := a.info(); !strings.Contains(got, "server = s1") || !strings.Contains(got, "registrations_announced = true") {
+		t.Errorf("info of an agent that is attached: %s", got)
+	}
+}
+
+// info returns what `skerry info` prints.
+func (a *agent) info() string {
+	a.t.Helper()
+	out, err := exec.Command(program.Skerry(a.t), "info", "-http-addr", a.http).CombinedOutput()
+	if err != nil {
+		a.t.Fatalf("skerry info: %v\n%s", err, out)
+	}
+	return string(out)
 }

@@ -121,6 +121,14 @@ func TestTimeService(t *testing.T) {
 			u := "skerry://" + start(t, nil).http
 			return u, u
 		}},
+		{"skerry at an agent", func(t *testing.T, _ []string) (string, string) {
+			server, agent := serverAndAgent(t)
+			return "skerry://" + agent.http, "skerry://" + server.http
+		}},
+		{"consul at an agent", func(t *testing.T, _ []string) (string, string) {
+			server, agent := serverAndAgent(t)
+			return "consul://" + agent.http, "consul://" + server.http
+		}},
 		{"consul", func(t *testing.T, _ []string) (string, string) {
 			u := "consul://" + start(t, nil).http
 			return u, u
@@ -254,7 +262,7 @@ func TestConsulsClient(t *testing.T) {
 
 func TestFileServer(t *testing.T) {
 	program.Need(t, "curl", "sh", "go")
-	a := start(t, nil)
+	server, a := serverAndAgent(t)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "hello.txt"), []byte("ahoy"), 0o600); err != nil {
 		t.Fatal(err)
@@ -272,6 +280,7 @@ func TestFileServer(t *testing.T) {
 	if got := request(t, http.DefaultClient, "GET", "http://"+local(port)+"/hello.txt", ""); got.body != "ahoy" {
 		t.Errorf("the file server served %q", got.body)
 	}
+	server.finds("files", id)
 	if check := a.ok("GET", "/v1/agent/checks", "").body; !strings.Contains(check, `"Type":"http"`) {
 		t.Errorf("not an HTTP check: %s", check)
 	}
@@ -279,4 +288,13 @@ func TestFileServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.awaitInstances("files")
+	server.awaitInstances("files")
+}
+
+// serverAndAgent starts a server that is alone, and an agent that is attached to it.
+func serverAndAgent(t *testing.T) (server, agent *agent) {
+	t.Helper()
+	port := program.Port(t)
+	server = start(t, map[string]any{"node_name": "s1", "ports": map[string]any{"server": port}})
+	return server, joined(t, "web1", []string{local(port)})
 }

@@ -212,7 +212,7 @@ func TestRequestsThatArePassedOnHaveNoDefaultToken(t *testing.T) {
 				r.Header.Set("X-Consul-Token", token)
 			}
 			w := &blackhole{header: http.Header{}, status: http.StatusOK}
-			front.ServeHTTP(w, consul.AskedAt(r, node))
+			front.ServeHTTP(w, consul.AskedAt(r, consul.Asked{Node: node}))
 			if w.status != want[i] {
 				t.Errorf("token %q, passed on by %q: %d, want %d", token, node, w.status, want[i])
 			}

@@ -60,6 +60,7 @@ func (q *request) agentCheckRegister() error {
 	if err := q.f.b.Registrar.RegisterCheck(q.r.Context(), d); err != nil {
 		return q.checkError(err)
 	}
+	q.noteAnnounced()
 	q.empty()
 	return nil
 }
@@ -71,6 +72,7 @@ func (q *request) agentCheckDeregister() error {
 	if err := q.f.b.Registrar.DeregisterCheck(q.r.Context(), q.rest); err != nil {
 		return err
 	}
+	q.noteAnnounced()
 	q.empty()
 	return nil
 }

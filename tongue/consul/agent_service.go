@@ -119,6 +119,7 @@ func (q *request) agentServiceRegister() error {
 	if err := q.f.b.Registrar.RegisterService(q.r.Context(), r); err != nil {
 		return q.checkError(err)
 	}
+	q.noteAnnounced()
 	q.empty()
 	return nil
 }
@@ -146,6 +147,7 @@ func (q *request) agentServiceDeregister() error {
 		if err := q.f.b.Registrar.DeregisterService(q.r.Context(), q.rest); err != nil {
 			return err
 		}
+		q.noteAnnounced()
 		q.empty()
 		return nil
 	}

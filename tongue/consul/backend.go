@@ -16,12 +16,14 @@ import (
 // Backend has the interfaces that the front-end uses.
 type Backend struct {
 	Self       skerry.Self
-	Cluster    skerry.Cluster   // nil: this process alone
-	Servers    skerry.Servers   // nil: likewise
-	Forward    http.Handler     // answers what servers answer, at an agent of theirs; nil: this process does
-	Ready      func() error     // an error while the catalog is not whole; nil: it always is
-	Discovery  skerry.Discovery // nil: that of Catalog
+	Cluster    skerry.Cluster           // nil: this process alone
+	Servers    skerry.Servers           // nil: likewise
+	Forward    Forwarder                // lets servers answer, at an agent of theirs; nil: this process answers
+	Attached   func() skerry.Attachment // of this agent; nil: it joins no server
+	Ready      func() error             // an error while the catalog is not whole; nil: it always is
+	Discovery  skerry.Discovery         // nil: that of Catalog
 	Subscriber skerry.Subscriber
+	Streams    *Streams       // nil: of this front-end alone
 	Readers    skerry.Readers // nil: they are not noted
 	Drains     skerry.Drains
 	Catalog    skerry.Catalog
@@ -46,6 +48,13 @@ type Backend struct {
 	Gatherer   prometheus.Gatherer
 	Lot        skerry.Lot             // parks blocking queries; nil: they are not parked
 	Roots      func() (RootCA, error) // the certificate authority that mesh clients wait for
+}
+
+// Forwarder passes requests on to servers.
+type Forwarder interface {
+	// Forward lets a server answer. repeat: a written request may come to servers again, and they
+	// make it once.
+	Forward(w http.ResponseWriter, r *http.Request, repeat bool)
 }
 
 // Guard is the expiry guard's switch.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -39,12 +40,18 @@ type stream struct {
 	age   int64                // of the views as it was sent, in seconds
 	ping  time.Duration        // of silence before a comment
 	wrote time.Time            // when the last line was written
+	acks  string               // its name, if its events are acknowledged
+
+	mu   sync.Mutex
+	sent []unacked
+	last string // the id that was acknowledged last
 }
 
 // streamed is a service of a stream.
 type streamed struct {
 	name   string
 	reader uint64
+	noted  bool         // as one that acknowledges
 	digest uint64       // that the caller resumes from; 0: none
 	shown  *skerry.View // that it was sent
 	whole  *skerry.View // of which shown is the visible part
@@ -117,6 +124,9 @@ func (q *request) newStream() (*stream, error) {
 		token = last
 	}
 	s.resume(token)
+	if err := s.name(); err != nil {
+		return nil, err
+	}
 	s.sub = q.f.b.Subscriber.Subscribe()
 	return s, nil
 }
@@ -153,6 +163,9 @@ func (s *stream) run() {
 
 func (s *stream) close() {
 	s.sub.Close()
+	if s.acks != "" {
+		s.f.b.Streams.byName.Delete(s.acks)
+	}
 	for _, f := range s.order {
 		s.f.b.Readers.Left(f.name, f.reader)
 	}
@@ -190,10 +203,11 @@ func (s *stream) news(f *streamed) bool {
 		}
 	}
 	f.whole, f.shown = whole, shown
-	defer s.has(f, whole.Index)
+	id := s.token()
+	defer s.has(f, id, whole.Index)
 	e := followEvent{Service: f.name, Digest: hexDigest(shown.Digest()), Cause: shown.Cause}
 	if from == nil && f.digest != 0 && f.digest == shortDigest(shown) {
-		return s.event("same", s.token(), e)
+		return s.event("same", id, e)
 	}
 	c := shown.Since(from)
 	if from != nil && c.Empty() && from.Cause == shown.Cause {
@@ -214,12 +228,8 @@ func (s *stream) news(f *streamed) bool {
 	if len(entries) > 0 {
 		e.Entries, _ = json.Marshal(entries) // plain records
 	}
-	return s.event("view", s.token(), e)
+	return s.event("view", id, e)
 }
-
-// has notes that the client has a view. A stream is written to the end before it is read again, so a view that was written
-// counts.
-func (s *stream) has(f *streamed, index uint64) { s.f.b.Readers.Asked(f.name, f.reader, index) }
 
 // aged sends the age of the views when they become stale, older, or current again.
 func (s *stream) aged() bool {

@@ -8,35 +8,40 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/follow/hub"
+	"github.com/skerryhq/skerry/readers"
+	"github.com/skerryhq/skerry/test/program"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
 // following is a server, and the client of one stream.
 type following struct {
-	t      *testing.T
-	table  *catalog.Table
-	server *httptest.Server
-	seq    uint64
-	lines  *bufio.Scanner
-	body   func() error
+	t       *testing.T
+	table   *catalog.Table
+	server  *httptest.Server
+	readers *readers.Readers
+	seq     uint64
+	lines   *bufio.Scanner
+	body    func() error
 }
 
 func newFollowing(t *testing.T) *following {
+	noted := readers.New(time.Now)
 	table := catalog.New(catalog.Config{})
 	d := skerry.Discover(table)
 	front, err := consul.New(consul.Config{}, consul.Backend{
-		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table, Discovery: d, Subscriber: hub.New(d),
+		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table, Discovery: d, Subscriber: hub.New(d), Readers: noted,
 	}, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &following{t: t, table: table, server: httptest.NewServer(front)}
+	f := &following{t: t, table: table, readers: noted, server: httptest.NewServer(front)}
 	t.Cleanup(f.server.Close)
 	return f
 }
@@ -201,5 +206,65 @@ func TestAStreamHasWhatItsTokenMaySee(t *testing.T) {
 	whole, half := events(managementSecret), events(halfSecret)
 	if half == 0 || half >= whole || events("cccccccc-0000-4000-8000-00000000000c") != -403 || events("") != 0 {
 		t.Errorf("%d and %d instances; an unknown token: %d; none: %d", whole, half, events("cccccccc-0000-4000-8000-00000000000c"), events(""))
+	}
+}
+
+// A stream is a reader that has a view once it was written, or once its client acknowledged it.
+func TestStreamsAreCountedByDrains(t *testing.T) {
+	const name = "0123456789abcdef"
+	f := newFollowing(t)
+	counts := func(acked, pending, gone int) error {
+		c := f.readers.Begin("web", f.table.Service("web").Index)
+		if a, p, g, _ := c.Now(); a != acked || p != pending || g != gone {
+			return fmt.Errorf("%d acked, %d pending, %d gone; want %d, %d, %d", a, p, g, acked, pending, gone)
+		}
+		return nil
+	}
+	await := func(what string, acked, pending, gone int) {
+		t.Helper()
+		if err := program.Await(10*time.Second, func() error { return counts(acked, pending, gone) }); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ack := func(id string) int {
+		req, _ := http.NewRequestWithContext(t.Context(), "PUT", f.server.URL+"/v1/skerry/follow/ack?ack="+name+"&id="+id, nil)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	f.put("a", "b")
+	f.open("service=web")
+	f.expect("view web: whole +a +b")
+	await("a stream that was written", 1, 0, 0)
+	f.body()
+	await("a stream that ended", 0, 0, 0)
+	if ack("x") != 404 {
+		t.Error("a stream that is not open is acknowledged")
+	}
+	f.open("service=web&ack=" + name)
+	first := f.expect("view web: whole +a +b")
+	await("a view that is not acknowledged", 0, 1, 0)
+	f.put("a")
+	second := f.expect("view web: -n1/b")
+	if ack(first) != 200 {
+		t.Error("the first event is not known")
+	}
+	await("an older view that is acknowledged", 0, 1, 0)
+	if ack(second) != 200 || ack(second) != 200 || ack(first) != 404 {
+		t.Error("acknowledgements")
+	}
+	await("the view that is acknowledged", 1, 0, 0)
+	for query, want := range map[string]int{"service=web&ack=" + name: 409, "service=web&ack=short": 400} {
+		resp, err := http.Get(f.server.URL + "/v1/skerry/follow?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", query, resp.StatusCode, want)
+		}
 	}
 }

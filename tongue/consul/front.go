@@ -31,6 +31,9 @@ func newFront(cfg Config, b Backend, m *Metrics) (*front, error) {
 	if f.b.Discovery == nil {
 		f.b.Discovery = skerry.Discover(b.Catalog)
 	}
+	if f.b.Streams == nil {
+		f.b.Streams = &Streams{}
+	}
 	if f.b.Readers == nil {
 		f.b.Readers = skerry.NoReaders{}
 	}

@@ -292,7 +292,19 @@ func (q *request) statusReady() error {
 			return status(http.StatusServiceUnavailable, err.Error())
 		}
 	}
-	return q.json(map[string]bool{"Ready": true})
+	type attached struct {
+		Server string
+		Since  time.Time
+	}
+	out := struct {
+		Ready    bool
+		Attached *attached `json:",omitempty"`
+	}{Ready: true}
+	if q.f.b.Attached != nil {
+		a := q.f.b.Attached()
+		out.Attached = &attached{a.Server, a.Since.UTC()}
+	}
+	return q.json(out)
 }
 
 // heldService is how much of a service the guard holds.

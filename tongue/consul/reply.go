@@ -84,6 +84,9 @@ func (q *request) fail(err error) {
 		if err != error(e) {
 			text = err.Error()
 		}
+		if a := q.passedOn(); e.Kind == skerry.Unavailable && a != nil && a.Made != nil {
+			q.w.Header().Set("Retry-After", "1") // another server may have a majority
+		}
 		if e.Kind == skerry.Exhausted && e.Subject == "store" {
 			status = http.StatusInternalServerError // not the caller's fault, and not temporary
 		}
@@ -249,3 +252,10 @@ func flush(w io.Writer) {
 
 // hexDigest is a digest as it is shown.
 func hexDigest(d uint64) string { return strconv.FormatUint(d, 16) }
+
+// noteAnnounced marks the answer to a change of this agent's own set while no server can be told.
+func (q *request) noteAnnounced() {
+	if q.f.b.Attached != nil && q.f.b.Attached().Server == "" {
+		q.w.Header().Set("X-Skerry-Announced", "false")
+	}
+}

@@ -24,6 +24,7 @@ type request struct {
 	p     params
 	// resumed is whether the request was parked and its answer is due.
 	resumed bool
+	replays bool            // another attempt of the request was made, whose caller was identified
 	age     time.Duration   // of the view in the answer
 	stored  bool            // the answer is from the quorum store, else from the catalog
 	fresh   bool            // the majority was asked whether the store's copy is up to date
@@ -54,21 +55,25 @@ func (q *request) serve() {
 			return
 		}
 	}
-	if q.r.Body != nil && q.r.Body != http.NoBody && !rt.largeBody {
-		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.f.cfg.MaxBody)
-	}
+	q.limitBody()
 	if err := q.p.read(q.r); err != nil {
 		q.fail(bare(err))
 		return
 	}
 	if q.route.at == byFollower && q.f.b.Forward != nil && !q.followed() {
 		clear(q.w.Header()) // a server sets them
-		q.f.b.Forward.ServeHTTP(q.w, q.r)
+		q.f.b.Forward.Forward(q.w, q.r, !q.route.single)
 		return
 	}
 	q.mode()
-	if err := q.run(); err != nil && !errors.Is(err, errParked) && !errors.Is(err, errAnswered) {
+	if err := q.attempt(); err != nil && !errors.Is(err, errParked) && !errors.Is(err, errAnswered) {
 		q.fail(err)
+	}
+}
+
+func (q *request) limitBody() {
+	if q.r.Body != nil && q.r.Body != http.NoBody && !q.route.largeBody {
+		q.r.Body = http.MaxBytesReader(q.w, q.r.Body, q.f.cfg.MaxBody)
 	}
 }
 

@@ -20,6 +20,7 @@ type route struct {
 	legacyGet   bool // answers GET too where the old API is allowed
 	anyMethod   bool // the endpoint checks the method itself
 	exactly     bool // with other methods the path is unknown
+	single      bool // an agent sends it once: it changes more than the store, and a second time would be another change
 	kind        kind
 
 	at   place // where it is answered

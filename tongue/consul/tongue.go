@@ -61,7 +61,7 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if t.b.Forward != nil && rt.at != byAgent && rt.at != byFollower {
 		started := time.Now()
-		t.b.Forward.ServeHTTP(w, r)
+		t.b.Forward.Forward(w, r, !rt.single)
 		t.m.observe(rt, time.Since(started))
 		return
 	}

@@ -6,7 +6,8 @@ import (
 	"github.com/skerryhq/skerry"
 )
 
-// The methods of a table whose owners the cluster's protocol judges: see Config.Judged.
+// Whether an owner is alive is judged by the protocol of package cluster. These are its verdicts, and what
+// it asks the table for.
 
 // Remove takes out an owner that is lost or that was withdrawn.
 func (t *Table) Remove(id skerry.OwnerID, cause skerry.Cause) {
@@ -27,10 +28,10 @@ func (t *Table) SetHeld(id skerry.OwnerID, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.owners[id]
-	if o == nil || o.lease.held == held {
+	if o == nil || o.held == held {
 		return
 	}
-	o.lease.held = held
+	o.held = held
 	if held {
 		t.guard.held++
 	} else {
@@ -53,7 +54,7 @@ func (t *Table) Hold(silent, quiet []skerry.OwnerID) (held []skerry.OwnerID, hol
 	}
 	now, known := t.cfg.Now(), map[guardKey]bool{}
 	for _, id := range silent {
-		if o := t.owners[id]; o != nil && t.doubted(o, now, known, func(o *owner) bool { return failing[o.id] || o.lease.held }) {
+		if o := t.owners[id]; o != nil && t.doubted(o, now, known, func(o *owner) bool { return failing[o.id] || o.held }) {
 			held = append(held, id)
 		}
 	}
