@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// The defaults of WithDrain and WithPropagation.
+const (
+	drainWithin = 30 * time.Second
+	propagation = 2 * time.Second
+)
+
 // RegisterOption configures a registration.
 type RegisterOption func(*registerOptions)
 
@@ -80,7 +86,7 @@ func (c *Client) Register(i Instance, opts ...RegisterOption) (*Registration, er
 		i.Started = time.Now()
 	}
 	r := &Registration{c: c, instance: i, err: errNotYet, registered: make(chan struct{}), ended: make(chan struct{})}
-	r.o = registerOptions{ttl: 10 * time.Second, drain: 30 * time.Second, propagation: 2 * time.Second, ready: dialable(i.Address)}
+	r.o = registerOptions{ttl: 10 * time.Second, drain: drainWithin, propagation: propagation, ready: dialable(i.Address)}
 	for _, opt := range opts {
 		opt(&r.o)
 	}
