@@ -8,7 +8,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster bootstraps storm fuzz bench bench-cluster bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster bootstraps storm fuzz bench bench-agents bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -80,6 +80,10 @@ bench:
 # 8 GB of memory.
 bench-cluster:
 	$(GO) run ./test/bench -cluster
+
+# Measures agents of one and of three servers, on this machine. Takes about 6 minutes.
+bench-agents:
+	$(GO) run ./test/bench -agents
 
 # Holds the manifests to their containers too, each run as its pod would be, and, where
 # KUBEBUILDER_ASSETS names kube-apiserver and etcd, to a real API server. Needs root.

@@ -71,7 +71,9 @@ type Attachment struct {
 
 const (
 	defaultTTL = 5 * time.Second
-	tickEvery  = 50 * time.Millisecond
+	// The owner's next step is awaited for at least tickLeast, since servers rest, and at most tickMost.
+	tickLeast = 50 * time.Millisecond
+	tickMost  = time.Second
 )
 
 // New returns an attachment without an owner.
@@ -190,7 +192,7 @@ func (a *Attachment) Run(ctx context.Context) {
 	for _, address := range a.cfg.Join {
 		all.Go(func() { a.learn(ctx, address) })
 	}
-	t := time.NewTicker(tickEvery)
+	t := time.NewTimer(0)
 	defer t.Stop()
 	defer a.drop()
 	for {
@@ -200,16 +202,16 @@ func (a *Attachment) Run(ctx context.Context) {
 		case <-t.C:
 		case <-a.wake:
 		}
-		a.step(ctx, &all)
+		t.Reset(a.step(ctx, &all))
 	}
 }
 
-// step lets time pass for the owner, and sends its messages.
-func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
+// step lets time pass for the owner, and sends its messages. It returns the time until the next step.
+func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) time.Duration {
 	a.mu.Lock()
 	if a.core == nil {
 		a.mu.Unlock()
-		return
+		return tickMost
 	}
 	a.core.Tick(time.Now())
 	out := a.core.Ready()
@@ -228,6 +230,10 @@ func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) {
 		}
 		a.post(ctx, all, e.To, m)
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	return min(max(a.core.Due(now).Sub(now), tickLeast), tickMost)
 }
 
 // filled puts into an announcement what the server lacks: the changes since the version that it has, or

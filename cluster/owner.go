@@ -132,7 +132,7 @@ func (o *Owner) Tick(now time.Time) {
 			o.leave(now)
 			return
 		}
-		if o.told != o.version && now.Sub(o.sent) >= 300*time.Millisecond {
+		if o.told != o.version && now.Sub(o.sent) >= announceAgain {
 			o.sent, o.said = now, o.version
 			o.send(Announce{Record: Record{Owner: o.cfg.ID, Kind: o.cfg.Kind, TTL: o.cfg.TTL, Version: o.version, Digest: o.digest, Gone: o.gone, Attach: !o.gone}})
 		}
@@ -141,6 +141,29 @@ func (o *Owner) Tick(now time.Time) {
 			o.send(Beat{o.cfg.ID, o.version.Epoch, o.attach, o.digest})
 		}
 	}
+}
+
+// announceAgain is the time after which an announcement that was not answered is sent again.
+const announceAgain = 300 * time.Millisecond
+
+// Due returns when Tick will have something to do, if no message comes before.
+func (o *Owner) Due(now time.Time) time.Time {
+	switch {
+	case o.Done():
+		return now.Add(o.cfg.TTL)
+	case o.state == detached:
+		return o.retry
+	case o.state == attaching:
+		return o.sent.Add(attachWithin)
+	}
+	due := o.beaten.Add(o.cfg.TTL / 3)
+	if o.pending {
+		due = o.beaten.Add(beatWithin)
+	}
+	if again := o.sent.Add(announceAgain); o.told != o.version && again.Before(due) {
+		due = again
+	}
+	return due
 }
 
 // choose returns the next server: another than the last one where there are several.

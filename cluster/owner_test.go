@@ -75,3 +75,44 @@ func TestAnOrphanOfManyHasALongerGrace(t *testing.T) {
 		}
 	}
 }
+
+// An owner has nothing to do before the time that Due names.
+func TestAnOwnerDoesNothingBeforeItIsDue(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		o := cluster.NewOwner(cluster.OwnerConfig{
+			ID: "agent/n1", Kind: skerry.AgentOwner, TTL: 5 * time.Second, Rand: rnd, Servers: []cluster.ServerID{"s1", "s2"},
+		}, skerry.Version{Epoch: 1, Seq: 1}, 7)
+		now := time.Unix(1000, 0)
+		for range 300 {
+			due := o.Due(now)
+			if early := due.Add(-time.Millisecond); early.After(now) {
+				o.Tick(early)
+				if out := o.Ready(); len(out) > 0 {
+					t.Fatalf("seed %d: %v before the owner is due it sends a %T", seed, due.Sub(early), out[0].Message)
+				}
+				now = early
+			}
+			now = now.Add(time.Duration(rnd.IntN(500)) * time.Millisecond)
+			o.Tick(now)
+			for _, e := range o.Ready() {
+				switch m := e.Message.(type) {
+				case cluster.Attach:
+					o.Step(now, e.To, cluster.Attached{Owner: m.Owner, Attach: m.Attach, OK: rnd.IntN(4) > 0, Want: rnd.IntN(2) == 0})
+				case cluster.Announce:
+					if rnd.IntN(3) > 0 {
+						o.Step(now, e.To, cluster.Told{Owner: m.Owner, Version: m.Version})
+					}
+				case cluster.Beat:
+					if rnd.IntN(4) > 0 {
+						o.Step(now, e.To, cluster.Beaten{Owner: m.Owner, OK: true, Want: rnd.IntN(8) == 0, Reattach: rnd.IntN(8) == 0})
+					}
+				}
+			}
+			if rnd.IntN(10) == 0 {
+				v := o.Version()
+				o.Changed(skerry.Version{Epoch: v.Epoch, Seq: v.Seq + 1}, rnd.Uint64(), false)
+			}
+		}
+	}
+}

@@ -14,7 +14,7 @@ type Ask struct {
 	Follow []Want   `json:"follow,omitempty"`
 	Drop   []string `json:"drop,omitempty"` // services that are not followed any more
 	Counts []Count  `json:"counts,omitempty"`
-	// Token is the agent's own, in the first frame where access is controlled.
+	// Token is the agent's own, in the first frame where access is controlled. An agent sends one in any case.
 	Token string `json:"token,omitempty"`
 }
 
@@ -42,9 +42,12 @@ type Want struct {
 
 // Tell is a frame of a server.
 type Tell struct {
-	State *State `json:"state,omitempty"` // in the first frame, and after a change
-	Views []View `json:"views,omitempty"`
-	Probe *Probe `json:"probe,omitempty"`
+	// State is in the first frame, which answers the follower's first one if it may follow, and after a change.
+	State *State `json:"state,omitempty"`
+	// Refused is why the server sends no views; the stream ends.
+	Refused string `json:"refused,omitempty"`
+	Views   []View `json:"views,omitempty"`
+	Probe   *Probe `json:"probe,omitempty"`
 }
 
 // State is how much the views of a server can be relied on.

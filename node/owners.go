@@ -89,7 +89,11 @@ func startCatalog(n *Node) (part, error) {
 	if len(cfg.Expected) > 0 {
 		n.served.settled = n.registry.Settled()
 	}
-	return part{run: loops(n.registry.Run, every(tickEvery, n.tick))}, nil
+	tick := tickEvery
+	if !n.cfg.Self.Server {
+		tick = time.Second
+	}
+	return part{run: loops(n.registry.Run, every(tick, n.tick))}, nil
 }
 
 // registryConfig configures the registry of any role.
@@ -99,8 +103,10 @@ func (n *Node) registryConfig() (cfg registry.Config, err error) {
 		Timing: cluster.Timing{Recover: max(n.kept.leases.Longest(), 1)}, // 0 is the default
 		Table:  n.table, Judge: n.judge(), Departed: n.kept.leases.Departed, Log: n.log,
 	}
-	if n.cfg.Self.Server { // an agent has no other part of the cluster's
+	if n.cfg.Self.Server {
 		cfg.Registerer = n.metrics
+	} else { // an agent has no other part of the cluster's, and no leases: it costs little while it is idle
+		cfg.TickEvery = time.Second
 	}
 	cfg.Expected, err = n.lastAgents()
 	return cfg, err

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -47,6 +48,9 @@ type Config struct {
 	Table   Table
 	// Expected are agents that were attached before the start: Settled waits for them too.
 	Expected []skerry.OwnerID
+	// TickEvery is the time between two ticks of Run; default [TickEvery]. Where no other process announces, nothing depends
+	// on it but the end of leases.
+	TickEvery time.Duration
 	// AgentTTL is the longest silence of this server's own agent; default 5 s.
 	AgentTTL time.Duration
 	// MaxFrame is the size from which a frame is split, in bytes; default 1 MiB.
@@ -148,7 +152,7 @@ func (r *Registry) Run(ctx context.Context) {
 	var sending sync.WaitGroup
 	sending.Go(func() { r.post.run(ctx) })
 	defer sending.Wait()
-	t := time.NewTicker(TickEvery)
+	t := time.NewTicker(cmp.Or(r.cfg.TickEvery, TickEvery))
 	defer t.Stop()
 	for {
 		select {

@@ -17,6 +17,9 @@ func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 	if err := json.Unmarshal(frame, &t); err != nil {
 		return fmt.Errorf("a message of the server is not understood: %w", err)
 	}
+	if t.Refused != "" {
+		return fmt.Errorf("the server refuses: %s", t.Refused)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := *c.stand.Load()
@@ -25,7 +28,10 @@ func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 	}
 	if t.State != nil {
 		was := st.state
-		st.state = *t.State
+		if st.state = *t.State; !st.up {
+			st.up = true
+			c.cfg.Log.Info("services are followed at a server", "server", st.server)
+		}
 		c.stand.Store(&st)
 		if was.Recovering && !st.state.Recovering {
 			c.release()

@@ -74,6 +74,7 @@ func (w *world) agent(ctx context.Context, dir string, server *hub.Server) (stop
 			p := newPipe()
 			w.pipes = append(w.pipes, p)
 			if w.silent {
+				p.in <- follow.Encode(follow.Tell{State: &follow.State{}})
 				return p, nil
 			}
 			go func() {

@@ -99,7 +99,6 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 	defer stream.Close()
 	number := c.begin(name)
 	defer c.end()
-	c.cfg.Log.Info("services are followed at a server", "server", name)
 	ended := make(chan error, 1)
 	go func() {
 		for {
@@ -126,9 +125,6 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 			ask := c.asks
 			c.asks = follow.Ask{}
 			c.mu.Unlock()
-			if len(ask.Follow)+len(ask.Drop)+len(ask.Counts) == 0 {
-				continue
-			}
 			if err := stream.Send(follow.Encode(ask)); err != nil {
 				return err
 			}
@@ -145,7 +141,7 @@ func (c *Cache) begin(server string) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was := c.stand.Load()
-	c.stand.Store(&stand{stream: was.stream + 1, up: true, server: server, lost: was.lost})
+	c.stand.Store(&stand{stream: was.stream + 1, server: server, lost: was.lost})
 	c.asks = follow.Ask{}
 	if c.cfg.Token != nil {
 		c.asks.Token = c.cfg.Token()
@@ -156,6 +152,7 @@ func (c *Cache) begin(server string) uint64 {
 		c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name, Digest: s.digest}}})
 		return true
 	})
+	signal(c.asking) // the first message asks for admission
 	return was.stream + 1
 }
 
@@ -164,8 +161,10 @@ func (c *Cache) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := *c.stand.Load()
-	st.up, st.lost = false, time.Now().Add(-st.stale())
-	c.stand.Store(&st)
+	if st.up {
+		st.up, st.lost = false, time.Now().Add(-st.stale())
+		c.stand.Store(&st)
+	}
 }
 
 // every keeps copies on disk, and lets unused services go.

@@ -31,6 +31,7 @@ func serve(ctx context.Context, s *hub.Server) *follower {
 		f.err = s.Serve(ctx, "web1", f)
 		close(f.closed)
 	}()
+	f.asks <- []byte("{}")
 	return f
 }
 
@@ -251,7 +252,11 @@ func FuzzServe(f *testing.F) {
 		one := serve(ctx, s)
 		<-one.tells
 		one.asks <- frame
-		one.follow("web")
+		select {
+		case one.asks <- []byte(`{"follow":[{"service":"web"}]}`):
+		case <-one.closed:
+			return
+		}
 		select { // it ends, or goes on answering
 		case <-one.closed:
 		case <-one.tells:

@@ -109,7 +109,7 @@ type session struct {
 
 	mu       sync.Mutex
 	wants    map[string]*want
-	admitted bool
+	admitted chan struct{} // closed with the first message, if the follower may follow
 }
 
 // want is a service that a follower follows.
@@ -124,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, node string, stream Stream) error {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	f := &session{s: s, node: node, stream: stream, sub: s.subscribe(), wants: map[string]*want{}}
+	f := &session{s: s, node: node, stream: stream, sub: s.subscribe(), wants: map[string]*want{}, admitted: make(chan struct{})}
 	s.followers.Inc()
 	s.enter(f)
 	go func() { cancel(f.listen()) }() // it ends with the stream, which the caller ends
@@ -159,12 +159,9 @@ func (f *session) take(frame []byte) error {
 	f.s.counted(f, ask.Counts)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.admitted && f.s.cfg.Admit != nil {
-		if err := f.s.cfg.Admit(ask.Token); err != nil {
-			return err
-		}
+	if err := f.admit(ask.Token); err != nil {
+		return err
 	}
-	f.admitted = true
 	for _, name := range ask.Drop {
 		name = skerry.Fold(name)
 		delete(f.wants, name)
@@ -184,8 +181,38 @@ func (f *session) take(frame []byte) error {
 	return nil
 }
 
+// admit takes the first message. It must be called with mu held.
+func (f *session) admit(token string) error {
+	select {
+	case <-f.admitted:
+		return nil
+	default:
+	}
+	if f.s.cfg.Admit != nil {
+		if err := f.s.cfg.Admit(token); err != nil {
+			return errors.Join(err, f.stream.Send(follow.Encode(follow.Tell{Refused: err.Error()})))
+		}
+	}
+	close(f.admitted)
+	return nil
+}
+
+// asksWithin bounds the wait for a follower's first message.
+const asksWithin = 10 * time.Second
+
+var errSilent = fmt.Errorf("a follower asked for nothing within %v", asksWithin)
+
 // tell sends views as they change.
 func (f *session) tell(ctx context.Context) error {
+	late := time.NewTimer(asksWithin)
+	defer late.Stop()
+	select {
+	case <-f.admitted:
+	case <-late.C:
+		return errSilent
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), context.Cause(ctx))
+	}
 	if err := f.tellState(); err != nil {
 		return err
 	}

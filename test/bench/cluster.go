@@ -21,6 +21,7 @@ type group struct {
 	bin     string
 	servers []*process
 	join    []string
+	agents  []*process // of the servers; registrations go to them, if there are any
 }
 
 // form starts servers that form a cluster, and waits until each of them takes writes.
@@ -62,11 +63,19 @@ func (g *group) add(port, expect int) (*process, error) {
 }
 
 func (g *group) stop() {
-	for _, p := range g.servers {
+	for _, p := range append(g.agents, g.servers...) {
 		if p.cmd != nil {
 			p.stop()
 		}
 	}
+}
+
+// registrar returns the nth process to register at.
+func (g *group) registrar(n int) *process {
+	if len(g.agents) > 0 {
+		return g.agents[n%len(g.agents)]
+	}
+	return g.servers[0]
 }
 
 // cpu returns the CPU time that all servers have used.

@@ -20,10 +20,11 @@ type row struct {
 }
 
 type suite struct {
-	ctx  context.Context
-	skip func(name string) bool
-	plot string // the file for the growth's plot; empty: none
-	rows []row
+	ctx    context.Context
+	skip   func(name string) bool
+	agents bool   // reads are measured at an agent
+	plot   string // the file for the growth's plot; empty: none
+	rows   []row
 }
 
 func (s *suite) add(what, must, got string, ok bool) {
@@ -38,11 +39,12 @@ func main() {
 	only := flag.String("only", "", "measure only what holds one of these words, separated by commas")
 	bin := flag.String("bin", "", "binary to measure; default: built from this checkout")
 	several := flag.Bool("cluster", false, "measure servers that hold one catalog instead; takes about 20 minutes")
+	agents := flag.Bool("agents", false, "measure agents instead: reads at one, and what many cost a server; takes about 6 minutes")
 	plot := flag.String("plot", "", "write the plot of the growth, as SVG, to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s := &suite{ctx: ctx, plot: *plot, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
+	s := &suite{ctx: ctx, agents: *agents, plot: *plot, skip: func(name string) bool { return *only != "" && !containsAny(name, strings.Split(*only, ",")) }}
 	if err := s.run(*bin, *several); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -79,6 +81,13 @@ func (s *suite) alone() []measurement {
 	}
 }
 
+func (s *suite) withAgents() []measurement {
+	return []measurement{
+		{"health", s.health}, {"dns", s.dns}, {"forwarded", s.forwarded}, {"small", s.small}, {"fanout", s.fanout},
+		{"attached", s.attached}, {"idle", s.idleAgent}, {"spread", s.spreadAgents},
+	}
+}
+
 func (s *suite) several() []measurement {
 	return []measurement{{"spread", s.spread}, {"leaderless", s.leaderless}, {"owners growth beats newcomer", s.owners}}
 }
@@ -91,8 +100,13 @@ func (s *suite) run(bin string, several bool) error {
 		}
 		defer os.Remove(bin)
 	}
-	measure := s.several()
-	if !several {
+	var measure []measurement
+	switch {
+	case several:
+		measure = s.several()
+	case s.agents:
+		measure = s.withAgents()
+	default:
 		s.peers()
 		measure = s.alone()
 	}

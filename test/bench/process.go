@@ -36,6 +36,7 @@ type process struct {
 	args      []string
 	http, dns string
 	dir       string
+	below     *process // the server of an agent
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
@@ -44,6 +45,9 @@ func (p *process) stop() {
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
 	os.RemoveAll(p.dir)
+	if p.below != nil {
+		p.below.stop()
+	}
 }
 
 func freePort() int {

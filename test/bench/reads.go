@@ -68,6 +68,13 @@ func (s *suite) addRead(what string, most float64, f []figure) {
 
 // registries starts us and, where there is one, a Consul.
 func (s *suite) registries(bin string) (names []string, started []*process, err error) {
+	if s.agents {
+		p, err := s.behind(bin)
+		if err != nil {
+			return nil, nil, err
+		}
+		return []string{"an agent of Skerry"}, []*process{p}, nil
+	}
 	names = []string{"Skerry"}
 	bins := []string{bin}
 	if consul := os.Getenv("CONSUL_BIN"); consul != "" {
@@ -85,6 +92,14 @@ func (s *suite) registries(bin string) (names []string, started []*process, err 
 		}
 	}
 	return names, started, nil
+}
+
+// at names where a read is measured.
+func (s *suite) at(what string) string {
+	if s.agents {
+		return what + ", at an agent"
+	}
+	return what
 }
 
 func stopAll(started []*process) {
@@ -126,7 +141,7 @@ func (s *suite) health(bin string) error {
 	if err != nil {
 		return err
 	}
-	s.addRead("GET health/service/web?passing, 10 instances, 32 concurrent", 1.3, figures)
+	s.addRead(s.at("GET health/service/web?passing, 10 instances, 32 concurrent"), 1.3, figures)
 	return nil
 }
 
@@ -196,7 +211,7 @@ func (s *suite) dnsOf(kind uint16, names []string, registries []*process) error 
 	if err != nil {
 		return err
 	}
-	s.addRead("DNS over UDP, 10 instances, "+dns.TypeToString[kind], 1.3, figures)
+	s.addRead(s.at("DNS over UDP, 10 instances, "+dns.TypeToString[kind]), 1.3, figures)
 	return nil
 }
 

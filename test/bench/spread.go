@@ -18,7 +18,13 @@ func (s *suite) spread(bin string) error {
 		return err
 	}
 	defer g.stop()
-	const rate, seconds = 3000, 10
+	const rate, most = 3000, 150
+	return s.spreadOf(g, fmt.Sprintf("registration at one of three until all hold it, %d/s", rate), rate, most)
+}
+
+// spreadOf measures registrations; most bounds the CPU of the servers for one, in microseconds, 0: it is not bounded.
+func (s *suite) spreadOf(g *group, what string, rate int, most float64) error {
+	const seconds = 10
 	if err := g.put(s.ctx, 1); err != nil {
 		return err
 	}
@@ -82,9 +88,13 @@ func (s *suite) spread(bin string) error {
 	slices.Sort(delays)
 	each := float64((after - before).Microseconds()) / float64(made+len(delays))
 	p99 := delays[len(delays)*99/100]
-	s.add(fmt.Sprintf("registration at one of three until all hold it, %d/s", rate), "≤ 150 µs CPU in all, p99 ≤ 50 ms",
+	must := "p99 ≤ 50 ms"
+	if most > 0 {
+		must = fmt.Sprintf("≤ %.0f µs CPU in all, p99 ≤ 50 ms", most)
+	}
+	s.add(what, must,
 		fmt.Sprintf("%.0f/s, %.0f µs, %.0f scaled (this machine is %.2f × slower than the one of the figure), p50 %v, p99 %v (%d samples)", float64(made)/took.Seconds(), each, each/scale, scale, delays[len(delays)/2].Round(10*time.Microsecond), p99.Round(10*time.Microsecond), len(delays)),
-		each <= 150*scale && p99 <= 50*time.Millisecond)
+		(most == 0 || each <= most*scale) && p99 <= 50*time.Millisecond && float64(made)/took.Seconds() >= 0.95*float64(rate))
 	return nil
 }
 
@@ -98,7 +108,7 @@ func (g *group) register(ctx context.Context, rate int, d time.Duration) (made i
 		all.Go(func() {
 			for n := range work {
 				body := fmt.Appendf(nil, `{"Name": "paced-%d", "Port": 80}`, n)
-				if err := put(ctx, c, "http://"+g.servers[0].http+"/v1/agent/service/register", body); err != nil {
+				if err := put(ctx, c, "http://"+g.registrar(n).http+"/v1/agent/service/register", body); err != nil {
 					select {
 					case errs <- err:
 					default:
@@ -169,7 +179,7 @@ const sampled = "sampled"
 
 // put registers the sampled service at the first server.
 func (g *group) put(ctx context.Context, port int) error {
-	return put(ctx, http.DefaultClient, "http://"+g.servers[0].http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": %q, "Port": %d}`, sampled, port))
+	return put(ctx, http.DefaultClient, "http://"+g.registrar(0).http+"/v1/agent/service/register", fmt.Appendf(nil, `{"Name": %q, "Port": %d}`, sampled, port))
 }
 
 // watched returns the index of an answer and the port of the instance in it; 0: there is none.

@@ -297,3 +297,53 @@ func TestAgentsAndServersAgreeOnAccess(t *testing.T) {
 		t.Errorf("the reason is not told: %s", r.body)
 	}
 }
+
+// An agent whose token reads all services follows them, and shows each caller those that its token may read, also while no
+// server is there. Another agent passes all look-ups on.
+func TestAgentsFilterFollowedServices(t *testing.T) {
+	t.Parallel()
+	servers, at := controlled(t, 3)
+	s := servers[0]
+	own := s.token("app1", `node "app1" { policy = "write" } service_prefix "" { policy = "read" }`)
+	narrow := s.token("app2", `node "app2" { policy = "write" }`)
+	reads := s.token("reads", `service "web" { policy = "read" } node_prefix "" { policy = "read" }`)
+	other := s.token("other", `service "db" { policy = "read" } node_prefix "" { policy = "read" }`)
+	if err := s.as(rootToken).Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Port: 80}); err != nil {
+		t.Fatal(err)
+	}
+	a := guarded(t, "app1", at, map[string]any{"agent": own.SecretID}, nil)
+	b := guarded(t, "app2", at, map[string]any{"agent": narrow.SecretID}, nil)
+	seen := func(a *agent, token string) string {
+		found, _, err := a.as(token).Health().Service("web", "", false, nil)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(len(found))
+	}
+	b.says("services are not followed", "Permission denied")
+	a.says("services are followed at a server")
+	check := func(when string) {
+		t.Helper()
+		for token, want := range map[string]string{reads.SecretID: "1", other.SecretID: "0", "": "0"} {
+			if got := seen(a, token); got != want {
+				t.Errorf("%s a token of %d characters sees %s instances, want %s", when, len(token), got, want)
+			}
+		}
+	}
+	await(t, "the service", func() error {
+		for _, a := range []*agent{a, b} {
+			if got := seen(a, reads.SecretID); got != "1" {
+				return fmt.Errorf("%s", got)
+			}
+		}
+		return nil
+	})
+	check("with servers")
+	for _, s := range servers {
+		s.kill()
+	}
+	check("without servers")
+	if got := seen(b, reads.SecretID); got == "1" {
+		t.Error("an agent that follows nothing has the service")
+	}
+}

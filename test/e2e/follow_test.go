@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -88,7 +87,7 @@ func (p *printed) expect(begins string, words ...string) {
 				return
 			}
 		case <-ctx.Done():
-			p.t.Fatal(fmt.Sprintf("no line %q with %q in %q", begins, words, last))
+			p.t.Fatalf("no line %q with %q in %q", begins, words, last)
 		}
 	}
 }
