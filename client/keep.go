@@ -41,7 +41,7 @@ type kept struct {
 // take takes a source's update in.
 func (k *keeper) take(now time.Time, u *Update) {
 	resumed := k.freshness != Live // the hold begins anew
-	if k.known && (u.Epoch != k.epoch || u.Revision < k.revision) {
+	if k.known && (u.Epoch != k.epoch || u.Revision != 0 && u.Revision < k.revision) {
 		k.before = max(k.before, len(k.kept)) // the source has lost its data
 	}
 	k.epoch, k.revision, k.unsettled = u.Epoch, u.Revision, u.Unsettled
@@ -83,6 +83,9 @@ func (k *keeper) take(now time.Time, u *Update) {
 	}
 	k.known = true
 	k.set(next)
+	if u.Stale != nil {
+		k.fail(u.Stale)
+	}
 	k.tick(now)
 }
 

@@ -5,9 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
+)
+
+// The defaults of WithDrain and WithPropagation.
+const (
+	drainWithin = 30 * time.Second
+	propagation = 2 * time.Second
 )
 
 // RegisterOption configures a registration.
@@ -15,6 +22,7 @@ type RegisterOption func(*registerOptions)
 
 type registerOptions struct {
 	ttl         time.Duration
+	drain       time.Duration
 	propagation time.Duration
 	ready       func(context.Context) error
 }
@@ -22,6 +30,11 @@ type registerOptions struct {
 // WithTTL sets how long the instance is found after its program has died without a
 // word; default 10 s.
 func WithTTL(d time.Duration) RegisterOption { return func(o *registerOptions) { o.ttl = d } }
+
+// WithDrain sets for how long Drain lets the instance drain at most, where the registry knows
+// its readers: new calls go elsewhere, and the registry answers when all readers have the list
+// without the instance, mostly within a second. Default 30 s; 0 withdraws it at once.
+func WithDrain(d time.Duration) RegisterOption { return func(o *registerOptions) { o.drain = d } }
 
 // WithPropagation sets how long Drain waits for callers to hear of the withdrawal,
 // where the registry cannot say when they have; default 2 s.
@@ -73,7 +86,7 @@ func (c *Client) Register(i Instance, opts ...RegisterOption) (*Registration, er
 		i.Started = time.Now()
 	}
 	r := &Registration{c: c, instance: i, err: errNotYet, registered: make(chan struct{}), ended: make(chan struct{})}
-	r.o = registerOptions{ttl: 10 * time.Second, propagation: 2 * time.Second, ready: dialable(i.Address)}
+	r.o = registerOptions{ttl: 10 * time.Second, drain: drainWithin, propagation: propagation, ready: dialable(i.Address)}
 	for _, opt := range opts {
 		opt(&r.o)
 	}
@@ -151,8 +164,9 @@ func (r *Registration) Err() error {
 // Done is closed when the instance has been withdrawn.
 func (r *Registration) Done() <-chan struct{} { return r.ended }
 
-// Drain withdraws the instance, and returns when no new calls come because of it:
-// when the registry says that all callers know, or else after the propagation time.
+// Drain withdraws the instance, and returns when no new calls come because of it: when the
+// registry says that all callers know, or that it has waited for them as long as [WithDrain]
+// allows, or else after the propagation time.
 // The program must go on serving until then. A registry that does not answer is no
 // reason not to stop: the error says so, and the lease ends by itself.
 func (r *Registration) Drain(ctx context.Context) error {
@@ -174,8 +188,12 @@ func (r *Registration) Drain(ctx context.Context) error {
 	if a == nil {
 		return nil // it was never registered
 	}
-	acknowledged, err := a.Withdraw(ctx)
-	if r.drained = err; acknowledged {
+	began := time.Now()
+	w, err := a.Withdraw(ctx, r.o.drain)
+	if r.drained = err; w.Counted {
+		r.count(&w, time.Since(began))
+	}
+	if w.Safe || w.Counted {
 		return err
 	}
 	select {
@@ -184,6 +202,16 @@ func (r *Registration) Drain(ctx context.Context) error {
 		r.drained = errors.Join(err, ctx.Err())
 	}
 	return r.drained
+}
+
+// count logs how many callers know of the withdrawal.
+func (r *Registration) count(w *Withdrawal, took time.Duration) {
+	level, text := slog.LevelInfo, "the instance has drained: all readers of its service have the list without it"
+	if !w.Safe {
+		level, text = slog.LevelWarn, "the instance has drained for as long as it may: some readers of its service may call it still"
+	}
+	r.c.o.log.Log(context.Background(), level, text, "service", r.instance.Service, "instance", r.instance.ID,
+		"took", took.Round(time.Millisecond), "acked", w.Acked, "pending", w.Pending, "gone", w.Gone, "waiting", w.Waiting)
 }
 
 // end marks the registration as ended.
@@ -206,12 +234,12 @@ func (r *Registration) state() RegistrationState {
 	return s
 }
 
-// closeWithin bounds Close.
+// closeWithin bounds Close, besides the drain.
 const closeWithin = 10 * time.Second
 
-// Close is Drain with a bound of 10 s. It may be called again.
+// Close is Drain with a bound: 10 s more than [WithDrain] says, so 40 s by default. It may be called again.
 func (r *Registration) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), r.o.drain+closeWithin)
 	defer cancel()
 	return r.Drain(ctx)
 }

@@ -43,6 +43,9 @@ type Update struct {
 	// Unsettled means that the source itself is incomplete, since it has just started or
 	// has lost sight of a part: it does not prove that an instance is gone.
 	Unsettled bool
+	// Stale is why the list may be older than it should be though the source answers, as an
+	// agent does that reaches no server; nil where it is current. The list is frozen then.
+	Stale error
 }
 
 // Registry is a source that takes registrations.
@@ -56,9 +59,24 @@ type Registry interface {
 
 // Announcement is an instance that is kept registered.
 type Announcement interface {
-	// Withdraw ends the registration. Acknowledged means that no caller has the
-	// instance in its list any more; most registries cannot say so.
-	Withdraw(ctx context.Context) (acknowledged bool, err error)
+	// Withdraw ends the registration. A registry that knows its readers lets the instance drain
+	// first: new calls do not go there any more, and it is withdrawn when all readers have the
+	// list without it, or when the time drain is over. Other registries withdraw it at once.
+	Withdraw(ctx context.Context, drain time.Duration) (Withdrawal, error)
+}
+
+// Withdrawal is how a registration ended. The zero value is that of a registry that cannot say
+// when callers know.
+type Withdrawal struct {
+	// Safe means that no caller has the instance in its list any more.
+	Safe bool
+	// Counted means that the registry has waited for the readers, and counted them: those that
+	// have the list without the instance, those that may have the one with it, and those that
+	// went away.
+	Counted              bool
+	Acked, Pending, Gone int
+	// Waiting names those that are pending, in the registry's words.
+	Waiting []string
 }
 
 // Opener makes a source of a URL with the scheme that it was registered for.

@@ -167,13 +167,13 @@ func (m *Manual) announce(i client.Instance) error {
 }
 
 // Withdraw implements [client.Announcement].
-func (a *announcement) Withdraw(context.Context) (bool, error) {
+func (a *announcement) Withdraw(context.Context, time.Duration) (client.Withdrawal, error) {
 	close(a.stop)
 	<-a.done
 	a.m.mu.Lock()
 	defer a.m.mu.Unlock()
 	if a.m.failing != nil {
-		return false, fmt.Errorf("withdraw %s: %w", a.i.ID, a.m.failing)
+		return client.Withdrawal{}, fmt.Errorf("withdraw %s: %w", a.i.ID, a.m.failing)
 	}
 	s := a.m.answer(a.i.Service)
 	a.m.revision++
@@ -182,5 +182,5 @@ func (a *announcement) Withdraw(context.Context) (bool, error) {
 		Instances: slices.DeleteFunc(slices.Clone(s.update.Instances), func(o client.Instance) bool { return o.ID == a.i.ID }),
 		Left:      []string{a.i.ID},
 	}, nil)
-	return !a.m.Unacknowledged, nil
+	return client.Withdrawal{Safe: !a.m.Unacknowledged}, nil
 }

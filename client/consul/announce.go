@@ -22,7 +22,8 @@ type registration interface {
 	// renew extends the instance's lease; it returns false when the registry no longer
 	// knows the instance.
 	renew(ctx context.Context) (known bool, err error)
-	withdraw(ctx context.Context) error
+	// withdraw ends the registration, after a drain of this time at most if that is not 0.
+	withdraw(ctx context.Context, drain time.Duration) (answer []byte, err error)
 }
 
 // announcement keeps an instance registered.
@@ -78,13 +79,41 @@ func (a *announcement) run(ctx context.Context) {
 	}
 }
 
-// Withdraw implements [client.Announcement]. The registry cannot say when all callers
-// know.
-func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
+// Withdraw implements [client.Announcement]. Skerry counts the readers; Consul withdraws the
+// instance at once. The lease is not renewed meanwhile: that would register it anew.
+func (a *announcement) Withdraw(ctx context.Context, drain time.Duration) (client.Withdrawal, error) {
 	a.cancel()
 	a.done.Wait()
-	return false, a.r.withdraw(ctx)
+	answer, err := a.r.withdraw(ctx, drain)
+	if err != nil {
+		return client.Withdrawal{}, unlessGone(err)
+	}
+	return withdrawal(answer), nil
 }
+
+// withdrawal reads the count of a drain. An answer of another form is that of a registry that does not count.
+func withdrawal(answer []byte) client.Withdrawal {
+	var v struct {
+		Acked, Pending, Gone int
+		Safe                 *bool
+		Waiting              []string
+	}
+	if err := json.Unmarshal(answer, &v); err != nil || v.Safe == nil {
+		return client.Withdrawal{}
+	}
+	return client.Withdrawal{Safe: *v.Safe, Counted: true, Acked: v.Acked, Pending: v.Pending, Gone: v.Gone, Waiting: v.Waiting}
+}
+
+// draining adds the time of a drain to a path.
+func draining(path string, drain time.Duration) string {
+	if drain <= 0 {
+		return path
+	}
+	return path + "?drain=" + min(drain, maxDrain).String()
+}
+
+// maxDrain is the longest drain that Skerry allows.
+const maxDrain = 10 * time.Minute
 
 // service is the instance as the API takes it.
 func service(i client.Instance) (map[string]any, error) {
@@ -148,9 +177,9 @@ func (l *lease) renew(ctx context.Context) (bool, error) {
 	return v.Answer == "ok", err
 }
 
-func (l *lease) withdraw(ctx context.Context) error {
-	_, _, err := l.api.do(ctx, http.MethodDelete, l.path(), nil)
-	return unlessGone(err)
+func (l *lease) withdraw(ctx context.Context, drain time.Duration) ([]byte, error) {
+	_, answer, err := l.api.do(ctx, http.MethodDelete, draining(l.path(), drain), nil)
+	return answer, err
 }
 
 // agent registers with an agent, with a TTL check.
@@ -186,9 +215,9 @@ func (a *agent) renew(ctx context.Context) (bool, error) {
 	return true, err
 }
 
-func (a *agent) withdraw(ctx context.Context) error {
-	_, _, err := a.api.do(ctx, http.MethodPut, "/v1/agent/service/deregister/"+url.PathEscape(a.i.ID), nil)
-	return unlessGone(err)
+func (a *agent) withdraw(ctx context.Context, drain time.Duration) ([]byte, error) {
+	_, answer, err := a.api.do(ctx, http.MethodPut, draining("/v1/agent/service/deregister/"+url.PathEscape(a.i.ID), drain), nil)
+	return answer, err
 }
 
 // unlessGone leaves out that a thing is not known.

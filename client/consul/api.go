@@ -21,8 +21,11 @@ type api struct {
 	at     atomic.Uint32 // the host that answered last
 }
 
-// maxAnswer bounds an answer.
-const maxAnswer = 64 << 20
+// maxAnswer bounds an answer, and maxReason the text of a refusal.
+const (
+	maxAnswer = 64 << 20
+	maxReason = 300
+)
 
 // errStatus is an answer with an error status.
 type errStatus struct {
@@ -63,14 +66,7 @@ func (a *api) do(ctx context.Context, method, path string, body any) (http.Heade
 }
 
 func (a *api) once(ctx context.Context, host, method, path string, body []byte) (http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, a.scheme+"://"+host+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, nil, err
-	}
-	if a.token != "" {
-		req.Header.Set("X-Consul-Token", a.token)
-	}
-	resp, err := a.client.Do(req)
+	resp, err := a.open(ctx, host, method, path, body)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,8 +77,31 @@ func (a *api) once(ctx context.Context, host, method, path string, body []byte) 
 		return nil, nil, err
 	case len(answer) > maxAnswer:
 		return nil, nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
-	case resp.StatusCode != http.StatusOK:
-		return nil, nil, &errStatus{resp.StatusCode, strings.TrimSpace(string(answer[:min(len(answer), 300)]))}
 	}
 	return resp.Header, answer, nil
+}
+
+// open sends a request and returns the answer with its body unread if its status is 200. The caller
+// closes the body.
+func (a *api) open(ctx context.Context, host, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.scheme+"://"+host+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if a.token != "" {
+		req.Header.Set("X-Consul-Token", a.token)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReason))
+	if err != nil {
+		return nil, err
+	}
+	return nil, &errStatus{resp.StatusCode, strings.TrimSpace(string(text))}
 }

@@ -1,12 +1,13 @@
-// Package consul is the source of Skerry and of Consul, which speak the same HTTP
-// API: blocking queries on health, and registration.
+// Package consul is the source of Skerry and of Consul, which speak the same HTTP API.
 //
 //	import _ "github.com/skerryhq/skerry/client/consul"
 //
 //	c, err := client.Open("skerry://10.0.0.1:8500,10.0.0.2:8500/?tag=v2&token=…")
 //
-// "skerry" registers instances by a lease with the server, without an agent; "consul"
-// registers them with the agent at the address, with a TTL check. Both read the same.
+// "skerry" registers instances by a lease with the server, without an agent, and reads by
+// streams of events: of several addresses, the next one goes on within 3 s where another
+// has died or hangs. "consul" registers instances with the agent at the address, with a TTL
+// check, and reads by blocking queries, as "skerry" does where there are no streams.
 // Parameters: tag (may come several times), dc, token, passing=false to see the unhealthy
 // too, tagged (the tagged address to call where an instance has it, such as wan, or
 // Kratos's grpc and http), and those of [client.TLS].
@@ -16,12 +17,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry/client"
@@ -35,10 +38,13 @@ func init() {
 // Source reads from and registers with one registry, at the first of its addresses
 // that answers.
 type Source struct {
-	api    *api
-	query  url.Values // of every read
-	tagged string     // the tagged address that is wanted; "" for none
-	lease  bool       // registers by lease, not with an agent
+	api     *api
+	query   url.Values // of every read
+	tagged  string     // the tagged address that is wanted; "" for none
+	lease   bool       // registers by lease, not with an agent
+	streams bool       // reads by streams, where the registry has them
+
+	told sync.Once // that it has none
 }
 
 func open(l client.Location, lease bool) (*Source, error) {
@@ -80,6 +86,7 @@ func open(l client.Location, lease bool) (*Source, error) {
 	if all, _ := strconv.ParseBool(l.Query.Get("passing")); all || !l.Query.Has("passing") {
 		s.query.Set("passing", "1")
 	}
+	s.streams = lease && !s.query.Has("dc") // a stream has the services of its own datacenter
 	var err error
 	if transport.TLSClientConfig, err = client.TLS(l.Query, nil); err != nil {
 		return nil, fmt.Errorf("client/consul: %w", err)
@@ -105,36 +112,51 @@ const (
 // Watch implements [client.Source].
 func (s *Source) Watch(ctx context.Context, service string) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
-		var index uint64
+		f := &follower{s: s, service: service, view: s.view(), yield: yield}
 		var retry client.Backoff
 		for ctx.Err() == nil {
-			began := time.Now()
-			u, next, err := s.ask(ctx, service, index)
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				if !yield(client.Update{}, err) {
+			if s.streams {
+				err := f.run(ctx)
+				if errors.Is(err, errStopped) {
 					return
 				}
-				index = 0
-				retry.Wait(ctx)
-				continue
+				s.leave(service, err)
 			}
-			retry.Reset()
-			if (next != index || index == 0) && !yield(u, nil) {
+			// After an error it may be a registry that has streams.
+			err := s.poll(ctx, service, yield, &retry)
+			if err == nil || !yield(client.Update{}, err) {
 				return
 			}
-			// An index that falls is another server's, or that of lost data: begin anew.
-			if next < index {
-				next = 0
-			}
-			index = next
-			if pause := leastPause - time.Since(began); pause > 0 {
-				select {
-				case <-ctx.Done():
-				case <-time.After(pause):
-				}
+			retry.Wait(ctx)
+		}
+	}
+}
+
+// poll yields what blocking queries answer until one fails. It returns nil if ctx ended or the caller stops.
+func (s *Source) poll(ctx context.Context, service string, yield func(client.Update, error) bool, retry *client.Backoff) error {
+	var index uint64
+	for {
+		began := time.Now()
+		u, next, err := s.ask(ctx, service, index)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		retry.Reset()
+		if (next != index || index == 0) && !yield(u, nil) {
+			return nil
+		}
+		// An index that falls is another server's, or that of lost data: begin anew.
+		if next < index {
+			next = 0
+		}
+		index = next
+		if pause := leastPause - time.Since(began); pause > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
 			}
 		}
 	}
@@ -155,7 +177,10 @@ type entry struct {
 		Locality             *struct{ Zone string }
 		TaggedAddresses      map[string]address
 	}
+	Checks []check
 }
+
+type check struct{ Status string }
 
 // address is a tagged one. Kratos writes a whole URL as the host.
 type address struct {
@@ -200,7 +225,13 @@ func (s *Source) ask(ctx context.Context, service string, index uint64) (u clien
 	for i := range entries {
 		u.Instances = append(u.Instances, entries[i].instance(s.tagged))
 	}
-	switch header.Get("X-Skerry-Empty-Cause") {
+	evidence(&u, header.Get("X-Skerry-Empty-Cause"))
+	return u, next, nil
+}
+
+// evidence notes what the cause of an empty list proves.
+func evidence(u *client.Update, cause string) {
+	switch cause {
 	case "deregistered":
 		u.Proven = true
 	case "recovering", "unknown":
@@ -208,7 +239,6 @@ func (s *Source) ask(ctx context.Context, service string, index uint64) (u clien
 		// are gone.
 		u.Unsettled = true
 	}
-	return u, next, nil
 }
 
 // The metadata that registrations of ours carry.

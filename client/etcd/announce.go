@@ -116,21 +116,21 @@ func renew(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) erro
 }
 
 // Withdraw implements [client.Announcement]. etcd cannot say when all callers know.
-func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
+func (a *announcement) Withdraw(ctx context.Context, _ time.Duration) (client.Withdrawal, error) {
 	a.cancel()
 	a.done.Wait()
 	defer a.s.release()
 	if a.lease == 0 {
-		return false, nil
+		return client.Withdrawal{}, nil
 	}
 	c, err := a.s.connection()
 	if err != nil {
-		return false, err
+		return client.Withdrawal{}, err
 	}
 	ctx, cancel := asking(ctx)
 	defer cancel()
 	if _, err = c.Revoke(ctx, a.lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return false, fmt.Errorf("client/etcd: withdraw %s: %w", a.key, err)
+		return client.Withdrawal{}, fmt.Errorf("client/etcd: withdraw %s: %w", a.key, err)
 	}
-	return false, nil
+	return client.Withdrawal{}, nil
 }

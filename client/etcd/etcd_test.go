@@ -177,7 +177,7 @@ func TestRegister(t *testing.T) {
 	members[0].conf.Dir = t.TempDir()
 	members[0].start(t)
 	list(t, tell, "10.0.0.1:80")
-	if _, err := a.Withdraw(t.Context()); err != nil {
+	if _, err := a.Withdraw(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	list(t, tell, "")
@@ -191,7 +191,7 @@ func TestRenewalsWithoutEtcd(t *testing.T) {
 	reports := make(chan error, 10_000)
 	const ttl = 12 * time.Second // renewed every 4 s
 	a := source(t, "etcd://"+hosts[0]).Announce(client.Instance{ID: "1", Service: "web", Address: "10.0.0.1:80"}, ttl, func(err error) { reports <- err })
-	defer a.Withdraw(t.Context())
+	defer a.Withdraw(t.Context(), 0)
 	if err := <-reports; err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestEndpoints(t *testing.T) {
 		Meta: map[string]string{"team": "y"}, Started: time.Unix(1e9, 0).UTC(),
 	}
 	a := s.Announce(ours, 10*time.Second, func(error) {})
-	defer a.Withdraw(t.Context())
+	defer a.Withdraw(t.Context(), 0)
 	if u := list(t, tell, "10.0.0.1:80 10.0.0.2:80"); !u.Instances[1].Equal(&ours) {
 		t.Errorf("read back as %+v, want %+v", u.Instances[1], ours)
 	}
@@ -265,7 +265,7 @@ func TestKratos(t *testing.T) {
 	list(t, sourcetest.Watch(t, source(t, "etcd://"+hosts[0]+"/else?layout=kratos"), "web"), "10.0.0.4:9000")
 	ours := client.Instance{ID: "zzz", Service: "web", Address: "10.0.0.5:9000", Zone: "b", Weight: 2, Meta: map[string]string{"version": "v3", "team": "y"}}
 	a := s.Announce(ours, 10*time.Second, func(error) {})
-	defer a.Withdraw(t.Context())
+	defer a.Withdraw(t.Context(), 0)
 	u = list(t, tell, "10.0.0.1:9000 10.0.0.2:9000 10.0.0.5:9000")
 	if i := u.Instances[2]; i.Zone != "b" || i.Weight != 2 || i.Meta["version"] != "v3" || i.Meta["team"] != "y" {
 		t.Errorf("read back as %+v", i)

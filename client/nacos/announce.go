@@ -98,16 +98,16 @@ func (a *announcement) ask(ctx context.Context, what string) error {
 }
 
 // Withdraw implements [client.Announcement]. Nacos cannot say when all callers know.
-func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
+func (a *announcement) Withdraw(ctx context.Context, _ time.Duration) (client.Withdrawal, error) {
 	a.cancel()
 	a.done.Wait()
 	// The end of the connection withdraws the instance too.
 	defer a.link.close()
 	if !a.tried {
-		return false, nil
+		return client.Withdrawal{}, nil
 	}
 	if err := a.ask(ctx, "deregisterInstance"); err != nil && a.registered {
-		return false, fmt.Errorf("client/nacos: withdraw %s: %w", a.instance.ID, err)
+		return client.Withdrawal{}, fmt.Errorf("client/nacos: withdraw %s: %w", a.instance.ID, err)
 	}
-	return false, nil
+	return client.Withdrawal{}, nil
 }

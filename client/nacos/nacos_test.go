@@ -51,7 +51,7 @@ func announce(t *testing.T, s *Source, i client.Instance) (client.Announcement, 
 	t.Helper()
 	reports := make(chan error, 10_000)
 	a := &once{Announcement: s.Announce(i, 3*time.Second, func(err error) { reports <- err })}
-	t.Cleanup(func() { a.Withdraw(context.Background()) })
+	t.Cleanup(func() { a.Withdraw(context.Background(), 0) })
 	return a, reports
 }
 
@@ -61,12 +61,12 @@ type once struct {
 	withdrawn bool
 }
 
-func (a *once) Withdraw(ctx context.Context) (bool, error) {
+func (a *once) Withdraw(ctx context.Context, drain time.Duration) (client.Withdrawal, error) {
 	if a.withdrawn {
-		return false, nil
+		return client.Withdrawal{}, nil
 	}
 	a.withdrawn = true
-	return a.Announcement.Withdraw(ctx)
+	return a.Announcement.Withdraw(ctx, drain)
 }
 
 // lasting is an instance as an operator makes one.
@@ -161,7 +161,7 @@ func TestRegisterAndFind(t *testing.T) {
 	// Nacos takes one instance of a service from a connection: each has its own.
 	second, _ := announce(t, s, client.Instance{ID: "orders/2", Service: "orders", Address: "10.0.0.2:80"})
 	list(t, tell, "10.0.0.1:80 10.0.0.2:80")
-	if _, err := second.Withdraw(t.Context()); err != nil {
+	if _, err := second.Withdraw(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	list(t, tell, "10.0.0.1:80")
@@ -175,8 +175,8 @@ func TestRegisterAndFind(t *testing.T) {
 	if u := list(t, tell, "10.0.0.1:80"); !u.Unsettled {
 		t.Error("a server that was away vouches for its list")
 	}
-	if acknowledged, err := a.Withdraw(t.Context()); err != nil || acknowledged {
-		t.Fatal(acknowledged, err)
+	if w, err := a.Withdraw(t.Context(), time.Minute); err != nil || w.Safe {
+		t.Fatal(w, err)
 	}
 	list(t, tell, "")
 	eventually(t, "all pushes are answered", func() bool { return server.Unanswered() == 0 })
@@ -315,7 +315,7 @@ func TestReset(t *testing.T) {
 	if n := len(server.Instances("", "", "orders")); n != 1 {
 		t.Errorf("%d instances", n)
 	}
-	if _, err := a.Withdraw(t.Context()); err != nil {
+	if _, err := a.Withdraw(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	list(t, tell, "")
@@ -362,7 +362,7 @@ func TestBadRegistrations(t *testing.T) {
 		if err := <-reports; err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: reported %v, want %s", c.i, err, c.want)
 		}
-		if _, err := a.Withdraw(t.Context()); err != nil {
+		if _, err := a.Withdraw(t.Context(), 0); err != nil {
 			t.Error(err)
 		}
 	}

@@ -47,17 +47,19 @@ func (s *status) set(n int, err error) {
 
 type announcement []client.Announcement
 
-// Withdraw implements [client.Announcement]. It is acknowledged when all have.
-func (a announcement) Withdraw(ctx context.Context) (bool, error) {
-	errs, acknowledged := make([]error, len(a)), make([]bool, len(a))
+// Withdraw implements [client.Announcement]. The counts are those of all together.
+func (a announcement) Withdraw(ctx context.Context, drain time.Duration) (client.Withdrawal, error) {
+	errs, each := make([]error, len(a)), make([]client.Withdrawal, len(a))
 	var all sync.WaitGroup
 	for n, one := range a {
-		all.Go(func() { acknowledged[n], errs[n] = one.Withdraw(ctx) })
+		all.Go(func() { each[n], errs[n] = one.Withdraw(ctx, drain) })
 	}
 	all.Wait()
-	whole := true
-	for _, yes := range acknowledged {
-		whole = whole && yes
+	sum := client.Withdrawal{Safe: true, Counted: true}
+	for _, w := range each {
+		sum.Safe, sum.Counted = sum.Safe && w.Safe, sum.Counted && (w.Counted || w.Safe)
+		sum.Acked, sum.Pending, sum.Gone = sum.Acked+w.Acked, sum.Pending+w.Pending, sum.Gone+w.Gone
+		sum.Waiting = append(sum.Waiting, w.Waiting...)
 	}
-	return whole, errors.Join(errs...)
+	return sum, errors.Join(errs...)
 }

@@ -134,16 +134,16 @@ func (a *announcement) parents(dir string) error {
 
 // Withdraw implements [client.Announcement]. ZooKeeper cannot say when all callers
 // know.
-func (a *announcement) Withdraw(ctx context.Context) (bool, error) {
+func (a *announcement) Withdraw(ctx context.Context, _ time.Duration) (client.Withdrawal, error) {
 	a.cancel()
 	a.done.Wait()
 	if a.session == nil {
-		return false, nil
+		return client.Withdrawal{}, nil
 	}
 	defer a.drop()
 	defer context.AfterFunc(ctx, a.end)()
 	if err := a.session.Delete(a.node, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
-		return false, fmt.Errorf("client/zookeeper: withdraw %s: %w", a.node, err)
+		return client.Withdrawal{}, fmt.Errorf("client/zookeeper: withdraw %s: %w", a.node, err)
 	}
-	return false, nil
+	return client.Withdrawal{}, nil
 }

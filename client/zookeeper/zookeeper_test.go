@@ -74,7 +74,7 @@ func TestDubbo(t *testing.T) {
 	if i := u.Instances[1]; i.Weight != 7 || i.Zone != "z" || i.Meta[metaProtocol] != "tri" {
 		t.Errorf("read back as %+v", i)
 	}
-	if _, err := a.Withdraw(t.Context()); err != nil {
+	if _, err := a.Withdraw(t.Context(), 0); err != nil {
 		t.Error(err)
 	}
 	list(t, tell, "10.0.0.1:20880")
@@ -140,7 +140,7 @@ func TestRegister(t *testing.T) {
 		t.Errorf("ZooKeeper has lost its data, and the list is %+v", s)
 	}
 	c.Close() // the rest is on purpose
-	if _, err := a.Withdraw(t.Context()); err != nil {
+	if _, err := a.Withdraw(t.Context(), 0); err != nil {
 		t.Error(err)
 	}
 	list(t, tell, "")

@@ -28,7 +28,8 @@ type runOptions struct {
 	checkHTTP                   string
 	checkTCP                    bool
 	checkTTL, interval, timeout time.Duration
-	deregisterAfter, drain      time.Duration
+	deregisterAfter             time.Duration
+	drain, linger               time.Duration // linger: where the agent counts no readers
 }
 
 func newRunCommand() *cobra.Command {
@@ -37,10 +38,11 @@ func newRunCommand() *cobra.Command {
 		Use:   "run -name NAME [flags] -- PROGRAM [ARGUMENT...]",
 		Short: "Run a program and keep it registered while it serves",
 		Long: `Run a program and keep it registered while it serves. It is registered once its
-port listens, and again when the agent has lost it. A signal to stop withdraws it
-first, and reaches the program after -drain. When the program ends, the service
-is withdrawn at once, and the program's exit code is returned.`,
-		Example: `  skerry run -name web -port 8080 -check-http /health -drain 2s -- ./server
+port listens, and again when the agent has lost it. A signal to stop lets it drain
+first: the program gets the signal when all readers of the service have the list
+without it, after -drain at the latest; a second signal comes at once. When the
+program ends, the service is withdrawn at once, and its exit code is returned.`,
+		Example: `  skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server
   skerry run -name worker -check-ttl 15s -- ./worker --queue mail`,
 		Args: cobra.MinimumNArgs(1),
 	}
@@ -52,9 +54,12 @@ is withdrawn at once, and the program's exit code is returned.`,
 	f.DurationVar(&o.interval, "check-interval", 10*time.Second, "`time` between checks")
 	f.DurationVar(&o.timeout, "check-timeout", 0, "longest `time` of one check; default 10s")
 	f.DurationVar(&o.deregisterAfter, "deregister-after", 0, "withdraw the service when a check is critical for this `time`; default never")
-	f.DurationVar(&o.drain, "drain", 0, "`time` between the withdrawal and the signal to stop")
+	f.DurationVar(&o.drain, "drain", 5*time.Second, "longest `time` to wait for readers before the signal to stop; where Consul counts none: the whole time, if given")
 	singledash.StopAtArgument(cmd)
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
+		if cmd.Flags().Changed("drain") {
+			o.linger = o.drain
+		}
 		return runProgram(ctx, c, o, args, cmd.InOrStdin(), out, cmd.ErrOrStderr())
 	})
 }
@@ -67,10 +72,11 @@ func runProgram(ctx context.Context, c *connection, o runOptions, program []stri
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, child.PassedOn...)
 	defer signal.Stop(signals)
+	log := slog.New(slog.NewTextHandler(stderr, nil)).With("service", r.Instance.ID)
 	so := sidecar.Options{
 		Command: program, Stdin: stdin, Stdout: stdout, Stderr: stderr, Listens: o.listens(),
-		Registrar: &runRegistrar{c: c, registration: r, ttl: o.checkTTL > 0}, Drain: o.drain, Signals: signals,
-		Log: slog.New(slog.NewTextHandler(stderr, nil)).With("service", r.Instance.ID),
+		Registrar: &runRegistrar{c: c, registration: r, ttl: o.checkTTL > 0, log: log}, Drain: o.drain, Linger: o.linger, Signals: signals,
+		Log: log,
 	}
 	if o.checkTTL > 0 {
 		so.Every = min(2*time.Second, o.checkTTL/3)
@@ -139,18 +145,22 @@ type runRegistrar struct {
 	c            *connection
 	registration skerry.Registration
 	ttl          bool // the check of ttlCheckID is ours to refresh
+	log          *slog.Logger
 }
 
 func (r *runRegistrar) Register(ctx context.Context) error {
 	return r.c.Explained(registerService(ctx, r.c, r.registration))
 }
 
-func (r *runRegistrar) Withdraw(ctx context.Context) error {
-	err := r.c.Agent().ServiceDeregisterOpts(r.registration.Instance.ID, r.c.Options(ctx))
+func (r *runRegistrar) Withdraw(ctx context.Context, drain time.Duration) (bool, error) {
+	count, err := deregister(ctx, r.c, r.registration.Instance.ID, drain)
 	if missing(err) {
-		return nil
+		return false, nil
 	}
-	return r.c.Explained(err)
+	if count != nil {
+		r.log.Info("service drained", "safe", count.Safe, "acked", count.Acked, "pending", count.Pending, "gone", count.Gone, "waiting", count.Waiting)
+	}
+	return count != nil, r.c.Explained(err)
 }
 
 func (r *runRegistrar) Confirm(ctx context.Context) (bool, error) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/spf13/cobra"
@@ -176,14 +177,22 @@ func readFile(cmd *cobra.Command, name string) ([]byte, error) {
 
 func newServicesDeregisterCommand() *cobra.Command {
 	var id string
+	var drain time.Duration
 	cmd := &cobra.Command{
 		Use:   "deregister [-id ID] [FILE...]",
 		Short: "Withdraw services",
-		Long:  "Withdraw services from the agent, by the ID or by the files that they were registered with.",
+		Long: `Withdraw services from the agent, by the ID or by the files that they were registered with.
+With -drain the command ends when all readers of a service have the list without it,
+and prints their number: the program can stop then without a failed call.`,
+		Example: "  skerry services deregister -id web-1 -drain 30s && systemctl stop web",
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`ID` of the instance")
+	cmd.Flags().DurationVar(&drain, "drain", 0, "longest `time` to wait for the readers of each service, at most 10m; default: they are not waited for")
 	return client(cmd, func(ctx context.Context, c *connection, args []string, out io.Writer) error {
 		services, checks := []skerry.Registration{}, []skerry.CheckDefinition{}
+		if drain < 0 {
+			return usageError("-drain must not be negative")
+		}
 		switch {
 		case id != "" && len(args) > 0:
 			return usageError("-id and files exclude each other")
@@ -196,10 +205,14 @@ func newServicesDeregisterCommand() *cobra.Command {
 			}
 		}
 		for _, r := range services {
-			if err := c.Agent().ServiceDeregisterOpts(r.Instance.ID, c.Options(ctx)); err != nil {
+			count, err := deregister(ctx, c, r.Instance.ID, drain)
+			if err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "Deregistered service:", show.Line(r.Instance.ID))
+			if drain > 0 {
+				fmt.Fprintln(out, sentence(count))
+			}
 		}
 		for _, d := range checks {
 			if err := c.Agent().CheckDeregisterOpts(d.ID, c.Options(ctx)); err != nil {

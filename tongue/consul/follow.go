@@ -22,8 +22,11 @@ const (
 	maxFollowedName = 512
 	// eventWithin bounds the writing of an event: the client stands still beyond it.
 	eventWithin = 10 * time.Second
-	// pingEvery is how often a stream has a comment, so that both ends notice a dead connection.
+	// pingEvery is how long a stream is silent before it has a comment, so that both ends notice a dead connection;
+	// clients choose another time between leastPing and mostPing.
 	pingEvery = 15 * time.Second
+	leastPing = time.Second
+	mostPing  = time.Minute
 	// followTick is how often the caller's token and the age of the views are looked at.
 	followTick = time.Second
 )
@@ -35,6 +38,8 @@ type stream struct {
 	order []*streamed
 	of    map[string]*streamed // by folded name
 	age   int64                // of the views as it was sent, in seconds
+	ping  time.Duration        // of silence before a comment
+	wrote time.Time            // when the last line was written
 	acks  string               // its name, if its events are acknowledged
 
 	mu   sync.Mutex
@@ -77,6 +82,7 @@ func (q *request) skerryFollow() error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	h.Set("X-Skerry-Ping", s.ping.String())
 	q.w.WriteHeader(http.StatusOK)
 	flush(q.w)
 	for _, f := range s.order {
@@ -96,7 +102,13 @@ func (q *request) newStream() (*stream, error) {
 	if len(names) > maxFollowed {
 		return nil, badRequest("Too many services: a stream follows at most " + strconv.Itoa(maxFollowed) + ", open another one")
 	}
-	s := &stream{request: q, of: map[string]*streamed{}}
+	s := &stream{request: q, of: map[string]*streamed{}, ping: pingEvery, wrote: time.Now()}
+	if given := q.p.get("ping"); given != "" {
+		var err error
+		if s.ping, err = time.ParseDuration(given); err != nil || s.ping < leastPing || s.ping > mostPing {
+			return nil, badRequest("Invalid ping " + strconv.Quote(given) + ": want a time from 1s to 60s, such as 2s")
+		}
+	}
 	for _, name := range names {
 		key := skerry.Fold(name)
 		if name == "" || len(name) > maxFollowedName {
@@ -121,9 +133,8 @@ func (q *request) newStream() (*stream, error) {
 
 // run sends events until the client is gone, or its token.
 func (s *stream) run() {
-	ticks := 0
 	for {
-		ctx, cancel := context.WithTimeout(s.r.Context(), followTick)
+		ctx, cancel := context.WithTimeout(s.r.Context(), min(followTick, time.Until(s.wrote.Add(s.ping))))
 		names, err := s.sub.Next(ctx)
 		cancel()
 		if s.r.Context().Err() != nil {
@@ -135,9 +146,9 @@ func (s *stream) run() {
 		}
 		if err != nil { // a tick
 			names = s.missing()
-			if ticks++; ticks%int(pingEvery/followTick) == 0 && !s.write(":\n\n") {
-				return
-			}
+		}
+		if time.Since(s.wrote) >= s.ping && !s.write(":\n\n") {
+			return
 		}
 		for _, name := range names {
 			if f := s.of[name]; f != nil && !s.news(f) {
@@ -258,6 +269,7 @@ func (s *stream) write(text string) bool {
 	if err == nil {
 		err = c.Flush()
 	}
+	s.wrote = time.Now()
 	return err == nil && c.SetWriteDeadline(time.Time{}) == nil
 }
 

@@ -164,7 +164,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		many += fmt.Sprintf("&service=s%d", n)
 	}
 	for query, want := range map[string]string{
-		"": "Missing service", "service=": "Invalid service", "service=" + strings.Repeat("a", 513): "Invalid service", many[1:]: "Too many services",
+		"": "Missing service", "service=": "Invalid service", "service=web&ping=0.5s": `Invalid ping "0.5s": want`, "service=web&ping=61s": "Invalid ping", "service=web&ping=2": "Invalid ping", "service=" + strings.Repeat("a", 513): "Invalid service", many[1:]: "Too many services",
 	} {
 		resp, err := http.Get(f.server.URL + "/v1/skerry/follow?" + query)
 		if err != nil {

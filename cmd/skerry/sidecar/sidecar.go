@@ -4,6 +4,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -18,8 +19,9 @@ import (
 type Registrar interface {
 	// Register registers the service with its checks, anew or again.
 	Register(ctx context.Context) error
-	// Withdraw withdraws it; that it is not there is no error.
-	Withdraw(ctx context.Context) error
+	// Withdraw withdraws it; that it is not there is no error. With a time to drain, the agent lets the service
+	// drain first, for that time at most. counted is false where the agent has not waited for the readers.
+	Withdraw(ctx context.Context, drain time.Duration) (counted bool, err error)
 	// Confirm renews the service at the agent. It returns false when the agent does not
 	// know the service.
 	Confirm(ctx context.Context) (known bool, err error)
@@ -37,8 +39,10 @@ type Options struct {
 	// Every is the time between confirmations, and between tries to register;
 	// default 2 s.
 	Every time.Duration
-	// Drain is how long the program serves after its withdrawal; default 0.
+	// Drain is for how long the service drains at most before the program is told to stop; default 0.
 	Drain time.Duration
+	// Linger is how long the program serves after a withdrawal where the agent has not waited for readers; default 0.
+	Linger time.Duration
 	// Signals are passed on to the program. Those that ask it to stop come after the
 	// withdrawal.
 	Signals <-chan os.Signal
@@ -72,7 +76,9 @@ type supervisor struct {
 	Options
 	program   *child.Process
 	stopKeep  context.CancelFunc
-	kept      chan struct{} // closed when nothing registers any more
+	kept      chan struct{}      // closed when nothing registers any more
+	drained   chan bool          // gets whether readers were counted, when a drain is over
+	cut       context.CancelFunc // ends the drain; nil before there is one
 	withdrawn bool
 }
 
@@ -80,7 +86,7 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 	// The withdrawal must still reach the agent when ctx has ended.
 	background := context.WithoutCancel(ctx)
 	keeping, cancel := context.WithCancel(background)
-	s.stopKeep, s.kept = cancel, make(chan struct{})
+	s.stopKeep, s.kept, s.drained = cancel, make(chan struct{}), make(chan bool, 1)
 	go func() {
 		defer close(s.kept)
 		s.keep(keeping)
@@ -88,7 +94,7 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 	defer s.withdraw(background)
 
 	cancelled, ended := ctx.Done(), s.program.Ended()
-	var drained <-chan time.Time
+	var due <-chan time.Time // pending is passed on
 	var pending os.Signal
 	for {
 		select {
@@ -97,41 +103,68 @@ func (s *supervisor) supervise(ctx context.Context) (int, error) {
 			s.withdraw(background)
 		case <-s.program.Done():
 			return s.program.Wait()
-		case <-drained:
-			drained = nil
+		case counted := <-s.drained:
+			s.withdrawn = true
+			due = time.After(s.pause(counted))
+		case <-due:
+			due = nil
 			s.signal(pending)
 		case <-cancelled:
 			cancelled = nil
-			drained, pending = s.stop(background, syscall.SIGTERM)
+			pending = syscall.SIGTERM
+			s.drain(background)
 		case sig := <-s.Signals:
 			switch {
 			case !child.Ends(sig):
 				s.signal(sig)
-			case s.withdrawn:
+			case s.withdrawn || s.cut != nil:
 				// A second signal asks for an end at once.
-				drained = nil
+				due, pending = nil, nil
 				s.signal(sig)
 			default:
-				drained, pending = s.stop(background, sig)
+				pending = sig
+				s.drain(background)
 			}
 		}
 	}
 }
 
-// stop withdraws the service and lets the caller pass the signal on when the
-// drain time is over.
-func (s *supervisor) stop(ctx context.Context, sig os.Signal) (<-chan time.Time, os.Signal) {
-	s.withdraw(ctx)
-	return time.After(s.Drain), sig
+// pause is how long the program serves after the withdrawal.
+func (s *supervisor) pause(counted bool) time.Duration {
+	if counted {
+		return 0
+	}
+	return s.Linger
 }
 
+// signal passes a signal on; none if a second one came first.
 func (s *supervisor) signal(sig os.Signal) {
+	if sig == nil {
+		return
+	}
 	if err := s.program.Pass(sig); err != nil {
 		s.Log.Warn("signal not passed on", "signal", sig, "error", err)
 	}
 }
 
-// withdraw ends all registering, then withdraws; once.
+// drain ends all registering, and withdraws the service when it has drained; drained tells.
+func (s *supervisor) drain(ctx context.Context) {
+	if s.withdrawn || s.cut != nil {
+		return
+	}
+	s.stopKeep()
+	ctx, s.cut = context.WithTimeout(ctx, s.Drain+withdrawTimeout)
+	go func() {
+		<-s.kept
+		counted, err := s.Registrar.Withdraw(ctx, s.Drain)
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			s.Log.Error("service not withdrawn", "error", err)
+		}
+		s.drained <- counted
+	}()
+}
+
+// withdraw withdraws the service at once, as its program has ended.
 func (s *supervisor) withdraw(ctx context.Context) {
 	if s.withdrawn {
 		return
@@ -139,9 +172,12 @@ func (s *supervisor) withdraw(ctx context.Context) {
 	s.withdrawn = true
 	s.stopKeep()
 	<-s.kept
+	if s.cut != nil {
+		s.cut()
+	}
 	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
 	defer cancel()
-	if err := s.Registrar.Withdraw(ctx); err != nil {
+	if _, err := s.Registrar.Withdraw(ctx, 0); err != nil {
 		s.Log.Error("service not withdrawn", "error", err)
 	}
 }

@@ -73,6 +73,7 @@ type recorder struct {
 	register chan error // answers of Register; empty: nil
 	unknown  chan bool  // each makes one Confirm say that the agent lost the service
 	hang     bool       // Register hangs until its context ends
+	drained  chan bool  // nil: it does not count readers, else each ends a drain
 }
 
 func newRecorder() *recorder {
@@ -93,9 +94,18 @@ func (r *recorder) Register(ctx context.Context) error {
 	}
 }
 
-func (r *recorder) Withdraw(context.Context) error {
-	r.events <- "withdraw"
-	return nil
+func (r *recorder) Withdraw(ctx context.Context, drain time.Duration) (bool, error) {
+	if drain == 0 || r.drained == nil {
+		r.events <- "withdraw"
+		return false, nil
+	}
+	r.events <- "drain"
+	select {
+	case <-r.drained:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
 func (r *recorder) Confirm(context.Context) (bool, error) {
@@ -231,7 +241,7 @@ func TestOtherSignalsGoThrough(t *testing.T) {
 }
 
 func TestSecondSignalEndsTheDrain(t *testing.T) {
-	s := start(t, "wait", newRecorder(), Options{Drain: time.Hour})
+	s := start(t, "wait", newRecorder(), Options{Drain: time.Hour, Linger: time.Hour})
 	s.expect("register", "ready")
 	s.signals <- syscall.SIGTERM
 	s.expect("withdraw")
@@ -240,8 +250,33 @@ func TestSecondSignalEndsTheDrain(t *testing.T) {
 	s.exits(7)
 }
 
+func TestTheSignalComesWhenReadersAreCounted(t *testing.T) {
+	r := newRecorder()
+	r.drained = make(chan bool)
+	s := start(t, "wait", r, Options{Drain: time.Hour, Linger: time.Hour})
+	s.expect("register", "ready")
+	s.signals <- syscall.SIGTERM
+	s.expect("drain")
+	r.drained <- true
+	s.expect("terminated")
+	s.exits(7)
+}
+
+// The program's end, here by a second signal, breaks the drain off: the service is withdrawn at once.
+func TestProgramEndsWhileReadersAreCounted(t *testing.T) {
+	r := newRecorder()
+	r.drained = make(chan bool)
+	s := start(t, "wait", r, Options{Drain: time.Hour})
+	s.expect("register", "ready")
+	s.signals <- syscall.SIGTERM
+	s.expect("drain")
+	s.signals <- syscall.SIGTERM
+	s.expect("terminated", "withdraw")
+	s.exits(7)
+}
+
 func TestProgramEndsWhileDraining(t *testing.T) {
-	s := start(t, "wait", newRecorder(), Options{Drain: time.Hour})
+	s := start(t, "wait", newRecorder(), Options{Drain: time.Hour, Linger: time.Hour})
 	s.expect("register", "ready")
 	s.signals <- syscall.SIGQUIT
 	s.expect("withdraw")

@@ -42,7 +42,7 @@ const (
 
 type settings struct {
 	registry, name, zone, debug string
-	web                         bool
+	web, once                   bool
 	calls, rate                 int
 	duration                    time.Duration
 }
@@ -53,6 +53,7 @@ func main() {
 	flag.StringVar(&s.name, "name", "time", "`name` of the service")
 	flag.StringVar(&s.zone, "zone", "", "IANA time `zone` to ask for; default UTC")
 	flag.BoolVar(&s.web, "http", false, "call by HTTP, the service NAME-http, in place of gRPC")
+	flag.BoolVar(&s.once, "once", false, "call as if a call must not be made twice: no retries, no hedges, POST in place of GET")
 	flag.IntVar(&s.calls, "calls", 0, "end after so many calls; default: never")
 	flag.IntVar(&s.rate, "rate", 10, "calls per second")
 	flag.DurationVar(&s.duration, "for", 0, "end after this time; default: never")
@@ -83,12 +84,19 @@ func run(ctx context.Context, s settings) error {
 		}
 	}
 	if s.web {
-		t := skerryhttp.NewTransport(c, skerryhttp.WithHedging(hedgeAfter))
+		method, options := http.MethodGet, []skerryhttp.Option{skerryhttp.WithHedging(hedgeAfter)}
+		if s.once {
+			method, options = http.MethodPost, nil
+		}
+		t := skerryhttp.NewTransport(c, options...)
 		defer t.Close()
-		return s.load(ctx, c, s.name+"-http", byHTTP(t, s.name+"-http", s.zone))
+		return s.load(ctx, c, s.name+"-http", byHTTP(t, method, s.name+"-http", s.zone))
 	}
 	const idempotent = "skerry.examples.time.TimeService/Now"
 	options := skerrygrpc.DialOptions(c, skerrygrpc.Retry(idempotent), skerrygrpc.Hedge(hedgeAfter, idempotent))
+	if s.once {
+		options = skerrygrpc.DialOptions(c)
+	}
 	conn, err := grpc.NewClient("skerry:///"+s.name, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return fmt.Errorf("-name %q: %w", s.name, err)
@@ -104,10 +112,10 @@ func byGRPC(t timepb.TimeServiceClient, zone string) call {
 	}
 }
 
-func byHTTP(t *skerryhttp.Transport, name, zone string) call {
+func byHTTP(t *skerryhttp.Transport, method, name, zone string) call {
 	hc := &http.Client{Transport: t}
 	return func(ctx context.Context) (now, instance string, err error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+name+"/now?"+url.Values{"zone": {zone}}.Encode(), nil)
+		req, err := http.NewRequestWithContext(ctx, method, "http://"+name+"/now?"+url.Values{"zone": {zone}}.Encode(), nil)
 		if err != nil {
 			return "", "", err
 		}

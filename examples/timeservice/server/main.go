@@ -28,14 +28,15 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "`address` to listen on for gRPC")
 	web := flag.String("http", "", "`address` to listen on for HTTP too, as the service NAME-http")
 	host := flag.String("advertise", "", "`host` by which callers reach this one, such as a pod's IP; default: where it listens")
+	drain := flag.Duration("drain", 30*time.Second, "longest `time` to serve on until callers know that this server ends; 0: it withdraws and ends at once, and calls may fail")
 	faulty := flag.Bool("faulty", false, "let signal HUP switch on, and off again, that every second call fails")
 	flag.Parse()
-	if err := run(*registry, *name, *listen, *web, *host, *faulty); err != nil {
+	if err := run(*registry, *name, *listen, *web, *host, *drain, *faulty); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(registry, name, listen, web, host string, faulty bool) error {
+func run(registry, name, listen, web, host string, drain time.Duration, faulty bool) error {
 	source, err := client.OpenSource(registry)
 	if err != nil {
 		return fmt.Errorf("-registry: %w", err)
@@ -57,11 +58,15 @@ func run(registry, name, listen, web, host string, faulty bool) error {
 	}
 	s := grpc.NewServer(skerrygrpc.ServerOptions()...)
 	timepb.RegisterTimeServiceServer(s, t)
+	registration := []client.RegisterOption{client.WithDrain(drain)}
+	if drain == 0 {
+		registration = append(registration, client.WithPropagation(0))
+	}
 	// Each Serve ends by itself on SIGTERM: it withdraws, waits until callers know, and
 	// ends the calls under way.
 	var all errgroup.Group
 	all.Go(func() error {
-		return skerrygrpc.Serve(context.Background(), s, l, c, client.Instance{Service: name, ID: t.instance, Address: at})
+		return skerrygrpc.Serve(context.Background(), s, l, c, client.Instance{Service: name, ID: t.instance, Address: at}, skerrygrpc.WithRegistration(registration...))
 	})
 	log.Printf("%s serves gRPC", t.instance)
 	if web != "" {
@@ -71,7 +76,7 @@ func run(registry, name, listen, web, host string, faulty bool) error {
 		}
 		t := &clock{instance: name + "-http-" + at}
 		all.Go(func() error {
-			return skerryhttp.Serve(context.Background(), &http.Server{Handler: t}, l, c, client.Instance{Service: name + "-http", ID: t.instance, Address: at})
+			return skerryhttp.Serve(context.Background(), &http.Server{Handler: t}, l, c, client.Instance{Service: name + "-http", ID: t.instance, Address: at}, skerryhttp.WithRegistration(registration...))
 		})
 		log.Printf("%s serves HTTP", t.instance)
 	}
@@ -103,4 +108,6 @@ func (nowhere) Announce(_ client.Instance, _ time.Duration, report func(error)) 
 	return nowhere{}
 }
 
-func (nowhere) Withdraw(context.Context) (acknowledged bool, err error) { return false, nil }
+func (nowhere) Withdraw(context.Context, time.Duration) (client.Withdrawal, error) {
+	return client.Withdrawal{}, nil
+}
