@@ -27,7 +27,7 @@ func (i instance) String() string {
 }
 
 // catalog returns all that a server shows.
-func (s *server) catalog(ctx context.Context) (out []instance, err error) {
+func (s *process) catalog(ctx context.Context) (out []instance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	q := new(api.QueryOptions).WithContext(ctx)
@@ -36,15 +36,27 @@ func (s *server) catalog(ctx context.Context) (out []instance, err error) {
 		return nil, fmt.Errorf("%s: %w", s.name(), err)
 	}
 	for service := range services {
-		found, _, err := s.client.Health().Service(service, "", false, q)
+		found, err := s.health(ctx, service)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name(), err)
+			return nil, err
 		}
-		for _, f := range found {
-			out = append(out, instance{service, f.Node.Node, f.Node.Address, f.Service.ID, f.Service.Port, f.Checks.AggregatedStatus()})
-		}
+		out = append(out, found...)
 	}
 	slices.SortFunc(out, func(a, b instance) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// health returns the instances of a service that a server or an agent shows.
+func (s *process) health(ctx context.Context, service string) (out []instance, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, _, err := s.client.Health().Service(service, "", false, new(api.QueryOptions).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name(), err)
+	}
+	for _, f := range found {
+		out = append(out, instance{service, f.Node.Node, f.Node.Address, f.Service.ID, f.Service.Port, f.Checks.AggregatedStatus()})
+	}
 	return out, nil
 }
 
@@ -113,7 +125,10 @@ func (s *storm) same(strict bool) error {
 			return err
 		}
 	}
-	return s.present(first)
+	if err := s.present(first); err != nil || len(s.agents) == 0 {
+		return err
+	}
+	return s.everywhere(first, living)
 }
 
 // present returns an error if a server's own services are not shown.
@@ -203,6 +218,7 @@ func (s *storm) released() error {
 type bounds struct {
 	network time.Duration // until it is whole, after faults of the network and stopped servers
 	restart time.Duration // until it is whole, after servers started again
+	agents  time.Duration // until it is whole, after faults of agents: they may rest for 7.5 s before they ask a server again
 	store   time.Duration // until all servers write
 	clean   time.Duration // until what ended is gone
 }
@@ -223,9 +239,16 @@ func (s *storm) judge(name string, l *load, ended time.Time, within time.Duratio
 		s.t.Errorf("%s: %v", name, err)
 	}
 	l.history.Judge(s.t)
+	for _, err := range s.record.missed() {
+		s.t.Errorf("%s: %v", name, err)
+	}
 	s.t.Logf("%s: whole after %v, all write after %v, what ended gone after %v; %d calls, %d locks held, %d removals", name,
 		whole.Round(time.Millisecond), store.Round(time.Millisecond), clean.Round(time.Millisecond), l.history.Len(), len(s.holds.all), s.record.removals())
+	if len(s.agents) > 0 {
+		s.t.Logf("%s: at agents %v", name, s.record.counts())
+	}
 	s.record.forget(time.Now().Add(-2 * ttl))
+	s.forget()
 }
 
 // within waits for something that has to come in that time after a fault ended, and returns

@@ -50,7 +50,7 @@ func TestVanishedOwnersAreFound(t *testing.T) {
 		{"slow is no minority", slow(0), beat{1, at(20), at(20)}, vanish{0, "o", at(80), at(80)}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRecord(3)
+			r := newRecord(3, 0)
 			if tt.fault != nil {
 				r.mark(at(60), tt.fault)
 			}
@@ -72,7 +72,7 @@ func TestVanishedOwnersAreFound(t *testing.T) {
 }
 
 func TestWhatIsForgottenIsNotJudged(t *testing.T) {
-	r, now := newRecord(1), time.Now()
+	r, now := newRecord(1, 0), time.Now()
 	r.mark(now.Add(-time.Hour), func(e *era) { e.out[0]++ })
 	r.mark(now.Add(-time.Minute), func(e *era) { e.out[0]-- })
 	r.heard("o", 0, now.Add(-time.Second), now.Add(-time.Second))

@@ -1,0 +1,102 @@
+//go:build linux
+
+package storm
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// absent is how long an agent that crashes is away: less than its TTL, with its start.
+	absent = time.Second
+	// hung is how long an agent hangs, which is no loss either.
+	hung = 3 * time.Second
+	// faultEvery is the time between two faults of agents that last less.
+	faultEvery = 5 * time.Second
+	// killEvery is the time between two kills of anything.
+	killEvery = 2 * time.Second
+)
+
+// agentFaults are those of agents, and those that agents have to outlast.
+var agentFaults = []fault{
+	{name: "agents crash", agents: true, begin: func(s *storm, r *rand.Rand) func() {
+		return s.again(faultEvery, func() func() { return s.kill(s.anAgent(r).host) }, absent)
+	}},
+	{name: "agents hang", agents: true, begin: func(s *storm, r *rand.Rand) func() {
+		return s.again(faultEvery, func() func() { return s.stop(s.anAgent(r).host) }, hung)
+	}},
+	{name: "kill an agent for long", agents: true, begin: func(s *storm, r *rand.Rand) func() { return s.kill(s.anAgent(r).host) }},
+	{name: "stop an agent for long", agents: true, begin: func(s *storm, r *rand.Rand) func() { return s.stop(s.anAgent(r).host) }},
+	{name: "cut an agent off from its server", agents: true, begin: func(s *storm, r *rand.Rand) func() {
+		a := s.anAgent(r)
+		n, err := s.attachedTo(a)
+		if err != nil {
+			n = r.IntN(len(s.servers)) // another fault has it
+		}
+		return s.cut(pair{a.host, n}, pair{n, a.host})
+	}},
+	{name: "cut an agent off from all", agents: true, begin: func(s *storm, r *rand.Rand) func() {
+		a := s.anAgent(r)
+		var ways []pair
+		for n := range s.servers {
+			ways = append(ways, pair{a.host, n}, pair{n, a.host})
+		}
+		return s.cut(ways...)
+	}},
+	{name: "all servers are down", agents: true, restart: true, lasts: outage, begin: func(s *storm, r *rand.Rand) func() {
+		var ends []func()
+		for n := range s.servers {
+			ends = append(ends, s.kill(n))
+		}
+		stop := s.again(faultEvery, func() func() { return s.kill(s.anAgent(r).host) }, absent)
+		return func() {
+			together(ends)
+			stop()
+		}
+	}},
+	{name: "kill anything", agents: true, restart: true, lasts: long, begin: func(s *storm, r *rand.Rand) func() {
+		return s.again(killEvery, func() func() { return s.kill(r.IntN(len(s.servers) + len(s.agents))) }, absent)
+	}},
+}
+
+// outage is how long all servers are down.
+func outage() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("STORM_OUTAGE")); err == nil {
+		return d
+	}
+	return 20 * time.Second
+}
+
+// long is how long anything is killed: if it is the only fault, for STORM_MINUTES.
+func long() time.Duration {
+	minutes, _ := strconv.ParseFloat(os.Getenv("STORM_MINUTES"), 64)
+	if os.Getenv("STORM_FAULT") == "" || minutes == 0 {
+		return 30 * time.Second
+	}
+	return time.Duration(minutes * float64(time.Minute))
+}
+
+// again begins a fault again and again, and ends each after a time. Its end waits for those of all.
+func (s *storm) again(every time.Duration, begin func() (end func()), after time.Duration) (end func()) {
+	ctx, stop := context.WithCancel(s.ctx)
+	var going sync.WaitGroup
+	going.Go(func() {
+		for ctx.Err() == nil {
+			one := begin()
+			going.Go(func() {
+				rest(s.ctx, after)
+				one()
+			})
+			rest(ctx, every)
+		}
+	})
+	return func() {
+		stop()
+		going.Wait()
+	}
+}
