@@ -48,7 +48,7 @@ var agentFaults = []fault{
 		}
 		return s.cut(ways...)
 	}},
-	{name: "all servers are down", agents: true, restart: true, lasts: outage, begin: func(s *storm, r *rand.Rand) func() {
+	{name: "all servers are down", agents: true, restart: true, lasts: outage, keyless: true, begin: func(s *storm, r *rand.Rand) func() {
 		var ends []func()
 		for n := range s.servers {
 			ends = append(ends, s.kill(n))

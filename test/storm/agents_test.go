@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -49,6 +50,14 @@ func (s *storm) process(host int) *process {
 		return s.servers[host].process
 	}
 	return s.agents[host-len(s.servers)].process
+}
+
+// processes are those of all hosts.
+func (s *storm) processes() (out []*process) {
+	for n := range len(s.servers) + len(s.agents) {
+		out = append(out, s.process(n))
+	}
+	return out
 }
 
 // inhabit starts the programs at an agent: those that stay, those that come and go, and those that look services up.
@@ -105,11 +114,11 @@ func (s *storm) withdraw(ctx context.Context, r *resident) {
 }
 
 // changeWithin is how long a client waits for an agent to acknowledge a change.
-const changeWithin = 5 * time.Second
+const changeWithin = 10 * time.Second
 
 // change makes a change at an agent again and again until it is acknowledged. Each attempt that fails is noted.
 func (s *storm) change(ctx context.Context, a *agent, path string, body any) bool {
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
 		began := time.Now()
 		c, cancel := context.WithTimeout(ctx, changeWithin)
 		_, err := a.exchange(c, "PUT", path, body, nil)
@@ -117,7 +126,11 @@ func (s *storm) change(ctx context.Context, a *agent, path string, body any) boo
 		if ctx.Err() != nil {
 			return false
 		}
-		s.record.asked(call{a.host, "PUT " + path, began, time.Now(), err})
+		var refused *refusal
+		if again && errors.As(err, &refused) && refused.status == http.StatusNotFound {
+			err = nil // it was withdrawn by an attempt whose answer was lost
+		}
+		s.record.asked(call{a.host, "PUT " + path, began, time.Now(), err, false})
 		if err == nil {
 			return true
 		}
@@ -172,39 +185,53 @@ func (s *storm) forget() {
 	maps.DeleteFunc(s.residents, func(_ string, r *resident) bool { return r.ended })
 }
 
-// everywhere returns why the instances of agents are not shown as they should be in what the first server shows, and why an
-// agent shows something else than that server. What programs with leases have that ended is not compared.
-func (s *storm) everywhere(first []instance, living map[string]int) error {
+// everywhere returns why the instances of agents are not shown as they should be by the first server, and why an agent shows
+// something else than that server. What programs with leases have that ended is not compared.
+func (s *storm) everywhere() error {
 	want, err := s.announced()
+	if err != nil {
+		return err
+	}
+	living, err := s.living()
+	if err != nil {
+		return err
+	}
+	first, err := s.servers[0].follows(s.ctx, living)
 	if err != nil {
 		return err
 	}
 	for _, i := range first {
 		if r := want[i.id]; r != nil && i.port == r.port && i.node == r.agent.name() {
 			delete(want, i.id)
-		} else if i.service == pool || i.service == brief {
+		} else if !i.leased() {
 			return fmt.Errorf("%s shows %v, which is registered at no agent", s.servers[0].name(), i)
 		}
 	}
 	if len(want) > 0 {
 		return fmt.Errorf("%s does not show %v", s.servers[0].name(), slices.Sorted(maps.Keys(want)))
 	}
-	first = slices.DeleteFunc(slices.Clone(first), func(i instance) bool { return !slices.Contains(followed, i.service) })
-	for _, a := range s.agents {
-		var all []instance
-		for _, service := range followed {
-			found, err := a.health(s.ctx, service)
-			if err != nil {
-				return err
-			}
-			all = append(all, found...)
+	for _, p := range s.processes()[1:] {
+		all, err := p.follows(s.ctx, living)
+		if err != nil {
+			return err
 		}
-		all = slices.DeleteFunc(all, func(i instance) bool { _, lives := living[i.id]; return i.leased() && !lives })
-		if err := differ(s.servers[0].name(), first, a.name(), all); err != nil {
+		if err := differ(s.servers[0].name(), first, p.name(), all); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// follows returns what a process shows of the services that are followed, but for programs with leases that ended.
+func (p *process) follows(ctx context.Context, living map[string]int) (out []instance, err error) {
+	for _, service := range followed {
+		found, err := p.health(ctx, service)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return slices.DeleteFunc(out, func(i instance) bool { _, lives := living[i.id]; return i.leased() && !lives }), nil
 }
 
 // attachedTo returns the server that an agent is attached to.

@@ -125,10 +125,7 @@ func (s *storm) same(strict bool) error {
 			return err
 		}
 	}
-	if err := s.present(first); err != nil || len(s.agents) == 0 {
-		return err
-	}
-	return s.everywhere(first, living)
+	return s.present(first)
 }
 
 // present returns an error if a server's own services are not shown.
@@ -218,17 +215,23 @@ func (s *storm) released() error {
 type bounds struct {
 	network time.Duration // until it is whole, after faults of the network and stopped servers
 	restart time.Duration // until it is whole, after servers started again
-	agents  time.Duration // until it is whole, after faults of agents: they may rest for 7.5 s before they ask a server again
+	agents  time.Duration // until agents show the same, and their instances are shown: they may rest for 7.5 s before they ask a server again
+	held    time.Duration // likewise after servers started again, at which agents hold what a view lacks for 15 s
 	store   time.Duration // until all servers write
 	clean   time.Duration // until what ended is gone
 }
 
 // judge waits until the cluster is whole after a fault that ended at that time, and then
 // checks all that was seen meanwhile.
-func (s *storm) judge(name string, l *load, ended time.Time, within time.Duration, b bounds) {
+func (s *storm) judge(name string, l *load, ended time.Time, restart bool, b bounds) {
 	s.t.Helper()
-	whole := s.within(name+": whole", ended, within, s.whole)
+	network, agents := b.network, b.agents
+	if restart {
+		network, agents = b.restart, b.held
+	}
+	whole := s.within(name+": whole", ended, network, s.whole)
 	store := s.within(name+": all servers write", ended, b.store, s.writable)
+	everywhere := s.within(name+": agents show the same", ended, agents, s.everywhere)
 	l.end()
 	clean := s.within(name+": what ended is gone", ended, b.clean, s.clean)
 	s.within(name+": the guard holds nobody", ended, b.clean, s.released)
@@ -245,7 +248,7 @@ func (s *storm) judge(name string, l *load, ended time.Time, within time.Duratio
 	s.t.Logf("%s: whole after %v, all write after %v, what ended gone after %v; %d calls, %d locks held, %d removals", name,
 		whole.Round(time.Millisecond), store.Round(time.Millisecond), clean.Round(time.Millisecond), l.history.Len(), len(s.holds.all), s.record.removals())
 	if len(s.agents) > 0 {
-		s.t.Logf("%s: at agents %v", name, s.record.counts())
+		s.t.Logf("%s: at agents the same after %v; %v", name, everywhere.Round(time.Millisecond), s.record.counts())
 	}
 	s.record.forget(time.Now().Add(-2 * ttl))
 	s.forget()
@@ -255,13 +258,23 @@ func (s *storm) judge(name string, l *load, ended time.Time, within time.Duratio
 // how long it took. It waits longer, so that what follows can be judged too.
 func (s *storm) within(what string, ended time.Time, bound time.Duration, is func() error) time.Duration {
 	s.t.Helper()
-	err := program.Await(bound+time.Minute, is)
+	var last error
+	err := program.Await(bound+time.Minute, func() error {
+		err := is()
+		if err != nil {
+			if last == nil || last.Error() != err.Error() {
+				s.tell("%s: not yet: %v", what, err)
+			}
+			last = err
+		}
+		return err
+	})
 	took := time.Since(ended)
 	switch {
 	case err != nil:
 		s.t.Fatalf("%s: %v", what, err)
 	case took > bound:
-		s.t.Errorf("%s after %v, later than %v", what, took, bound)
+		s.t.Errorf("%s after %v, later than %v: until then %v", what, took, bound, last)
 	}
 	return took
 }

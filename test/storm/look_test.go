@@ -20,8 +20,8 @@ type lookup struct {
 }
 
 const (
-	// lookWithin is how long a client waits for the answer to a question that needs no waiting.
-	lookWithin = 3 * time.Second
+	// lookWithin is how long a client waits for an answer, but for a change. The machine may be busy: how long the slowest took is told.
+	lookWithin = 10 * time.Second
 	// wait is how long a blocking query waits for a change.
 	wait = time.Second
 )
@@ -41,7 +41,7 @@ func (s *storm) look(a *agent, service string, l lookup) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.record.asked(call{a.host, what, began, done, err})
+		s.record.asked(call{a.host, what, began, done, err, l.pause == 0})
 		if now := a.lives(); now != life {
 			// It was killed. The next life may know what was on disk.
 			life = now
@@ -83,7 +83,7 @@ func plain() lookup {
 // blocking waits for a change of what it was answered last.
 func blocking() lookup {
 	index := ""
-	return lookup{"GET blocking", true, time.Millisecond, func(ctx context.Context, a *agent, service string) (ids []string, err error) {
+	return lookup{"GET blocking", true, 0, func(ctx context.Context, a *agent, service string) (ids []string, err error) {
 		ids, index, err = a.instances(ctx, service, "?wait="+wait.String()+"&index="+index)
 		if err != nil {
 			rest(ctx, 50*time.Millisecond)

@@ -72,7 +72,7 @@ func TestThreeSitesTheThirdIsCutOff(t *testing.T) {
 	}
 	l.calm()
 	heal()
-	s.judge("three sites", l, time.Now(), patient.network, patient)
+	s.judge("three sites", l, time.Now(), false, patient)
 	for _, server := range s.servers {
 		s.finds(server, site(4), scaled...)
 		s.finds(server, "shop", elsewhere)

@@ -117,6 +117,9 @@ func begin(t testing.TB, o options) *storm {
 	if err := program.Await(comingUp, s.whole); err != nil {
 		t.Fatalf("the cluster does not come up: %v", err)
 	}
+	if err := program.Await(comingUp, s.everywhere); err != nil {
+		t.Fatalf("the agents do not come up: %v", err)
+	}
 	return s
 }
 
