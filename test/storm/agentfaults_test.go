@@ -4,11 +4,14 @@ package storm
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/skerryhq/skerry/test/program"
 )
 
 const (
@@ -59,6 +62,15 @@ var agentFaults = []fault{
 			stop()
 		}
 	}},
+	{name: "replace the servers", agents: true, restart: true, alone: true, lasts: func() time.Duration { return 3 * lasts }, begin: func(s *storm, _ *rand.Rand) func() {
+		var going sync.WaitGroup
+		going.Go(func() {
+			for n := range s.servers {
+				s.replace(n)
+			}
+		})
+		return going.Wait
+	}},
 	{name: "kill anything", agents: true, restart: true, lasts: long, begin: func(s *storm, r *rand.Rand) func() {
 		return s.again(killEvery, func() func() { return s.kill(r.IntN(len(s.servers) + len(s.agents))) }, absent)
 	}},
@@ -79,6 +91,62 @@ func long() time.Duration {
 		return 30 * time.Second
 	}
 	return time.Duration(minutes * float64(time.Minute))
+}
+
+// replace lets a server leave, and a new one with another name and an empty disk join in its place.
+func (s *storm) replace(n int) {
+	server := s.servers[n]
+	if !s.take(n) {
+		return
+	}
+	defer s.giveBack(n)
+	s.tell("%s leaves", server.name())
+	s.record.mark(time.Now(), func(e *era) { e.out[n]++ })
+	if err := server.ask(s.ctx, "PUT", "/v1/agent/leave", nil, nil); err != nil {
+		s.tell("%s answers the request to leave with %v", server.name(), err)
+	}
+	server.left(leavesWithin)
+	if err := os.RemoveAll(server.data()); err != nil {
+		s.t.Error(err)
+	}
+	server.named.Add(1)
+	server.configure(server.keys)
+	server.run()
+	s.tell("%s runs", server.name())
+	err := program.Await(time.Minute, func() error { return s.votes(len(s.servers)) })
+	if err == nil {
+		err = server.own()
+	}
+	if err != nil {
+		s.t.Errorf("%s did not take its place: %v", server.name(), err)
+	}
+	s.tell("%s votes", server.name())
+	s.record.mark(time.Now(), func(e *era) { e.out[n]-- })
+}
+
+// leavesWithin bounds the end of a server that leaves.
+const leavesWithin = 30 * time.Second
+
+// votes returns an error unless so many servers vote, by the word of all of them.
+func (s *storm) votes(want int) error {
+	for _, server := range s.servers {
+		var now struct {
+			Servers []struct{ Voter bool }
+		}
+		if err := server.ask(s.ctx, "GET", "/v1/operator/raft/configuration", nil, &now); err != nil {
+			return err
+		}
+		voters := 0
+		for _, one := range now.Servers {
+			if one.Voter {
+				voters++
+			}
+		}
+		if voters != want || len(now.Servers) != want {
+			return fmt.Errorf("%s knows %d servers of which %d vote, want %d", server.name(), len(now.Servers), voters, want)
+		}
+	}
+	return nil
 }
 
 // again begins a fault again and again, and ends each after a time. Its end waits for those of all.

@@ -96,6 +96,7 @@ func (s *storm) register(ctx context.Context, a *agent, service string, n int) *
 		s.mu.Lock()
 		r.registered = true
 		s.mu.Unlock()
+		s.record.registered(r.id, time.Now())
 	}
 	return r
 }
@@ -244,7 +245,7 @@ func (s *storm) attachedTo(a *agent) (n int, err error) {
 	}
 	for _, section := range self.Stats {
 		for n, server := range s.servers {
-			if _, ok := section["registrations_announced"]; ok && section["server"] == server.name() {
+			if _, ok := section["registrations_announced"]; ok && (section["server"] == server.name() || section["server"] == server.label) {
 				return n, nil
 			}
 		}

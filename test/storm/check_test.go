@@ -229,12 +229,13 @@ func (s *storm) judge(name string, l *load, ended time.Time, restart bool, b bou
 	if restart {
 		network, agents = b.restart, b.held
 	}
-	whole := s.within(name+": whole", ended, network, s.whole)
-	store := s.within(name+": all servers write", ended, b.store, s.writable)
-	everywhere := s.within(name+": agents show the same", ended, agents, s.everywhere)
+	whole := &wait{what: "whole", bound: network, is: s.whole}
+	store := &wait{what: "all servers write", bound: b.store, is: s.writable}
+	everywhere := &wait{what: "agents show the same", bound: agents, is: s.everywhere}
+	s.await(name, ended, whole, store, everywhere)
 	l.end()
-	clean := s.within(name+": what ended is gone", ended, b.clean, s.clean)
-	s.within(name+": the guard holds nobody", ended, b.clean, s.released)
+	clean := &wait{what: "what ended is gone", bound: b.clean, is: s.clean}
+	s.await(name, ended, clean, &wait{what: "the guard holds nobody", bound: b.clean, is: s.released})
 	for _, err := range s.record.wrong() {
 		s.t.Errorf("%s: %v", name, err)
 	}
@@ -245,36 +246,50 @@ func (s *storm) judge(name string, l *load, ended time.Time, restart bool, b bou
 	for _, err := range s.record.missed() {
 		s.t.Errorf("%s: %v", name, err)
 	}
-	s.t.Logf("%s: whole after %v, all write after %v, what ended gone after %v; %d calls, %d locks held, %d removals", name,
-		whole.Round(time.Millisecond), store.Round(time.Millisecond), clean.Round(time.Millisecond), l.history.Len(), len(s.holds.all), s.record.removals())
+	s.t.Logf("%s: %v, %v, %v; %d calls, %d locks held, %d removals", name, whole, store, clean, l.history.Len(), len(s.holds.all), s.record.removals())
 	if len(s.agents) > 0 {
-		s.t.Logf("%s: at agents the same after %v; %v", name, everywhere.Round(time.Millisecond), s.record.counts())
+		s.t.Logf("%s: %v; %v", name, everywhere, s.record.counts())
 	}
 	s.record.forget(time.Now().Add(-2 * ttl))
 	s.forget()
 }
 
-// within waits for something that has to come in that time after a fault ended, and returns
-// how long it took. It waits longer, so that what follows can be judged too.
-func (s *storm) within(what string, ended time.Time, bound time.Duration, is func() error) time.Duration {
+// wait is something that has to come within a time after a fault ended.
+type wait struct {
+	what  string
+	bound time.Duration
+	is    func() error
+
+	took time.Duration
+	err  error // it did not come
+	last error // why it had not come before
+}
+
+func (w *wait) String() string { return fmt.Sprint(w.what, " after ", w.took.Round(time.Millisecond)) }
+
+// await waits for all of them. It waits longer than their bounds, so that what follows can be judged too.
+func (s *storm) await(name string, ended time.Time, all ...*wait) {
 	s.t.Helper()
-	var last error
-	err := program.Await(bound+time.Minute, func() error {
-		err := is()
-		if err != nil {
-			if last == nil || last.Error() != err.Error() {
-				s.tell("%s: not yet: %v", what, err)
-			}
-			last = err
-		}
-		return err
-	})
-	took := time.Since(ended)
-	switch {
-	case err != nil:
-		s.t.Fatalf("%s: %v", what, err)
-	case took > bound:
-		s.t.Errorf("%s after %v, later than %v: until then %v", what, took, bound, last)
+	var waits []func()
+	for _, w := range all {
+		waits = append(waits, func() {
+			w.err = program.Await(w.bound+time.Minute, func() error {
+				err := w.is()
+				if err != nil {
+					w.last = err
+				}
+				return err
+			})
+			w.took = time.Since(ended)
+		})
 	}
-	return took
+	together(waits)
+	for _, w := range all {
+		switch {
+		case w.err != nil:
+			s.t.Fatalf("%s: %s: %v", name, w.what, w.err)
+		case w.took > w.bound:
+			s.t.Errorf("%s: %v, later than %v; until then %v", name, w, w.bound, w.last)
+		}
+	}
 }

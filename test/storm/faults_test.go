@@ -24,6 +24,7 @@ type fault struct {
 	clocks  bool // it needs clocks that can be stepped
 	disks   bool // it needs small disks
 	begin   func(s *storm, r *rand.Rand) (end func())
+	alone   bool // it goes with no other
 	// keyless: alone it is played without clients of keys, since there would be too many calls whose outcome is not known.
 	keyless bool
 	// lasts is how long it lasts where it is alone; nil: as long as most.

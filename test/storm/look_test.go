@@ -22,8 +22,8 @@ type lookup struct {
 const (
 	// lookWithin is how long a client waits for an answer, but for a change. The machine may be busy: how long the slowest took is told.
 	lookWithin = 10 * time.Second
-	// wait is how long a blocking query waits for a change.
-	wait = time.Second
+	// waitFor is how long a blocking query waits for a change.
+	waitFor = time.Second
 )
 
 // look asks an agent for a service again and again. It notes questions that fail, and what is missing that was there before.
@@ -33,7 +33,7 @@ func (s *storm) look(a *agent, service string, l lookup) {
 	shown := map[string]time.Time{}             // since when
 	life := a.lives()
 	for ; s.ctx.Err() == nil; rest(s.ctx, l.pause) {
-		ctx, cancel := context.WithTimeout(s.ctx, lookWithin+wait)
+		ctx, cancel := context.WithTimeout(s.ctx, lookWithin+waitFor)
 		began := time.Now()
 		ids, err := l.ask(ctx, a, service)
 		done := time.Now()
@@ -84,7 +84,7 @@ func plain() lookup {
 func blocking() lookup {
 	index := ""
 	return lookup{"GET blocking", true, 0, func(ctx context.Context, a *agent, service string) (ids []string, err error) {
-		ids, index, err = a.instances(ctx, service, "?wait="+wait.String()+"&index="+index)
+		ids, index, err = a.instances(ctx, service, "?wait="+waitFor.String()+"&index="+index)
 		if err != nil {
 			rest(ctx, 50*time.Millisecond)
 		}

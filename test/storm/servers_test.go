@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -28,6 +29,7 @@ type process struct {
 	dir    string
 	binary string
 	env    []string
+	keys   map[string]any // of its configuration, beside those of every process
 	cmd    *exec.Cmd
 	log    *os.File
 	ended  atomic.Int32 // its lives that have ended
@@ -82,6 +84,7 @@ func newProcess(t testing.TB, h *host, label, dir, binary string) *process {
 // configure writes the configuration: the given keys, and those of every process.
 func (s *process) configure(keys map[string]any) {
 	s.t.Helper()
+	s.keys = maps.Clone(keys)
 	maps.Copy(keys, map[string]any{
 		"node_name": s.name(), "bind_addr": s.address, "insecure_cluster": true, "client_addr": "0.0.0.0",
 		"data_dir": s.data(), "log_level": "info", "ports": map[string]any{"grpc": -1, "grpc_tls": -1},
@@ -148,6 +151,22 @@ func (s *process) kill() {
 		s.cmd.Wait()
 		s.cmd = nil
 	}
+}
+
+// left waits until the process has ended by itself, or ends it after a while.
+func (s *process) left(within time.Duration) {
+	s.t.Helper()
+	if s.cmd == nil {
+		return // it did not start again, which is an error already
+	}
+	late := time.AfterFunc(within, func() {
+		s.t.Errorf("%s has not left after %v", s.name(), within)
+		s.cmd.Process.Kill()
+	})
+	s.cmd.Wait()
+	late.Stop()
+	s.ended.Add(1)
+	s.cmd = nil
 }
 
 func (s *process) signal(sig syscall.Signal) {

@@ -150,7 +150,7 @@ type event struct {
 
 // plan makes a schedule of two to four faults, that overlap.
 func (s *storm) plan(r *rand.Rand) (out []event) {
-	possible := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !s.can(f) })
+	possible := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !s.can(f) || f.alone })
 	for range 2 + r.IntN(3) {
 		from := time.Duration(r.Int64N(int64(lasts)))
 		out = append(out, event{possible[r.IntN(len(possible))], from, from + time.Second + time.Duration(r.Int64N(int64(lasts)))})
