@@ -76,21 +76,29 @@ var agentFaults = []fault{
 	}},
 }
 
-// outage is how long all servers are down.
+// outage is how long all servers are down: STORM_OUTAGE, or 10 minutes if there is an hour for all, else 20 s.
 func outage() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("STORM_OUTAGE")); err == nil {
 		return d
 	}
+	if minutes() >= 60 {
+		return 10 * time.Minute
+	}
 	return 20 * time.Second
+}
+
+// minutes is how long all faults may take, in minutes; 0: it is not said.
+func minutes() float64 {
+	m, _ := strconv.ParseFloat(os.Getenv("STORM_MINUTES"), 64)
+	return m
 }
 
 // long is how long anything is killed: if it is the only fault, for STORM_MINUTES.
 func long() time.Duration {
-	minutes, _ := strconv.ParseFloat(os.Getenv("STORM_MINUTES"), 64)
-	if os.Getenv("STORM_FAULT") == "" || minutes == 0 {
+	if os.Getenv("STORM_FAULT") == "" || minutes() == 0 {
 		return 30 * time.Second
 	}
-	return time.Duration(minutes * float64(time.Minute))
+	return time.Duration(minutes() * float64(time.Minute))
 }
 
 // replace lets a server leave, and a new one with another name and an empty disk join in its place.
