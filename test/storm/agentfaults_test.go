@@ -76,15 +76,19 @@ var agentFaults = []fault{
 	}},
 }
 
-// outage is how long all servers are down: STORM_OUTAGE, or 10 minutes if there is an hour for all, else 20 s.
+// outage is how long all servers are down: STORM_OUTAGE, or 10 minutes if there is an hour for all, 20 s if there are minutes,
+// else longer than the TTL of leases.
 func outage() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("STORM_OUTAGE")); err == nil {
 		return d
 	}
-	if minutes() >= 60 {
+	switch m := minutes(); {
+	case m >= 60:
 		return 10 * time.Minute
+	case m > 0:
+		return 20 * time.Second
 	}
-	return 20 * time.Second
+	return ttl + ttl/3
 }
 
 // minutes is how long all faults may take, in minutes; 0: it is not said.
