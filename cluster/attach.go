@@ -23,7 +23,7 @@ func (s *Server) Attach(now time.Time, a Attach) Attached {
 	o.beat, o.here, o.heard = s.living, s.now, true
 	s.publish(o, nil)
 	s.show(o, nil)
-	return Attached{Owner: a.Owner, Attach: a.Attach, OK: true, Want: !o.holds(a.Version, a.Digest), Owners: len(s.homes[s.cfg.Self])}
+	return Attached{Owner: a.Owner, Attach: a.Attach, OK: true, Want: !o.holds(a.Version, a.Digest), Owners: len(s.homes[s.cfg.Self]), Minority: s.Minority()}
 }
 
 // Attached returns the agents whose home this server is, in no order.

@@ -166,6 +166,7 @@ type Attached struct {
 	Known       skerry.Version
 	KnownAttach uint64
 	Owners      int    // of the server: so many move when it dies
+	Minority    bool   // as in Beaten
 	Refused     string // why the owner may not attach; the other fields are empty then
 }
 

@@ -43,6 +43,7 @@ type Owner struct {
 	beaten  time.Time // the last beat
 	pending bool      // a beat is not answered
 	beside  int       // owners at the home, this one among them
+	minor   int       // servers in a row that hear no majority
 }
 
 type ownerState uint8
@@ -219,6 +220,9 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 		if m.Want || o.gone {
 			o.told, o.sent = skerry.Version{}, time.Time{}
 		}
+		if o.elsewhere(m.Minority) {
+			o.state, o.retry = detached, now
+		}
 	case Beaten:
 		switch {
 		case m.Reattach:
@@ -228,7 +232,7 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			if m.Want {
 				o.told = skerry.Version{}
 			}
-			if m.Minority && o.cfg.Rand.IntN(2) == 0 {
+			if o.elsewhere(m.Minority) || m.Minority && o.cfg.Rand.IntN(2) == 0 {
 				o.leave(now)
 			}
 		}
@@ -246,6 +250,19 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			o.told = o.version
 		}
 	}
+}
+
+// elsewhere reports whether to look for a server that hears a majority, since the home hears none: the others may take the owner out.
+// When as many servers as there are hear none, the owner stays at one of them.
+func (o *Owner) elsewhere(minority bool) bool {
+	if !minority {
+		o.minor = 0
+	}
+	if !minority || o.gone || o.minor >= len(o.cfg.Servers) || len(o.cfg.Servers) == 1 {
+		return false
+	}
+	o.minor++
+	return true
 }
 
 // above takes a version above one that a server knows from a time when the owner's clock was

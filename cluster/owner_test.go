@@ -46,6 +46,51 @@ func TestOwnersOfADeadServerSpread(t *testing.T) {
 	}
 }
 
+// An owner does not stay at a server that hears no majority while there may be one that does: the others may take it out.
+func TestAnOwnerLooksForAServerWithAMajority(t *testing.T) {
+	for seed := range uint64(20) {
+		o := cluster.NewOwner(cluster.OwnerConfig{
+			ID: "agent/n", Kind: skerry.AgentOwner, TTL: 5 * time.Second, Servers: []cluster.ServerID{"a", "b", "c"}, Rand: rand.New(rand.NewPCG(seed, 1)),
+		}, v1, 1)
+		now := begin
+		// attaches returns the server to which the owner attaches by a time; empty: to none.
+		attaches := func(by time.Duration, minority bool) cluster.ServerID {
+			for end := now.Add(by); !now.After(end); now = now.Add(10 * time.Millisecond) {
+				o.Tick(now)
+				for _, e := range o.Ready() {
+					if a, ok := e.Message.(cluster.Attach); ok {
+						o.Step(now, e.To, cluster.Attached{Owner: "agent/n", Attach: a.Attach, OK: true, Owners: 1, Minority: minority})
+						return e.To
+					}
+				}
+			}
+			return ""
+		}
+		first := attaches(0, true)
+		second := attaches(20*time.Millisecond, false)
+		if second == "" || second == first {
+			t.Fatalf("it attached to %q, which hears no majority, and then to %q", first, second)
+		}
+		if to := attaches(time.Second, false); to != "" {
+			t.Fatalf("it leaves %s, which hears a majority, for %s", second, to)
+		}
+		o.Step(now, second, cluster.Beaten{Owner: "agent/n", OK: true, Minority: true})
+		if third := attaches(400*time.Millisecond, true); third == "" || third == second {
+			t.Fatalf("it stays at %s, which hears no majority any more", second)
+		}
+		// It does not go round for ever while no server hears a majority.
+		times := 0
+		for attaches(time.Second, true) != "" {
+			if times++; times > 3 {
+				t.Fatal("it goes from server to server, of which none hears a majority")
+			}
+		}
+		if o.Home() == "" {
+			t.Error("it is attached to no server, since none hears a majority")
+		}
+	}
+}
+
 // Many owners of a server that died move one after the other. One that has not moved yet is not lost, although it
 // was silent for longer than its TTL.
 func TestAnOrphanOfManyHasALongerGrace(t *testing.T) {

@@ -49,6 +49,9 @@ func TestSetMembersChangesTheMajority(t *testing.T) {
 	if !a.Minority() {
 		t.Fatal("a alone is in a majority of three")
 	}
+	if !a.Attach(f.now, cluster.Attach{Owner: "new", Kind: skerry.AgentOwner, TTL: time.Second, Version: v1, Attach: 1}).Minority {
+		t.Error("a does not tell an owner that attaches that it hears no majority")
+	}
 	a.SetMembers(f.now, []cluster.ServerID{"a"}, 0)
 	if a.Minority() {
 		t.Error("a is in a minority of one")

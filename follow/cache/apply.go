@@ -90,6 +90,9 @@ func (c *Cache) apply(v *follow.View) error {
 	}
 	first := s.followed == nil
 	s.followed, s.digest, s.dirty = next, v.Digest, true
+	if s.held {
+		s.digest = "" // no server has this view: the next one has to send its whole one
+	}
 	s.stream.Store(c.stand.Load().stream)
 	c.lay(s)
 	if first {

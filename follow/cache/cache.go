@@ -91,7 +91,7 @@ type service struct {
 
 	// The rest is protected by the cache's lock.
 	followed *skerry.View // as the server has it; nil: not known
-	digest   string
+	digest   string       // of followed; empty: no server has that view
 	part     *follow.View // a whole view that has come in parts so far
 	held     bool         // followed has entries that the server's whole view lacked
 	changed  chan struct{}

@@ -336,6 +336,43 @@ func TestAServerThatStartedLatelyTakesNothingOut(t *testing.T) {
 	})
 }
 
+// What is kept on account of a server that started lately goes at the next one that knows all, though that has the view that the
+// first one had.
+func TestWhatIsKeptGoesAtAnotherServer(t *testing.T) {
+	dir := t.TempDir()
+	with(t, dir, func(w *world) {
+		w.put(w.table, "agent/n1", "a:1")
+		w.put(w.table, "agent/n2", "b:1")
+		w.sees("n1/a:1", "n2/b:1")
+		lose := func(last uint64) {
+			w.cut(true)
+			w.state.Store(&follow.State{Recovering: true})
+			w.table.Withdraw("agent/n1", skerry.Version{Epoch: 1, Seq: last})
+			w.cut(false)
+			time.Sleep(10 * time.Second)
+			w.sees("n1/a:1", "n2/b:1")
+		}
+		lose(99)
+		w.cut(true)
+		w.state.Store(&follow.State{})
+		w.cut(false)
+		time.Sleep(10 * time.Second)
+		w.sees("n2/b:1")
+		w.seq["agent/n1"] = 99
+		w.put(w.table, "agent/n1", "a:1")
+		time.Sleep(time.Second)
+		lose(999)
+	})
+	// Likewise if the agent was restarted between them.
+	within(t, dir, true, func(w *world) {
+		w.sees("n1/a:1", "n2/b:1")
+		w.put(w.table, "agent/n2", "b:1")
+		w.cut(false)
+		time.Sleep(10 * time.Second)
+		w.sees("n2/b:1")
+	})
+}
+
 // The age of a server's own catalog is that of the agent's answers.
 func TestAServersAgeIsPassedOn(t *testing.T) {
 	with(t, "", func(w *world) {

@@ -3,10 +3,12 @@
 package linear
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,9 +31,10 @@ type Answer struct {
 	Unsent bool // it had none: the connection was refused
 }
 
-// Failed is the answer of a call that returned err.
+// Failed is the answer of a call that returned err. The word of a process that was itself refused a connection, in an answer of its
+// own, is no proof that nothing was sent before.
 func Failed(err error) Answer {
-	return Answer{Lost: err != nil, Unsent: err != nil && strings.Contains(err.Error(), "connection refused")}
+	return Answer{Lost: err != nil, Unsent: errors.Is(err, syscall.ECONNREFUSED)}
 }
 
 // History records what clients do. All methods may be called at once.

@@ -27,7 +27,7 @@ func (i instance) String() string {
 }
 
 // catalog returns all that a server shows.
-func (s *server) catalog(ctx context.Context) (out []instance, err error) {
+func (s *process) catalog(ctx context.Context) (out []instance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	q := new(api.QueryOptions).WithContext(ctx)
@@ -36,15 +36,27 @@ func (s *server) catalog(ctx context.Context) (out []instance, err error) {
 		return nil, fmt.Errorf("%s: %w", s.name(), err)
 	}
 	for service := range services {
-		found, _, err := s.client.Health().Service(service, "", false, q)
+		found, err := s.health(ctx, service)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name(), err)
+			return nil, err
 		}
-		for _, f := range found {
-			out = append(out, instance{service, f.Node.Node, f.Node.Address, f.Service.ID, f.Service.Port, f.Checks.AggregatedStatus()})
-		}
+		out = append(out, found...)
 	}
 	slices.SortFunc(out, func(a, b instance) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// health returns the instances of a service that a server or an agent shows.
+func (s *process) health(ctx context.Context, service string) (out []instance, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, _, err := s.client.Health().Service(service, "", false, new(api.QueryOptions).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name(), err)
+	}
+	for _, f := range found {
+		out = append(out, instance{service, f.Node.Node, f.Node.Address, f.Service.ID, f.Service.Port, f.Checks.AggregatedStatus()})
+	}
 	return out, nil
 }
 
@@ -203,19 +215,27 @@ func (s *storm) released() error {
 type bounds struct {
 	network time.Duration // until it is whole, after faults of the network and stopped servers
 	restart time.Duration // until it is whole, after servers started again
+	agents  time.Duration // until agents show the same, and their instances are shown: they may rest for 7.5 s before they ask a server again
+	held    time.Duration // likewise after servers started again, at which agents hold what a view lacks for 15 s
 	store   time.Duration // until all servers write
 	clean   time.Duration // until what ended is gone
 }
 
 // judge waits until the cluster is whole after a fault that ended at that time, and then
 // checks all that was seen meanwhile.
-func (s *storm) judge(name string, l *load, ended time.Time, within time.Duration, b bounds) {
+func (s *storm) judge(name string, l *load, ended time.Time, restart bool, b bounds) {
 	s.t.Helper()
-	whole := s.within(name+": whole", ended, within, s.whole)
-	store := s.within(name+": all servers write", ended, b.store, s.writable)
+	network, agents := b.network, b.agents
+	if restart {
+		network, agents = b.restart, b.held
+	}
+	whole := &wait{what: "whole", bound: network, is: s.whole}
+	store := &wait{what: "all servers write", bound: b.store, is: s.writable}
+	everywhere := &wait{what: "agents show the same", bound: agents, is: s.everywhere}
+	s.await(name, ended, whole, store, everywhere)
 	l.end()
-	clean := s.within(name+": what ended is gone", ended, b.clean, s.clean)
-	s.within(name+": the guard holds nobody", ended, b.clean, s.released)
+	clean := &wait{what: "what ended is gone", bound: b.clean, is: s.clean}
+	s.await(name, ended, clean, &wait{what: "the guard holds nobody", bound: b.clean, is: s.released})
 	for _, err := range s.record.wrong() {
 		s.t.Errorf("%s: %v", name, err)
 	}
@@ -223,22 +243,53 @@ func (s *storm) judge(name string, l *load, ended time.Time, within time.Duratio
 		s.t.Errorf("%s: %v", name, err)
 	}
 	l.history.Judge(s.t)
-	s.t.Logf("%s: whole after %v, all write after %v, what ended gone after %v; %d calls, %d locks held, %d removals", name,
-		whole.Round(time.Millisecond), store.Round(time.Millisecond), clean.Round(time.Millisecond), l.history.Len(), len(s.holds.all), s.record.removals())
+	for _, err := range s.record.missed() {
+		s.t.Errorf("%s: %v", name, err)
+	}
+	s.t.Logf("%s: %v, %v, %v; %d calls, %d locks held, %d removals", name, whole, store, clean, l.history.Len(), len(s.holds.all), s.record.removals())
+	if len(s.agents) > 0 {
+		s.t.Logf("%s: %v; %v", name, everywhere, s.record.counts())
+	}
 	s.record.forget(time.Now().Add(-2 * ttl))
+	s.forget()
 }
 
-// within waits for something that has to come in that time after a fault ended, and returns
-// how long it took. It waits longer, so that what follows can be judged too.
-func (s *storm) within(what string, ended time.Time, bound time.Duration, is func() error) time.Duration {
+// wait is something that has to come within a time after a fault ended.
+type wait struct {
+	what  string
+	bound time.Duration
+	is    func() error
+
+	took time.Duration
+	err  error // it did not come
+	last error // why it had not come before
+}
+
+func (w *wait) String() string { return fmt.Sprint(w.what, " after ", w.took.Round(time.Millisecond)) }
+
+// await waits for all of them. It waits longer than their bounds, so that what follows can be judged too.
+func (s *storm) await(name string, ended time.Time, all ...*wait) {
 	s.t.Helper()
-	err := program.Await(bound+time.Minute, is)
-	took := time.Since(ended)
-	switch {
-	case err != nil:
-		s.t.Fatalf("%s: %v", what, err)
-	case took > bound:
-		s.t.Errorf("%s after %v, later than %v", what, took, bound)
+	var waits []func()
+	for _, w := range all {
+		waits = append(waits, func() {
+			w.err = program.Await(w.bound+time.Minute, func() error {
+				err := w.is()
+				if err != nil {
+					w.last = err
+				}
+				return err
+			})
+			w.took = time.Since(ended)
+		})
 	}
-	return took
+	together(waits)
+	for _, w := range all {
+		switch {
+		case w.err != nil:
+			s.t.Fatalf("%s: %s: %v", name, w.what, w.err)
+		case w.took > w.bound:
+			s.t.Errorf("%s: %v, later than %v; until then %v", name, w, w.bound, w.last)
+		}
+	}
 }

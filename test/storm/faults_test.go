@@ -19,14 +19,20 @@ import (
 type fault struct {
 	name    string
 	servers int  // the fewest servers that it needs; 0: any
+	agents  bool // it needs agents
 	restart bool // processes start again at its end
 	clocks  bool // it needs clocks that can be stepped
 	disks   bool // it needs small disks
 	begin   func(s *storm, r *rand.Rand) (end func())
+	alone   bool // it goes with no other
+	// keyless: alone it is played without clients of keys, since there would be too many calls whose outcome is not known.
+	keyless bool
+	// lasts is how long it lasts where it is alone; nil: as long as most.
+	lasts func() time.Duration
 }
 
 // faults are all that a storm has.
-var faults = []fault{
+var faults = append(agentFaults, []fault{
 	{name: "kill the leader", restart: true, begin: func(s *storm, _ *rand.Rand) func() { return s.kill(s.leader()) }},
 	{name: "kill another", restart: true, begin: func(s *storm, r *rand.Rand) func() { return s.kill(s.another(r)) }},
 	{name: "stop the leader", begin: func(s *storm, _ *rand.Rand) func() { return s.stop(s.leader()) }},
@@ -84,7 +90,7 @@ var faults = []fault{
 		s.kill(n)()
 		return nothing // the cluster has to become whole with that clock
 	}},
-}
+}...)
 
 // offsets are how far clocks are stepped.
 var offsets = []time.Duration{-24 * time.Hour, -time.Hour, -10 * time.Second, -time.Second, time.Second, 10 * time.Second, time.Hour, 24 * time.Hour}
@@ -92,7 +98,7 @@ var offsets = []time.Duration{-24 * time.Hour, -time.Hour, -10 * time.Second, -t
 // allClocks is taken by a fault that steps clocks, in place of a server.
 const allClocks = -1
 
-// take gives a server to a fault, if it is no other's.
+// take gives a server or an agent to a fault, if it is no other's.
 func (s *storm) take(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,33 +170,35 @@ func (s *storm) another(r *rand.Rand) int {
 	return n
 }
 
-// kill ends a server with -9. Its end is that the server starts again.
+// kill ends the process of a host with -9. Its end is that the process starts again.
 func (s *storm) kill(n int) (end func()) {
 	if !s.take(n) {
 		return nothing
 	}
-	s.tell("s%d is killed", n+1)
+	p := s.process(n)
+	s.tell("%s is killed", p.name())
 	s.record.mark(time.Now(), func(e *era) { e.out[n]++ })
-	s.servers[n].kill()
+	p.kill()
 	return func() {
-		s.servers[n].run()
-		s.tell("s%d runs again", n+1)
+		p.run()
+		s.tell("%s runs again", p.name())
 		s.record.mark(time.Now(), func(e *era) { e.out[n]-- })
 		s.giveBack(n)
 	}
 }
 
-// stop stops a server with SIGSTOP. Its end is that the server goes on.
+// stop stops the process of a host with SIGSTOP. Its end is that the process goes on.
 func (s *storm) stop(n int) (end func()) {
 	if !s.take(n) {
 		return nothing
 	}
-	s.tell("s%d is stopped", n+1)
+	p := s.process(n)
+	s.tell("%s is stopped", p.name())
 	s.record.mark(time.Now(), func(e *era) { e.out[n]++ })
-	s.servers[n].signal(syscall.SIGSTOP)
+	p.signal(syscall.SIGSTOP)
 	return func() {
-		s.servers[n].signal(syscall.SIGCONT)
-		s.tell("s%d goes on", n+1)
+		p.signal(syscall.SIGCONT)
+		s.tell("%s goes on", p.name())
 		s.record.mark(time.Now(), func(e *era) { e.out[n]-- })
 		s.giveBack(n)
 	}

@@ -3,6 +3,7 @@
 package storm
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func TestVanishedOwnersAreFound(t *testing.T) {
 		{"slow is no minority", slow(0), beat{1, at(20), at(20)}, vanish{0, "o", at(80), at(80)}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRecord(3)
+			r := newRecord(3, 0)
 			if tt.fault != nil {
 				r.mark(at(60), tt.fault)
 			}
@@ -72,7 +73,7 @@ func TestVanishedOwnersAreFound(t *testing.T) {
 }
 
 func TestWhatIsForgottenIsNotJudged(t *testing.T) {
-	r, now := newRecord(1), time.Now()
+	r, now := newRecord(1, 0), time.Now()
 	r.mark(now.Add(-time.Hour), func(e *era) { e.out[0]++ })
 	r.mark(now.Add(-time.Minute), func(e *era) { e.out[0]-- })
 	r.heard("o", 0, now.Add(-time.Second), now.Add(-time.Second))
@@ -130,6 +131,89 @@ func TestDifferencesAreFound(t *testing.T) {
 	got := lacking([]instance{a}, map[string]int{"web.1": 81, "web.2": 80})
 	if want := "web.1 with port 81, but 80, web.2"; got != want {
 		t.Errorf("lacking() = %q, want %q", got, want)
+	}
+}
+
+// What fails or is missing at agents is found, and nothing else. Agents are the hosts 3 and 4, with a service each.
+func TestWhatIsMissedAtAgentsIsFound(t *testing.T) {
+	t0 := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(seconds float64) time.Time { return t0.Add(time.Duration(seconds * float64(time.Second))) }
+	out := func(n int) func(*era) { return func(e *era) { e.out[n]++ } }
+	cut := func(a int, from ...int) func(*era) {
+		return func(e *era) {
+			for _, b := range from {
+				e.apart[pair{a, b}]++
+			}
+		}
+	}
+	type test struct {
+		name     string
+		fault    func(*era) // from 60 s on
+		to       float64    // its end; 0: it lasts
+		missing  missing
+		rightful bool
+	}
+	see := func(host int, id string, seconds float64) missing {
+		return missing{host, "GET web", id, at(seconds), at(seconds)}
+	}
+	for _, tt := range []test{
+		{"no fault", nil, 0, see(4, "web-a1-0", 65), false},
+		{"nothing is shown", nil, 0, see(4, "", 65), false},
+		{"it is withdrawn", nil, 0, see(4, "web-a1-1", 65), true},
+		{"it was withdrawn later", nil, 0, see(4, "web-a1-1", 59), false},
+		{"it left in an earlier round", nil, 0, see(4, "web-a1-9", 59), true},
+		{"its agent crashes", out(3), 61.5, see(4, "web-a1-0", 63), false},
+		{"its agent hangs within its TTL", out(3), 63, see(4, "web-a1-0", 63.5), false},
+		{"its agent is away", out(3), 0, see(4, "web-a1-0", 65), true},
+		{"its agent is away, too soon", out(3), 0, see(4, "web-a1-0", 63), false},
+		{"its agent came back", out(3), 70, see(4, "web-a1-0", 75), true},
+		{"its agent came back long ago", out(3), 70, see(4, "web-a1-0", 85), false},
+		{"its agent is cut off", cut(3, 0, 1, 2), 0, see(4, "web-a1-0", 65), true},
+		{"its agent is cut off, at itself", cut(3, 0, 1, 2), 0, see(3, "web-a1-0", 65), false},
+		{"its agent is cut off from two of three", cut(3, 0, 1), 0, see(4, "web-a1-0", 70), false},
+		{"its agent reaches a server that is in a minority", func(e *era) { cut(3, 0, 1)(e); cut(2, 0, 1)(e) }, 0, see(4, "web-a1-0", 70), true},
+		{"another agent is away", out(4), 0, see(3, "web-a1-0", 70), false},
+		{"all servers are down", func(e *era) { out(0)(e); out(1)(e); out(2)(e) }, 0, see(4, "web-a1-0", 80), false},
+		{"it came when a server was away", out(0), 0, see(4, "web-a1-2", 66), true},
+		{"it came long ago when a server was away", out(0), 0, see(4, "web-a1-2", 69), false},
+		{"it came without a fault", nil, 0, see(4, "web-a1-2", 66), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRecord(3, 2)
+			if tt.fault != nil {
+				r.mark(at(60), tt.fault)
+			}
+			if tt.to > 0 {
+				r.mark(at(tt.to), func(e *era) { *e = era{from: e.from, apart: map[pair]int{}, slow: make([]int, 5), out: make([]int, 5)} })
+			}
+			for _, id := range []string{"web-a1-0", "web-a1-1", "web-a1-2"} {
+				r.lives(id, 3)
+				r.registered(id, at(1))
+			}
+			r.registered("web-a1-2", at(60.5))
+			r.ends("web-a1-1", at(60))
+			r.misses(tt.missing)
+			if got := r.missed(); (len(got) == 0) != tt.rightful {
+				t.Errorf("missed() = %v, want that it is rightful: %v", got, tt.rightful)
+			}
+		})
+	}
+	r := newRecord(3, 2)
+	r.mark(at(60), out(3))
+	r.mark(at(62), func(e *era) { e.out[3]-- })
+	for _, c := range []call{
+		{3, "in the crash", at(61), at(61.5), io.EOF, false}, {3, "before it", at(59), at(60.5), io.EOF, false}, {3, "after it", at(63), at(64), io.EOF, false},
+		{4, "at another", at(61), at(61.5), io.EOF, false}, {4, "answered", at(61), at(61.5), nil, false},
+	} {
+		r.asked(c)
+	}
+	var got []string
+	for _, err := range r.missed() {
+		got = append(got, err.Error())
+	}
+	want := []string{"a1 failed after it, from 00:01:03.000 to 00:01:04.000: EOF", "a2 failed at another, from 00:01:01.000 to 00:01:01.500: EOF"}
+	if !slices.Equal(got, want) {
+		t.Errorf("missed() = %q, want %q", got, want)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/skerryhq/skerry/test/program"
 )
 
-// lab is a network of its own: a host for each server, each in a network namespace, all of
+// lab is a network of its own: a host for each process, each in a network namespace, all of
 // them on a bridge in one more. The machine's own network is not touched.
 type lab struct {
 	t      testing.TB
@@ -32,10 +32,10 @@ type lab struct {
 	cuts map[pair]int // how many faults cut a way
 }
 
-// pair is the way from one server to another, by their numbers from 0.
+// pair is the way from one host to another, by their numbers from 0: the servers first, then the agents.
 type pair struct{ from, to int }
 
-// host is the network namespace of a server.
+// host is the network namespace of a server or an agent.
 type host struct {
 	ns, address string
 	handle      *os.File
@@ -77,6 +77,14 @@ func newLab(t testing.TB, n int) *lab {
 		l.hosts = append(l.hosts, h)
 	}
 	return l
+}
+
+// addresses are those of the first n hosts.
+func (l *lab) addresses(n int) (out []string) {
+	for _, h := range l.hosts[:n] {
+		out = append(out, h.address)
+	}
+	return out
 }
 
 func (l *lab) bridge() string { return l.prefix + "-sw" }

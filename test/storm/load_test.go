@@ -149,8 +149,8 @@ func (r *refusal) Error() string { return fmt.Sprint(r.status, " ", r.text) }
 // answerWithin is how long a client waits for a server before it goes to the next.
 const answerWithin = time.Second
 
-// ask makes a request to the server.
-func (s *server) ask(ctx context.Context, method, path string, body, into any) error {
+// ask makes a request to the process.
+func (s *process) ask(ctx context.Context, method, path string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	_, err := s.exchange(ctx, method, path, body, into)
@@ -158,7 +158,7 @@ func (s *server) ask(ctx context.Context, method, path string, body, into any) e
 }
 
 // exchange makes a request in the time of ctx, and returns the answer's header.
-func (s *server) exchange(ctx context.Context, method, path string, body, into any) (http.Header, error) {
+func (s *process) exchange(ctx context.Context, method, path string, body, into any) (http.Header, error) {
 	var data []byte
 	if body != nil {
 		var err error

@@ -33,14 +33,15 @@ type record struct {
 	beats    map[string][]beat // by owner, in the order of their answers
 	left     map[string]bool   // owners that withdraw
 	vanished []vanish
+	agents
 }
 
 // era is a time in which faults did not change; it lasts until the next.
 type era struct {
 	from  time.Time
 	apart map[pair]int // how many faults cut a way
-	slow  []int        // how many slow a server's link: whether it keeps up is not known
-	out   []int        // how many keep a server from running: it is killed, or stopped
+	slow  []int        // how many slow a host's link: whether it keeps up is not known
+	out   []int        // how many keep the process of a host from running: it is killed, or stopped
 }
 
 // beat is one that a server answered with ok. The server heard it between the two times.
@@ -58,9 +59,9 @@ type vanish struct {
 	from, at time.Time
 }
 
-func newRecord(servers int) *record {
-	r := &record{servers: servers, beats: map[string][]beat{}, left: map[string]bool{}}
-	r.eras = []era{{apart: map[pair]int{}, slow: make([]int, servers), out: make([]int, servers)}}
+func newRecord(servers, agents int) *record {
+	r := &record{servers: servers, beats: map[string][]beat{}, left: map[string]bool{}, agents: newAgents()}
+	r.eras = []era{{apart: map[pair]int{}, slow: make([]int, servers+agents), out: make([]int, servers+agents)}}
 	return r
 }
 
@@ -120,14 +121,19 @@ func (e *era) cut(a, b int) bool { return e.apart[pair{a, b}] > 0 || e.apart[pai
 // minority reports whether a server ran and heard no majority for all of that time.
 func (r *record) minority(server int, from, to time.Time) bool {
 	return !slices.ContainsFunc(r.during(from, to), func(e era) bool {
-		up := 0
-		for other := range r.servers {
-			if e.out[other] == 0 && !e.cut(server, other) {
-				up++
-			}
-		}
-		return e.out[server] > 0 || 2*up > r.servers
+		return e.out[server] > 0 || r.majority(e, server)
 	})
+}
+
+// majority reports whether a server hears a majority.
+func (r *record) majority(e era, server int) bool {
+	up := 0
+	for other := range r.servers {
+		if e.out[other] == 0 && !e.cut(server, other) {
+			up++
+		}
+	}
+	return 2*up > r.servers
 }
 
 // wrong returns what vanished although it must not have: an owner that beat at a server
@@ -166,6 +172,7 @@ func (r *record) forget(before time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.vanished = nil
+	r.agents.forget()
 	for owner, beats := range r.beats {
 		r.beats[owner] = slices.DeleteFunc(beats, func(b beat) bool { return b.at.Before(before) })
 		if len(r.beats[owner]) == 0 {

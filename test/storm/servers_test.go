@@ -5,6 +5,7 @@ package storm
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,20 +13,23 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/skerryhq/skerry/test/program"
 )
 
-// server is a server on a host of its own. Its ports are the defaults.
-type server struct {
+// process is a server or an agent on a host of its own. Its ports are the defaults.
+type process struct {
 	*host
 	t      testing.TB
-	n      int // from 0
+	label  string       // its node name at first
+	named  atomic.Int32 // how often it got another name
 	dir    string
 	binary string
 	env    []string
+	keys   map[string]any // of its configuration, beside those of every process
 	cmd    *exec.Cmd
 	log    *os.File
 	ended  atomic.Int32 // its lives that have ended
@@ -33,49 +37,65 @@ type server struct {
 	base   string       // of its URLs
 	http   *http.Client // from its own host, so that no cut is in the way
 	client *api.Client  // likewise
-	others []*server    // the same, as it is seen from each host
 }
 
-// newServer prepares a server among all hosts of a lab. Its data is below dir.
-func newServer(t testing.TB, l *lab, n int, dir, binary string) *server {
+// server is a server.
+type server struct {
+	*process
+	n      int       // from 0
+	others []*server // the same, as it is seen from the host of each server
+}
+
+// newServer prepares a server, one of the first hosts of a lab. Its data is below dir.
+func newServer(t testing.TB, l *lab, n, servers int, dir, binary string) *server {
 	t.Helper()
-	s := &server{host: l.hosts[n], t: t, n: n, dir: dir, binary: binary}
-	var join []string
-	for _, h := range l.hosts {
-		join = append(join, h.address)
+	s := &server{process: newProcess(t, l.hosts[n], fmt.Sprint("s", n+1), dir, binary), n: n}
+	s.configure(map[string]any{"server": true, "bootstrap_expect": servers, "retry_join": l.addresses(servers)})
+	for _, h := range l.hosts[:servers] {
+		seen := &process{host: s.host, label: s.label, base: "http://" + s.address + ":8500", http: client(h)}
+		s.others = append(s.others, &server{process: seen, n: n})
+		t.Cleanup(seen.http.CloseIdleConnections)
 	}
-	config, err := json.Marshal(map[string]any{
-		"node_name": s.name(), "server": true, "bootstrap_expect": len(l.hosts), "retry_join": join, "bind_addr": s.address,
-		"insecure_cluster": true, "client_addr": "0.0.0.0", "data_dir": filepath.Join(dir, "data"), "log_level": "info",
-		"ports": map[string]any{"grpc": -1, "grpc_tls": -1},
-	})
-	if err != nil {
+	return s
+}
+
+// newProcess prepares a process without a configuration.
+func newProcess(t testing.TB, h *host, label, dir, binary string) *process {
+	t.Helper()
+	p := &process{host: h, t: t, label: label, dir: dir, binary: binary, base: "http://127.0.0.1:8500", http: client(h)}
+	var err error
+	if p.log, err = os.Create(filepath.Join(t.ArtifactDir(), label+".log")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.config(), config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if s.log, err = os.Create(filepath.Join(t.ArtifactDir(), s.name()+".log")); err != nil {
-		t.Fatal(err)
-	}
-	s.base, s.http = "http://127.0.0.1:8500", client(s.host)
-	for _, h := range l.hosts {
-		s.others = append(s.others, &server{host: s.host, n: n, base: "http://" + s.address + ":8500", http: client(h)})
-	}
-	if s.client, err = api.NewClient(&api.Config{Address: "127.0.0.1:8500", HttpClient: s.http}); err != nil {
+	if p.client, err = api.NewClient(&api.Config{Address: "127.0.0.1:8500", HttpClient: p.http}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
-		for _, seen := range append(s.others, s) {
-			seen.http.CloseIdleConnections()
-		}
+		p.kill()
+		p.http.CloseIdleConnections()
 		if t.Failed() {
-			s.showLog()
+			p.showLog()
 		}
-		s.log.Close()
+		p.log.Close()
 	})
-	return s
+	return p
+}
+
+// configure writes the configuration: the given keys, and those of every process.
+func (s *process) configure(keys map[string]any) {
+	s.t.Helper()
+	s.keys = maps.Clone(keys)
+	maps.Copy(keys, map[string]any{
+		"node_name": s.name(), "bind_addr": s.address, "insecure_cluster": true, "client_addr": "0.0.0.0",
+		"data_dir": s.data(), "log_level": "info", "ports": map[string]any{"grpc": -1, "grpc_tls": -1},
+	})
+	config, err := json.Marshal(keys)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.config(), config, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // client speaks from a host.
@@ -91,12 +111,20 @@ func (s *server) seenFrom(host int) *server {
 	return s.others[host-1]
 }
 
-func (s *server) name() string   { return fmt.Sprint("s", s.n+1) }
-func (s *server) config() string { return filepath.Join(s.dir, s.name()+".json") }
+// name is the node name.
+func (s *process) name() string {
+	if n := s.named.Load(); n > 0 {
+		return fmt.Sprint(s.label, "-", n+1)
+	}
+	return s.label
+}
+
+func (s *process) config() string { return filepath.Join(s.dir, "config.json") }
+func (s *process) data() string   { return filepath.Join(s.dir, "data") }
 
 // run starts the process and waits until it has said that it listens for DNS, which it does
 // last.
-func (s *server) run() {
+func (s *process) run() {
 	s.t.Helper()
 	line := append(s.in(), s.binary, "agent", "-config-file", s.config())
 	cmd := exec.Command(line[0], line[1:]...)
@@ -113,10 +141,10 @@ func (s *server) run() {
 }
 
 // lives numbers the lives of the process.
-func (s *server) lives() int { return int(s.ended.Load()) }
+func (s *process) lives() int { return int(s.ended.Load()) }
 
 // kill ends the process without a warning.
-func (s *server) kill() {
+func (s *process) kill() {
 	if s.cmd != nil {
 		s.ended.Add(1)
 		s.cmd.Process.Kill()
@@ -125,7 +153,23 @@ func (s *server) kill() {
 	}
 }
 
-func (s *server) signal(sig syscall.Signal) {
+// left waits until the process has ended by itself, or ends it after a while.
+func (s *process) left(within time.Duration) {
+	s.t.Helper()
+	if s.cmd == nil {
+		return // it did not start again, which is an error already
+	}
+	late := time.AfterFunc(within, func() {
+		s.t.Errorf("%s has not left after %v", s.name(), within)
+		s.cmd.Process.Kill()
+	})
+	s.cmd.Wait()
+	late.Stop()
+	s.ended.Add(1)
+	s.cmd = nil
+}
+
+func (s *process) signal(sig syscall.Signal) {
 	s.t.Helper()
 	if s.cmd == nil {
 		return // it did not start again, which is an error already
@@ -135,7 +179,7 @@ func (s *server) signal(sig syscall.Signal) {
 	}
 }
 
-func (s *server) showLog() {
+func (s *process) showLog() {
 	if data, err := os.ReadFile(s.log.Name()); err == nil {
 		s.t.Logf("log of %s:\n%s", s.name(), data[max(0, len(data)-6000):])
 	}

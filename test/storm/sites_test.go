@@ -28,7 +28,7 @@ func TestThreeSitesTheThirdIsCutOff(t *testing.T) {
 	sites := [][]int{{0, 1}, {2, 3}, {4}}
 	third := s.servers[4]
 	known, _ := s.living()
-	l := s.load()
+	l := s.load(true)
 	rest(s.ctx, 2*time.Second)
 	heal := s.split(sites[2])
 	began := time.Now()
@@ -72,7 +72,7 @@ func TestThreeSitesTheThirdIsCutOff(t *testing.T) {
 	}
 	l.calm()
 	heal()
-	s.judge("three sites", l, time.Now(), patient.network, patient)
+	s.judge("three sites", l, time.Now(), false, patient)
 	for _, server := range s.servers {
 		s.finds(server, site(4), scaled...)
 		s.finds(server, "shop", elsewhere)
@@ -118,7 +118,7 @@ func (s *storm) vanishes(server *server, service string) {
 	}
 }
 
-func (s *server) shows(ctx context.Context, service string) (ids []string, err error) {
+func (s *process) shows(ctx context.Context, service string) (ids []string, err error) {
 	var found []struct{ Service struct{ ID string } }
 	err = s.ask(ctx, "GET", "/v1/health/service/"+service+"?passing", nil, &found)
 	for _, f := range found {

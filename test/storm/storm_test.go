@@ -23,9 +23,9 @@ func TestMain(m *testing.M) { program.Main(m) }
 
 var (
 	// patient are the bounds where the machine may be busy: they show what never comes.
-	patient = bounds{network: time.Minute, restart: time.Minute, store: time.Minute, clean: 2 * time.Minute}
+	patient = bounds{network: time.Minute, restart: time.Minute, agents: time.Minute, held: time.Minute, store: time.Minute, clean: 2 * time.Minute}
 	// promised are the bounds of a machine that has nothing else to do.
-	promised = bounds{network: 2 * time.Second, restart: 10 * time.Second, store: 15 * time.Second, clean: 5 * ttl}
+	promised = bounds{network: 2 * time.Second, restart: 10 * time.Second, agents: 10 * time.Second, held: 17 * time.Second, store: 15 * time.Second, clean: 5 * ttl}
 )
 
 // lasts is how long a fault lasts: owners that are not heard meanwhile are lost, after 2 s,
@@ -40,6 +40,18 @@ func TestStorm(t *testing.T) {
 	s := begin(t, options{servers: 3})
 	r := random(t)
 	for _, name := range []string{"kill the leader", "cut another off", "stop another", "kill all"} {
+		s.play(named(t, name), r, patient)
+	}
+}
+
+// The worst faults of agents, one at a time.
+func TestAgentsInAStorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a storm takes a minute")
+	}
+	s := begin(t, options{servers: 3, agents: 3})
+	r := random(t)
+	for _, name := range []string{"agents crash", "all servers are down"} {
 		s.play(named(t, name), r, patient)
 	}
 }
@@ -59,7 +71,7 @@ func TestAllStorms(t *testing.T) {
 	share := time.Duration(minutes * float64(time.Minute) / float64(len(sizes)))
 	for _, size := range sizes {
 		t.Run(fmt.Sprint(size, " servers"), func(t *testing.T) {
-			s := begin(t, options{servers: size, clocks: os.Getenv(program.EnvBinary) == "", disks: true})
+			s := begin(t, options{servers: size, agents: 4, clocks: os.Getenv(program.EnvBinary) == "", disks: true})
 			end := time.Now().Add(share)
 			s.all(end)
 		})
@@ -110,23 +122,23 @@ func named(t testing.TB, name string) fault {
 
 // can reports whether this cluster can have a fault.
 func (s *storm) can(f fault) bool {
-	return len(s.servers) >= f.servers && (s.stepped != nil || !f.clocks) && (s.disks || !f.disks)
+	return len(s.servers) >= f.servers && (len(s.agents) > 0 || !f.agents) && (s.stepped != nil || !f.clocks) && (s.disks || !f.disks)
 }
 
 // play runs one fault under load, and judges.
 func (s *storm) play(f fault, r *rand.Rand, b bounds) {
 	s.t.Helper()
-	l := s.load()
+	d := lasts
+	if f.lasts != nil {
+		d = f.lasts()
+	}
+	l := s.load(!f.keyless && d < time.Minute)
 	rest(s.ctx, 2*time.Second)
 	end := f.begin(s, r)
-	rest(s.ctx, lasts)
+	rest(s.ctx, d)
 	l.calm()
 	end()
-	within := b.network
-	if f.restart {
-		within = b.restart
-	}
-	s.judge(f.name, l, time.Now(), within, b)
+	s.judge(f.name, l, time.Now(), f.restart, b)
 	s.setBack()
 }
 
@@ -138,7 +150,7 @@ type event struct {
 
 // plan makes a schedule of two to four faults, that overlap.
 func (s *storm) plan(r *rand.Rand) (out []event) {
-	possible := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !s.can(f) })
+	possible := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !s.can(f) || f.alone })
 	for range 2 + r.IntN(3) {
 		from := time.Duration(r.Int64N(int64(lasts)))
 		out = append(out, event{possible[r.IntN(len(possible))], from, from + time.Second + time.Duration(r.Int64N(int64(lasts)))})
@@ -159,16 +171,14 @@ func (s *storm) schedule(seed uint64, b bounds) {
 	}
 	name := fmt.Sprintf("STORM_SERVERS=%d STORM_SEED=%d", len(s.servers), seed)
 	s.tell("%s: %s", name, strings.Join(names, ", "))
-	l := s.load()
+	l := s.load(true)
 	rest(s.ctx, 2*time.Second)
 	began := time.Now()
 	var going sync.WaitGroup
-	within := b.network
+	restart := false
 	for i, e := range events {
 		own := rand.New(rand.NewPCG(seed, uint64(i)))
-		if e.fault.restart {
-			within = b.restart
-		}
+		restart = restart || e.fault.restart
 		going.Go(func() {
 			rest(s.ctx, time.Until(began.Add(e.from)))
 			end := e.fault.begin(s, own)
@@ -178,6 +188,6 @@ func (s *storm) schedule(seed uint64, b bounds) {
 		})
 	}
 	going.Wait()
-	s.judge(name, l, time.Now(), within, b)
+	s.judge(name, l, time.Now(), restart, b)
 	s.setBack()
 }

@@ -22,6 +22,7 @@ type storm struct {
 	t       testing.TB
 	lab     *lab
 	servers []*server
+	agents  []*agent
 	record  *record
 	holds   *holds
 
@@ -34,14 +35,17 @@ type storm struct {
 	mu      sync.Mutex
 	broken  map[int]bool // servers that a fault has to itself
 	tenants []*tenant
-	made    int         // tenants so far
+	made    int         // tenants and residents so far
 	left    []time.Time // when the last ones left
 	round   int64
+
+	residents map[string]*resident // by id
 }
 
 // options are what is special about a cluster.
 type options struct {
 	servers int
+	agents  int
 	clocks  bool // they can be stepped: the servers are of a build for this test
 	disks   bool // each server has a small disk of its own
 }
@@ -50,7 +54,10 @@ type options struct {
 // show them.
 func begin(t testing.TB, o options) *storm {
 	t.Helper()
-	s := &storm{t: t, lab: newLab(t, o.servers), record: newRecord(o.servers), holds: &holds{}, broken: map[int]bool{}, disks: o.disks}
+	s := &storm{
+		t: t, lab: newLab(t, o.servers+o.agents), record: newRecord(o.servers, o.agents), holds: &holds{}, broken: map[int]bool{}, disks: o.disks,
+		residents: map[string]*resident{},
+	}
 	var binary string
 	if o.clocks {
 		binary, s.stepped = steppable(t)
@@ -64,7 +71,7 @@ func begin(t testing.TB, o options) *storm {
 		} else {
 			dir = t.TempDir()
 		}
-		server := newServer(t, s.lab, n, dir, binary)
+		server := newServer(t, s.lab, n, o.servers, dir, binary)
 		if s.stepped != nil {
 			server.env = []string{clockVariable + "=" + s.stepped(n)}
 		}
@@ -97,11 +104,11 @@ func begin(t testing.TB, o options) *storm {
 		for range 2 {
 			s.add("mix", []int{n})
 		}
-		// A service of the server's own agent.
-		if err := s.servers[n].client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: fmt.Sprint("own-", n+1), Name: "own", Port: 7000 + n}); err != nil {
+		if err := s.servers[n].own(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	s.withAgents(o.agents, binary)
 	for n := range s.servers {
 		for _, service := range s.services() {
 			s.work.Go(func() { s.watch(s.servers[n], service) })
@@ -110,7 +117,15 @@ func begin(t testing.TB, o options) *storm {
 	if err := program.Await(comingUp, s.whole); err != nil {
 		t.Fatalf("the cluster does not come up: %v", err)
 	}
+	if err := program.Await(comingUp, s.everywhere); err != nil {
+		t.Fatalf("the agents do not come up: %v", err)
+	}
 	return s
+}
+
+// own registers a service of the server's own agent.
+func (s *server) own() error {
+	return s.client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: fmt.Sprint("own-", s.n+1), Name: "own", Port: 7000 + s.n})
 }
 
 // comingUp bounds the start of a cluster.
@@ -192,13 +207,20 @@ type load struct {
 
 // load starts clients of keys and holders of locks, with keys of their own: how long a
 // history takes to be judged grows beyond all bounds with the calls whose outcome is
-// not known.
-func (s *storm) load() *load {
+// not known. So a long round has none.
+func (s *storm) load(keys bool) *load {
 	s.round++
 	ctx, stop := context.WithCancel(s.ctx)
 	changes, calm := context.WithCancel(ctx)
 	l := &load{s: s, history: linear.NewHistory(), calm: calm, stop: stop}
 	s.holds = &holds{}
+	l.work.Go(func() { s.churn(changes) })
+	for _, a := range s.agents {
+		l.work.Go(func() { s.comeAndGo(changes, a) })
+	}
+	if !keys {
+		return l
+	}
 	for i := range 2 * len(s.servers) {
 		l.work.Go(func() { l.use(ctx, i) })
 	}
@@ -209,20 +231,19 @@ func (s *storm) load() *load {
 			l.work.Go(func() { h.run(ctx) })
 		}
 	}
-	l.work.Go(func() { s.churn(changes) })
 	return l
 }
 
-// use makes calls on keys, half of them at one server and half at all that answer in time.
+// use makes calls on keys, half of them at one server or agent and half at all that answer in time.
 func (l *load) use(ctx context.Context, i int) {
-	servers := l.s.servers
-	avoided := make([]time.Time, len(servers))
+	hosts := len(l.s.servers) + len(l.s.agents)
+	avoided := make([]time.Time, hosts)
 	var to int
 	c := &linear.Client{ID: i, History: l.history, To: func() *api.Client {
-		if to = rand.IntN(len(servers)); rand.IntN(2) == 0 || time.Now().Before(avoided[to]) {
-			to = i % len(servers)
+		if to = rand.IntN(hosts); rand.IntN(2) == 0 || time.Now().Before(avoided[to]) {
+			to = i % hosts
 		}
-		return servers[to].client
+		return l.s.process(to).client
 	}}
 	c.Begin(l.s.round)
 	for ctx.Err() == nil {
