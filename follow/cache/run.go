@@ -126,7 +126,7 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 			ask := c.asks
 			c.asks = follow.Ask{}
 			c.mu.Unlock()
-			if len(ask.Follow)+len(ask.Drop)+len(ask.Counts) == 0 {
+			if len(ask.Follow)+len(ask.Drop)+len(ask.Counts)+len(ask.Sync) == 0 {
 				continue
 			}
 			if err := stream.Send(follow.Encode(ask)); err != nil {
@@ -153,7 +153,14 @@ func (c *Cache) begin(server string) uint64 {
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
 		s.part = nil
-		c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name, Digest: s.digest}}})
+		want := follow.Want{Service: s.name, Digest: s.digest}
+		if c.hasStored(s.followed) {
+			want.Digest = "" // it says nothing of their stamps
+		}
+		c.ask(follow.Ask{Follow: []follow.Want{want}})
+		for _, q := range s.asked {
+			c.ask(follow.Ask{Sync: []follow.Sync{{Service: s.name, ID: q.written}}})
+		}
 		return true
 	})
 	return was.stream + 1
