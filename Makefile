@@ -8,7 +8,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster bootstraps storm fuzz bench bench-agents bench-cluster bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm fuzz bench bench-agents bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -57,6 +57,11 @@ test-kill:
 # fresh ones. `make test` replays a sample.
 conformance-cluster:
 	SKERRY_CONFORMANCE_CLUSTER=all $(GO) test -count=1 -timeout 20m -run AtAFollower -v ./test/conformance
+
+# Replays all recorded answers of Consul at an agent of three servers, and runs the official
+# client's tests at an agent of one. `make test` has a sample of both.
+conformance-agent:
+	SKERRY_CONFORMANCE_AGENT=all $(GO) test -count=1 -timeout 30m -run AtAnAgent -v ./test/conformance
 
 # Lets five servers form a cluster 200 times, while some of them are killed: about 20 minutes.
 bootstraps:

@@ -14,8 +14,15 @@ type Ask struct {
 	Follow []Want   `json:"follow,omitempty"`
 	Drop   []string `json:"drop,omitempty"` // services that are not followed any more
 	Counts []Count  `json:"counts,omitempty"`
+	Sync   []Sync   `json:"sync,omitempty"`
 	// Token is the agent's own, in the first frame where access is controlled. An agent sends one in any case.
 	Token string `json:"token,omitempty"`
+}
+
+// Sync asks for the present view of a service, and is sent back after it.
+type Sync struct {
+	Service string `json:"service"`
+	ID      uint64 `json:"id"` // of the follower's choice
 }
 
 // Count answers a Probe, again and again while it changes.
@@ -48,6 +55,7 @@ type Tell struct {
 	Refused string `json:"refused,omitempty"`
 	Views   []View `json:"views,omitempty"`
 	Probe   *Probe `json:"probe,omitempty"`
+	Sync    *Sync  `json:"sync,omitempty"` // the views before it are at least as new as the follower's question
 }
 
 // State is how much the views of a server can be relied on.
@@ -81,6 +89,10 @@ type Entry struct {
 	Checks   []*skerry.Check  `json:"checks,omitempty"`
 	Owner    skerry.OwnerID   `json:"owner"`
 	Guarded  bool             `json:"guarded,omitempty"`
+	// Stored has the stamps of records in the quorum store, which are the same at all servers: Created and
+	// Modified of the node, of the instance and of each check. Both are 0 for a record that is not there. It is
+	// empty if none is.
+	Stored []uint64 `json:"stored,omitempty"`
 }
 
 // Key names an entry.
@@ -89,9 +101,28 @@ type Key struct {
 	ID   string `json:"id"`
 }
 
-// EntryOf returns an entry as it is sent.
-func EntryOf(e *skerry.Entry) Entry {
-	return Entry{Node: e.Node, Instance: e.Instance, Checks: e.Checks, Owner: e.Owner, Guarded: e.Guarded}
+// EntryOf returns an entry as it is sent. foreign reports whether an index is not of the catalog that has the
+// entry: stamps with such indexes are those of the quorum store.
+func EntryOf(e *skerry.Entry, foreign func(index uint64) bool) Entry {
+	out := Entry{Node: e.Node, Instance: e.Instance, Checks: e.Checks, Owner: e.Owner, Guarded: e.Guarded}
+	some := false
+	stored := make([]uint64, 0, 4+2*len(e.Checks))
+	add := func(s skerry.Stamp) {
+		if s.Modified == 0 || !foreign(s.Modified) {
+			s = skerry.Stamp{}
+		}
+		some = some || s.Modified != 0
+		stored = append(stored, s.Created, s.Modified)
+	}
+	add(e.Node.Stamp)
+	add(e.Instance.Stamp)
+	for _, c := range e.Checks {
+		add(c.Stamp)
+	}
+	if some {
+		out.Stored = stored
+	}
+	return out
 }
 
 // Entry returns the entry as views have it. It is nil if a record is missing.
@@ -105,6 +136,12 @@ func (e *Entry) Entry() *skerry.Entry {
 			return nil
 		}
 		out.Health = out.Health.Worse(c.Status)
+	}
+	if s := e.Stored; len(s) == 4+2*len(e.Checks) {
+		e.Node.Stamp, e.Instance.Stamp = skerry.Stamp{Created: s[0], Modified: s[1]}, skerry.Stamp{Created: s[2], Modified: s[3]}
+		for i, c := range e.Checks {
+			c.Stamp = skerry.Stamp{Created: s[4+2*i], Modified: s[5+2*i]}
+		}
 	}
 	return out
 }

@@ -70,7 +70,7 @@ func (n *Node) consulBackend() consul.Backend {
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 	}
 	if f := n.attached.forwarder; f != nil {
-		b.Forward, b.Attached = f, n.attached.attachment.State
+		b.Forward, b.Attached, b.Written = f, n.attached.attachment.State, n.attached.followed.Written
 	}
 	if c := n.control; c != nil {
 		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}

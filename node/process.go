@@ -89,8 +89,11 @@ func attachedStats(a skerry.Attachment) map[string]string {
 	return map[string]string{"server": server, "since": a.Since.UTC().Format(time.RFC3339), "registrations_announced": strconv.FormatBool(a.Settled)}
 }
 
-// asServer describes this server among the servers.
+// asServer describes this server among the servers, or the servers that an agent knows.
 func (p process) asServer() map[string]string {
+	if a := p.attached.attachment; a != nil {
+		return map[string]string{"server": "false", "known_servers": strconv.Itoa(len(a.Servers())), "known_datacenters": "1"}
+	}
 	leader, _ := p.served.cluster.Leader()
 	return map[string]string{
 		"server": strconv.FormatBool(p.cfg.Self.Server), "leader": strconv.FormatBool(leader.Name == p.cfg.Self.Name), "leader_addr": leader.Address,

@@ -42,6 +42,11 @@ func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 			return err
 		}
 	}
+	if t.Sync != nil {
+		if v, ok := c.names.Load(t.Sync.Service); ok {
+			v.(*service).confirmed(t.Sync.ID)
+		}
+	}
 	if t.Probe != nil {
 		c.probed(ctx, t.Probe)
 	}
@@ -89,6 +94,11 @@ func (c *Cache) apply(v *follow.View) error {
 		return err
 	}
 	first := s.followed == nil
+	if !first && next.Cause == s.followed.Cause {
+		if news := next.Since(s.followed); news.Empty() {
+			next = s.followed
+		}
+	}
 	s.followed, s.digest, s.dirty = next, v.Digest, true
 	if s.held {
 		s.digest = "" // no server has this view: the next one has to send its whole one
@@ -144,7 +154,7 @@ func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 }
 
 // stamp sets the stamps of an entry's records, and takes those over that did not change: was is the entry of before,
-// nil if there was none.
+// nil if there was none. Stamps of the quorum store stay, so that transactions can compare them.
 func stamp(was, e *skerry.Entry, index uint64) {
 	var node *skerry.Node
 	var instance *skerry.Instance
@@ -167,6 +177,12 @@ func stamp(was, e *skerry.Entry, index uint64) {
 // kept returns was if it is equal to now but for the stamp, else now with its stamp set.
 func kept[T any](was, now *T, stampOf func(*T) *skerry.Stamp, index uint64) *T {
 	s := stampOf(now)
+	if s.Modified != 0 {
+		if was != nil && reflect.DeepEqual(was, now) {
+			return was
+		}
+		return now
+	}
 	*s = skerry.Stamp{Created: index, Modified: index}
 	if was == nil {
 		return now

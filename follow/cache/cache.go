@@ -56,6 +56,8 @@ type Cache struct {
 	cfg   Config
 	names sync.Map // folded → *service
 	turns atomic.Uint64
+	// written counts the changes that servers made for callers of this agent.
+	written atomic.Uint64
 
 	stand   atomic.Pointer[stand]
 	asking  chan struct{}
@@ -87,6 +89,7 @@ type service struct {
 	used   atomic.Int64 // Unix time in seconds up to which it may be waited for
 	laid   atomic.Pointer[laid]
 	stream atomic.Uint64 // that confirmed followed last
+	synced atomic.Uint64 // followed has the changes up to this number of written
 	known  chan struct{} // closed with the first view
 
 	// The rest is protected by the cache's lock.
@@ -95,8 +98,9 @@ type service struct {
 	part     *follow.View // a whole view that has come in parts so far
 	held     bool         // followed has entries that the server's whole view lacked
 	changed  chan struct{}
-	dirty    bool      // the copy on disk is older
-	copy     time.Time // when it was made last
+	dirty    bool        // the copy on disk is older
+	copy     time.Time   // when it was made last
+	asked    []*question // that the server has not answered yet, in their order
 }
 
 // laid is a followed view with the own set over it.
@@ -137,6 +141,7 @@ func (c *Cache) Service(ctx context.Context, name string) (*skerry.View, time.Du
 	if s.laid.Load() == nil && !c.await(ctx, s) {
 		return nil, 0, errUnknown
 	}
+	c.sync(ctx, s)
 	return c.view(s), c.age(s), nil
 }
 
@@ -158,6 +163,7 @@ func (c *Cache) service(name string) *service {
 	}
 	s := &service{name: name, known: make(chan struct{}), changed: make(chan struct{})}
 	s.use(now)
+	s.synced.Store(c.written.Load())
 	c.add(s)
 	c.ask(follow.Ask{Follow: []follow.Want{{Service: name}}})
 	return s
@@ -179,7 +185,7 @@ func (c *Cache) add(s *service) {
 // ask wants a server to be told.
 func (c *Cache) ask(a follow.Ask) {
 	c.asks.Follow, c.asks.Drop = append(c.asks.Follow, a.Follow...), append(c.asks.Drop, a.Drop...)
-	c.asks.Counts = append(c.asks.Counts, a.Counts...)
+	c.asks.Counts, c.asks.Sync = append(c.asks.Counts, a.Counts...), append(c.asks.Sync, a.Sync...)
 	signal(c.asking)
 }
 

@@ -120,7 +120,7 @@ func (c *Cache) keep(end bool) {
 		s := v.(*service)
 		if s.dirty && (end || time.Since(s.copy) >= copyEvery) {
 			s.dirty, s.copy = false, time.Now()
-			dirty = append(dirty, s.copied())
+			dirty = append(dirty, c.copied(s))
 		}
 		return true
 	})
@@ -158,10 +158,10 @@ func (c *Cache) noteCurrent(end bool) {
 }
 
 // copied returns the view of a service as its copy has it.
-func (s *service) copied() *follow.View {
+func (c *Cache) copied(s *service) *follow.View {
 	v := &follow.View{Service: s.name, Digest: s.digest, Whole: true, Cause: s.followed.Cause}
 	for _, e := range s.followed.All() {
-		v.Entries = append(v.Entries, follow.EntryOf(e))
+		v.Entries = append(v.Entries, follow.EntryOf(e, c.cfg.Own.Foreign))
 	}
 	return v
 }

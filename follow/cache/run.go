@@ -149,7 +149,14 @@ func (c *Cache) begin(server string) uint64 {
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
 		s.part = nil
-		c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name, Digest: s.digest}}})
+		want := follow.Want{Service: s.name, Digest: s.digest}
+		if c.hasStored(s.followed) {
+			want.Digest = "" // it says nothing of their stamps
+		}
+		c.ask(follow.Ask{Follow: []follow.Want{want}})
+		for _, q := range s.asked {
+			c.ask(follow.Ask{Sync: []follow.Sync{{Service: s.name, ID: q.written}}})
+		}
 		return true
 	})
 	signal(c.asking) // the first message asks for admission

@@ -13,12 +13,12 @@ const perPart = 1000
 
 // change returns the step from one view to a later one as it is sent, in parts; nil if a follower would see no difference.
 // from is nil for the whole view. All followers that make the same step share it.
-func change(from, to *skerry.View) [][]byte {
+func change(from, to *skerry.View, foreign func(uint64) bool) [][]byte {
 	key := "follow/whole"
 	if from != nil {
 		key = "follow/" + strconv.FormatUint(from.Serial(), 36)
 	}
-	lines := to.Memo(key, func() []byte { return bytes.Join(encode(from, to), newline) }) // JSON has no line breaks
+	lines := to.Memo(key, func() []byte { return bytes.Join(encode(from, to, foreign), newline) }) // JSON has no line breaks
 	if len(lines) == 0 {
 		return nil
 	}
@@ -27,7 +27,7 @@ func change(from, to *skerry.View) [][]byte {
 
 var newline = []byte("\n")
 
-func encode(from, to *skerry.View) (out [][]byte) {
+func encode(from, to *skerry.View, foreign func(uint64) bool) (out [][]byte) {
 	c := to.Since(from)
 	if from != nil && c.Empty() && from.Cause == to.Cause {
 		return nil
@@ -37,7 +37,7 @@ func encode(from, to *skerry.View) (out [][]byte) {
 		v.Removed = append(v.Removed, follow.KeyOf(e))
 	}
 	for n, e := range c.Upserts {
-		v.Entries = append(v.Entries, follow.EntryOf(e))
+		v.Entries = append(v.Entries, follow.EntryOf(e, foreign))
 		if len(v.Entries) == perPart && n < len(c.Upserts)-1 {
 			v.Further = true
 			out = append(out, follow.Encode(v))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -162,6 +163,12 @@ func (f *session) take(frame []byte) error {
 	if err := f.admit(ask.Token); err != nil {
 		return err
 	}
+	for _, s := range ask.Sync {
+		if len(s.Service) > maxName {
+			return fmt.Errorf("a follower names a service of %d bytes: 1 to %d are allowed", len(s.Service), maxName)
+		}
+		f.sub.mark(syncName + strconv.FormatUint(s.ID, 10) + " " + skerry.Fold(s.Service))
+	}
 	for _, name := range ask.Drop {
 		name = skerry.Fold(name)
 		delete(f.wants, name)
@@ -236,6 +243,12 @@ func (f *session) tell(ctx context.Context) error {
 				}
 				continue
 			}
+			if id, sync := strings.CutPrefix(name, syncName); sync {
+				if err := f.tellSync(ctx, id); err != nil {
+					return err
+				}
+				continue
+			}
 			news, err := f.news(ctx, name)
 			if err != nil {
 				return err
@@ -280,7 +293,29 @@ func (f *session) news(ctx context.Context, name string) ([][]byte, error) {
 	if from == nil && w.digest != "" && w.digest == follow.DigestOf(v) {
 		return [][]byte{follow.Encode(follow.View{Service: name, Digest: w.digest, Same: true, Cause: v.Cause})}, nil
 	}
-	return change(from, v), nil
+	return change(from, v, f.s.discovery.Foreign), nil
+}
+
+// syncName, an ID and a service stand for a question of the follower among the names of services.
+const syncName = stateName + "sync "
+
+// tellSync answers a follower that wants the present view of a service.
+func (f *session) tellSync(ctx context.Context, question string) error {
+	number, service, _ := strings.Cut(question, " ")
+	id, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return err
+	}
+	news, err := f.news(ctx, service)
+	if err != nil {
+		return err
+	}
+	if len(news) > 0 {
+		if err := f.send(news); err != nil {
+			return err
+		}
+	}
+	return f.stream.Send(follow.Encode(follow.Tell{Sync: &follow.Sync{Service: service, ID: id}}))
 }
 
 func (f *session) send(parts [][]byte) error {

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,25 +16,32 @@ const envAll = "SKERRY_CONFORMANCE_CLUSTER"
 // sample has a scenario of each kind of answer: the servers, the catalog, the store, access.
 var sample = []string{"catalog-query", "kv-cas", "session", "status", "txn"}
 
-// follower returns the path of a program that acts as a server which follows, of three.
-func follower(t *testing.T) string {
+// standIn returns the path of a program that acts in a role: see its package.
+func standIn(t *testing.T, role string) string {
 	t.Helper()
 	t.Setenv(program.EnvBinary, program.Skerry(t))
-	return program.Build(t, ".", "./test/conformance/follower")
+	t.Setenv("SKERRY_STANDIN", role)
+	return program.Build(t, ".", "./test/conformance/standin")
 }
 
 // A follower of three servers gives the recorded answers that a single server gives, but for
 // the differences that are due to there being three.
 func TestTranscriptsAtAFollower(t *testing.T) {
 	program.Need(t, "python3", "dig")
-	names, args := sample, []string{"--patience", "120", "--others", "node-1-of-three-", "--workers", "2"}
-	if os.Getenv(envAll) != "" {
+	replayAmong(t, "follower", os.Getenv(envAll) != "", sample, clusterFile)
+}
+
+// replayAmong replays a sample of the scenarios, or all of them, at a process among others.
+func replayAmong(t *testing.T, role string, all bool, names []string, file string) {
+	t.Helper()
+	args := []string{"--patience", "120", "--others", "node-1-of-three-", "--workers", "2"}
+	if all {
 		names = replayed
 	} else {
 		args = append(args, "--only", strings.Join(names, ","))
 	}
-	known := slices.Concat(readKnown(t, knownFile).Differences, readKnown(t, clusterFile).Differences)
-	judgeAll(t, replay(t, follower(t), args...), names, known)
+	known := slices.Concat(readKnown(t, knownFile).Differences, readKnown(t, file).Differences)
+	judgeAll(t, replay(t, standIn(t, role), args...), names, known)
 }
 
 // The client's own tests about the servers hold at a follower too. Those that want exactly
@@ -45,10 +51,8 @@ func TestTranscriptsAtAFollower(t *testing.T) {
 func TestClientsOwnTestsAtAFollower(t *testing.T) {
 	program.Need(t, "bash", "go")
 	const about = "TestAPI_OperatorAutopilotState|TestAPI_Agent(Self|Join|ForceLeave.*)|TestAPI_Status.*"
-	out := t.TempDir()
-	text := clientTests(t, follower(t), about, out)
-	passed, err := os.ReadFile(filepath.Join(out, "passed"))
-	if err != nil || !strings.Contains(text, ", 0 failed") || !strings.Contains(string(passed), "TestAPI_OperatorAutopilotState\n") {
-		t.Errorf("%v\n%s", err, text)
+	c := clientTests(t, standIn(t, "follower"), about)
+	if len(c.failed) > 0 || !slices.Contains(c.passed, "TestAPI_OperatorAutopilotState") {
+		t.Error(c.text)
 	}
 }

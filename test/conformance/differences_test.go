@@ -18,6 +18,7 @@ var update = flag.Bool("update", false, "write doc/differences.md anew")
 const (
 	knownFile   = "known-differences.json"
 	clusterFile = "cluster-differences.json" // at one of three servers
+	agentFile   = "agent-differences.json"   // at an agent of three servers
 	document    = "../../doc/differences.md"
 )
 
@@ -59,12 +60,19 @@ func readKnown(t *testing.T, name string) differences {
 }
 
 func TestKnownDifferencesAreComplete(t *testing.T) {
+	for _, file := range []string{clusterFile, agentFile} {
+		complete(t, slices.Concat(readKnown(t, knownFile).Differences, readKnown(t, file).Differences))
+	}
+}
+
+func complete(t *testing.T, all []difference) {
+	t.Helper()
 	type step struct {
 		scenario string
 		step     int
 	}
 	seen := map[step]bool{}
-	for _, d := range slices.Concat(readKnown(t, knownFile).Differences, readKnown(t, clusterFile).Differences) {
+	for _, d := range all {
 		if d.Reason == "" || d.Request == "" {
 			t.Errorf("%s step %d lacks its request or reason", d.Scenario, d.Step)
 		}
@@ -101,7 +109,7 @@ func TestWantedDifferencesAreShown(t *testing.T) {
 // The document says what the list says. Write it anew with
 // go test ./test/conformance -run Document -update.
 func TestDocumentSaysWhatTheListSays(t *testing.T) {
-	want := render(readKnown(t, knownFile), readKnown(t, clusterFile).Differences)
+	want := render(readKnown(t, knownFile), readKnown(t, clusterFile).Differences, readKnown(t, agentFile).Differences)
 	if *update {
 		if err := os.WriteFile(document, want, 0o644); err != nil {
 			t.Fatal(err)
@@ -116,9 +124,9 @@ func TestDocumentSaysWhatTheListSays(t *testing.T) {
 	}
 }
 
-func render(all differences, among []difference) []byte {
+func render(all differences, among, agent []difference) []byte {
 	var b bytes.Buffer
-	b.WriteString(`<!-- Generated from test/conformance/known-differences.json and cluster-differences.json: edit those, then
+	b.WriteString(`<!-- Generated from known-, cluster- and agent-differences.json in test/conformance: edit those, then
      go test ./test/conformance -run Document -update -->
 
 # Where Skerry answers in another way than Consul
@@ -148,6 +156,13 @@ A server that follows, among three, answers the recordings as a single one does,
 
 `)
 	renderSteps(&b, among)
+	b.WriteString(`
+## At an agent
+
+An agent of three servers answers the recordings, which are of a server, as that one does, but for these steps besides.
+
+`)
+	renderSteps(&b, agent)
 	return b.Bytes()
 }
 

@@ -30,6 +30,7 @@ import (
 func TestPatroniHasOnePrimary(t *testing.T) {
 	t.Parallel()
 	p := newPatroni(t)
+	p.atAServer()
 	p.node("a")
 	p.accepts("a", 0)
 	p.node("b")
@@ -65,10 +66,10 @@ const failover = 75 * time.Second
 // switch in a fourth.
 type patroni struct {
 	t     *testing.T
-	name  string // what the namespaces' names begin with
-	dir   string // of the user postgres
-	agent string // host:port
-	bin   string // the folder of PostgreSQL's programs
+	name  string            // what the namespaces' names begin with
+	dir   string            // of the user postgres
+	agent map[string]string // host:port of the registry of each node
+	bin   string            // the folder of PostgreSQL's programs
 
 	mu      sync.Mutex
 	writes  []acceptance
@@ -114,12 +115,17 @@ func newPatroni(t *testing.T) *patroni {
 		t.Fatal(err)
 	}
 	p.connect()
-	registry := startIn(t, p.in("r"), map[string]any{"log_level": "warn", "client_addr": hosts["r"]})
-	_, port, _ := net.SplitHostPort(registry.http)
-	p.agent = net.JoinHostPort(hosts["r"], port)
 	p.writer("a")
 	p.writer("b")
 	return p
+}
+
+// atAServer makes a server the registry of both nodes.
+func (p *patroni) atAServer() {
+	registry := startIn(p.t, p.in("r"), map[string]any{"log_level": "warn", "client_addr": hosts["r"]})
+	_, port, _ := net.SplitHostPort(registry.http)
+	address := net.JoinHostPort(hosts["r"], port)
+	p.agent = map[string]string{"a": address, "b": address}
 }
 
 // in is the beginning of a command line that runs on a host.
@@ -180,7 +186,7 @@ func (p *patroni) node(node string) {
 	conf, err := json.Marshal(map[string]any{
 		"scope": "batman", "name": node,
 		"restapi": map[string]any{"listen": address + ":8008", "connect_address": address + ":8008"},
-		"consul":  map[string]any{"host": p.agent, "register_service": true},
+		"consul":  map[string]any{"host": p.agent[node], "register_service": true},
 		"bootstrap": map[string]any{
 			"dcs": map[string]any{"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "postgresql": map[string]any{
 				"use_pg_rewind": true, "parameters": map[string]any{"shared_buffers": "16MB", "max_connections": 20},

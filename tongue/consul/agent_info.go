@@ -43,11 +43,11 @@ func (q *request) member(m *skerry.Member) jsonMember {
 	if !m.Alive {
 		status = memberFailed
 	}
-	tags := map[string]string{
-		"role": "consul", "dc": m.Datacenter, "id": m.ID, "port": port,
-		"build": SpokenVersion + ":", "vsn": "2", "skerry": q.f.cfg.Version,
+	tags := map[string]string{"role": "node", "dc": m.Datacenter, "id": m.ID, "build": SpokenVersion + ":", "vsn": "2", "skerry": q.f.cfg.Version}
+	if m.Server {
+		tags["role"], tags["port"] = "consul", port
 	}
-	if q.f.b.Servers == nil {
+	if m.Server && q.f.b.Servers == nil && q.f.b.Attached == nil {
 		tags["bootstrap"] = "1" // it serves alone
 	}
 	return jsonMember{
@@ -135,7 +135,11 @@ func (q *request) agentJoin() error {
 	if host == "" {
 		return serverError("1 error occurred:\n\t* Failed to resolve : lookup : no such host\n\n")
 	}
-	return serverError(fmt.Sprintf("1 error occurred:\n\t* Failed to join %s: this server runs alone\n\n", q.rest))
+	why := "this server runs alone"
+	if q.f.b.Attached != nil {
+		why = "an agent joins the servers of retry_join"
+	}
+	return serverError(fmt.Sprintf("1 error occurred:\n\t* Failed to join %s: %s\n\n", q.rest, why))
 }
 
 // agentForceLeave removes a server that is down. On one that is up it has no effect, as in

@@ -161,3 +161,49 @@ func TestWhichRequestsMayBeRepeated(t *testing.T) {
 		}
 	}
 }
+
+// A request without a token that an agent passed on shows no token of its own, as where no agent is between.
+func TestARequestWithoutATokenHasNone(t *testing.T) {
+	r := newRepeated(t)
+	for _, passed := range []bool{false, true} {
+		req := httptest.NewRequest("GET", "/v1/acl/token/self?stale", nil)
+		if passed {
+			req = consul.AskedAt(req, consul.Asked{Node: "web1"})
+		}
+		w := httptest.NewRecorder()
+		r.front.ServeHTTP(w, req)
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "token does not exist") {
+			t.Errorf("passed on %v: %d %s", passed, w.Code, w.Body)
+		}
+	}
+}
+
+// answers is servers that answer each request, and notes what was written before.
+type answers struct{ before, written *int }
+
+// Forward implements [consul.Forwarder].
+func (a answers) Forward(w http.ResponseWriter, _ *http.Request, _ bool) {
+	w.WriteHeader(http.StatusOK)
+	*a.before = *a.written
+}
+
+// An agent hears of a change of services before its caller has the answer, and of nothing else.
+func TestAnAgentNotesWhatItsCallersChange(t *testing.T) {
+	var before, written int
+	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Forward: answers{&before, &written}, Written: func() { written++ }}
+	front, err := consul.New(consul.Config{}, b, consul.NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]int{
+		"PUT /v1/catalog/register": 1, "PUT /v1/catalog/deregister": 1, "PUT /v1/txn": 1, "PUT /v1/skerry/owner/o": 1, "PUT /v1/skerry/guard/release": 1, "PUT /v1/snapshot": 1,
+		"PUT /v1/kv/a": 0, "GET /v1/snapshot": 0, "GET /v1/catalog/nodes": 0, "PUT /v1/session/create": 0,
+	} {
+		written, before = 0, -1
+		method, path, _ := strings.Cut(request, " ")
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
+		if before != want || written != want {
+			t.Errorf("%s: %d changes were noted with the answer, want %d", request, before, want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type Backend struct {
 	Cluster    skerry.Cluster           // nil: this process alone
 	Servers    skerry.Servers           // nil: likewise
 	Forward    Forwarder                // lets servers answer, at an agent of theirs; nil: this process answers
+	Written    func()                   // is told that a server may have changed services for a caller of this agent
 	Attached   func() skerry.Attachment // of this agent; nil: it joins no server
 	Ready      func() error             // an error while the catalog is not whole; nil: it always is
 	Discovery  skerry.Discovery         // nil: that of Catalog

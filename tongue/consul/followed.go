@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -22,3 +23,19 @@ func (q *request) stale(age time.Duration) {
 		q.w.Header()["X-Skerry-Stale"] = []string{strconv.Itoa(int(age.Seconds()))}
 	}
 }
+
+// told is the answer of a server to a request that may have changed services. The agent hears of it before
+// the caller does, so that its next question has the change.
+type told struct {
+	http.ResponseWriter
+	written func()
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *told) WriteHeader(status int) {
+	w.written()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *told) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -21,6 +21,7 @@ type route struct {
 	anyMethod   bool // the endpoint checks the method itself
 	exactly     bool // with other methods the path is unknown
 	single      bool // an agent sends it once: it changes more than the store, and a second time would be another change
+	moves       bool // a request that is no GET may change services, other than those of this agent
 	kind        kind
 
 	at   place // where it is answered

@@ -55,8 +55,8 @@ var routes = []route{
 	{path: "/v1/agent/check/fail/", methods: put, do: (*request).agentCheckFail, legacyGet: true},
 	{path: "/v1/agent/check/update/", methods: put, do: (*request).agentCheckUpdate},
 
-	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister, at: byDatacenter, discovery: true},
-	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister, moves: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister, moves: true, at: byDatacenter, discovery: true},
 	{path: "/v1/catalog/datacenters", methods: get, do: (*request).catalogDatacenters, at: byServer, discovery: true},
 	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true, at: byDatacenter, discovery: true},
 	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true, at: byDatacenter, discovery: true},
@@ -105,7 +105,7 @@ var routes = []route{
 	{path: "/v1/peering/establish", methods: []string{"POST"}, do: (*request).peeringMade, kind: polite, at: byDatacenter, need: peeringReads},
 
 	{path: "/v1/kv/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).kv, plain: true, at: byDatacenter},
-	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true, at: byDatacenter},
+	{path: "/v1/txn", methods: put, do: (*request).txn, lists: true, moves: true, at: byDatacenter},
 	{path: "/v1/session/create", methods: put, do: (*request).sessionCreate, at: byDatacenter},
 	{path: "/v1/session/destroy/", methods: put, do: (*request).sessionDestroy, at: byDatacenter},
 	{path: "/v1/session/renew/", methods: put, do: (*request).sessionRenew, at: byDatacenter},
@@ -114,7 +114,7 @@ var routes = []route{
 	{path: "/v1/session/list", methods: get, do: (*request).sessionList, plain: true, metaOnError: true, at: byDatacenter},
 	{path: "/v1/query", methods: []string{"GET", "POST"}, do: (*request).queryAll, metaOnError: true, at: byDatacenter},
 	{path: "/v1/query/", methods: []string{"GET", "PUT", "DELETE"}, do: (*request).queryOne, metaOnError: true, anyMethod: true, at: byDatacenter},
-	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true, single: true, at: byDatacenter, need: need{skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil}},
+	{path: "/v1/snapshot", methods: getPut, do: (*request).snapshot, largeBody: true, single: true, moves: true, at: byDatacenter, need: need{skerry.ResourceACL, skerry.AccessWrite, skerry.AccessWrite, nil}},
 	{path: "/v1/acl/bootstrap", methods: put, do: acl((*request).aclBootstrap), at: byDatacenter, open: true},
 	{path: "/v1/acl/replication", methods: get, do: acl((*request).aclReplication), at: byDatacenter},
 	{path: "/v1/acl/login", methods: []string{"POST"}, do: acl((*request).aclLogin), at: byDatacenter, open: true},
@@ -151,10 +151,10 @@ var routes = []route{
 	{path: "/v1/internal/acl/authorize", methods: []string{"POST"}, do: acl((*request).aclAuthorize), lists: true, at: byDatacenter},
 
 	{path: "/v1/skerry/set", methods: put, do: (*request).skerrySet, kind: own, lists: true},
-	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true, at: byServer},
+	{path: "/v1/skerry/owner/", methods: []string{"PUT", "DELETE"}, do: (*request).skerryOwner, kind: own, lists: true, moves: true, at: byServer},
 	{path: "/v1/skerry/follow", methods: get, do: (*request).skerryFollow, kind: own, discovery: true},
 	{path: "/v1/skerry/follow/ack", methods: put, do: (*request).skerryAck, kind: own, open: true},
 	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own, at: byDatacenter},
 	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own, at: byDatacenter, need: operatorReads},
-	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own, single: true, at: byDatacenter, need: operatorReads},
+	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own, single: true, moves: true, at: byDatacenter, need: operatorReads},
 }

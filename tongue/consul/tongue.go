@@ -61,6 +61,9 @@ func (t *Tongue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if t.b.Forward != nil && rt.at != byAgent && rt.at != byFollower {
 		started := time.Now()
+		if rt.moves && r.Method != http.MethodGet && t.b.Written != nil {
+			w = &told{ResponseWriter: w, written: t.b.Written}
+		}
 		t.b.Forward.Forward(w, r, !rt.single)
 		t.m.observe(rt, time.Since(started))
 		return
