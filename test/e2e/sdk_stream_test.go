@@ -137,10 +137,11 @@ func TestSDKFollowsAtAnyServer(t *testing.T) {
 		a.ready(200, "true")
 	}
 	for n, a := range all {
+		began := time.Now()
 		a.signal(syscall.SIGSTOP)
 		took := s.sees(s.put(all[(n+1)%3], fmt.Sprint("stopped-", n)), seenWithin)
+		t.Logf("s%d stands still: a change is seen %v after it was made, and %v after the stop", n+1, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 		a.signal(syscall.SIGCONT)
-		t.Logf("s%d stands still: a change is seen after %v", n+1, took.Round(time.Millisecond))
 		a.ready(200, "true")
 	}
 	awaitList(t, s.client, "batch", "the client has all changes", lives(7))
