@@ -151,7 +151,7 @@ func (c *Cache) begin(server string) uint64 {
 		s.part = nil
 		want := follow.Want{Service: s.name, Digest: s.digest}
 		if c.hasStored(s.followed) {
-			want.Digest = "" // it says nothing of their stamps
+			want.Digest = "" // it does not cover their stamps
 		}
 		c.ask(follow.Ask{Follow: []follow.Want{want}})
 		for _, q := range s.asked {

@@ -204,13 +204,15 @@ func (s *stream) news(f *streamed) bool {
 	}
 	f.whole, f.shown = whole, shown
 	id := s.token()
-	defer s.has(f, id, whole.Index)
+	event := true
+	defer func() { s.has(f, id, whole.Index, event) }()
 	e := followEvent{Service: f.name, Digest: hexDigest(shown.Digest()), Cause: shown.Cause}
 	if from == nil && f.digest != 0 && f.digest == shortDigest(shown) {
 		return s.event("same", id, e)
 	}
 	c := shown.Since(from)
 	if from != nil && c.Empty() && from.Cause == shown.Cause {
+		event = false
 		return true
 	}
 	e.Whole = from == nil

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/skerryhq/skerry"
 )
@@ -40,8 +41,9 @@ func (s *stream) name() error {
 	return nil
 }
 
-// has notes that the view of an event was written, or will be acknowledged.
-func (s *stream) has(f *streamed, id string, index uint64) {
+// has notes that the view of an event was written, or will be acknowledged. Without an event the client sees no
+// difference: it has the view as soon as it has the one before.
+func (s *stream) has(f *streamed, id string, index uint64, event bool) {
 	readers := s.f.b.Readers
 	if s.acks == "" {
 		readers.Asked(f.name, f.reader, index)
@@ -49,6 +51,16 @@ func (s *stream) has(f *streamed, id string, index uint64) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !event {
+		for i := range slices.Backward(s.sent) {
+			if s.sent[i].of == f {
+				s.sent[i].index = index
+				return
+			}
+		}
+		readers.Asked(f.name, f.reader, index)
+		return
+	}
 	if !f.noted {
 		f.noted = true
 		readers.Asked(f.name, f.reader, 0)
