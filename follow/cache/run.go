@@ -155,7 +155,7 @@ func (c *Cache) begin(server string) uint64 {
 		s.part = nil
 		want := follow.Want{Service: s.name, Digest: s.digest}
 		if c.hasStored(s.followed) {
-			want.Digest = "" // it says nothing of their stamps
+			want.Digest = "" // digests leave stamps out
 		}
 		c.ask(follow.Ask{Follow: []follow.Want{want}})
 		for _, q := range s.asked {

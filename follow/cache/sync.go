@@ -21,7 +21,7 @@ type question struct {
 // Written notes that a server made a change for a caller of this agent.
 func (c *Cache) Written() { c.written.Add(1) }
 
-// sync waits until the view of a service has what was written through this agent before, a second at most.
+// sync waits until the view of a service has the changes that were made through this agent before, a second at most.
 func (c *Cache) sync(ctx context.Context, s *service) {
 	written := c.written.Load()
 	if s.synced.Load() >= written || !c.stand.Load().up {
