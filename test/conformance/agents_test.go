@@ -38,7 +38,7 @@ var notAtAnAgent = map[string]string{
 // has an agent without servers join one by the API: here retry_join names them.
 func TestClientsOwnTestsAtAnAgent(t *testing.T) {
 	program.Need(t, "bash", "go")
-	const ofClassO = "TestAPI_Operator(Usage|RaftGetConfiguration|Autopilot.*)|TestAPI_Snapshot.*|TestAPI_Debug.*"
+	const ofClassO = "TestAPI_Operator(Usage|RaftGetConfiguration|Autopilot(GetSetConfiguration|CASConfiguration|ServerHealth|State))|TestAPI_Snapshot.*|TestAPI_Debug.*"
 	classes := map[string]int{"TestAPI_(LockLockUnlock|ClientTxnWrite|CatalogRegistration|HealthService_SingleTag|AgentServices|AgentMembers)": 5}
 	if os.Getenv(envAgent) != "" {
 		classes = map[string]int{"a": 132, ofClassO: 10}
