@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +62,8 @@ var examples = map[string]func(*testing.T, block){
 	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                     guard,
 	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                            drained,
 	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                             followed,
+	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":         logged,
+	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                 drains,
 	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                     commands,
 	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                         execServer,
 	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\":                             template,
@@ -285,6 +288,37 @@ func runServer(t *testing.T, b block) {
 	w.await(func() bool {
 		return strings.Contains(w.do("curl -s 'localhost:8500/v1/health/service/web?passing'"), `"web"`)
 	})
+}
+
+// drains runs a server that drains at its end, and drains another instance by the command line.
+func drains(t *testing.T, b block) {
+	program.Need(t, "curl")
+	w := newWorld(t)
+	port := program.Port(t)
+	w.server(port)
+	all := lines(b.text)
+	w.background(all[0], "8080", fmt.Sprint(port))
+	w.await(func() bool {
+		return strings.Contains(w.do("curl -s 'localhost:8500/v1/health/service/web?passing'"), `"web"`)
+	})
+	w.do(`curl -s -X PUT localhost:8500/v1/agent/service/register -d '{"ID":"web-1","Name":"web"}'`)
+	drain, _, _ := strings.Cut(all[1], " && ")
+	w.do(drain)
+	if left := w.do("curl -s localhost:8500/v1/agent/services"); strings.Contains(left, "web-1") {
+		t.Errorf("the instance is there still: %s", left)
+	}
+}
+
+// logged compares the words of a line of the SDK's log with its source: the tests of the SDK compare the line itself.
+func logged(t *testing.T, b block) {
+	source, err := os.ReadFile(root + "/client/register.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words, _, _ := strings.Cut(strings.TrimSpace(b.text), "  ")
+	if !bytes.Contains(source, []byte(strconv.Quote(words))) {
+		t.Errorf("the SDK does not log %q", words)
+	}
 }
 
 // commands runs each line against an agent with programs that end at once.
