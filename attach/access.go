@@ -23,7 +23,7 @@ func (a *Attachment) renew() {
 		return
 	}
 	a.lift++
-	a.changes = nil
+	a.changes = changes{}
 	a.core.Again()
 	a.awake()
 }

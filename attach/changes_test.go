@@ -94,20 +94,20 @@ func TestStepsAreKeptInARow(t *testing.T) {
 	for seq := range uint64(10) {
 		cs.add(change{base: at(seq), version: at(seq + 1)})
 	}
-	if c, ok := cs.since(at(4)); !ok || c.version != at(10) || len(cs) != 6 {
-		t.Errorf("since 4: %+v, %v, %d are left", c, ok, len(cs))
+	if c, ok := cs.since(at(4)); !ok || c.version != at(10) || len(cs.steps) != 6 {
+		t.Errorf("since 4: %+v, %v, %d are left", c, ok, len(cs.steps))
 	}
 	if _, ok := cs.since(at(2)); ok {
 		t.Error("a step that the server has is known still")
 	}
 	cs.add(change{base: at(20), version: at(21)})
-	if _, ok := cs.since(at(9)); ok || len(cs) != 1 {
-		t.Errorf("a step is missing, and %d are kept", len(cs))
+	if _, ok := cs.since(at(9)); ok || len(cs.steps) != 1 {
+		t.Errorf("a step is missing, and %d are kept", len(cs.steps))
 	}
 	for seq := range uint64(maxChanges) {
 		cs.add(change{base: at(21 + seq), version: at(22 + seq)})
 	}
-	if len(cs) > maxChanges {
-		t.Errorf("%d are kept", len(cs))
+	if len(cs.steps) > maxChanges {
+		t.Errorf("%d are kept", len(cs.steps))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
 )
 
@@ -71,14 +72,21 @@ func (p *post) parts(m cluster.Message) []cluster.Message {
 // sizeOf estimates the bytes of a record in a frame.
 func sizeOf(r *cluster.Record) int {
 	const registers, record = 300, 400
-	if r.Set == nil {
+	var instances []*skerry.Instance
+	var checks []*skerry.Check
+	switch {
+	case r.Set != nil:
+		instances, checks = r.Set.Instances, r.Set.Checks
+	case r.Delta != nil:
+		instances, checks = r.Delta.Instances, r.Delta.Checks
+	default:
 		return registers
 	}
-	n := registers + record*(1+len(r.Set.Instances)+len(r.Set.Checks))
-	for _, c := range r.Set.Checks {
+	n := registers + record*(1+len(instances)+len(checks))
+	for _, c := range checks {
 		n += len(c.Output) + len(c.Notes)
 	}
-	for _, i := range r.Set.Instances {
+	for _, i := range instances {
 		for k, v := range i.Meta {
 			n += len(k) + len(v)
 		}

@@ -83,3 +83,26 @@ func TestTicksLeaveBeforeCopies(t *testing.T) {
 		}
 	})
 }
+
+// A log with large sets leaves in frames that the bus takes, which follow each other.
+func TestALargeLogLeavesInParts(t *testing.T) {
+	p := newPost(defaultMaxFrame, newMetrics(nil, nil), slog.New(slog.DiscardHandler))
+	var out sent
+	p.connect(&out)
+	first := cluster.Pos{Life: 3, Seq: 7}
+	p.add([]cluster.Envelope{{To: "s2", Message: cluster.Log{First: first, Records: heavy(12, 0).Records}}}, nil)
+	p.flush()
+	if len(out.frames) < 6 {
+		t.Fatalf("the log left in %d frames", len(out.frames))
+	}
+	for _, m := range out.frames {
+		log := m.(cluster.Log)
+		if log.First != first || len(log.Records) == 0 || string(log.Records[0].Owner) != fmt.Sprint("o", first.Seq-7) {
+			t.Fatalf("a part begins at %v with %s, want %v", log.First, log.Records[0].Owner, first)
+		}
+		first.Seq += uint64(len(log.Records))
+	}
+	if first.Seq != 7+12 {
+		t.Errorf("the parts end before %d", first.Seq)
+	}
+}

@@ -122,6 +122,12 @@ func (p *post) flush() {
 		return
 	}
 	for _, e := range joined(messages) {
+		if log, is := e.Message.(cluster.Log); is {
+			for _, part := range p.logs(log) {
+				p.send(to, e.To, part)
+			}
+			continue
+		}
 		parts := p.parts(e.Message)
 		if len(parts) > 1 {
 			p.copies.add(e.To, parts)
@@ -139,6 +145,24 @@ func (p *post) send(by Sender, to cluster.ServerID, m cluster.Message) {
 	if err != nil {
 		p.log.Error("a message to other servers cannot be sent", "to", to, "kind", frame.Kind(m), "error", err)
 	}
+}
+
+// logs splits a log that is larger than a frame should be. The parts follow each other.
+func (p *post) logs(m cluster.Log) (parts []cluster.Log) {
+	size, from := 0, 0
+	part := func(to int) {
+		parts = append(parts, cluster.Log{First: cluster.Pos{Life: m.First.Life, Seq: m.First.Seq + uint64(from)}, Records: m.Records[from:to]})
+	}
+	for i := range m.Records {
+		more := sizeOf(&m.Records[i])
+		if i > from && size+more > p.maxFrame {
+			part(i)
+			size, from = 0, i
+		}
+		size += more
+	}
+	part(len(m.Records))
+	return parts
 }
 
 // joinedRecords is the most records of logs that are joined into one.
