@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/follow"
 )
 
 // Hub is a [skerry.Subscriber]. Each service that is followed has one goroutine, however many readers it has.
@@ -15,7 +16,6 @@ type Hub struct {
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	all    map[*subscription]struct{}
 }
 
 // topic is a service that is followed.
@@ -27,28 +27,32 @@ type topic struct {
 
 // New returns a hub of the services that discovery knows.
 func New(discovery skerry.Discovery) *Hub {
-	return &Hub{discovery: discovery, topics: map[string]*topic{}, all: map[*subscription]struct{}{}}
+	return &Hub{discovery: discovery, topics: map[string]*topic{}}
 }
 
 // subscription implements [skerry.Subscription].
 type subscription struct {
-	hub   *Hub
-	awake chan struct{}
+	hub    *Hub
+	awake  chan struct{}
+	closed bool // protected by the hub's lock
 
-	mu    sync.Mutex
-	names []string
-	due   map[string]bool
+	mu      sync.Mutex
+	names   []string
+	due     map[string]bool
+	errands []errand
+}
+
+// errand is a frame for a follower, that is sent when its view of a service is up to date.
+type errand struct {
+	service string // empty: the frame is about none
+	tell    func() follow.Tell
 }
 
 // Subscribe implements [skerry.Subscriber].
 func (h *Hub) Subscribe() skerry.Subscription { return h.subscribe() }
 
 func (h *Hub) subscribe() *subscription {
-	s := &subscription{hub: h, awake: make(chan struct{}, 1), due: map[string]bool{}}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.all[s] = struct{}{}
-	return s
+	return &subscription{hub: h, awake: make(chan struct{}, 1), due: map[string]bool{}}
 }
 
 // Follow implements [skerry.Subscription].
@@ -57,10 +61,10 @@ func (s *subscription) Follow(name string) {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := h.topics[name]
-	if _, open := h.all[s]; !open {
+	if s.closed {
 		return
 	}
+	t := h.topics[name]
 	if t == nil {
 		t = &topic{name: name, readers: map[*subscription]struct{}{}, ended: make(chan struct{})}
 		h.topics[name] = t
@@ -117,7 +121,7 @@ func (s *subscription) Close() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.all, s)
+	s.closed = true
 	for name, t := range h.topics {
 		if _, reads := t.readers[s]; reads {
 			h.leave(s, name)
@@ -133,6 +137,18 @@ func (s *subscription) mark(name string) {
 		s.names = append(s.names, name)
 	}
 	s.mu.Unlock()
+	s.wake()
+}
+
+// send notes an errand.
+func (s *subscription) send(e errand) {
+	s.mu.Lock()
+	s.errands = append(s.errands, e)
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *subscription) wake() {
 	select {
 	case s.awake <- struct{}{}:
 	default:
@@ -141,42 +157,36 @@ func (s *subscription) mark(name string) {
 
 // Next implements [skerry.Subscription].
 func (s *subscription) Next(ctx context.Context) ([]string, error) {
+	names, _, err := s.next(ctx)
+	return names, err
+}
+
+// next is Next that also returns errands. One of both may be empty.
+func (s *subscription) next(ctx context.Context) ([]string, []errand, error) {
 	for {
 		s.mu.Lock()
-		names := s.names
-		s.names = nil
+		names, errands := s.names, s.errands
+		s.names, s.errands = nil, nil
 		clear(s.due)
 		s.mu.Unlock()
-		if len(names) > 0 {
-			return names, nil
+		if len(names)+len(errands) > 0 {
+			return names, errands, nil
 		}
 		select {
 		case <-s.awake:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }
 
-// again marks all services of all readers: outputs of checks changed without a wake-up. With state alone it
-// marks only the state of the server.
-func (h *Hub) again(state bool) {
+// again marks all services of all readers: outputs of checks changed without a wake-up.
+func (h *Hub) again() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for s := range h.all {
-		if state {
-			s.mark(stateName)
-		}
-	}
-	if state {
-		return
-	}
 	for _, t := range h.topics {
 		for s := range t.readers {
 			s.mark(t.name)
 		}
 	}
 }
-
-// stateName stands for the state of the server among the names of services.
-const stateName = "\x00"

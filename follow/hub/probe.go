@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -10,9 +9,6 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
 )
-
-// probeName and an id stand for a probe among the names of services.
-const probeName = stateName + "probe "
 
 // Probe counts the followers of a service, and their readers, since a change of it.
 type Probe struct {
@@ -45,7 +41,7 @@ func (s *Server) Probe(id, service, except string) *Probe {
 	for f := range s.sessions {
 		if f.node != except && f.follows(p.service) {
 			p.counts[f] = nil
-			f.sub.mark(probeName + id)
+			f.sub.send(errand{p.service, p.tell})
 		}
 	}
 	return p
@@ -170,22 +166,7 @@ func (f *session) follows(service string) bool {
 	return f.wants[service] != nil
 }
 
-// tellProbe sends a probe, after the change that it is about.
-func (f *session) tellProbe(ctx context.Context, id string) error {
-	f.s.mu.Lock()
-	p := f.s.probes[id]
-	f.s.mu.Unlock()
-	if p == nil {
-		return nil
-	}
-	news, err := f.news(ctx, p.service)
-	if err != nil {
-		return err
-	}
-	if len(news) > 0 {
-		if err := f.send(news); err != nil {
-			return err
-		}
-	}
-	return f.stream.Send(follow.Encode(follow.Tell{Probe: &follow.Probe{ID: p.id, Service: p.service}}))
+// tell is the question to a follower that has the change.
+func (p *Probe) tell() follow.Tell {
+	return follow.Tell{Probe: &follow.Probe{ID: p.id, Service: p.service}}
 }

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +79,7 @@ func (s *Server) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-outputs.C:
-			s.again(false)
+			s.again()
 		case <-state.C:
 			now := s.cfg.State()
 			s.mu.Lock()
@@ -89,10 +87,24 @@ func (s *Server) Run(ctx context.Context) {
 			s.state = now
 			s.mu.Unlock()
 			if changed {
-				s.again(true)
+				s.tellState()
 			}
 		}
 	}
+}
+
+// tellState tells all followers the state of this server.
+func (s *Server) tellState() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.sessions {
+		f.sub.send(errand{tell: s.stateNow})
+	}
+}
+
+func (s *Server) stateNow() follow.Tell {
+	state := s.cfg.State()
+	return follow.Tell{State: &state}
 }
 
 // Stream carries frames to a follower and back.
@@ -167,7 +179,8 @@ func (f *session) take(frame []byte) error {
 		if len(s.Service) > maxName {
 			return fmt.Errorf("a follower names a service of %d bytes: 1 to %d are allowed", len(s.Service), maxName)
 		}
-		f.sub.mark(syncName + strconv.FormatUint(s.ID, 10) + " " + skerry.Fold(s.Service))
+		answer := follow.Sync{Service: skerry.Fold(s.Service), ID: s.ID}
+		f.sub.send(errand{answer.Service, func() follow.Tell { return follow.Tell{Sync: &answer} }})
 	}
 	for _, name := range ask.Drop {
 		name = skerry.Fold(name)
@@ -177,7 +190,7 @@ func (f *session) take(frame []byte) error {
 	for _, w := range ask.Follow {
 		name := skerry.Fold(w.Service)
 		switch {
-		case name == "" || len(name) > maxName || name[0] == stateName[0]:
+		case name == "" || len(name) > maxName:
 			return fmt.Errorf("a follower names a service of %d bytes: 1 to %d are allowed", len(name), maxName)
 		case f.wants[name] == nil && len(f.wants) >= maxFollows:
 			return errMany
@@ -220,60 +233,51 @@ func (f *session) tell(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(ctx.Err(), context.Cause(ctx))
 	}
-	if err := f.tellState(); err != nil {
+	if err := f.stream.Send(follow.Encode(f.s.stateNow())); err != nil {
 		return err
 	}
 	for {
-		names, err := f.sub.Next(ctx)
+		names, errands, err := f.sub.next(ctx)
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
-		var parts [][]byte
-		size := 0
-		for _, name := range names {
-			if name == stateName {
-				if err := f.tellState(); err != nil {
-					return err
-				}
-				continue
-			}
-			if id, probe := strings.CutPrefix(name, probeName); probe {
-				if err := f.tellProbe(ctx, id); err != nil {
-					return err
-				}
-				continue
-			}
-			if id, sync := strings.CutPrefix(name, syncName); sync {
-				if err := f.tellSync(ctx, id); err != nil {
-					return err
-				}
-				continue
-			}
-			news, err := f.news(ctx, name)
-			if err != nil {
+		if err := f.tellNews(ctx, names...); err != nil {
+			return err
+		}
+		for _, e := range errands {
+			if err := f.tellNews(ctx, e.service); err != nil {
 				return err
 			}
-			for _, part := range news {
-				if size > 0 && size+len(part) > frameSize {
-					if err := f.send(parts); err != nil {
-						return err
-					}
-					parts, size = nil, 0
-				}
-				parts, size = append(parts, part), size+len(part)
-			}
-		}
-		if len(parts) > 0 {
-			if err := f.send(parts); err != nil {
+			if err := f.stream.Send(follow.Encode(e.tell())); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (f *session) tellState() error {
-	state := f.s.cfg.State()
-	return f.stream.Send(follow.Encode(follow.Tell{State: &state}))
+// tellNews sends what the follower lacks of services, in as few frames as their size allows.
+func (f *session) tellNews(ctx context.Context, names ...string) error {
+	var parts [][]byte
+	size := 0
+	for _, name := range names {
+		news, err := f.news(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, part := range news {
+			if size > 0 && size+len(part) > frameSize {
+				if err := f.send(parts); err != nil {
+					return err
+				}
+				parts, size = nil, 0
+			}
+			parts, size = append(parts, part), size+len(part)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return f.send(parts)
 }
 
 // news returns what the follower lacks of a service, in parts.
@@ -294,28 +298,6 @@ func (f *session) news(ctx context.Context, name string) ([][]byte, error) {
 		return [][]byte{follow.Encode(follow.View{Service: name, Digest: w.digest, Same: true, Cause: v.Cause})}, nil
 	}
 	return change(from, v, f.s.discovery.Foreign), nil
-}
-
-// syncName, an ID and a service stand for a question of the follower among the names of services.
-const syncName = stateName + "sync "
-
-// tellSync answers a follower that wants the present view of a service.
-func (f *session) tellSync(ctx context.Context, question string) error {
-	number, service, _ := strings.Cut(question, " ")
-	id, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return err
-	}
-	news, err := f.news(ctx, service)
-	if err != nil {
-		return err
-	}
-	if len(news) > 0 {
-		if err := f.send(news); err != nil {
-			return err
-		}
-	}
-	return f.stream.Send(follow.Encode(follow.Tell{Sync: &follow.Sync{Service: service, ID: id}}))
 }
 
 func (f *session) send(parts [][]byte) error {
