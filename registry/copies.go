@@ -50,23 +50,26 @@ func (p *post) parts(m cluster.Message) []cluster.Message {
 	if !is || len(f.Records) < 2 {
 		return []cluster.Message{m}
 	}
-	var parts []cluster.Message
+	runs := p.split(f.Records)
+	parts := make([]cluster.Message, len(runs))
+	for i, records := range runs {
+		parts[i] = cluster.Fetched{Records: records, Repair: f.Repair, Part: i, Parts: len(runs)}
+	}
+	return parts
+}
+
+// split parts records into runs that fit into a frame, each of one record at least.
+func (p *post) split(records []cluster.Record) (runs [][]cluster.Record) {
 	size, from := 0, 0
-	for i := range f.Records {
-		more := sizeOf(&f.Records[i])
+	for i := range records {
+		more := sizeOf(&records[i])
 		if i > from && size+more > p.maxFrame {
-			parts = append(parts, cluster.Fetched{Records: f.Records[from:i], Repair: f.Repair, Part: len(parts)})
+			runs = append(runs, records[from:i])
 			size, from = 0, i
 		}
 		size += more
 	}
-	parts = append(parts, cluster.Fetched{Records: f.Records[from:], Repair: f.Repair, Part: len(parts)})
-	for i, part := range parts {
-		f := part.(cluster.Fetched)
-		f.Parts = len(parts)
-		parts[i] = f
-	}
-	return parts
+	return append(runs, records[from:])
 }
 
 // sizeOf estimates the bytes of a record in a frame.

@@ -149,19 +149,11 @@ func (p *post) send(by Sender, to cluster.ServerID, m cluster.Message) {
 
 // logs splits a log that is larger than a frame should be. The parts follow each other.
 func (p *post) logs(m cluster.Log) (parts []cluster.Log) {
-	size, from := 0, 0
-	part := func(to int) {
-		parts = append(parts, cluster.Log{First: cluster.Pos{Life: m.First.Life, Seq: m.First.Seq + uint64(from)}, Records: m.Records[from:to]})
+	first := m.First
+	for _, records := range p.split(m.Records) {
+		parts = append(parts, cluster.Log{First: first, Records: records})
+		first.Seq += uint64(len(records))
 	}
-	for i := range m.Records {
-		more := sizeOf(&m.Records[i])
-		if i > from && size+more > p.maxFrame {
-			part(i)
-			size, from = 0, i
-		}
-		size += more
-	}
-	part(len(m.Records))
 	return parts
 }
 
