@@ -60,7 +60,7 @@ func (a *Attachment) access(c *conn, m cluster.Message) bool {
 		if a.conn == c {
 			a.barred = string(c.to) + ": " + m.Refused
 			a.core.Broke(time.Now(), c.to)
-			a.pause(c.to, errors.New(m.Refused))
+			a.failed(c.to, errors.New(m.Refused))
 		}
 		c.stop()
 		return true

@@ -15,6 +15,7 @@ import (
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/cluster/frame"
+	"github.com/skerryhq/skerry/rest"
 )
 
 // Stream carries frames to a server and back.
@@ -56,7 +57,7 @@ type Attachment struct {
 	core    *cluster.Owner // nil before Carry
 	servers map[cluster.ServerID]string
 	silent  map[string]bool // the addresses that did not answer last
-	paused  map[cluster.ServerID]pause
+	resting rest.Servers
 	changes changes
 	lift    uint64 // the owner's sequence is greater here: see Renew
 	refused map[string]string
@@ -83,7 +84,7 @@ func New(cfg Config) *Attachment {
 	}
 	a := &Attachment{
 		cfg: cfg, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), wake: make(chan struct{}, 1),
-		servers: map[cluster.ServerID]string{}, silent: map[string]bool{}, paused: map[cluster.ServerID]pause{}, since: time.Now(),
+		servers: map[cluster.ServerID]string{}, silent: map[string]bool{}, since: time.Now(),
 		moves: prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_attach_attachments_total", Help: "Times that this agent attached to a server."}),
 	}
 	if cfg.Registerer != nil {
@@ -285,7 +286,7 @@ func (a *Attachment) post(ctx context.Context, all *sync.WaitGroup, to cluster.S
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.conn == nil || a.conn.to != to || a.conn.ended() {
-		if time.Now().Before(a.paused[to].until) {
+		if a.resting.Rests(string(to)) {
 			a.core.Broke(time.Now(), to)
 			return
 		}
@@ -322,7 +323,7 @@ func (a *Attachment) carry(c *conn) {
 		a.mu.Lock()
 		a.core.Step(time.Now(), c.to, m)
 		a.judged(m)
-		delete(a.paused, c.to)
+		a.resting.Worked(string(c.to))
 		a.mu.Unlock()
 		a.awake()
 	})
@@ -333,7 +334,7 @@ func (a *Attachment) carry(c *conn) {
 	}
 	a.core.Broke(time.Now(), c.to)
 	if err != nil && c.ctx.Err() == nil {
-		a.pause(c.to, err)
+		a.failed(c.to, err)
 	}
 	a.awake()
 }

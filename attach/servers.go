@@ -84,26 +84,9 @@ func (a *Attachment) met(name cluster.ServerID, address string) {
 	}
 }
 
-// pause is the time in which no stream is opened to a server that ended one, or took none.
-type pause struct {
-	until time.Time
-	times int    // without a message of the server between them
-	told  string // in the log
-}
-
-const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 5 * time.Second
-)
-
-// pause lets a server rest after an error, twice as long each time, give or take half.
-func (a *Attachment) pause(server cluster.ServerID, err error) {
-	p := a.paused[server]
-	rest := min(firstPause<<min(p.times, 10), longestPause)
-	p.until, p.times = time.Now().Add(rest/2+time.Duration(a.rand.Int64N(int64(rest)))), p.times+1
-	if err.Error() != p.told {
-		p.told = err.Error()
+// failed lets a server rest that ended a stream, or took none. It must be called with mu held.
+func (a *Attachment) failed(server cluster.ServerID, err error) {
+	if a.resting.Failed(string(server), err) {
 		a.cfg.Log.Warn("a server ended this agent's stream, or takes none", "server", server, "error", err)
 	}
-	a.paused[server] = p
 }

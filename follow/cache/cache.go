@@ -13,6 +13,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
+	"github.com/skerryhq/skerry/rest"
 )
 
 // Config configures a [Cache].
@@ -63,9 +64,9 @@ type Cache struct {
 	asking  chan struct{}
 	laying  chan struct{}
 	metrics *metrics
-	resting map[string]resting // of the goroutine that follows
-	noted   time.Time          // of the goroutine that keeps copies: when it was last noted that they are current
-	failed  bool               // likewise: the last write of a copy
+	resting rest.Servers // of the goroutine that follows
+	noted   time.Time    // of the goroutine that keeps copies: when it was last noted that they are current
+	failed  bool         // likewise: the last write of a copy
 
 	mu       sync.Mutex
 	count    int
@@ -122,7 +123,7 @@ func New(cfg Config) *Cache {
 	if cfg.MaxServices == 0 {
 		cfg.MaxServices = defaultMax
 	}
-	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), unwanted: make(chan string, 64), resting: map[string]resting{}}
+	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), unwanted: make(chan string, 64)}
 	c.stand.Store(&stand{lost: time.Now()})
 	c.load()
 	c.metrics = newMetrics(c)

@@ -2,17 +2,15 @@ package cache
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
+	"github.com/skerryhq/skerry/rest"
 )
 
 const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 5 * time.Second
 	// moveEvery is how often it is looked whether the agent is attached to another server.
 	moveEvery = 500 * time.Millisecond
 	// sweepEvery is how often unused services are looked for.
@@ -41,7 +39,7 @@ func (c *Cache) follows(ctx context.Context) {
 	for ctx.Err() == nil {
 		name, address, ok := c.pick()
 		if !ok {
-			sleep(ctx, firstPause)
+			sleep(ctx, rest.First)
 			continue
 		}
 		began := time.Now()
@@ -49,37 +47,17 @@ func (c *Cache) follows(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			continue // it moved, or all ends
 		}
-		rest := c.resting[name]
-		if time.Since(began) > longestPause {
-			rest = resting{}
+		if time.Since(began) > rest.Longest {
+			c.resting.Worked(name)
 		}
-		if err.Error() != rest.told {
-			rest.told = err.Error()
+		if c.resting.Failed(name, err) {
 			c.cfg.Log.Warn("services are not followed at a server any more", "server", name, "error", err)
 		}
-		rest.pause = min(max(2*rest.pause, firstPause), longestPause)
-		rest.until = time.Now().Add(rest.pause/2 + rand.N(rest.pause))
-		c.resting[name] = rest
 	}
-}
-
-// resting is a server that is not asked for a while, since it ended a stream or took none.
-type resting struct {
-	until time.Time
-	pause time.Duration
-	told  string // in the log
 }
 
 // pick returns the server to follow at.
-func (c *Cache) pick() (name, address string, ok bool) {
-	var not []string
-	for name, r := range c.resting {
-		if time.Now().Before(r.until) {
-			not = append(not, name)
-		}
-	}
-	return c.cfg.Pick(not...)
-}
+func (c *Cache) pick() (name, address string, ok bool) { return c.cfg.Pick(c.resting.Resting()...) }
 
 func sleep(ctx context.Context, d time.Duration) {
 	select {
