@@ -1,9 +1,7 @@
 package skerry
 
 import (
-	"context"
 	"slices"
-	"sync/atomic"
 )
 
 // ViewChange is the difference of two views of a service. Records that are the same in both
@@ -52,47 +50,6 @@ func (v *View) Since(from *View) (c ViewChange) {
 		v.summed(from, &c)
 	}
 	return c
-}
-
-// All returns the entries with those that drain, in their order.
-func (v *View) All() []*Entry {
-	if len(v.Draining) == 0 {
-		return v.Entries
-	}
-	all := slices.Concat(v.Entries, v.Draining)
-	slices.SortFunc(all, (*Entry).Compare)
-	return all
-}
-
-// SetAll parts the entries of a new view into those that drain and the others.
-func (v *View) SetAll(all []*Entry) {
-	for _, e := range all {
-		if e.Instance.Draining {
-			v.Draining = append(v.Draining, e)
-		} else {
-			v.Entries = append(v.Entries, e)
-		}
-	}
-}
-
-// lastSerial is the last serial number of a view.
-var lastSerial atomic.Uint64
-
-// Serial returns a number that no other view of this process has, for keys of [View.Memo].
-func (v *View) Serial() uint64 {
-	if n := v.serial.Load(); n != 0 {
-		return n
-	}
-	v.serial.CompareAndSwap(0, lastSerial.Add(1))
-	return v.serial.Load()
-}
-
-// Compare orders entries as views do: by node, then by ID.
-func (e *Entry) Compare(f *Entry) int {
-	if order := CompareNames(e.Node.Name, f.Node.Name); order != 0 {
-		return order
-	}
-	return CompareNames(e.Instance.ID, f.Instance.ID)
 }
 
 // same reports whether two entries have the same records.
@@ -145,22 +102,4 @@ func (e *Entry) digest() uint64 {
 		sum++
 	}
 	return sum * prime
-}
-
-// Subscriber lets readers follow services.
-type Subscriber interface {
-	// Subscribe returns a subscription without services. The caller closes it.
-	Subscribe() Subscription
-}
-
-// Subscription collects the services of one reader that changed. A service that changes several times before it is
-// read counts once: a slow reader gets the newest view in place of all between.
-type Subscription interface {
-	// Follow adds a service, which counts as changed.
-	Follow(name string)
-	Unfollow(name string)
-	// Next returns the names of the services that changed since the last call, folded, and waits until
-	// there is one. The error is that of ctx.
-	Next(ctx context.Context) ([]string, error)
-	Close()
 }

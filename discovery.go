@@ -48,3 +48,21 @@ func Settle(ctx context.Context, settled <-chan struct{}) error {
 		return context.Cause(ctx)
 	}
 }
+
+// Subscriber lets readers follow services.
+type Subscriber interface {
+	// Subscribe returns a subscription without services. The caller closes it.
+	Subscribe() Subscription
+}
+
+// Subscription collects the services of one reader that changed. A service that changes several times before it is
+// read counts once: a slow reader gets the newest view in place of all between.
+type Subscription interface {
+	// Follow adds a service, which counts as changed.
+	Follow(name string)
+	Unfollow(name string)
+	// Next returns the names of the services that changed since the last call, folded, and waits until
+	// there is one. The error is that of ctx.
+	Next(ctx context.Context) ([]string, error)
+	Close()
+}

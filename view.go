@@ -37,6 +37,14 @@ func (e *Entry) Maintenance() bool {
 	return false
 }
 
+// Compare orders entries as views do: by node, then by ID.
+func (e *Entry) Compare(f *Entry) int {
+	if order := CompareNames(e.Node.Name, f.Node.Name); order != 0 {
+		return order
+	}
+	return CompareNames(e.Instance.ID, f.Instance.ID)
+}
+
 // View is the instances of one service at one moment. It is immutable: a change
 // makes a new one, and holders of the old one may go on reading it.
 type View struct {
@@ -126,6 +134,39 @@ func (v *View) Spelled(name string) []*Entry {
 		}
 	}
 	return out
+}
+
+// All returns the entries with those that drain, in their order.
+func (v *View) All() []*Entry {
+	if len(v.Draining) == 0 {
+		return v.Entries
+	}
+	all := slices.Concat(v.Entries, v.Draining)
+	slices.SortFunc(all, (*Entry).Compare)
+	return all
+}
+
+// SetAll parts the entries of a new view into those that drain and the others.
+func (v *View) SetAll(all []*Entry) {
+	for _, e := range all {
+		if e.Instance.Draining {
+			v.Draining = append(v.Draining, e)
+		} else {
+			v.Entries = append(v.Entries, e)
+		}
+	}
+}
+
+// lastSerial is the last serial number of a view.
+var lastSerial atomic.Uint64
+
+// Serial returns a number that no other view of this process has, for keys of [View.Memo].
+func (v *View) Serial() uint64 {
+	if n := v.serial.Load(); n != 0 {
+		return n
+	}
+	v.serial.CompareAndSwap(0, lastSerial.Add(1))
+	return v.serial.Load()
 }
 
 // Memo returns the earlier result of render for key on this view, or calls it now.

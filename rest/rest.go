@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// First and Longest are the pauses after one failure and after many, give or take half.
-	First   = 100 * time.Millisecond
+	// First is the pause after one failure, give or take half.
+	First = 100 * time.Millisecond
+	// Longest is the pause after many failures, give or take half.
 	Longest = 5 * time.Second
 )
 

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
 	"github.com/skerryhq/skerry/rest"
 )
@@ -13,12 +12,6 @@ import (
 const (
 	// moveEvery is how often it is looked whether the agent is attached to another server.
 	moveEvery = 500 * time.Millisecond
-	// sweepEvery is how often unused services are looked for.
-	sweepEvery = 30 * time.Second
-	// idleEmpty and idle are after which time without a question a service is not followed any more: one
-	// without instances may be a made-up name.
-	idleEmpty = time.Minute
-	idle      = time.Hour
 	// maxWait is the longest time that a query waits for a change, in seconds.
 	maxWait = 11 * 60
 	// maxName is the length of the longest name that is followed, in bytes.
@@ -168,83 +161,3 @@ func (c *Cache) every(ctx context.Context) {
 		}
 	}
 }
-
-// sweep lets unused services go. While no server can be reached, all stay.
-func (c *Cache) sweep(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.stand.Load().up {
-		return
-	}
-	c.names.Range(func(_, v any) bool {
-		if s := v.(*service); s.idle(now) > s.limit() {
-			c.drop(s)
-		}
-		return true
-	})
-}
-
-// idle is the time since the service was read or waited for last.
-func (s *service) idle(now time.Time) time.Duration {
-	return time.Duration(now.Unix()-s.used.Load()) * time.Second
-}
-
-// limit is the time after which the service is not followed any more.
-func (s *service) limit() time.Duration {
-	if s.followed == nil || len(s.followed.All()) == 0 {
-		return idleEmpty
-	}
-	return idle
-}
-
-// share is the part of its limit that the service has been idle for.
-func (s *service) share(now time.Time) float64 { return float64(s.idle(now)) / float64(s.limit()) }
-
-// evict makes room for one more service: an idle one goes. It must be called with mu held, as drop must.
-func (c *Cache) evict() bool {
-	now := time.Now()
-	var longest *service
-	c.names.Range(func(_, v any) bool {
-		if s := v.(*service); longest == nil || s.share(now) > longest.share(now) {
-			longest = s
-		}
-		return true
-	})
-	if longest == nil || longest.idle(now) <= idleEmpty {
-		return false
-	}
-	c.drop(longest)
-	return true
-}
-
-// drop stops to follow a service. Its waiters are woken.
-func (c *Cache) drop(s *service) {
-	c.names.Delete(s.name)
-	c.count--
-	close(s.changed)
-	s.changed = make(chan struct{})
-	c.ask(follow.Ask{Drop: []string{s.name}})
-	select {
-	case c.unwanted <- s.name:
-	default: // its copy is followed after the next start, and removed later
-	}
-}
-
-// Catalog returns the catalog of an agent: the services that it follows, and beside them its own set.
-func (c *Cache) Catalog() skerry.Catalog { return catalog{c.cfg.Own, c} }
-
-type catalog struct {
-	skerry.Catalog
-	cache *Cache
-}
-
-// Service implements [skerry.Catalog].
-func (c catalog) Service(name string) *skerry.View {
-	if v := c.cache.Known(name); v != nil {
-		return v
-	}
-	return c.Catalog.Service(name)
-}
-
-// Watch implements [skerry.Catalog].
-func (c catalog) Watch(t skerry.Topic) (uint64, <-chan struct{}) { return c.cache.Watch(t) }

@@ -93,7 +93,7 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
-// tellState tells all followers the state of this server.
+// tellState sends the state of this server to all followers.
 func (s *Server) tellState() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
