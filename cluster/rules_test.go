@@ -151,7 +151,7 @@ func TestALossWaitsForAServerThatItsHomeDoesNotHear(t *testing.T) {
 		tick()
 		a.Step(a.now, "c", cluster.Fetched{Records: []cluster.Record{r}})
 		if _, shown := a.Shows("o"); shown {
-			t.Errorf("c hears b %v, and the owner that nobody took over is shown", hears)
+			t.Errorf("c hears b %v, and the owner that no server took over is shown", hears)
 		}
 	}
 }

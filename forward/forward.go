@@ -135,15 +135,11 @@ func (f *Forwarder) Ask(ctx context.Context, path, token string, body []byte) (a
 			break
 		}
 		tried = append(tried, name)
-		if answer, err = f.ask(ctx, address, path, token, body); err == nil || ctx.Err() != nil {
+		if answer, err = post(ctx, f.send, f.cfg.Node, address, path, token, body); err == nil || ctx.Err() != nil {
 			return answer, err
 		}
 	}
 	return nil, cmp.Or(err, errNoServer)
-}
-
-func (f *Forwarder) ask(ctx context.Context, address, path, token string, body []byte) ([]byte, error) {
-	return post(ctx, f.send, f.cfg.Node, address, path, token, body)
 }
 
 // Post posts a question of the process of a node to the server at an address, and returns its answer.

@@ -69,9 +69,8 @@ func (n *Node) grants(of []*skerry.Instance) *cluster.Grants {
 		return nil
 	}
 	tokens := n.control.tokens
-	standard := tokens.Secret(access.DefaultToken)
 	return &cluster.Grants{
-		Node: cmp.Or(tokens.Secret(access.AgentToken), standard), Default: standard, Instances: n.kept.agent.Tokens(of, tokens.Secret(access.FileToken)),
+		Node: n.agentToken(), Default: tokens.Secret(access.DefaultToken), Instances: n.kept.agent.Tokens(of, tokens.Secret(access.FileToken)),
 	}
 }
 

@@ -218,7 +218,7 @@ func TestAChangeHoldsWithinASecond(t *testing.T) {
 		select {
 		case <-changed:
 		default:
-			t.Error("nobody is told of the change")
+			t.Error("the change wakes no waiter")
 		}
 		calls := s.count()
 		g.Moved(s.index)
@@ -288,7 +288,7 @@ func TestManyChangesCostOneQuestionEach(t *testing.T) {
 	})
 }
 
-// The answer about a token is young, and nobody uses the token: the next request does not get the answer of before a
+// The answer about a token is young, and the token is not in use: the next request does not get the answer of before a
 // change.
 func TestATokenThatIsNotInUse(t *testing.T) {
 	inTime(t, remote.ExtendCache, func(t *testing.T, s *servers, g *remote.Gate) {

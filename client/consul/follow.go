@@ -202,7 +202,7 @@ func reason(data []byte) string {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return "it gives no reason"
 	}
-	return v.Error[:min(len(v.Error), 300)]
+	return v.Error[:min(len(v.Error), maxReason)]
 }
 
 // leave logs the reason for which streams are left for blocking queries, once for a source.

@@ -208,7 +208,7 @@ func many(from, to int) string {
 	return string(follow.Encode(a))
 }
 
-// A subscription names what changed, once however often it changed, and only for those who follow it.
+// A subscription names what changed, once however often it changed, and only for its followers.
 func TestSubscriptionsNameWhatChanged(t *testing.T) {
 	within(t, func(t *testing.T, ctx context.Context, table *catalog.Table, s *hub.Server) {
 		one, two := s.Subscribe(), s.Subscribe()

@@ -45,7 +45,7 @@ func (a *agent) watches(ctx context.Context, service string, has func(ids []stri
 	}
 }
 
-// An instance that drains is in no answer, and its drain ends when all who could know it know that it goes.
+// An instance that drains is in no answer, and its drain ends when all readers that could know it know that it goes.
 func TestADrainWaitsForEveryReader(t *testing.T) {
 	t.Parallel()
 	servers, at := serversWith(t, 3, map[string]any{"dns_config": map[string]any{"service_ttl": map[string]string{"slow": "3s"}}})
@@ -98,7 +98,12 @@ func TestADrainWaitsForEveryReader(t *testing.T) {
 	defer conn.Close()
 	index := servers[1].ok("GET", "/v1/health/service/web", "").header.Get("X-Consul-Index")
 	fmt.Fprintf(conn, "GET /v1/health/service/web?index=%s&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n", index)
-	time.Sleep(time.Second) // it has come: nothing tells
+	await(t, "the blocking query", func() error {
+		if text := servers[1].ok("GET", "/v1/agent/metrics?format=prometheus", "").body; !strings.Contains(text, "skerry_http_blocking_queries 1\n") {
+			return fmt.Errorf("it does not wait yet")
+		}
+		return nil
+	})
 	if d := web.drained("web-2", "2s"); d.Safe || d.Pending == 0 || !strings.Contains(fmt.Sprint(d.Waiting), "at s2") {
 		t.Errorf("the drain of web-2 with a reader that stands still: %+v", d)
 	}
