@@ -1,0 +1,182 @@
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/skerryhq/skerry"
+)
+
+// Credentials are the certificate of a process, and the authorities that it trusts. They may be replaced while connections
+// are open: new ones use the new credentials, and the others stay. Their methods may be called at once.
+type Credentials struct {
+	held    atomic.Pointer[Held]
+	revoked atomic.Pointer[func(*x509.Certificate) bool]
+	now     func() time.Time
+}
+
+// Held is credentials at one moment.
+type Held struct {
+	Key *ecdsa.PrivateKey
+	// Chain is the certificate of the process, and after it those that lead to an authority.
+	Chain []*x509.Certificate
+	// Roots are the authorities that are trusted.
+	Roots []*x509.Certificate
+}
+
+// Leaf returns the certificate of the process.
+func (h *Held) Leaf() *x509.Certificate { return h.Chain[0] }
+
+// NewCredentials returns credentials that hold h. now is the clock.
+func NewCredentials(h Held, now func() time.Time) (*Credentials, error) {
+	c := &Credentials{now: now}
+	return c, c.Replace(h)
+}
+
+// Replace replaces what is held. It is an error, and nothing changes, if the certificate would not be accepted by a process
+// with the same roots, or is another key's.
+func (c *Credentials) Replace(h Held) error {
+	if len(h.Chain) == 0 || len(h.Roots) == 0 || h.Key == nil {
+		return errors.New("want a private key, its certificate and an authority")
+	}
+	if !h.Key.PublicKey.Equal(h.Leaf().PublicKey) {
+		return errors.New("the certificate is another key's")
+	}
+	if _, err := verify(h.Chain, h.Roots, "", c.now()); err != nil {
+		return err
+	}
+	c.held.Store(&h)
+	return nil
+}
+
+// Held returns what is held now. It must not be changed.
+func (c *Credentials) Held() *Held { return c.held.Load() }
+
+// Revoke sets which certificates are refused although an authority signed them. Open connections stay.
+func (c *Credentials) Revoke(revoked func(*x509.Certificate) bool) { c.revoked.Store(&revoked) }
+
+// verify returns the name of the process that shows a chain. dns is the DNS name that its certificate must have; empty: none.
+func verify(chain, roots []*x509.Certificate, dns string, now time.Time) (Name, error) {
+	pool, between := x509.NewCertPool(), x509.NewCertPool()
+	for _, r := range roots {
+		pool.AddCert(r)
+	}
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: pool, Intermediates: between, DNSName: dns, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return Name{}, skerry.Errorf(skerry.Denied, "the certificate of %q is refused: %w", chain[0].Subject.CommonName, err)
+	}
+	return Of(chain[0])
+}
+
+// check decides on the certificate of the other side of a connection.
+func (c *Credentials) check(s tls.ConnectionState, dns string) error {
+	if len(s.PeerCertificates) == 0 {
+		return skerry.Errorf(skerry.Denied, "the other side shows no certificate")
+	}
+	n, err := verify(s.PeerCertificates, c.held.Load().Roots, dns, c.now())
+	if err != nil {
+		return err
+	}
+	if revoked := c.revoked.Load(); revoked != nil && (*revoked)(s.PeerCertificates[0]) {
+		return skerry.Errorf(skerry.Denied, "the certificate of %v was revoked", n)
+	}
+	return nil
+}
+
+func (c *Credentials) certificate() *tls.Certificate {
+	h := c.held.Load()
+	out := &tls.Certificate{PrivateKey: h.Key, Leaf: h.Leaf()}
+	for _, one := range h.Chain {
+		out.Certificate = append(out.Certificate, one.Raw)
+	}
+	return out
+}
+
+// base is what all connections have in common. Sessions are not resumed: each handshake checks anew, by the roots and the
+// revocations of then.
+func (c *Credentials) base(protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: protocols, SessionTicketsDisabled: true,
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.certificate(), nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate(), nil },
+	}
+}
+
+// Listen returns the TLS of a listener for the processes of a cluster, of the kinds that are given. With open, a process
+// without a certificate is taken too: the caller decides what it may do.
+func (c *Credentials) Listen(open bool, kinds []Kind, protocols ...string) *tls.Config {
+	out := c.base(protocols...)
+	out.ClientAuth = tls.RequireAnyClientCert
+	if open {
+		out.ClientAuth = tls.RequestClientCert
+	}
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		if open && len(s.PeerCertificates) == 0 {
+			return nil
+		}
+		if err := c.check(s, ""); err != nil {
+			return err
+		}
+		return kindIn(s, kinds)
+	}
+	return out
+}
+
+func kindIn(s tls.ConnectionState, kinds []Kind) error {
+	n, err := Of(s.PeerCertificates[0])
+	if err != nil {
+		return err
+	}
+	for _, k := range kinds {
+		if n.Kind == k {
+			return nil
+		}
+	}
+	return skerry.Errorf(skerry.Denied, "%v may not connect here: it is no %s", n, kinds[0])
+}
+
+// Dial returns the TLS of connections to the servers of a datacenter.
+func (c *Credentials) Dial(datacenter string, protocols ...string) *tls.Config {
+	out := c.base(protocols...)
+	out.ServerName = ServerName(datacenter)
+	out.InsecureSkipVerify = true // VerifyConnection does it, by the roots of then
+	out.VerifyConnection = func(s tls.ConnectionState) error { return c.check(s, out.ServerName) }
+	return out
+}
+
+// Pinned returns the TLS of a connection to a server of a cluster, of which the pin of an authority is known and nothing
+// else. The process shows no certificate.
+func Pinned(pin Pin, datacenter string, now func() time.Time, protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: protocols, ServerName: ServerName(datacenter), InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			for _, root := range s.PeerCertificates {
+				if root.IsCA && PinOf(root) == pin {
+					_, err := verify(s.PeerCertificates, []*x509.Certificate{root}, ServerName(datacenter), now())
+					return err
+				}
+			}
+			return fmt.Errorf("the server's certificate is not of the authority that the join token names: the token is another cluster's, or the address is")
+		},
+	}
+}
+
+// Peer returns the name of the other side of a connection, as its certificate has it. ok is false if it showed none.
+func Peer(s *tls.ConnectionState) (n Name, ok bool) {
+	if s == nil || len(s.PeerCertificates) == 0 {
+		return Name{}, false
+	}
+	n, err := Of(s.PeerCertificates[0])
+	return n, err == nil
+}

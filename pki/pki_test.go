@@ -1,0 +1,254 @@
+package pki_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/pki"
+)
+
+var (
+	t0     = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	both   = []pki.Kind{pki.Agent, pki.Server}
+	server = pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}
+	agent  = pki.Name{Datacenter: "dc1", Kind: pki.Agent, Node: "web1"}
+)
+
+// clock is a time that a test sets.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func authority(t *testing.T) *pki.Authority {
+	t.Helper()
+	a, err := pki.NewAuthority(t0.AddDate(-1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// issue returns credentials of a process.
+func issue(t *testing.T, a *pki.Authority, n pki.Name, c *clock, roots ...*x509.Certificate) *pki.Credentials {
+	t.Helper()
+	h := held(t, a, n, c.at)
+	if roots != nil {
+		h.Roots = roots
+	}
+	out, err := pki.NewCredentials(h, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func held(t *testing.T, a *pki.Authority, n pki.Name, at time.Time) pki.Held {
+	t.Helper()
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := pki.Request(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := a.Sign(request, n, at, pki.CertificateFor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pki.Held{Key: key, Chain: []*x509.Certificate{leaf, a.Certificate()}, Roots: []*x509.Certificate{a.Certificate()}}
+}
+
+// meet connects two processes. The errors are those of the two sides.
+func meet(t *testing.T, dial, listen *tls.Config) (dialed, listened error) {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	end := time.Now().Add(10 * time.Second)
+	a.SetDeadline(end)
+	b.SetDeadline(end)
+	done := make(chan error, 1)
+	go func() {
+		s := tls.Server(b, listen)
+		err := s.Handshake()
+		if err == nil {
+			_, err = s.Write([]byte("x")) // the client learns by it that its certificate was taken
+		}
+		b.Close()
+		done <- err
+	}()
+	c := tls.Client(a, dial)
+	dialed = c.Handshake()
+	if dialed == nil {
+		_, dialed = c.Read(make([]byte, 1))
+	}
+	a.Close()
+	return dialed, <-done
+}
+
+func TestNames(t *testing.T) {
+	c := &clock{t0}
+	a := authority(t)
+	for _, n := range []pki.Name{server, agent, {Datacenter: "dc_2-x", Kind: pki.Agent, Node: "Web 1.example?#%"}} {
+		if got, err := pki.Of(issue(t, a, n, c).Held().Leaf()); err != nil || got != n {
+			t.Errorf("the name %v became %v, %v", n, got, err)
+		}
+	}
+	key, _ := pki.NewKey()
+	request, _ := pki.Request(key)
+	for _, n := range []pki.Name{
+		{}, {Datacenter: "dc1", Kind: "king", Node: "x"}, {Datacenter: "dc1", Kind: pki.Agent}, {Datacenter: "dc1", Kind: pki.Agent, Node: "a/b"},
+		{Datacenter: "dc1/agent", Kind: pki.Agent, Node: "a"}, {Datacenter: "DC1", Kind: pki.Agent, Node: "a"}, {Datacenter: "dc1", Kind: pki.Agent, Node: strings.Repeat("x", 256)},
+	} {
+		if _, err := a.Sign(request, n, t0, time.Hour); skerry.KindOf(err) != skerry.Invalid {
+			t.Errorf("a certificate for %q: %v", n, err)
+		}
+	}
+	if _, err := pki.Of(a.Certificate()); skerry.KindOf(err) != skerry.Denied {
+		t.Errorf("the authority's certificate names a process: %v", err)
+	}
+}
+
+// Each row is a connection of two processes, and the side that refuses it.
+func TestConnections(t *testing.T) {
+	c := &clock{t0}
+	a, other := authority(t), authority(t)
+	s1, web1 := issue(t, a, server, c), issue(t, a, agent, c)
+	past := &clock{t0.Add(-pki.CertificateFor - time.Hour)}
+	old := issue(t, a, agent, past)
+	past.at = t0
+	elsewhere := issue(t, a, pki.Name{Datacenter: "dc2", Kind: pki.Server, Node: "s1"}, c)
+	stranger, thief := issue(t, other, agent, c, a.Certificate(), other.Certificate()), issue(t, a, agent, c)
+	stolen := thief.Held().Leaf().SerialNumber
+	s1.Revoke(func(c *x509.Certificate) bool { return c.SerialNumber.Cmp(stolen) == 0 })
+	bare := &tls.Config{InsecureSkipVerify: true}
+	for name, row := range map[string]struct {
+		dial, listen *tls.Config
+		want         string // in the error of the listener, or of the dialer after "dial:"
+	}{
+		"an agent at a server":             {web1.Dial("dc1"), s1.Listen(false, both), ""},
+		"a server at a server":             {s1.Dial("dc1"), s1.Listen(false, []pki.Kind{pki.Server}), ""},
+		"an agent at a port for servers":   {web1.Dial("dc1"), s1.Listen(false, []pki.Kind{pki.Server}), "it is no server"},
+		"an agent that poses as a server":  {web1.Dial("dc1"), web1.Listen(false, both), "dial:certificate of \"web1\""},
+		"a server of another datacenter":   {web1.Dial("dc1"), elsewhere.Listen(false, both), "dial:certificate of \"s1\""},
+		"another cluster's agent":          {stranger.Dial("dc1"), s1.Listen(false, both), "unknown authority"},
+		"another cluster's server":         {web1.Dial("dc1"), issue(t, other, server, c).Listen(false, both), "dial:unknown authority"},
+		"no certificate":                   {bare, s1.Listen(false, both), "didn't provide a certificate"},
+		"no certificate where it may":      {bare, s1.Listen(true, both), ""},
+		"a bad certificate where none may": {stranger.Dial("dc1"), s1.Listen(true, both), "unknown authority"},
+		"one that has run out":             {old.Dial("dc1"), s1.Listen(false, both), "expired"},
+		"one that was revoked":             {thief.Dial("dc1"), s1.Listen(false, both), "was revoked"},
+		"an old version":                   {&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}, s1.Listen(true, both), "version"},
+		"pinned":                           {pki.Pinned(a.Pin(), "dc1", c.now), s1.Listen(true, both), ""},
+		"pinned to another":                {pki.Pinned(other.Pin(), "dc1", c.now), s1.Listen(true, both), "dial:another cluster's"},
+		"pinned, at an agent":              {pki.Pinned(a.Pin(), "dc1", c.now), web1.Listen(true, both), "dial:certificate of \"web1\""},
+	} {
+		dialed, listened := meet(t, row.dial, row.listen)
+		want, at := row.want, listened
+		if rest, ok := strings.CutPrefix(want, "dial:"); ok {
+			want, at = rest, dialed
+		}
+		switch {
+		case want == "" && (dialed != nil || listened != nil):
+			t.Errorf("%s: %v; %v", name, dialed, listened)
+		case want != "" && (at == nil || !strings.Contains(at.Error(), want)):
+			t.Errorf("%s: want %q: %v; %v", name, want, dialed, listened)
+		case want != "" && dialed == nil:
+			t.Errorf("%s: the dialer learns of nothing", name)
+		}
+	}
+}
+
+// A rotation of the authority: both are trusted, then the new one alone. Processes of both stages understand each other.
+func TestRotation(t *testing.T) {
+	c := &clock{t0}
+	old, next := authority(t), authority(t)
+	der, err := old.Vouch(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vouched, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := issue(t, old, agent, c)
+	h := held(t, next, server, t0)
+	h.Chain = append(h.Chain[:1], vouched, old.Certificate())
+	h.Roots = []*x509.Certificate{old.Certificate(), next.Certificate()}
+	moved, err := pki.NewCredentials(h, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); dialed != nil || listened != nil {
+		t.Errorf("an agent of the old authority at a server of the new one: %v; %v", dialed, listened)
+	}
+	if dialed, _ := meet(t, pki.Pinned(old.Pin(), "dc1", c.now), moved.Listen(true, both)); dialed != nil {
+		t.Errorf("a token with the old pin: %v", dialed)
+	}
+	h.Roots = h.Roots[1:]
+	if err := moved.Replace(h); err != nil {
+		t.Fatal(err)
+	}
+	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); listened == nil {
+		t.Errorf("an agent of an authority that is not trusted any more: %v; %v", dialed, listened)
+	}
+	if dialed, listened := meet(t, issue(t, next, agent, c).Dial("dc1"), moved.Listen(false, both)); dialed != nil || listened != nil {
+		t.Errorf("after the rotation: %v; %v", dialed, listened)
+	}
+}
+
+func TestReplaceChecks(t *testing.T) {
+	c := &clock{t0}
+	a := authority(t)
+	good, other := held(t, a, agent, t0), held(t, authority(t), agent, t0)
+	creds, err := pki.NewCredentials(good, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, h := range map[string]pki.Held{
+		"nothing": {}, "another key": {Key: other.Key, Chain: good.Chain, Roots: good.Roots},
+		"another authority": {Key: good.Key, Chain: good.Chain, Roots: other.Roots}, "expired": held(t, a, agent, t0.Add(-100*time.Hour)),
+	} {
+		if creds.Replace(h) == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if creds.Held().Leaf() != good.Leaf() {
+		t.Error("what was refused is held")
+	}
+}
+
+func TestAuthorityText(t *testing.T) {
+	a := authority(t)
+	text, err := a.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := pki.DecodeAuthority(text)
+	if err != nil || b.Pin() != a.Pin() {
+		t.Fatalf("%v", err)
+	}
+	other, _ := authority(t).Encode()
+	cert, key := pki.EncodeCertificates(a.Certificate().Raw), other[len(pki.EncodeCertificates(a.Certificate().Raw)):]
+	for name, text := range map[string][]byte{"empty": nil, "no key": cert, "another key": append(cert, key...), "cut": text[:len(text)-30]} {
+		if _, err := pki.DecodeAuthority(text); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for name, request := range map[string][]byte{"empty": nil, "no request": []byte("hello")} {
+		if _, err := a.Sign(request, agent, t0, time.Hour); skerry.KindOf(err) != skerry.Invalid || errors.Unwrap(err) == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
