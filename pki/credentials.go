@@ -38,7 +38,7 @@ func NewCredentials(h Held, now func() time.Time) (*Credentials, error) {
 	return c, c.Replace(h)
 }
 
-// Replace replaces what is held. It is an error, and nothing changes, if the certificate would not be accepted by a process
+// Replace puts h in place of the credentials before. It is an error, and nothing changes, if the certificate would not be accepted by a process
 // with the same roots, or is another key's.
 func (c *Credentials) Replace(h Held) error {
 	if len(h.Chain) == 0 || len(h.Roots) == 0 || h.Key == nil {
@@ -54,7 +54,7 @@ func (c *Credentials) Replace(h Held) error {
 	return nil
 }
 
-// Held returns what is held now. It must not be changed.
+// Held returns the present credentials. They must not be changed.
 func (c *Credentials) Held() *Held { return c.held.Load() }
 
 // Revoke sets which certificates are refused although an authority signed them. Open connections stay.

@@ -14,7 +14,9 @@ import (
 type Kind string
 
 const (
-	Agent  Kind = "agent"
+	// Agent is a process beside programs. It dials servers.
+	Agent Kind = "agent"
+	// Server is a process that holds the catalog.
 	Server Kind = "server"
 )
 
@@ -36,6 +38,7 @@ func (n Name) URI() *url.URL {
 	return &url.URL{Scheme: scheme, Host: n.Datacenter, Path: "/" + string(n.Kind) + "/" + n.Node}
 }
 
+// String returns the URI as text.
 func (n Name) String() string { return n.URI().String() }
 
 // Check returns an error that names the part which is not valid. Its kind is [skerry.Invalid].

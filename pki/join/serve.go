@@ -53,8 +53,8 @@ type Config struct {
 	// Authority returns the one that signs now, the certificates that lead from its own to others, and all that are
 	// trusted.
 	Authority func() (a *pki.Authority, between, roots []*x509.Certificate)
-	// Book returns where tokens are kept. Its error tells why there is none yet, and has the kind
-	// [skerry.Unavailable].
+	// Book returns where tokens are kept. While there is none yet, it returns an error of the
+	// kind [skerry.Unavailable].
 	Book func() (Book, error)
 	// Revoked reports whether a certificate was revoked.
 	Revoked func(*x509.Certificate) bool

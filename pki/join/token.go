@@ -17,8 +17,8 @@ import (
 	"github.com/skerryhq/skerry/pki"
 )
 
-// Token lets processes of a kind join a cluster. It has a private key, of which servers keep the public one: a copy of what
-// they keep admits no process.
+// Token lets processes of a kind join a cluster. It has a private key. Servers keep the public one, so that a copy of
+// their store admits no process.
 type Token struct {
 	Kind    pki.Kind
 	ID      ID
@@ -30,6 +30,7 @@ type Token struct {
 // ID names a token. It is not secret.
 type ID [8]byte
 
+// String returns the ID as 16 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // ParseID reads what [ID.String] returns.
