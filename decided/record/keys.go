@@ -53,6 +53,13 @@ const (
 // Autopilot is the key of how the servers look after each other.
 const Autopilot = "autopilot"
 
+// The prefixes of keys of the processes that may be in the cluster. Names of nodes are escaped as [NodeKey] does it.
+const (
+	JoinTokens = "join/"    // join/<token>
+	NodeKeys   = "nodekey/" // nodekey/<node>: the key that its certificate is for
+	Revoked    = "revoked/" // revoked/<print of a key>
+)
+
 var (
 	escaper   = strings.NewReplacer("%", "%25", "/", "%2F")
 	unescaper = strings.NewReplacer("%25", "%", "%2F", "/")

@@ -73,7 +73,7 @@ func newSite(t *testing.T) *site {
 	roots := []*x509.Certificate{a.Certificate()}
 	answers := NewServer(Config{
 		Datacenter: "dc1", Authority: func() (*pki.Authority, []*x509.Certificate, []*x509.Certificate) { return a, roots, roots },
-		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(*x509.Certificate) bool { return s.revoked },
+		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(Print) bool { return s.revoked },
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	key, err := pki.NewKey()

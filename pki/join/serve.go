@@ -56,8 +56,8 @@ type Config struct {
 	// Book returns where tokens are kept. While there is none yet, it returns an error of the
 	// kind [skerry.Unavailable].
 	Book func() (Book, error)
-	// Revoked reports whether a certificate was revoked.
-	Revoked func(*x509.Certificate) bool
+	// Revoked reports whether a key was revoked.
+	Revoked func(Print) bool
 	// Valid is how long certificates are valid; default [pki.CertificateFor].
 	Valid      time.Duration
 	Now        func() time.Time
@@ -146,6 +146,9 @@ func (s *Server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if a.print, err = PrintOf(key); err != nil {
 		return out, q.Node, err
 	}
+	if s.cfg.Revoked(a.print) {
+		return out, q.Node, refusal("the key of the process was revoked: remove its folder pki from data_dir, so that it makes another")
+	}
 	book, err := s.cfg.Book()
 	if err != nil {
 		return out, q.Node, err
@@ -181,15 +184,15 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) (Answer, error) {
 	if !ok {
 		return Answer{}, skerry.Errorf(skerry.Denied, "a certificate is renewed over a connection with the present one")
 	}
-	if s.cfg.Revoked(r.TLS.PeerCertificates[0]) { // after the handshake
-		return Answer{}, skerry.Errorf(skerry.Denied, "the certificate of %v was revoked", n)
-	}
 	key, err := pki.KeyOf(q.Request)
 	if err == nil && !key.Equal(r.TLS.PeerCertificates[0].PublicKey) {
 		err = skerry.Errorf(skerry.Denied, "a certificate is renewed for the same key; join anew with a token for another one")
 	}
 	if err != nil {
 		return Answer{}, err
+	}
+	if print, err := PrintOf(key); err != nil || s.cfg.Revoked(print) { // after the handshake
+		return Answer{}, skerry.Errorf(skerry.Denied, "the certificate of %v was revoked", n)
 	}
 	return s.sign(q.Request, n)
 }
