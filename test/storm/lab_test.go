@@ -38,6 +38,7 @@ type pair struct{ from, to int }
 // host is the network namespace of a server or an agent.
 type host struct {
 	ns, address string
+	mu          sync.Mutex // of handle
 	handle      *os.File
 }
 
@@ -72,7 +73,7 @@ func newLab(t testing.TB, n int) *lab {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { handle.Close() })
+		t.Cleanup(h.close)
 		h.handle = handle
 		l.hosts = append(l.hosts, h)
 	}
@@ -181,6 +182,20 @@ func (l *lab) slow(i int, rate string) (heal func()) {
 	})
 }
 
+// enter moves this thread to the host.
+func (h *host) enter() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return unix.Setns(int(h.handle.Fd()), unix.CLONE_NEWNET)
+}
+
+// close ends the use of the host. An HTTP client may still try to dial from it, and cannot.
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.handle.Close()
+}
+
 // in is the beginning of a command line that runs a program on the host.
 func (h *host) in() []string { return []string{"nsenter", "--net=" + h.handle.Name()} }
 
@@ -195,7 +210,7 @@ func (h *host) dial(ctx context.Context, network, address string) (net.Conn, err
 		// It is never unlocked, so the thread ends with the goroutine, and nothing else
 		// runs on the host by mistake.
 		runtime.LockOSThread()
-		if err := unix.Setns(int(h.handle.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := h.enter(); err != nil {
 			done <- dialed{nil, fmt.Errorf("enter %s: %w", h.ns, err)}
 			return
 		}
