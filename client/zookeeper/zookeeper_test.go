@@ -85,7 +85,9 @@ func TestRegister(t *testing.T) {
 	t.Parallel()
 	z := start(t)
 	s := source(t, "zk://user:pw@"+z.host)
-	c := client.New(s, client.WithCacheDir(""), client.WithHold(200*time.Millisecond))
+	// The provider's session is opened anew within the hold. After two kills that took over 2 s on a busy machine.
+	const hold = 5 * time.Second
+	c := client.New(s, client.WithCacheDir(""), client.WithHold(hold))
 	defer c.Close()
 	go func() {
 		most := 0
@@ -134,7 +136,7 @@ func TestRegister(t *testing.T) {
 			break
 		}
 	}
-	time.Sleep(time.Second) // five holds
+	time.Sleep(hold + time.Second)
 	if !listed() {
 		s, _ := c.Snapshot("orders")
 		t.Errorf("ZooKeeper has lost its data, and the list is %+v", s)
