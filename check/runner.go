@@ -17,6 +17,9 @@ import (
 // the process is noticed before anything is judged by it.
 const tick = 250 * time.Millisecond
 
+// tickIdle is tick while there are no checks.
+const tickIdle = time.Minute
+
 // Config configures a Runner. Kinds and Report must be set.
 type Config struct {
 	Kinds         Table
@@ -52,6 +55,7 @@ type Runner struct {
 	reporting  int       // Reports under way
 	closed     bool
 	sleepUntil int64
+	pause      time.Duration // at most until the scheduler looks at the clock again
 
 	probes   map[string]*probed
 	targets  map[key]*target
@@ -85,6 +89,7 @@ func NewRunner(cfg Config) *Runner {
 		cfg:     cfg,
 		base:    cfg.now(),
 		wake:    make(chan struct{}, 1),
+		pause:   tick,
 		probes:  make(map[string]*probed),
 		targets: make(map[key]*target),
 		ttls:    make(map[string]*ttlCheck),
@@ -216,7 +221,7 @@ func (r *Runner) at(now time.Time) int64 { return int64(now.Sub(r.base)) }
 // steady returns the moment without the stalls before it, and notices a stall that ends
 // now: the first caller after it must not count it.
 func (r *Runner) steady(now time.Time) int64 {
-	r.clock.Observe(now, tick)
+	r.clock.Observe(now, r.pause)
 	return r.at(now) - int64(r.clock.Stalled())
 }
 
@@ -233,7 +238,12 @@ func (r *Runner) schedule() {
 			r.cfg.Log.Warn("this process stalled; no check expires for that time", "stall", stalled-told)
 			told = stalled
 		}
-		wait := min(tick, r.runDue(r.at(now)), r.expireDue(calm))
+		wait := min(r.runDue(r.at(now)), r.expireDue(calm))
+		r.pause = tick
+		if len(r.probes)+len(r.ttls) == 0 {
+			r.pause = tickIdle
+		}
+		wait = min(wait, r.pause)
 		r.lookAtQueue(now)
 		r.sleepUntil = r.at(now) + int64(wait)
 		r.mu.Unlock()
@@ -250,7 +260,11 @@ func (r *Runner) schedule() {
 
 // wakeBefore makes the scheduler look again if it would sleep past the moment.
 func (r *Runner) wakeBefore(at int64) {
-	if at >= r.sleepUntil {
+	switch {
+	case r.pause != tick: // there are checks from now on
+		r.steady(r.cfg.now())
+		r.pause = tick
+	case at >= r.sleepUntil:
 		return
 	}
 	select {

@@ -36,6 +36,7 @@ func Run(ctx context.Context) {
 	defer tick.Stop()
 	defer debug.SetGCPercent(100)
 	released, collected, cycle, percent := time.Now(), time.Now(), uint64(0), 0
+	begun := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -53,6 +54,10 @@ func Run(ctx context.Context) {
 		}
 		if time.Since(collected) < quietFor || time.Since(released) < releaseEvery {
 			continue
+		}
+		if !begun { // the start is over
+			begun = true
+			_ = releaseBinary() // without it nothing is worse than before
 		}
 		live, stacks := v(1), v(5)
 		// Objects beyond those live at the last collection may be garbage, and so may the

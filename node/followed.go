@@ -44,9 +44,11 @@ func (n *Node) newFollowed() error {
 
 // startHub lets readers follow services here: agents over streams, and programs over HTTP.
 func startHub(n *Node) (part, error) {
-	n.hub = hub.NewServer(hub.Config{
-		Discovery: n.discovery(), State: n.followState, Settled: n.served.settled, Admit: n.admitFollower, Registerer: n.metrics, Log: n.log,
-	})
+	cfg := hub.Config{Discovery: n.discovery(), Settled: n.served.settled, Admit: n.admitFollower, Registerer: n.metrics, Log: n.log}
+	if n.attached.followed == nil {
+		cfg.State = n.followState
+	}
+	n.hub = hub.NewServer(cfg)
 	return part{run: loops(n.hub.Run)}, nil
 }
 

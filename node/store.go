@@ -53,6 +53,7 @@ func (q *Quorum) tls() (*tls.Config, error) {
 type store struct {
 	disk    *quorum.Disk
 	kv      *quorum.Eventual
+	none    bool // and never any: nothing is decided here
 	decided *decided.Parts
 }
 
@@ -96,7 +97,7 @@ const noStore = "No known Consul servers: this agent has no quorum store; start 
 // startRemoteStore leaves an agent without a store unless an etcd cluster is configured.
 func startRemoteStore(n *Node) (part, error) {
 	if len(n.cfg.Quorum.Endpoints) == 0 {
-		n.store.kv = quorum.Never(noStore)
+		n.store.kv, n.store.none = quorum.Never(noStore), true
 		return part{stop: n.store.kv.Close}, nil
 	}
 	return n.startStore(nil, nil)
@@ -134,6 +135,9 @@ func startDecided(n *Node) (part, error) {
 	})
 	n.store.decided = parts
 	adopt := func(ctx context.Context) { n.kept.outside.move(ctx, parts.External.Adopt) }
+	if n.store.none {
+		return part{run: loops(adopt)}, nil
+	}
 	return part{run: loops(parts.Run, adopt)}, nil
 }
 

@@ -100,6 +100,7 @@ func (c *Cache) apply(v *follow.View) error {
 		}
 	}
 	s.followed, s.digest, s.dirty = next, v.Digest, true
+	signal(c.dirtied)
 	if s.held {
 		s.digest = "" // no server has this view: the next one has to send its whole one
 	}

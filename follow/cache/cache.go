@@ -63,6 +63,7 @@ type Cache struct {
 	stand   atomic.Pointer[stand]
 	asking  chan struct{}
 	laying  chan struct{}
+	dirtied chan struct{} // a view is newer than its copy
 	metrics *metrics
 	resting rest.Servers // of the goroutine that follows
 	noted   time.Time    // of the goroutine that keeps copies: when it was last noted that they are current
@@ -123,7 +124,7 @@ func New(cfg Config) *Cache {
 	if cfg.MaxServices == 0 {
 		cfg.MaxServices = defaultMax
 	}
-	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), unwanted: make(chan string, 64)}
+	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), dirtied: make(chan struct{}, 1), unwanted: make(chan string, 64)}
 	c.stand.Store(&stand{lost: time.Now()})
 	c.load()
 	c.metrics = newMetrics(c)

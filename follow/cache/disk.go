@@ -21,9 +21,9 @@ import (
 // starts while no server can be reached answers what it knew before.
 
 const (
-	// keepEvery is how often it is looked for views whose copies are older, and copyEvery is the least time between
-	// two copies of a service.
-	keepEvery = 500 * time.Millisecond
+	// keepAfter is the time from a change to its copy on disk, and copyEvery is the least time between two copies of
+	// a service.
+	keepAfter = 500 * time.Millisecond
 	copyEvery = 5 * time.Second
 	// currentEvery is how often it is noted that the copies are current.
 	currentEvery = time.Minute
@@ -110,17 +110,21 @@ func (c *Cache) restore(v *follow.View) error {
 }
 
 // keep writes the copies that are older than their views. At the end the time is noted too.
-func (c *Cache) keep(end bool) {
+func (c *Cache) keep(end bool) (left bool) {
 	if c.cfg.Dir == "" {
-		return
+		return false
 	}
 	var dirty []*follow.View
 	c.mu.Lock()
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
-		if s.dirty && (end || time.Since(s.copy) >= copyEvery) {
+		switch {
+		case !s.dirty:
+		case end || time.Since(s.copy) >= copyEvery:
 			s.dirty, s.copy = false, time.Now()
 			dirty = append(dirty, c.copied(s))
+		default:
+			left = true
 		}
 		return true
 	})
@@ -131,6 +135,7 @@ func (c *Cache) keep(end bool) {
 	}
 	c.removeUnwanted()
 	c.noteCurrent(end)
+	return left
 }
 
 // removeUnwanted removes the copies of services that are not followed any more.

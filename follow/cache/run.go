@@ -147,17 +147,26 @@ func (c *Cache) end() {
 
 // every keeps copies on disk, and lets unused services go.
 func (c *Cache) every(ctx context.Context) {
-	keep, sweep := time.NewTicker(keepEvery), time.NewTicker(sweepEvery)
-	defer keep.Stop()
+	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	keep, due := time.NewTimer(keepAfter), true
+	defer keep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.dirtied:
 		case <-keep.C:
-			c.keep(false)
+			if due = c.keep(false); due {
+				keep.Reset(keepAfter)
+			}
+			continue
 		case <-sweep.C:
 			c.sweep(time.Now())
+		}
+		if !due {
+			due = true
+			keep.Reset(keepAfter)
 		}
 	}
 }

@@ -71,16 +71,21 @@ func NewServer(cfg Config) *Server {
 
 // Run sends changes of the server's state to followers, until ctx ends.
 func (s *Server) Run(ctx context.Context) {
-	state, outputs := time.NewTicker(stateEvery), time.NewTicker(outputsEvery)
-	defer state.Stop()
+	outputs := time.NewTicker(outputsEvery)
 	defer outputs.Stop()
+	var state <-chan time.Time // an agent has no followers
+	if s.cfg.State != nil {
+		t := time.NewTicker(stateEvery)
+		defer t.Stop()
+		state = t.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-outputs.C:
 			s.again()
-		case <-state.C:
+		case <-state:
 			now := s.cfg.State()
 			s.mu.Lock()
 			changed := now != s.state
