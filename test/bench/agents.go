@@ -122,14 +122,14 @@ func (s *suite) idleAgent(bin string) error {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	time.Sleep(10 * time.Second)
-	before, err := bench.CPU(a.pid())
+	time.Sleep(15 * time.Second) // the start is over
+	before, err := bench.Ran(a.pid())
 	if err != nil {
 		return err
 	}
 	const watched = 20 * time.Second
 	time.Sleep(watched)
-	after, err := bench.CPU(a.pid())
+	after, err := bench.Ran(a.pid())
 	if err != nil {
 		return err
 	}
