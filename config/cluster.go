@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/skerryhq/skerry"
 )
@@ -33,7 +34,7 @@ func (c *Config) AgentsBind() string {
 	switch {
 	case !c.Server || c.Ports.Server <= 0 || c.Dev && !c.IsSet("ports.server"):
 		return ""
-	case c.beyondLoopbackBind() && !c.InsecureCluster:
+	case c.beyondLoopbackBind() && !c.InsecureCluster && c.JoinTokenFile == "":
 		return "127.0.0.1"
 	default:
 		return c.BindAddr
@@ -80,6 +81,9 @@ func (v *validator) cluster() {
 	if _, err := c.JoinAddresses(); err != nil {
 		v.errs = append(v.errs, err)
 	}
+	if c.JoinTokenFile != "" {
+		v.secured()
+	}
 	if !c.Voting {
 		switch {
 		case !c.Server || c.Dev:
@@ -99,21 +103,40 @@ func (v *validator) cluster() {
 			v.bad("ports.%s: a server among several needs it; set a port", key)
 		}
 	}
-	if c.beyondLoopbackBind() && !c.InsecureCluster {
-		v.bad("bind_addr: servers speak to each other without encryption, and every host that reaches %s could pose as a server: bind to a loopback address, or set insecure_cluster = true on a network that only the servers reach", c.BindAddr)
+	if c.beyondLoopbackBind() && !c.InsecureCluster && c.JoinTokenFile == "" {
+		v.bad("bind_addr: servers speak to each other without encryption, and every host that reaches %s could pose as a server: set join_token_file to the token of `skerry token create -server`, bind to a loopback address, or set insecure_cluster = true on a network that only the servers reach", c.BindAddr)
 	}
 }
+
+// secured checks the settings of a process with a certificate.
+func (v *validator) secured() {
+	c := v.c
+	switch {
+	case c.Dev:
+		v.bad("join_token_file: a development agent has no data folder for a certificate; take it out, or -dev")
+	case c.InsecureCluster:
+		v.bad("insecure_cluster: join_token_file asks for encryption; take one of them out")
+	case !c.Server && len(c.RetryJoin) == 0:
+		v.bad("join_token_file: an agent joins servers: name them in retry_join")
+	}
+	if d := c.TLS.NodeTTL; d != 0 && d < leastNodeTTL {
+		v.bad("tls.node_ttl: %v: want at least %v", d, leastNodeTTL)
+	}
+}
+
+// leastNodeTTL is the shortest time that certificates of processes may be valid: they are renewed after two thirds of it.
+const leastNodeTTL = 10 * time.Second
 
 // attached checks the settings of an agent that attaches to servers.
 func (v *validator) attached() {
 	join, err := v.c.JoinAddresses()
-	if err != nil || v.c.InsecureCluster {
+	if err != nil || v.c.InsecureCluster || v.c.JoinTokenFile != "" {
 		return
 	}
 	for _, a := range join {
 		host, _, _ := net.SplitHostPort(a)
 		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-			v.bad("retry_join: agents speak to servers without encryption, and %s is another host: set insecure_cluster = true on a network that only they reach", host)
+			v.bad("retry_join: agents speak to servers without encryption, and %s is another host: set join_token_file to the token of `skerry token create -agent`, or insecure_cluster = true on a network that only they reach", host)
 		}
 	}
 }

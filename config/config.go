@@ -175,6 +175,8 @@ type Config struct {
 
 	// Voting lets this server have a vote in the quorum store. false makes it a read server: it has the whole catalog and all keys, and never a vote.
 	Voting bool `config:"voting,S"`
+	// JoinTokenFile is the file with the join token of this process: its connections with other processes are encrypted, and both sides show certificates. It is needed until the process has joined; keep the key set then.
+	JoinTokenFile string `config:"join_token_file,S"`
 	// InsecureCluster lets servers and agents speak to each other without encryption beyond loopback addresses.
 	InsecureCluster bool `config:"insecure_cluster,S"`
 	// Bus is an outside NATS.

@@ -13,6 +13,8 @@ type TLS struct {
 	GRPC TLSListener `config:"grpc,C,later"`
 	// InternalRPC is for traffic between agents.
 	InternalRPC TLSListener `config:"internal_rpc,C,later"`
+	// NodeTTL is how long the certificates that this server gives to processes of the cluster are valid; they are renewed after two thirds of it.
+	NodeTTL time.Duration `config:"node_ttl,S"`
 }
 
 // TLSListener is the TLS of one listener.

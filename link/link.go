@@ -6,12 +6,16 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -47,15 +51,15 @@ const (
 )
 
 // Ask returns the introduction of the server at address, host:port.
-func Ask(ctx context.Context, address string) (Introduction, error) {
+func (d *Dialer) Ask(ctx context.Context, address string) (Introduction, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	var i Introduction
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.scheme()+address+path, nil)
 	if err != nil {
 		return i, fmt.Errorf("%q is no address: %w", address, err)
 	}
-	resp, err := client.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return i, err
 	}
@@ -70,10 +74,12 @@ func Ask(ctx context.Context, address string) (Introduction, error) {
 	return i, nil
 }
 
-// client makes a new connection for each introduction: they are rare.
-var client = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// newClient returns what makes a new connection for each introduction: they are rare.
+func newClient(secure *tls.Config) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure, TLSHandshakeTimeout: dialWithin},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // Config configures a [Listener].
@@ -86,7 +92,18 @@ type Config struct {
 	Requests http.Handler
 	// Refuse returns why the process of a node may not open a stream; nil: all may.
 	Refuse func(node string) error
-	Log    *slog.Logger
+	// TLS secures the connections. nil: they are plain.
+	TLS *Secure
+	Log *slog.Logger
+}
+
+// Secure is the TLS of a [Listener].
+type Secure struct {
+	*tls.Config
+	// Node returns the node that the certificate of the other side is for; empty: it showed none.
+	Node func(*tls.ConnectionState) string
+	// Open answers the paths that need no certificate.
+	Open map[string]http.HandlerFunc
 }
 
 // Listener answers processes that join this server.
@@ -94,6 +111,9 @@ type Listener struct {
 	cfg      Config
 	listener net.Listener
 	server   *http.Server
+
+	mu    sync.Mutex
+	conns map[*tls.Conn]struct{}
 }
 
 // Listen opens address, host:port.
@@ -112,7 +132,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, maxConns)}
+	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, maxConns), conns: map[*tls.Conn]struct{}{}}
 	for kind, serve := range cfg.Streams {
 		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, serve) })
 	}
@@ -121,13 +141,65 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
+	protocols.SetHTTP2(cfg.TLS != nil)
 	l.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders, Protocols: &protocols,
+		Handler: l.named(mux), ReadHeaderTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders, Protocols: &protocols,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: streamQuiet, PingTimeout: answersWithin},
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
+	if cfg.TLS != nil {
+		l.server.TLSConfig = cfg.TLS.Config
+		l.server.ConnState = l.note
+	}
 	return l, nil
+}
+
+// named lets those that show a certificate pass.
+func (l *Listener) named(next http.Handler) http.Handler {
+	if l.cfg.TLS == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if open := l.cfg.TLS.Open[r.URL.Path]; open != nil {
+			open(w, r)
+			return
+		}
+		if l.cfg.TLS.Node(r.TLS) == "" {
+			http.Error(w, "this port is for the processes of the cluster: show the certificate of one", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// note keeps the connections that are open.
+func (l *Listener) note(c net.Conn, s http.ConnState) {
+	secure, ok := c.(*tls.Conn)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch s {
+	case http.StateNew:
+		l.conns[secure] = struct{}{}
+	case http.StateClosed, http.StateHijacked:
+		delete(l.conns, secure)
+	}
+}
+
+// Cut closes the connections for which revoked is true.
+func (l *Listener) Cut(revoked func(tls.ConnectionState) bool) {
+	l.mu.Lock()
+	open := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range open {
+		// A connection in its handshake has no state yet, and is judged at its end.
+		if s := c.ConnectionState(); s.HandshakeComplete && revoked(s) {
+			c.NetConn().Close()
+		}
+	}
 }
 
 // Addr returns the address that is listened on.
@@ -137,7 +209,11 @@ func (l *Listener) Addr() string { return l.listener.Addr().String() }
 func (l *Listener) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { l.server.Close() })
 	defer stop()
-	if err := l.server.Serve(l.listener); ctx.Err() == nil {
+	serve := l.server.Serve
+	if l.cfg.TLS != nil {
+		serve = func(inner net.Listener) error { return l.server.ServeTLS(inner, "", "") }
+	}
+	if err := serve(l.listener); ctx.Err() == nil {
 		return fmt.Errorf("ports.server: %w", err)
 	}
 	return nil

@@ -28,12 +28,12 @@ func TestIntroduction(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if got, err := link.Ask(t.Context(), l.Addr()); err != nil || got != want {
+	if got, err := link.NewDialer("x", nil).Ask(t.Context(), l.Addr()); err != nil || got != want {
 		t.Errorf("the introduction is %+v, %v", got, err)
 	}
 	stop()
 	done.Wait()
-	if _, err := link.Ask(t.Context(), l.Addr()); err == nil {
+	if _, err := link.NewDialer("x", nil).Ask(t.Context(), l.Addr()); err == nil {
 		t.Error("a listener that has ended answers")
 	}
 }
@@ -48,12 +48,12 @@ func TestAskRefuses(t *testing.T) {
 		"elsewhere":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) },
 	} {
 		s := httptest.NewServer(handler)
-		if i, err := link.Ask(t.Context(), s.Listener.Addr().String()); err == nil || !strings.Contains(err.Error(), "ports.server") {
+		if i, err := link.NewDialer("x", nil).Ask(t.Context(), s.Listener.Addr().String()); err == nil || !strings.Contains(err.Error(), "ports.server") {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 		s.Close()
 	}
-	if _, err := link.Ask(t.Context(), "a b"); err == nil {
+	if _, err := link.NewDialer("x", nil).Ask(t.Context(), "a b"); err == nil {
 		t.Error("an address with a space is asked")
 	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func TestAskRefuses(t *testing.T) {
 	defer silent.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := link.Ask(ctx, silent.Addr().String()); err == nil {
+	if _, err := link.NewDialer("x", nil).Ask(ctx, silent.Addr().String()); err == nil {
 		t.Error("a server that does not answer introduces itself")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -87,6 +88,8 @@ func (s *Stream) Close() { s.close() }
 // Dialer opens streams to servers.
 type Dialer struct {
 	node                string
+	secure              bool
+	client              *http.Client
 	transport, requests *http.Transport
 }
 
@@ -99,23 +102,49 @@ const (
 	answersWithin = time.Second
 )
 
-// NewDialer returns a dialer for the process of a node.
-func NewDialer(node string) *Dialer {
-	return &Dialer{node: node, transport: transport(streamQuiet), requests: transport(requestQuiet)}
+// NewDialer returns a dialer for the process of a node. secure is the TLS of its connections; nil: they are plain.
+func NewDialer(node string, secure *tls.Config) *Dialer {
+	return &Dialer{node: node, secure: secure != nil, client: newClient(secure), transport: transport(streamQuiet, secure), requests: transport(requestQuiet, secure)}
 }
 
-func transport(quiet time.Duration) *http.Transport {
+func transport(quiet time.Duration, secure *tls.Config) *http.Transport {
 	var p http.Protocols
-	p.SetUnencryptedHTTP2(true)
+	p.SetUnencryptedHTTP2(secure == nil)
+	p.SetHTTP2(secure != nil)
 	return &http.Transport{
 		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
+		TLSClientConfig: secure, TLSHandshakeTimeout: dialWithin,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answersWithin},
 	}
 }
 
+func (d *Dialer) scheme() string {
+	if d.secure {
+		return "https://"
+	}
+	return "http://"
+}
+
 // RoundTripper returns what carries HTTP requests to servers, over connections of their own: a
-// large answer holds up no stream.
-func (d *Dialer) RoundTripper() http.RoundTripper { return d.requests }
+// large answer holds up no stream. It sets the scheme of the requests.
+func (d *Dialer) RoundTripper() http.RoundTripper {
+	if !d.secure {
+		return d.requests
+	}
+	return encrypted{d.requests}
+}
+
+// encrypted sends requests over TLS.
+type encrypted struct{ to *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (e encrypted) RoundTrip(r *http.Request) (*http.Response, error) {
+	u := *r.URL
+	u.Scheme = "https"
+	r = r.WithContext(r.Context()) // a copy: a round tripper must not change the request
+	r.URL = &u
+	return e.to.RoundTrip(r)
+}
 
 // Close closes the connections without a stream.
 func (d *Dialer) Close() {
@@ -130,7 +159,7 @@ func (d *Dialer) Dial(ctx context.Context, address string, kind Kind) (*Stream, 
 	late := time.AfterFunc(dialWithin, cancel)
 	body, out := io.Pipe()
 	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) }) // net/http waits for the body
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+kind.path(), body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.scheme()+address+kind.path(), body)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("%q is no address: %w", address, err)
@@ -176,6 +205,10 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(con
 		return
 	case node == "" || len(node) > maxName:
 		http.Error(w, nodeHeader+": name the node of this process", http.StatusBadRequest)
+		return
+	}
+	if s := l.cfg.TLS; s != nil && s.Node(r.TLS) != node {
+		http.Error(w, fmt.Sprintf("%s is %q, and the certificate is for %q", nodeHeader, node, s.Node(r.TLS)), http.StatusForbidden)
 		return
 	}
 	if l.cfg.Refuse != nil {

@@ -42,7 +42,7 @@ func serving(serve func(context.Context, *link.Stream)) map[link.Kind]func(conte
 
 func dial(t *testing.T, at string) *link.Stream {
 	t.Helper()
-	d := link.NewDialer("web1")
+	d := link.NewDialer("web1", nil)
 	s, err := d.Dial(t.Context(), at, echoes)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestStreamsEndWithTheirContextAndClose(t *testing.T) {
 		ended <- struct{}{}
 	})})
 	ctx, cancel := context.WithCancel(t.Context())
-	d := link.NewDialer("web1")
+	d := link.NewDialer("web1", nil)
 	defer d.Close()
 	one, err := d.Dial(ctx, at, echoes)
 	if err != nil {
@@ -112,7 +112,7 @@ func TestStreamsEndWithTheirContextAndClose(t *testing.T) {
 
 func TestStreamsAreRefused(t *testing.T) {
 	at, _ := listen(t, link.Config{Streams: serving(echo), Refuse: func(node string) error { return fmt.Errorf("%s may not", node) }})
-	d := link.NewDialer("web1")
+	d := link.NewDialer("web1", nil)
 	defer d.Close()
 	if _, err := d.Dial(t.Context(), at, echoes); err == nil || !strings.Contains(err.Error(), "web1 may not") {
 		t.Errorf("refused: %v", err)
@@ -121,7 +121,7 @@ func TestStreamsAreRefused(t *testing.T) {
 	if _, err := d.Dial(t.Context(), none, echoes); err == nil {
 		t.Error("a listener without streams takes one")
 	}
-	nameless := link.NewDialer("")
+	nameless := link.NewDialer("", nil)
 	defer nameless.Close()
 	open, _ := listen(t, link.Config{Streams: serving(echo)})
 	if _, err := nameless.Dial(t.Context(), open, echoes); err == nil {

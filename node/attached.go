@@ -28,7 +28,7 @@ func startAttachment(n *Node) (part, error) {
 	if len(c.Join) == 0 {
 		return part{}, nil
 	}
-	a.dialer = link.NewDialer(n.cfg.Self.Name)
+	a.dialer = link.NewDialer(n.cfg.Self.Name, n.creds.dial())
 	a.attachment = attach.New(attach.Config{
 		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
 		Ask: n.askServer, Grants: n.grants, Moved: n.accessMoved,
@@ -55,7 +55,7 @@ func startAttachment(n *Node) (part, error) {
 
 // askServer returns the name of the server at an address.
 func (n *Node) askServer(ctx context.Context, address string) (string, error) {
-	i, err := link.Ask(ctx, address)
+	i, err := n.attached.dialer.Ask(ctx, address)
 	if err == nil && i.Datacenter != n.cfg.Self.Datacenter {
 		err = skerry.Errorf(skerry.Invalid, "it is of the datacenter %q: an agent joins the servers of its own", i.Datacenter)
 	}

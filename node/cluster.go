@@ -35,6 +35,11 @@ type Cluster struct {
 	GoOn bool
 	// RetryEvery is the time between two tries to join after the first minute, at least 1 s.
 	RetryEvery time.Duration
+	// TokenFile has the join token by which this process gets its first certificate. It need not be there later. Empty: the
+	// connections with other processes are plain.
+	TokenFile string
+	// CertificateFor is how long the certificates that this server signs are valid; default 72 h.
+	CertificateFor time.Duration
 	// BusURL is that of an outside NATS in place of the bus in the servers.
 	BusURL, BusUser, BusPassword, BusCredsFile string
 }
@@ -42,6 +47,7 @@ type Cluster struct {
 // among is the parts of a server among several; all are nil on others.
 type among struct {
 	bus      *bus.Bus
+	dialer   *link.Dialer
 	former   *form.Former
 	places   *places
 	lead     *lead
@@ -130,10 +136,11 @@ func startBus(n *Node) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	a.dialer = link.NewDialer(n.cfg.Self.Name, n.creds.dial())
 	a.bus, err = bus.Start(bus.Config{
 		Self: n.cfg.Self.Name, Datacenter: n.cfg.Self.Datacenter,
 		Listen: net.JoinHostPort(c.Bind, strconv.Itoa(c.BusPort)), Advertise: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(c.BusPort)),
-		URL: c.BusURL, User: c.BusUser, Password: c.BusPassword, CredsFile: c.BusCredsFile,
+		URL: c.BusURL, User: c.BusUser, Password: c.BusPassword, CredsFile: c.BusCredsFile, TLS: n.creds.among(c.BusURL == ""),
 		Registerer: n.metrics, Log: n.log, Net: n.net,
 	}, n.registry.Receive)
 	if err != nil {
@@ -170,7 +177,7 @@ func (n *Node) memberFolder() string { return filepath.Join(n.cfg.DataDir, "quor
 
 // peerURL returns where others reach this server's member of the quorum store.
 func (n *Node) peerURL() string {
-	u := url.URL{Scheme: "http", Host: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(n.cfg.Cluster.QuorumPort))}
+	u := url.URL{Scheme: n.creds.scheme(), Host: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(n.cfg.Cluster.QuorumPort))}
 	return u.String()
 }
 
@@ -186,7 +193,7 @@ func (n *Node) join(ctx context.Context, address string) {
 	began, told := time.Now(), ""
 	for {
 		pause := firstJoins
-		i, err := link.Ask(ctx, address)
+		i, err := n.among.dialer.Ask(ctx, address)
 		switch {
 		case ctx.Err() != nil:
 			return

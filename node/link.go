@@ -20,11 +20,12 @@ func (n *Node) listenLink() (*link.Listener, error) {
 			Name: self.Name, ID: self.ID, Datacenter: self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort, Access: n.accessControl(),
 		},
 		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
-		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), Log: n.log,
+		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), TLS: n.creds.listen(), Log: n.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ports.server: %w", err)
 	}
+	n.listener = l
 	return l, nil
 }
 

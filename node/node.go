@@ -19,6 +19,7 @@ import (
 	"github.com/skerryhq/skerry/door"
 	"github.com/skerryhq/skerry/follow/hub"
 	"github.com/skerryhq/skerry/lease"
+	"github.com/skerryhq/skerry/link"
 	"github.com/skerryhq/skerry/logstream"
 	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/rescue"
@@ -106,6 +107,8 @@ type Node struct {
 	agents   []skerry.OwnerID // as they are on disk; of noteAgents
 	among    among
 	attached attached
+	listener *link.Listener // of ports.server; nil: none
+	creds    *credentials   // nil: connections with other processes are plain
 	served   served
 	store    store
 	control  *control // nil: access is not controlled

@@ -46,15 +46,15 @@ func dev() []start {
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startHub, startDrains, startLink, startOwners, startMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startCredentials, startHub, startDrains, startLink, startOwners, startMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {
-	return []start{startJournal, startSharedCatalog, startHub, startDrains, startBus, startOwners, startSharedMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startBus, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func nodeAgent() []start {
-	return []start{startJournal, startCatalog, startAttachment, startHub, startDrains, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startCredentials, startAttachment, startHub, startDrains, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 // loop returns a runner that cannot fail.

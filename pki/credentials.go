@@ -32,6 +32,9 @@ type Held struct {
 // Leaf returns the certificate of the process.
 func (h *Held) Leaf() *x509.Certificate { return h.Chain[0] }
 
+// Pending returns credentials that hold nothing until [Credentials.Replace]: handshakes fail. now is the clock.
+func Pending(now func() time.Time) *Credentials { return &Credentials{now: now} }
+
 // NewCredentials returns credentials that hold h. now is the clock.
 func NewCredentials(h Held, now func() time.Time) (*Credentials, error) {
 	c := &Credentials{now: now}
@@ -54,7 +57,7 @@ func (c *Credentials) Replace(h Held) error {
 	return nil
 }
 
-// Held returns the present credentials. They must not be changed.
+// Held returns the present credentials; nil while there are none. They must not be changed.
 func (c *Credentials) Held() *Held { return c.held.Load() }
 
 // Revoke sets which certificates are refused although an authority signed them. Open connections stay.
@@ -84,7 +87,11 @@ func (c *Credentials) check(s tls.ConnectionState, dns string) error {
 	if len(s.PeerCertificates) == 0 {
 		return skerry.Errorf(skerry.Denied, "the other side shows no certificate")
 	}
-	n, err := verify(s.PeerCertificates, c.held.Load().Roots, dns, c.now())
+	h := c.held.Load()
+	if h == nil {
+		return errPending
+	}
+	n, err := verify(s.PeerCertificates, h.Roots, dns, c.now())
 	if err != nil {
 		return err
 	}
@@ -94,13 +101,18 @@ func (c *Credentials) check(s tls.ConnectionState, dns string) error {
 	return nil
 }
 
-func (c *Credentials) certificate() *tls.Certificate {
+var errPending = skerry.Errorf(skerry.Unavailable, "this process has no certificate yet: it has not joined")
+
+func (c *Credentials) certificate() (*tls.Certificate, error) {
 	h := c.held.Load()
+	if h == nil {
+		return nil, errPending
+	}
 	out := &tls.Certificate{PrivateKey: h.Key, Leaf: h.Leaf()}
 	for _, one := range h.Chain {
 		out.Certificate = append(out.Certificate, one.Raw)
 	}
-	return out
+	return out, nil
 }
 
 // base is what all connections have in common. Sessions are not resumed: each handshake checks anew, by the roots and the
@@ -108,8 +120,8 @@ func (c *Credentials) certificate() *tls.Certificate {
 func (c *Credentials) base(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: protocols, SessionTicketsDisabled: true,
-		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.certificate(), nil },
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate(), nil },
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.certificate() },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate() },
 	}
 }
 
@@ -152,6 +164,14 @@ func (c *Credentials) Dial(datacenter string, protocols ...string) *tls.Config {
 	out.ServerName = ServerName(datacenter)
 	out.InsecureSkipVerify = true // VerifyConnection does it, by the roots of then
 	out.VerifyConnection = func(s tls.ConnectionState) error { return c.check(s, out.ServerName) }
+	return out
+}
+
+// Among returns the TLS of connections between the servers of a datacenter, for either side.
+func (c *Credentials) Among(datacenter string) *tls.Config {
+	out := c.base()
+	out.ClientAuth, out.InsecureSkipVerify = tls.RequireAnyClientCert, true
+	out.VerifyConnection = func(s tls.ConnectionState) error { return c.check(s, ServerName(datacenter)) }
 	return out
 }
 

@@ -1,6 +1,7 @@
 package skerryhttp_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -389,5 +390,58 @@ func BenchmarkRoundTrip(b *testing.B) {
 				resp.Body.Close()
 			}
 		})
+	}
+}
+
+// A call that had chosen the instance before its caller knew of the withdrawal is sent a moment later, over a connection that
+// was idle: it is answered, and the connection ends with it.
+func TestServeAnswersLateCalls(t *testing.T) {
+	c := client.New(&clienttest.Manual{}, client.WithCacheDir(""))
+	defer c.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served := make(chan error, 1)
+	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "now") })}
+	go func() {
+		served <- skerryhttp.Serve(ctx, h, l, c, client.Instance{Service: "orders"}, skerryhttp.WithRegistration(client.WithPropagation(time.Millisecond)))
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	ask := func() (last bool) {
+		t.Helper()
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+		}
+		if err != nil {
+			t.Fatalf("a call fails: %v", err)
+		}
+		return resp.Close
+	}
+	if ask() {
+		t.Fatal("the first answer ends the connection")
+	}
+	for s := range c.Watch(t.Context(), "orders") {
+		if len(s.Instances) == 1 {
+			stop()
+			break
+		}
+	}
+	for began := time.Now(); !ask(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("no answer ends the connection")
+		}
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }

@@ -42,6 +42,7 @@ var agentFlags = []struct{ flag, key, kind, help string }{
 	{"https-port", "ports.https", "int", "`port` of the HTTP API with TLS; default off"},
 	{"server-port", "ports.server", "int", "`port` where servers join each other, and agents attach; default 8300"},
 	{"voting", "voting", "bool", "whether this server may get a vote; -voting=false makes it a read server"},
+	{"join-token-file", "join_token_file", "string", "`file` with the token by which this process joins; its connections with other processes are encrypted"},
 	{"insecure-cluster", "insecure_cluster", "bool", "let servers and agents speak to each other without encryption beyond loopback addresses"},
 	{"serf-lan-port", "ports.serf_lan", "int", "accepted for Consul's sake"},
 	{"serf-wan-port", "ports.serf_wan", "int", "accepted for Consul's sake"},

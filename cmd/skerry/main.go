@@ -24,6 +24,7 @@ import (
 	"github.com/skerryhq/skerry/cmd/skerry/singledash"
 	"github.com/skerryhq/skerry/cmd/skerry/template"
 	"github.com/skerryhq/skerry/cmd/skerry/tls"
+	"github.com/skerryhq/skerry/cmd/skerry/token"
 )
 
 // commands is the table of subcommands. A new one is a file and a line here.
@@ -48,6 +49,7 @@ var commands = []func() *cobra.Command{
 	acl.NewLogin,
 	acl.NewLogout,
 	tls.New,
+	token.New,
 	kv.New,
 	kv.NewTxn,
 	operator.NewEvent,

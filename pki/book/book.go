@@ -225,6 +225,18 @@ func (b *Book) Revoked(key join.Print) bool {
 	return b.revoked[key]
 }
 
+// RevokedNodes returns the nodes that were revoked and have not joined with another key since.
+func (b *Book) RevokedNodes() (out []string) {
+	snapshot := b.kv.Snapshot()
+	for r := range snapshot.All(skerry.Below(record.Revoked), "") {
+		var v revocation
+		if record.Decode(r, "revocation", &v) == nil && snapshot.Get(record.NodeKeys+record.NodeKey(v.Node)) == nil {
+			out = append(out, v.Node)
+		}
+	}
+	return out
+}
+
 // Watch returns a channel that is closed when a key is revoked. Unwatch frees it.
 func (b *Book) Watch() <-chan struct{} {
 	_, changed := b.kv.Watch(skerry.Below(record.Revoked))

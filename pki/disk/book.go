@@ -88,13 +88,19 @@ func (b Book) Change(_ context.Context, id join.ID, node string, change func(*jo
 	return b.save(t)
 }
 
-// Remove forgets all: the quorum store has it now.
-func (b Book) Remove() error {
+// HandOver gives all that is kept to another book, and forgets it then. No token is used meanwhile.
+func (b Book) HandOver(to func(Tokens) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	err := os.Remove(b.folder.path(tokensFile))
+	t, err := b.Tokens()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err == nil {
+		err = to(t)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(b.folder.path(tokensFile))
 }

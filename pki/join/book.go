@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -72,6 +73,20 @@ func (r refusal) Error() string { return string(r) }
 
 // errRefused is the answer to every token that is refused: it tells a stranger nothing about tokens.
 var errRefused = skerry.Errorf(skerry.Denied, "the join token is refused: it is wrong, used up, expired, revoked or for another node or kind of process; make one with `skerry token create`, and see the server's log")
+
+// Admit takes a use off a token for the process on this machine, which has the token and the book.
+func Admit(ctx context.Context, b Book, t *Token, node string, key any, now time.Time) error {
+	print, err := PrintOf(key)
+	if err != nil {
+		return err
+	}
+	a := &ask{id: t.ID, node: node, print: print, proved: func(public ed25519.PublicKey) bool { return public.Equal(t.Public()) }}
+	err = b.Change(ctx, t.ID, node, func(e *Entry, k *NodeKey) (*Entry, *NodeKey, error) { return use(e, k, now, a) })
+	if why, ok := errors.AsType[refusal](err); ok {
+		return skerry.Errorf(skerry.Denied, "the join token is refused: %s", why)
+	}
+	return err
+}
 
 // use decides on a process that asks, and takes one use off the token of an entry. A process that asks again with the same
 // key takes none: its server died before the answer.

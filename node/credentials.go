@@ -1,0 +1,444 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/files"
+	"github.com/skerryhq/skerry/link"
+	"github.com/skerryhq/skerry/pki"
+	"github.com/skerryhq/skerry/pki/book"
+	"github.com/skerryhq/skerry/pki/disk"
+	"github.com/skerryhq/skerry/pki/join"
+	"github.com/skerryhq/skerry/quorum"
+)
+
+// credentials are what this process shows to other processes of the cluster, and how it gets them. All methods of a nil one
+// are those of a process whose connections are plain.
+type credentials struct {
+	n      *Node
+	folder disk.Folder
+	name   pki.Name
+	held   *pki.Credentials
+	server *join.Server // on servers
+
+	mu        sync.Mutex
+	authority *pki.Authority // on servers
+	first     disk.Book      // the tokens from before there was a quorum store
+	kept      *book.Book     // those in the quorum store; nil: it has not taken over the first yet
+}
+
+const (
+	// joinEvery is the time between two tries to join.
+	joinEvery = time.Second
+	// renewEvery is how often it is looked whether the certificate is to be renewed, unless certificates are valid for a
+	// shorter time than usual. It is renewed after two thirds of its time.
+	renewEvery = time.Minute
+)
+
+func now() time.Time { return time.Now() }
+
+// startCredentials gets the certificate of this process. A server waits for it, and an agent goes on without.
+func startCredentials(n *Node) (part, error) {
+	file := n.cfg.Cluster.TokenFile
+	folder := disk.Folder(filepath.Join(n.cfg.DataDir, "pki"))
+	if file == "" {
+		if _, err := folder.Load(); n.cfg.DataDir != "" && err == nil {
+			return part{}, fmt.Errorf("%s has the certificate of a cluster with TLS: set join_token_file, which need not be there any more, or remove the folder", folder)
+		}
+		return part{}, nil
+	}
+	c := &credentials{n: n, folder: folder, held: pki.Pending(now), first: folder.Book(), name: pki.Name{Datacenter: n.cfg.Self.Datacenter, Kind: pki.Agent, Node: n.cfg.Self.Name}}
+	if n.cfg.Role != AgentRole {
+		c.name.Kind = pki.Server
+	}
+	if err := c.name.Check(); err != nil {
+		return part{}, err
+	}
+	n.creds = c
+	if c.name.Kind == pki.Agent {
+		if err := c.load(); err != nil {
+			return part{}, err
+		}
+		return part{run: loops(c.keep)}, nil
+	}
+	if err := c.begin(); err != nil {
+		return part{}, err
+	}
+	c.server = join.NewServer(join.Config{
+		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Valid: n.cfg.Cluster.CertificateFor,
+		Now: now, Registerer: n.metrics, Log: n.log,
+	})
+	return part{run: loops(c.keep)}, nil
+}
+
+// load takes the credentials on disk. Those that are not accepted any more count as none.
+func (c *credentials) load() error {
+	h, err := c.folder.Load()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.held.Replace(h); err != nil {
+		c.n.log.Warn("this process joins anew: its certificate is not accepted any more", "error", err)
+		return nil
+	}
+	if name, err := pki.Of(h.Leaf()); err != nil || name != c.name {
+		return fmt.Errorf("%s has the certificate of %v, and this process is %v: give it the node name of before, or remove the folder and join anew", c.folder, name, c.name)
+	}
+	return nil
+}
+
+// begin gets the first certificate of a server.
+func (c *credentials) begin() (err error) {
+	if c.authority, err = c.folder.Authority(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	switch {
+	case c.authority != nil && c.held.Held() != nil:
+		return nil
+	case c.authority != nil:
+		return c.admitOwn()
+	case len(c.n.cfg.Cluster.Join) == 0:
+		return fmt.Errorf("there is no authority in %s, and no server to join in retry_join: run `skerry token create -server -data-dir %s` on the first machine", c.folder, c.n.cfg.DataDir)
+	}
+	for told := ""; ; time.Sleep(joinEvery) {
+		err := c.join(context.Background())
+		if err == nil {
+			return nil
+		}
+		if skerry.KindOf(err) == skerry.Invalid {
+			return err
+		}
+		if told != err.Error() {
+			told = err.Error()
+			c.n.log.Warn("this server waits for a certificate of another one", "error", err)
+		}
+	}
+}
+
+// admitOwn gives this server, which has the authority, its first certificate. It takes a use of its token, as others do.
+func (c *credentials) admitOwn() error {
+	t, err := c.token()
+	if err != nil {
+		return err
+	}
+	key, err := c.folder.Key()
+	if err != nil {
+		return err
+	}
+	if err := join.Admit(context.Background(), c.first, t, c.name.Node, key.Public(), now()); err != nil {
+		return fmt.Errorf("join_token_file: %w", err)
+	}
+	return c.renewOwn()
+}
+
+// token reads the join token.
+func (c *credentials) token() (*join.Token, error) {
+	text, err := files.Read(c.n.cfg.Cluster.TokenFile, maxToken)
+	if err != nil {
+		return nil, skerry.Errorf(skerry.Invalid, "join_token_file: %w", err)
+	}
+	t, err := join.ParseToken(string(text))
+	if err != nil {
+		return nil, skerry.Errorf(skerry.Invalid, "join_token_file: %w", err)
+	}
+	if t.Kind != c.name.Kind {
+		return nil, skerry.Errorf(skerry.Invalid, "join_token_file: the token is for a process of the kind %s, and this is of the kind %s: make one with `skerry token create -%s`", t.Kind, c.name.Kind, c.name.Kind)
+	}
+	return t, nil
+}
+
+const maxToken = 4 << 10
+
+// join asks the servers of retry_join for a certificate.
+func (c *credentials) join(ctx context.Context) error {
+	t, err := c.token()
+	if err != nil {
+		return err
+	}
+	key, err := c.folder.Key()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, address := range c.n.cfg.Cluster.Join {
+		got, err := join.Ask(ctx, address, t, c.name, key, now)
+		if err == nil {
+			return c.take(got, address)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// take keeps what a server gave.
+func (c *credentials) take(got join.Got, address string) error {
+	if got.Authority != nil {
+		if err := c.folder.SaveAuthority(got.Authority); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.authority = got.Authority
+		c.mu.Unlock()
+	}
+	if err := c.folder.Save(got.Held); err != nil {
+		return err
+	}
+	if err := c.held.Replace(got.Held); err != nil {
+		return fmt.Errorf("the certificate from %s: %w", address, err)
+	}
+	c.n.log.Info("this process has a certificate", "name", c.name.String(), "from", address, "until", got.Leaf().NotAfter)
+	return nil
+}
+
+// signing is what this server signs with.
+func (c *credentials) signing() (a *pki.Authority, between, roots []*x509.Certificate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := []*x509.Certificate{c.authority.Certificate()}
+	return c.authority, own, own
+}
+
+// renewOwn signs a certificate for this server.
+func (c *credentials) renewOwn() error {
+	key, err := c.folder.Key()
+	if err != nil {
+		return err
+	}
+	request, err := pki.Request(key)
+	if err != nil {
+		return err
+	}
+	a, between, roots := c.signing()
+	der, err := a.Sign(request, c.name, now(), c.valid())
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return err
+	}
+	h := pki.Held{Key: key, Chain: append([]*x509.Certificate{leaf}, between...), Roots: roots}
+	if err := c.folder.Save(h); err != nil {
+		return err
+	}
+	return c.held.Replace(h)
+}
+
+func (c *credentials) valid() time.Duration {
+	if d := c.n.cfg.Cluster.CertificateFor; d > 0 {
+		return d
+	}
+	return pki.CertificateFor
+}
+
+// keep joins, if this process has not yet, and renews the certificate until ctx ends.
+func (c *credentials) keep(ctx context.Context) {
+	for told := ""; ; {
+		err := c.renew(ctx)
+		pause := min(renewEvery, c.valid()/30)
+		if err != nil {
+			pause = joinEvery
+			if told != err.Error() {
+				told = err.Error()
+				c.n.log.Warn("this process gets no certificate yet", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// renew gets a certificate if there is none, or two thirds of its time have passed.
+func (c *credentials) renew(ctx context.Context) error {
+	h := c.held.Held()
+	if h == nil {
+		return c.join(ctx)
+	}
+	leaf := h.Leaf()
+	switch whole := leaf.NotAfter.Sub(leaf.NotBefore); {
+	case now().Before(leaf.NotBefore.Add(whole * 2 / 3)):
+		return nil
+	case c.name.Kind == pki.Server:
+		return c.renewOwn()
+	case now().After(leaf.NotAfter):
+		return c.join(ctx)
+	}
+	_, address, ok := c.n.attached.attachment.Pick()
+	if !ok {
+		return errors.New("the certificate is to be renewed, and no server is known")
+	}
+	got, err := join.Renew(ctx, c.n.attached.dialer.RoundTripper(), address, c.name, h.Key)
+	if err != nil {
+		return err
+	}
+	return c.take(got, address)
+}
+
+// dial is the TLS of connections to servers; nil: they are plain.
+func (c *credentials) dial() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return c.held.Dial(c.name.Datacenter)
+}
+
+// among is the TLS of the bus; nil: it is plain.
+func (c *credentials) among(own bool) *tls.Config {
+	if c == nil || !own {
+		return nil
+	}
+	return c.held.Among(c.name.Datacenter)
+}
+
+// peers is the TLS of the quorum store's members; nil: they are plain.
+func (c *credentials) peers() *quorum.PeerTLS {
+	if c == nil {
+		return nil
+	}
+	authorities, certificate, key := c.folder.Files()
+	return &quorum.PeerTLS{CAFile: authorities, CertFile: certificate, KeyFile: key, ServerName: pki.ServerName(c.name.Datacenter)}
+}
+
+func (c *credentials) scheme() string {
+	if c == nil {
+		return "http"
+	}
+	return "https"
+}
+
+// listen is the TLS of ports.server; nil: it is plain.
+func (c *credentials) listen() *link.Secure {
+	if c == nil {
+		return nil
+	}
+	return &link.Secure{
+		Config: c.held.Listen(true, []pki.Kind{pki.Agent, pki.Server}),
+		Node: func(s *tls.ConnectionState) string {
+			n, _ := pki.Peer(s)
+			return n.Node
+		},
+		Open: map[string]http.HandlerFunc{join.JoinPath: c.server.ServeJoin, join.RenewPath: c.server.ServeRenew},
+	}
+}
+
+// book returns where tokens are kept now: on disk at first, on the machine of the authority, and in the quorum store later.
+func (c *credentials) book() (join.Book, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept != nil {
+		return c.kept, nil
+	}
+	if _, err := c.first.Tokens(); err == nil {
+		return c.first, nil
+	}
+	return nil, skerry.Errorf(skerry.Unavailable, "this server has no join tokens until the quorum store has a majority: ask another one")
+}
+
+// revoked reports whether a key was revoked, as this server knows it.
+func (c *credentials) revoked(key join.Print) bool {
+	c.mu.Lock()
+	kept := c.kept
+	c.mu.Unlock()
+	return kept != nil && kept.Revoked(key)
+}
+
+// revokedIn is revoked for the key of a certificate.
+func (c *credentials) revokedIn(cert *x509.Certificate) bool {
+	key, err := join.PrintOf(cert.PublicKey)
+	return err != nil || c.revoked(key)
+}
+
+// startAdmission lets the quorum store keep the tokens of a server, and end connections with keys that are revoked.
+func startAdmission(n *Node) (part, error) {
+	c := n.creds
+	if c == nil {
+		return part{}, nil
+	}
+	c.held.Revoke(c.revokedIn)
+	return part{run: loops(c.admit)}, nil
+}
+
+// admit hands the first tokens over to the quorum store, then waits for revocations.
+func (c *credentials) admit(ctx context.Context) {
+	b := book.New(c.n.store.kv)
+	for told := ""; ; {
+		err := c.handOver(ctx, b)
+		if err == nil {
+			break
+		}
+		if told != err.Error() {
+			told = err.Error()
+			c.n.log.Debug("the join tokens are not in the quorum store yet", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(joinEvery):
+		}
+	}
+	for gone := b.RevokedNodes(); ; { // the other servers took those out
+		changed := b.Watch()
+		gone = c.cut(b, gone)
+		select {
+		case <-ctx.Done():
+			b.Unwatch(changed)
+			return
+		case <-changed:
+		}
+	}
+}
+
+// handOver moves the first tokens into the quorum store. No process joins meanwhile.
+func (c *credentials) handOver(ctx context.Context, b *book.Book) error {
+	ctx, cancel := context.WithTimeout(ctx, changeWithin)
+	defer cancel()
+	if err := c.n.store.kv.Sync(ctx); err != nil {
+		return err
+	}
+	err := c.first.HandOver(func(t disk.Tokens) error { return b.Import(ctx, t.Entries, t.Keys) })
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept = b
+	return nil
+}
+
+// cut closes the connections of processes whose keys are revoked, and takes their services out of the catalog. gone has the
+// nodes that are out already.
+func (c *credentials) cut(b *book.Book, gone []string) []string {
+	if l := c.n.listener; l != nil {
+		l.Cut(func(s tls.ConnectionState) bool {
+			return len(s.PeerCertificates) > 0 && c.revokedIn(s.PeerCertificates[0])
+		})
+	}
+	all := b.RevokedNodes()
+	for _, node := range all {
+		if !slices.Contains(gone, node) {
+			c.n.log.Warn("a node was revoked: its connections are closed, and its services are taken out", "node", node)
+			c.n.withdraw(node)
+		}
+	}
+	return all
+}
