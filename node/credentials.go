@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -339,106 +338,4 @@ func (c *credentials) listen() *link.Secure {
 		},
 		Open: map[string]http.HandlerFunc{join.JoinPath: c.server.ServeJoin, join.RenewPath: c.server.ServeRenew},
 	}
-}
-
-// book returns where tokens are kept now: on disk at first, on the machine of the authority, and in the quorum store later.
-func (c *credentials) book() (join.Book, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.kept != nil {
-		return c.kept, nil
-	}
-	if _, err := c.first.Tokens(); err == nil {
-		return c.first, nil
-	}
-	return nil, skerry.Errorf(skerry.Unavailable, "this server has no join tokens until the quorum store has a majority: ask another one")
-}
-
-// revoked reports whether a key was revoked, as this server knows it.
-func (c *credentials) revoked(key join.Print) bool {
-	c.mu.Lock()
-	kept := c.kept
-	c.mu.Unlock()
-	return kept != nil && kept.Revoked(key)
-}
-
-// revokedIn is revoked for the key of a certificate.
-func (c *credentials) revokedIn(cert *x509.Certificate) bool {
-	key, err := join.PrintOf(cert.PublicKey)
-	return err != nil || c.revoked(key)
-}
-
-// startAdmission lets the quorum store keep the tokens of a server, and end connections with keys that are revoked.
-func startAdmission(n *Node) (part, error) {
-	c := n.creds
-	if c == nil {
-		return part{}, nil
-	}
-	c.held.Revoke(c.revokedIn)
-	return part{run: loops(c.admit)}, nil
-}
-
-// admit hands the first tokens over to the quorum store, then waits for revocations.
-func (c *credentials) admit(ctx context.Context) {
-	b := book.New(c.n.store.kv)
-	for told := ""; ; {
-		err := c.handOver(ctx, b)
-		if err == nil {
-			break
-		}
-		if told != err.Error() {
-			told = err.Error()
-			c.n.log.Debug("the join tokens are not in the quorum store yet", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(joinEvery):
-		}
-	}
-	for gone := b.RevokedNodes(); ; { // the other servers took those out
-		changed := b.Watch()
-		gone = c.cut(b, gone)
-		select {
-		case <-ctx.Done():
-			b.Unwatch(changed)
-			return
-		case <-changed:
-		}
-	}
-}
-
-// handOver moves the first tokens into the quorum store. No process joins meanwhile.
-func (c *credentials) handOver(ctx context.Context, b *book.Book) error {
-	ctx, cancel := context.WithTimeout(ctx, changeWithin)
-	defer cancel()
-	if err := c.n.store.kv.Sync(ctx); err != nil {
-		return err
-	}
-	err := c.first.HandOver(func(t disk.Tokens) error { return b.Import(ctx, t.Entries, t.Keys) })
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.kept = b
-	return nil
-}
-
-// cut closes the connections of processes whose keys are revoked, and takes their services out of the catalog. gone has the
-// nodes that are out already.
-func (c *credentials) cut(b *book.Book, gone []string) []string {
-	if l := c.n.listener; l != nil {
-		l.Cut(func(s tls.ConnectionState) bool {
-			return len(s.PeerCertificates) > 0 && c.revokedIn(s.PeerCertificates[0])
-		})
-	}
-	all := b.RevokedNodes()
-	for _, node := range all {
-		if !slices.Contains(gone, node) {
-			c.n.log.Warn("a node was revoked: its connections are closed, and its services are taken out", "node", node)
-			c.n.withdraw(node)
-		}
-	}
-	return all
 }

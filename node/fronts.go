@@ -72,6 +72,9 @@ func (n *Node) consulBackend() consul.Backend {
 	if f := n.attached.forwarder; f != nil {
 		b.Forward, b.Attached, b.Written = f, n.attached.attachment.State, n.attached.followed.Written
 	}
+	if n.creds != nil && n.creds.server != nil {
+		b.Admission = admission{n.creds}
+	}
 	if c := n.control; c != nil {
 		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}
 		if c.store != nil {

@@ -50,6 +50,7 @@ var commands = []func() *cobra.Command{
 	acl.NewLogout,
 	tls.New,
 	token.New,
+	token.NewNode,
 	kv.New,
 	kv.NewTxn,
 	operator.NewEvent,

@@ -35,12 +35,6 @@ type Token struct {
 	join.Entry
 }
 
-// Node is a node that joined.
-type Node struct {
-	Name string
-	join.NodeKey
-}
-
 // revocation is the record of a revoked key.
 type revocation struct {
 	Node string    `json:"node"`
@@ -141,10 +135,10 @@ func (b *Book) Tokens() (out []Token, err error) {
 }
 
 // Nodes returns the nodes that joined and were not revoked, in their order.
-func (b *Book) Nodes() (out []Node, err error) {
+func (b *Book) Nodes() (out []join.NodeKey, err error) {
 	for r := range b.kv.Snapshot().All(skerry.Below(record.NodeKeys), "") {
-		n := Node{Name: record.NodeName(strings.TrimPrefix(r.Key, record.NodeKeys))}
-		if err := record.Decode(r, nodeKind, &n.NodeKey); err != nil {
+		n := join.NodeKey{}
+		if err := record.Decode(r, nodeKind, &n); err != nil {
 			return nil, err
 		}
 		out = append(out, n)
@@ -169,10 +163,10 @@ func (b *Book) Revoke(ctx context.Context, id join.ID, nodes bool, now time.Time
 				continue
 			}
 			found = true
-			if _, err := revoke(tx, n.Name, now); err != nil {
+			if _, err := revoke(tx, n.Node, now); err != nil {
 				return err
 			}
-			revoked = append(revoked, n.Name)
+			revoked = append(revoked, n.Node)
 		}
 		if !found {
 			return skerry.Errorf(skerry.NotFound, "there is no join token %s: see `skerry token list`", id)
@@ -206,7 +200,7 @@ func revoke(tx skerry.Tx, node string, now time.Time) (found bool, err error) {
 		return false, err
 	}
 	tx.Delete(key)
-	return true, put(tx, record.Revoked+string(print), revocation{node, now.UTC()})
+	return true, put(tx, record.Revoked+string(print), revocation{k.Node, now.UTC()})
 }
 
 // Revoked reports whether a key was revoked, as this server knows it.

@@ -32,7 +32,7 @@ func joins(t *testing.T, b *book.Book, id join.ID, node string) join.Print {
 		}
 		left := *e
 		left.Uses--
-		return &left, &join.NodeKey{Kind: e.Kind, Print: print, Token: id.String()}, nil
+		return &left, &join.NodeKey{Node: node, Kind: e.Kind, Print: print, Token: id.String()}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func names(t *testing.T, b *book.Book) (out []string) {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
-		out = append(out, n.Name)
+		out = append(out, n.Node)
 	}
 	return out
 }
@@ -72,7 +72,7 @@ func TestBook(t *testing.T) {
 	if list, err := b.Tokens(); err != nil || len(list) != 1 || list[0].ID != tok.ID || list[0].Uses != 1 || !list[0].Public.Equal(tok.Public()) {
 		t.Errorf("the tokens are %+v, %v", list, err)
 	}
-	if got := names(t, b); !slices.Equal(got, []string{"web/1", "web2"}) {
+	if got := names(t, b); !slices.Equal(got, []string{"Web/1", "web2"}) {
 		t.Errorf("the nodes are %q", got)
 	}
 
@@ -134,7 +134,7 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, nodes := map[string]join.Entry{tok.ID.String(): join.EntryOf(tok, t0, 3, "")}, map[string]join.NodeKey{"s1": {Kind: pki.Server}}
+	tokens, nodes := map[string]join.Entry{tok.ID.String(): join.EntryOf(tok, t0, 3, "")}, map[string]join.NodeKey{"s1": {Node: "s1", Kind: pki.Server}}
 	if err := b.Import(t.Context(), tokens, nodes); err != nil {
 		t.Fatal(err)
 	}

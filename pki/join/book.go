@@ -40,6 +40,7 @@ type Book interface {
 
 // NodeKey is the key that a node joined with.
 type NodeKey struct {
+	Node  string   `json:"node"`
 	Kind  pki.Kind `json:"kind"`
 	Print Print    `json:"key"`
 	Token string   `json:"token,omitempty"` // the ID of the one that it joined with
@@ -110,5 +111,5 @@ func use(e *Entry, k *NodeKey, now time.Time, a *ask) (*Entry, *NodeKey, error) 
 	}
 	left := *e
 	left.Uses--
-	return &left, &NodeKey{Kind: e.Kind, Print: a.print, Token: a.id.String()}, nil
+	return &left, &NodeKey{Node: a.node, Kind: e.Kind, Print: a.print, Token: a.id.String()}, nil
 }

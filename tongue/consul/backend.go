@@ -39,6 +39,7 @@ type Backend struct {
 	Queries    Queries
 	Settings   skerry.Settings
 	Guard      Guard
+	Admission  skerry.Admission // nil: processes of the cluster have no certificates
 	Gate       skerry.Gate     // nil: access is not controlled
 	ACL        ACL             // nil: likewise
 	Tokens     AgentTokens     // of this agent; nil: access is not controlled

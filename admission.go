@@ -1,0 +1,39 @@
+package skerry
+
+import (
+	"context"
+	"time"
+)
+
+// JoinToken lets processes join the cluster.
+type JoinToken struct {
+	ID   string
+	Kind string // of the processes: "server" or "agent"
+	Uses int    // processes that may join still
+	Node string // the only one that may join; empty: any
+	Made time.Time
+	// Expires is when it is refused, in whole seconds.
+	Expires time.Time
+	// Secret is the token as a process gets it. It is known only when the token is made.
+	Secret string
+}
+
+// JoinedNode is a node that joined with a token.
+type JoinedNode struct {
+	Name  string
+	Kind  string
+	Token string // its ID
+}
+
+// Admission decides which processes may be in the cluster. Errors are of kind [NotFound] for a token or node that there is
+// not, and [Unavailable] while the quorum store has no majority.
+type Admission interface {
+	JoinTokens(ctx context.Context) ([]JoinToken, error)
+	// MakeJoinToken makes a token of a kind, with its uses, node and end. The answer has ID, Made and Secret too.
+	MakeJoinToken(ctx context.Context, t JoinToken) (JoinToken, error)
+	// RevokeJoinToken removes a token. With nodes, the nodes that joined with it are revoked too, and returned.
+	RevokeJoinToken(ctx context.Context, id string, nodes bool) (revoked []string, err error)
+	JoinedNodes(ctx context.Context) ([]JoinedNode, error)
+	// RevokeNode closes the connections of a node, takes its services out of the catalog, and refuses its key from now on.
+	RevokeNode(ctx context.Context, name string) error
+}

@@ -1,0 +1,133 @@
+package consul
+
+import (
+	"time"
+
+	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
+)
+
+// joinTokenBody is a join token, on the wire.
+type joinTokenBody struct {
+	ID      string `json:",omitempty"`
+	Kind    string
+	Uses    int
+	Node    string `json:",omitempty"`
+	Made    time.Time
+	Expires time.Time
+	Secret  string `json:",omitempty"` // in the answer to its making alone
+}
+
+// newTokenBody is what is asked for.
+type newTokenBody struct {
+	Kind string
+	Uses int           // default 1
+	TTL  wire.Duration // default 24 h
+	Node string
+}
+
+const (
+	defaultTokenTTL = 24 * time.Hour
+	maxTokenUses    = 100_000
+)
+
+var errNoAdmission = skerry.Errorf(skerry.Unsupported, "the processes of this cluster have no certificates: set join_token_file on its servers first")
+
+func (q *request) admission() (skerry.Admission, error) {
+	if q.f.b.Admission == nil {
+		return nil, errNoAdmission
+	}
+	return q.f.b.Admission, nil
+}
+
+// skerryJoinTokens lists join tokens, without their secrets.
+func (q *request) skerryJoinTokens() error {
+	a, err := q.admission()
+	if err != nil {
+		return err
+	}
+	list, err := a.JoinTokens(q.r.Context())
+	if err != nil {
+		return err
+	}
+	out := make([]joinTokenBody, len(list))
+	for i, t := range list {
+		out[i] = joinTokenBody(t)
+	}
+	return q.json(out)
+}
+
+// skerryJoinTokenMake makes a join token. Its answer has the secret.
+func (q *request) skerryJoinTokenMake() error {
+	a, err := q.admission()
+	if err != nil {
+		return err
+	}
+	var body newTokenBody
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if body.Uses == 0 {
+		body.Uses = 1
+	}
+	if body.TTL == 0 {
+		body.TTL = wire.Duration(defaultTokenTTL)
+	}
+	switch {
+	case body.Kind != "server" && body.Kind != "agent":
+		return badRequest("Kind: want server or agent")
+	case body.Uses < 1 || body.Uses > maxTokenUses:
+		return badRequest("Uses: want 1 to 100000")
+	case time.Duration(body.TTL) < time.Second:
+		return badRequest("TTL: want a duration of a second or more, such as 24h")
+	}
+	made, err := a.MakeJoinToken(q.r.Context(), skerry.JoinToken{Kind: body.Kind, Uses: body.Uses, Node: body.Node, Expires: time.Now().Add(time.Duration(body.TTL))})
+	if err != nil {
+		return err
+	}
+	return q.json(joinTokenBody(made))
+}
+
+// skerryJoinTokenRevoke revokes a join token, and with ?nodes the nodes that joined with it.
+func (q *request) skerryJoinTokenRevoke() error {
+	a, err := q.admission()
+	if err != nil {
+		return err
+	}
+	if q.rest == "" {
+		return badRequest("Missing token ID")
+	}
+	revoked, err := a.RevokeJoinToken(q.r.Context(), q.rest, q.p.has("nodes"))
+	if err != nil {
+		return err
+	}
+	return q.json(map[string]any{"Nodes": append([]string{}, revoked...)})
+}
+
+// skerryJoined lists the nodes that joined with tokens.
+func (q *request) skerryJoined() error {
+	a, err := q.admission()
+	if err != nil {
+		return err
+	}
+	list, err := a.JoinedNodes(q.r.Context())
+	if err != nil {
+		return err
+	}
+	return q.json(append([]skerry.JoinedNode{}, list...))
+}
+
+// skerryNodeRevoke revokes a node.
+func (q *request) skerryNodeRevoke() error {
+	a, err := q.admission()
+	if err != nil {
+		return err
+	}
+	if q.rest == "" {
+		return badRequest("Missing node name")
+	}
+	if err := a.RevokeNode(q.r.Context(), q.rest); err != nil {
+		return err
+	}
+	return q.json(true)
+}
