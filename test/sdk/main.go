@@ -24,8 +24,9 @@ import (
 // suite collects figures.
 type suite struct {
 	*rig
-	quick bool
-	ill   time.Duration // of a fault there
+	quick  bool
+	behind bool          // our registry is a node agent of a server
+	ill    time.Duration // of a fault there
 
 	policies []string // that are measured there
 
@@ -54,6 +55,7 @@ type raw struct {
 	Commit  string
 	Date    string
 	Quick   bool
+	Behind  bool `json:",omitempty"` // our registry was a node agent of a server
 	Loads   []load
 	Ill     time.Duration
 	Peers   string
@@ -92,6 +94,7 @@ func main() {
 	from := flag.String("from", "", "render a file of raw results; measure nothing")
 	rawOut := flag.String("raw", "", "file for the raw results; default: one in the folder for temporary files")
 	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
+	flag.BoolVar(&s.behind, "agent", false, "our registry is a node agent of a server")
 	flag.StringVar(&only, "policies", strings.Join(policies, ","), "which are measured in the rows of faults")
 	flag.DurationVar(&s.ill, "ill", 30*time.Second, "how long a fault lasts in the rows of faults")
 	flag.Parse()
@@ -119,7 +122,7 @@ func run(ctx context.Context, s *suite, seeds int, rows, out, rawOut, from strin
 		return write(&s.raw, out)
 	}
 	began := time.Now()
-	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Seeds: seeds, Loads: loads, Ill: s.ill, Peers: peers(), Machine: machine()}
+	s.raw = raw{Commit: commit(), Date: began.UTC().Format(time.DateOnly), Quick: s.quick, Behind: s.behind, Seeds: seeds, Loads: loads, Ill: s.ill, Peers: peers(), Machine: machine()}
 	if rawOut == "" {
 		rawOut = filepath.Join(os.TempDir(), "skerry-sdk-"+began.UTC().Format("20060102-150405")+".json")
 	}

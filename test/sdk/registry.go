@@ -21,17 +21,36 @@ type registry struct {
 	address string
 	dir     string
 	args    func(r *registry) (program string, args []string)
+	below   *registry // the server of a node agent, which ends and starts with it
 	*child
 }
 
-// startAgent starts a skerry agent.
+// startAgent starts a skerry agent that is a server, or with -agent a node agent of a server.
 func (s *suite) startAgent() (*registry, error) {
-	dns := s.address()
-	r := &registry{s: s, address: s.address(), args: func(r *registry) (string, []string) {
-		return "skerry", []string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", r.dir, "-node", "bench", "-bind", "127.0.0.1",
-			"-http-port", port(r.address), "-dns-port", port(dns), "-log-level", "error"}
-	}}
+	join := s.address()
+	r := s.skerry("bench", "-server", "-bootstrap-expect=1", "-server-port", port(join))
+	if s.behind {
+		server := r
+		r = s.skerry("agent", "-retry-join", join)
+		r.below = server
+	}
 	return r, r.start(true)
+}
+
+func (s *suite) skerry(node string, role ...string) *registry {
+	dns := s.address()
+	return &registry{s: s, address: s.address(), args: func(r *registry) (string, []string) {
+		return "skerry", append([]string{"agent", "-data-dir", r.dir, "-node", node, "-bind", "127.0.0.1",
+			"-http-port", port(r.address), "-dns-port", port(dns), "-log-level", "error"}, role...)
+	}}
+}
+
+// kill ends it without a warning.
+func (r *registry) kill() {
+	r.child.kill()
+	if r.below != nil {
+		r.below.kill()
+	}
 }
 
 // startEtcd starts an etcd of one member.
@@ -50,6 +69,11 @@ func port(address string) string {
 
 // start starts it, with its data or empty.
 func (r *registry) start(empty bool) error {
+	if r.below != nil {
+		if err := r.below.start(empty); err != nil {
+			return err
+		}
+	}
 	if empty {
 		var err error
 		if r.dir, err = os.MkdirTemp(r.s.dir, "registry-"); err != nil {

@@ -54,6 +54,9 @@ func render(r *raw) string {
 		p("; %d were not measured", missing)
 	}
 	p(".\n")
+	if r.Behind {
+		p("\nOur registry is a node agent of a server in this run. Both are killed where the registry is.\n")
+	}
 	for _, c := range chapters {
 		chapterTable(&b, r, c)
 	}
