@@ -10,7 +10,7 @@ import (
 )
 
 // releaseBinary gives the memory of the program's own file back to the system. Most of it was needed for the start alone.
-// What is needed again is read from the system's cache of the file.
+// Pages that are needed again are read from the system's cache of the file.
 func releaseBinary() error {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {

@@ -100,7 +100,7 @@ func (b *Book) Add(ctx context.Context, id join.ID, e join.Entry, now time.Time)
 	return err
 }
 
-// Import takes over tokens and keys of nodes that were kept before there was a majority. What is in the store stays.
+// Import takes over tokens and keys of nodes that were kept before there was a majority. Those in the store stay.
 func (b *Book) Import(ctx context.Context, tokens map[string]join.Entry, nodes map[string]join.NodeKey) error {
 	_, err := b.kv.Update(ctx, func(tx skerry.Tx) error {
 		var errs []error

@@ -27,7 +27,7 @@ type Tokens struct {
 // Book returns the book of a folder. A process has one at a time.
 func (f Folder) Book() Book { return Book{f, new(sync.Mutex)} }
 
-// Tokens returns what is kept. The error is [fs.ErrNotExist] if there is nothing.
+// Tokens returns all tokens and keys. The error is [fs.ErrNotExist] if there are none.
 func (b Book) Tokens() (t Tokens, err error) {
 	text, err := b.folder.read(tokensFile)
 	if err != nil {

@@ -18,7 +18,7 @@ type joinTokenBody struct {
 	Secret  string `json:",omitempty"` // in the answer to its making alone
 }
 
-// newTokenBody is what is asked for.
+// newTokenBody is a request for a token.
 type newTokenBody struct {
 	Kind string
 	Uses int           // default 1

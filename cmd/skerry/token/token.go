@@ -1,4 +1,4 @@
-// Package token is the commands token and node: they say which processes may be in the cluster.
+// Package token is the commands token and node, which admit processes to the cluster and revoke them.
 package token
 
 import (
