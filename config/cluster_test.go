@@ -18,6 +18,7 @@ func TestAgentsBind(t *testing.T) {
 		{`server = true bind_addr = "127.0.0.2"`, false, "127.0.0.2"},
 		{`server = true bind_addr = "10.0.0.1" insecure_cluster = true`, false, "10.0.0.1"},
 		{`server = true insecure_cluster = true`, false, "0.0.0.0"},
+		{`server = true bind_addr = "10.0.0.1" join_token_file = "t"`, false, "10.0.0.1"},
 		{`server = true ports { server = -1 }`, false, ""},
 		{`retry_join = ["127.0.0.1"]`, false, ""},
 		{``, true, ""},
@@ -65,6 +66,11 @@ func TestServersAmongSeveral(t *testing.T) {
 		{"a read server that forms", `server = true bootstrap_expect = 3 bind_addr = "127.0.0.1" voting = false`, "bootstrap_expect"},
 		{"a read server alone", `server = true voting = false`, "retry_join"},
 		{"an agent without a vote", `voting = false`, "server = true"},
+		{"on a network with a token", `server = true retry_join = ["a"] bind_addr = "10.0.0.1" join_token_file = "t"`, ""},
+		{"an agent on a network with a token", `retry_join = ["a"] join_token_file = "t"`, ""},
+		{"a token and plain text", `server = true retry_join = ["a"] insecure_cluster = true join_token_file = "t"`, "insecure_cluster"},
+		{"an agent with a token alone", `join_token_file = "t"`, "retry_join"},
+		{"certificates for a moment", `server = true join_token_file = "t" tls { node_ttl = "1s" }`, "tls.node_ttl"},
 		{"a user without a NATS", `bus { user = "u" }`, "bus.url"},
 	} {
 		c, _, err := Load(Source{HCL: []string{`data_dir = "/x" node_name = "n1" ` + tt.hcl}})

@@ -180,6 +180,11 @@ var asks = []ask{
 	{get, "/v1/skerry/follow", "/v1/skerry/follow?service=web1", ""},
 	{put, "/v1/skerry/follow/ack", "/v1/skerry/follow/ack?ack=0123456789abcdef&id=x", ""},
 	{get, "/v1/skerry/explain/…", "/v1/skerry/explain/web", ""},
+	{get, "/v1/skerry/join-tokens", "/v1/skerry/join-tokens", ""},
+	{put, "/v1/skerry/join-token", "/v1/skerry/join-token", `{"Kind": "agent"}`},
+	{"DELETE", "/v1/skerry/join-token/", "/v1/skerry/join-token/0000000000000000", ""},
+	{get, "/v1/skerry/joined", "/v1/skerry/joined", ""},
+	{"DELETE", "/v1/skerry/joined/", "/v1/skerry/joined/nobody", ""},
 	{get, "/v1/skerry/guard", "/v1/skerry/guard", ""},
 	{put, "/v1/skerry/guard/release", "/v1/skerry/guard/release", ""},
 }

@@ -46,27 +46,29 @@ var documents = []string{
 // fails the test, and so does a row without an example.
 var examples = map[string]func(*testing.T, block){
 	"README.md: make run     # builds, runs a server and an agent with two sample services, finds them at both by HTTP and DNS, and stays": targets,
-	"README.md: go build -o skerry ./cmd/skerry":                                                                                         firstSteps,
-	"README.md: ./skerry run -name web -port 8080 -check-http /health -- ./server":                                                       runServer,
-	"README.md: acl { enabled = true  preset = \"strict\" }     # or read-open: everybody finds services, nobody writes without a token": configuration,
-	"README.md: consul kv export -http-addr=http://old:8500 | skerry kv import -":                                                        movingIn,
+	"README.md: go build -o skerry ./cmd/skerry": firstSteps,
+	"README.md: skerry token create -server -uses 3 -data-dir /var/lib/skerry > join-token     # on the first machine, before anything runs": func(t *testing.T, b block) { joins(t, b) },
+	"README.md: ./skerry run -name web -port 8080 -check-http /health -- ./server":                                                           runServer,
+	"README.md: acl { enabled = true  preset = \"strict\" }     # or read-open: everybody finds services, nobody writes without a token":     configuration,
+	"README.md: consul kv export -http-addr=http://old:8500 | skerry kv import -":                                                            movingIn,
 	"README.md: import (":                             sdkOverview,
 	"CONTRIBUTING.md: make build        # bin/skerry": targets,
 	"doc/access.md: acl {":                            configuration,
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
 	"doc/decided.md: quorum {": configuration,
-	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                  commands,
-	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":            wholeSet,
-	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},": owner,
-	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                         func(*testing.T, block) {}, // by owner
-	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                     guard,
-	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                            drained,
-	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                             followed,
-	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":         logged,
-	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                 drains,
-	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                     commands,
-	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                         execServer,
-	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\":                             template,
+	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                 commands,
+	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                           wholeSet,
+	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},":                                                owner,
+	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                                                                        func(*testing.T, block) {}, // by owner
+	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                                                                    guard,
+	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                                                                           drained,
+	"doc/own-api.md: PUT /v1/skerry/join-token  {\"Kind\": \"agent\", \"Uses\": 50, \"TTL\": \"24h\"}   →  {\"ID\": \"7397…\", \"Kind\": \"agent\", \"Uses\": 50, …, \"Secret\": \"skj1.…\"}": admission,
+	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                                                                            followed,
+	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":                                                        logged,
+	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                                                                drains,
+	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                                                                    commands,
+	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                                                                        execServer,
+	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\":                                                                            template,
 }
 
 func TestExamples(t *testing.T) {
@@ -138,10 +140,19 @@ const management = "11111111-2222-3333-4444-555555555555"
 func newWorld(t *testing.T, hcl ...string) *world {
 	t.Helper()
 	w := &world{T: t, dir: t.TempDir(), http: fmt.Sprintf("127.0.0.1:%d", program.Port(t)), dns: fmt.Sprintf("127.0.0.1:%d", program.Port(t))}
-	args := []string{"agent", "-dev", "-log-level", "warn", "-http-port", portOf(w.http), "-dns-port", portOf(w.dns)}
+	args := []string{"-dev"}
 	for _, h := range hcl {
 		args = append(args, "-hcl", h)
 	}
+	w.start(args...)
+	return w
+}
+
+// start starts the agent.
+func (w *world) start(args ...string) {
+	t := w.T
+	t.Helper()
+	args = append([]string{"agent", "-log-level", "warn", "-http-port", portOf(w.http), "-dns-port", portOf(w.dns)}, args...)
 	cmd := exec.CommandContext(t.Context(), program.Skerry(t), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	var log bytes.Buffer
@@ -157,7 +168,6 @@ func newWorld(t *testing.T, hcl ...string) *world {
 		}
 	})
 	w.await(func() bool { return w.get("/v1/status/leader") == http.StatusOK })
-	return w
 }
 
 func portOf(address string) string {
@@ -422,6 +432,52 @@ func drained(t *testing.T, b block) {
 	got := w.do("curl -s -X PUT 'localhost:8500/v1/agent/service/deregister/web?drain=30s'")
 	if digits := regexp.MustCompile(`\d+|\s`); digits.ReplaceAllString(got, "") != digits.ReplaceAllString(b.text, "") {
 		t.Errorf("%s", got)
+	}
+}
+
+// joins runs the commands by which servers and agents join, for one server.
+func joins(t *testing.T, b block) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir(), http: fmt.Sprintf("127.0.0.1:%d", program.Port(t)), dns: fmt.Sprintf("127.0.0.1:%d", program.Port(t))}
+	data, all := filepath.Join(w.dir, "data"), lines(b.text)
+	w.do(all[0], "/var/lib/skerry", data)
+	if !strings.Contains(all[1], "skerry agent -server … -join-token-file join-token ") {
+		t.Fatalf("the second line is %q", all[1])
+	}
+	w.start("-server", "-data-dir", data, "-node", "s1", "-bind", "127.0.0.1", "-server-port", fmt.Sprint(program.Port(t)), "-join-token-file", filepath.Join(w.dir, "join-token"))
+	w.await(func() bool { return w.command("skerry token list").Run() == nil })
+	w.do(all[2])
+	if secret, err := os.ReadFile(filepath.Join(w.dir, "agent-token")); err != nil || !bytes.HasPrefix(secret, []byte("skj1.")) {
+		t.Errorf("%s, %v", secret, err)
+	}
+	return w
+}
+
+// admission makes the documented requests about join tokens.
+func admission(t *testing.T, b block) {
+	program.Need(t, "curl")
+	var first block
+	for _, one := range blocks(t, root, "README.md") {
+		if strings.HasPrefix(one.text, "skerry token create") {
+			first = one
+		}
+	}
+	w := joins(t, first)
+	id := ""
+	for _, line := range lines(b.text) {
+		ask, want, _ := strings.Cut(line, "→")
+		method, rest, _ := strings.Cut(strings.TrimSpace(ask), " ")
+		path, body, _ := strings.Cut(rest, " ")
+		got := w.do(fmt.Sprintf("curl -s -X %s -d '%s' 'localhost:8500%s'", method, strings.TrimSpace(body), strings.NewReplacer("ID", id, "NODE", "s1").Replace(path)))
+		var made struct{ ID string }
+		if json.Unmarshal([]byte(got), &made) == nil && made.ID != "" {
+			id = made.ID
+		}
+		for _, key := range regexp.MustCompile(`"\w+":`).FindAllString(want, -1) {
+			if !strings.Contains(got, key) {
+				t.Errorf("%s: there is no %s in %s", line, key, got)
+			}
+		}
 	}
 }
 
