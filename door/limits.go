@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/skerryhq/skerry/door/tally"
+	"github.com/skerryhq/skerry/rates"
 )
 
 // Limits bounds the connections and requests of one client. The zero value of a field means its default.
@@ -145,51 +144,17 @@ func limitRate(next http.Handler, l Limits) http.Handler {
 	if l.ReadRate <= 0 && l.WriteRate <= 0 {
 		return next
 	}
-	reads, writes := newRates(l.ReadRate), newRates(l.WriteRate)
+	reads, writes := rates.New(l.ReadRate), rates.New(l.WriteRate)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r := writes
 		if req.Method == http.MethodGet {
 			r = reads
 		}
-		ap, err := netip.ParseAddrPort(req.RemoteAddr)
-		if err == nil && !r.allow(ap.Addr().Unmap()) {
+		if !r.Allow(req.RemoteAddr) {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "rate limit: this address asks more often than limits.request_limits allows; try again in a second", http.StatusTooManyRequests)
 			return
 		}
 		next.ServeHTTP(w, req)
 	})
-}
-
-func newRates(perSecond float64) *rates {
-	limit := rate.Limit(perSecond)
-	if perSecond <= 0 {
-		limit = rate.Inf
-	}
-	return &rates{limit: limit, burst: int(2*max(perSecond, 0)) + 1, byAddr: map[netip.Addr]*rate.Limiter{}}
-}
-
-type rates struct {
-	limit rate.Limit
-	burst int
-
-	mu     sync.Mutex
-	byAddr map[netip.Addr]*rate.Limiter
-}
-
-// maxRated bounds the remembered addresses; beyond it all are forgotten.
-const maxRated = 100_000
-
-func (r *rates) allow(a netip.Addr) bool {
-	r.mu.Lock()
-	l := r.byAddr[a]
-	if l == nil {
-		if len(r.byAddr) >= maxRated {
-			clear(r.byAddr)
-		}
-		l = rate.NewLimiter(r.limit, r.burst)
-		r.byAddr[a] = l
-	}
-	r.mu.Unlock()
-	return l.Allow()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/skerryhq/skerry/pki/disk"
 	"github.com/skerryhq/skerry/pki/join"
 	"github.com/skerryhq/skerry/quorum"
+	"github.com/skerryhq/skerry/rates"
 )
 
 // credentials are what this process shows to other processes of the cluster, and how it gets them. All methods of a nil one
@@ -44,6 +45,11 @@ const (
 	// shorter time than usual. It is renewed after two thirds of its time.
 	renewEvery = time.Minute
 )
+
+// handshakes is how many a second one address may begin at ports.server: beyond it they end before any cryptography.
+const handshakes = 100
+
+var errHandshakes = errors.New("too many handshakes from this address")
 
 func now() time.Time { return time.Now() }
 
@@ -330,8 +336,16 @@ func (c *credentials) listen() *link.Secure {
 	if c == nil {
 		return nil
 	}
+	conf := c.held.Listen(true, []pki.Kind{pki.Agent, pki.Server})
+	shakes := rates.New(handshakes)
+	conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !shakes.Allow(h.Conn.RemoteAddr().String()) {
+			return nil, errHandshakes
+		}
+		return nil, nil
+	}
 	return &link.Secure{
-		Config: c.held.Listen(true, []pki.Kind{pki.Agent, pki.Server}),
+		Config: conf,
 		Node: func(s *tls.ConnectionState) string {
 			n, _ := pki.Peer(s)
 			return n.Node

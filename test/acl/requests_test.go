@@ -182,9 +182,9 @@ var asks = []ask{
 	{get, "/v1/skerry/explain/…", "/v1/skerry/explain/web", ""},
 	{get, "/v1/skerry/join-tokens", "/v1/skerry/join-tokens", ""},
 	{put, "/v1/skerry/join-token", "/v1/skerry/join-token", `{"Kind": "agent"}`},
-	{"DELETE", "/v1/skerry/join-token/", "/v1/skerry/join-token/0000000000000000", ""},
+	{remove, "/v1/skerry/join-token/…", "/v1/skerry/join-token/0000000000000000", ""},
 	{get, "/v1/skerry/joined", "/v1/skerry/joined", ""},
-	{"DELETE", "/v1/skerry/joined/", "/v1/skerry/joined/nobody", ""},
+	{remove, "/v1/skerry/joined/…", "/v1/skerry/joined/web1", ""},
 	{get, "/v1/skerry/guard", "/v1/skerry/guard", ""},
 	{put, "/v1/skerry/guard/release", "/v1/skerry/guard/release", ""},
 }
