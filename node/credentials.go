@@ -81,7 +81,7 @@ func startCredentials(n *Node) (part, error) {
 		return part{}, err
 	}
 	c.server = join.NewServer(join.Config{
-		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Valid: n.cfg.Cluster.CertificateFor,
+		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Lives: c.lives, Valid: n.cfg.Cluster.CertificateFor,
 		Now: now, Registerer: n.metrics, Log: n.log,
 	})
 	return part{run: loops(c.keep)}, nil
@@ -298,6 +298,10 @@ func (c *credentials) renew(ctx context.Context) error {
 	}
 	return c.take(got, address)
 }
+
+// lives reports whether a process of a node is there, as this server knows it: the catalog shows the node until its agent
+// is lost.
+func (c *credentials) lives(node string) bool { return c.n.table.Node(node) != nil }
 
 // dial is the TLS of connections to servers; nil: they are plain.
 func (c *credentials) dial() *tls.Config {

@@ -75,8 +75,14 @@ func (b *Book) Change(ctx context.Context, id join.ID, node string, change func(
 		if err != nil {
 			return err
 		}
+		was := k
 		if e, k, err = change(e, k); err != nil {
 			return err
+		}
+		if was != nil && was.Print != k.Print {
+			if _, err := revoke(tx, node, time.Now()); err != nil {
+				return err
+			}
 		}
 		return errors.Join(put(tx, at, e), put(tx, of, k))
 	})

@@ -27,8 +27,8 @@ func joins(t *testing.T, b *book.Book, id join.ID, node string) join.Print {
 		t.Fatal(err)
 	}
 	err = b.Change(t.Context(), id, node, func(e *join.Entry, k *join.NodeKey) (*join.Entry, *join.NodeKey, error) {
-		if e == nil || k != nil {
-			return nil, nil, errors.New("no token, or a key")
+		if e == nil {
+			return nil, nil, errors.New("no token")
 		}
 		left := *e
 		left.Uses--
@@ -103,6 +103,12 @@ func TestBook(t *testing.T) {
 	}
 	if err := b.RevokeNode(t.Context(), "web/1", t0); skerry.KindOf(err) != skerry.NotFound {
 		t.Errorf("a node without a key: %v", err)
+	}
+
+	// A key that is replaced is revoked, and its node is not.
+	web2, again := joins(t, b, tok.ID, "web2"), joins(t, b, tok.ID, "web2")
+	if !b.Revoked(web2) || b.Revoked(again) || !slices.Equal(names(t, b), []string{"web2"}) || slices.Contains(b.RevokedNodes(), "web2") {
+		t.Errorf("after another key: %v, %v; the nodes are %q, and %q are revoked", b.Revoked(web2), b.Revoked(again), names(t, b), b.RevokedNodes())
 	}
 
 	// A token is revoked, with the nodes that joined with it or without them.

@@ -33,7 +33,7 @@ func EntryOf(t *Token, made time.Time, uses int, node string) Entry {
 // Book keeps tokens, and the keys of the nodes that joined.
 type Book interface {
 	// Change reads the entry of a token and the key of a node, and writes them back as change leaves them, in one
-	// transaction. Each is nil if there is none. The error of change is
+	// transaction. Each is nil if there is none. A key that is replaced by another one is revoked. The error of change is
 	// returned, and nothing is written then. change may be called again if others write meanwhile.
 	Change(ctx context.Context, id ID, node string, change func(e *Entry, k *NodeKey) (*Entry, *NodeKey, error)) error
 }
@@ -81,7 +81,7 @@ func Admit(ctx context.Context, b Book, t *Token, node string, key any, now time
 	if err != nil {
 		return err
 	}
-	a := &ask{id: t.ID, node: node, print: print, proved: func(public ed25519.PublicKey) bool { return public.Equal(t.Public()) }}
+	a := &ask{id: t.ID, node: node, print: print, lives: func() bool { return false }, proved: func(public ed25519.PublicKey) bool { return public.Equal(t.Public()) }}
 	err = b.Change(ctx, t.ID, node, func(e *Entry, k *NodeKey) (*Entry, *NodeKey, error) { return use(e, k, now, a) })
 	if why, ok := errors.AsType[refusal](err); ok {
 		return skerry.Errorf(skerry.Denied, "the join token is refused: %s", why)
@@ -106,8 +106,8 @@ func use(e *Entry, k *NodeKey, now time.Time, a *ask) (*Entry, *NodeKey, error) 
 		return e, k, nil
 	case e.Uses <= 0:
 		return nil, nil, refusal("it was used up")
-	case k != nil && k.Print != a.print && e.Node == "":
-		return nil, nil, refusal("a process with another key has the node name: give this one another name, or make a token for the node with -node")
+	case k != nil && k.Print != a.print && e.Node == "" && a.lives():
+		return nil, nil, refusal("a process with another key has the node name, and is there: give this one another name, or make a token for the node with -node")
 	}
 	left := *e
 	left.Uses--

@@ -61,6 +61,7 @@ type site struct {
 	now       time.Time
 	noBook    error
 	revoked   bool
+	lives     string // the node that is there
 }
 
 func newSite(t *testing.T) *site {
@@ -73,7 +74,7 @@ func newSite(t *testing.T) *site {
 	roots := []*x509.Certificate{a.Certificate()}
 	answers := NewServer(Config{
 		Datacenter: "dc1", Authority: func() (*pki.Authority, []*x509.Certificate, []*x509.Certificate) { return a, roots, roots },
-		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(Print) bool { return s.revoked },
+		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(Print) bool { return s.revoked }, Lives: func(node string) bool { return s.lives != "" && node == s.lives },
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	key, err := pki.NewKey()
@@ -155,10 +156,10 @@ func TestJoin(t *testing.T) {
 // Each row is a process that is refused, all with the same words.
 func TestJoinRefuses(t *testing.T) {
 	s := newSite(t)
-	good, err := s.ask(s.token(pki.Agent, 1, ""), pki.Agent, "web1")
-	if err != nil {
+	if _, err := s.ask(s.token(pki.Agent, 1, ""), pki.Agent, "web1"); err != nil {
 		t.Fatal(err)
 	}
+	s.lives = "web1"
 	forged := s.token(pki.Agent, 1, "")
 	forged.key = s.token(pki.Agent, 1, "").key
 	unknown, _ := NewToken(pki.Server, s.authority.Pin(), t0.Add(time.Hour))
@@ -189,8 +190,12 @@ func TestJoinRefuses(t *testing.T) {
 		t.Errorf("a stranger learns names: %s", words)
 	}
 
-	// The token of a node replaces its key.
+	// The token of a node replaces its key, and each token does so once the node is gone.
 	if _, err := s.ask(s.token(pki.Agent, 1, "web1"), pki.Agent, "web1"); err != nil {
+		t.Error(err)
+	}
+	s.lives = ""
+	if _, err := s.ask(s.token(pki.Agent, 1, ""), pki.Agent, "web1"); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.ask(s.token(pki.Agent, 1, ""), pki.Server, "s9"); err == nil || !strings.Contains(err.Error(), "another kind of process") {
@@ -200,7 +205,6 @@ func TestJoinRefuses(t *testing.T) {
 	if _, err := s.ask(s.token(pki.Agent, 1, ""), pki.Agent, "x"); skerry.KindOf(err) != skerry.Unavailable || !strings.Contains(err.Error(), "no leader yet") {
 		t.Errorf("without a book: %v", err)
 	}
-	_ = good
 }
 
 // A process whose answer was lost asks again with its key, and takes one use in all.

@@ -45,6 +45,7 @@ type ask struct {
 	node   string
 	print  Print
 	proved func(ed25519.PublicKey) bool
+	lives  func() bool // a process of that node name is there
 }
 
 // Config configures a [Server].
@@ -58,6 +59,8 @@ type Config struct {
 	Book func() (Book, error)
 	// Revoked reports whether a key was revoked.
 	Revoked func(Print) bool
+	// Lives reports whether a process of a node is there: no other one gets its name with a token for any node.
+	Lives func(node string) bool
 	// Valid is how long certificates are valid; default [pki.CertificateFor].
 	Valid      time.Duration
 	Now        func() time.Time
@@ -135,7 +138,7 @@ func (s *Server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return out, q.Node, err
 	}
-	a := &ask{node: q.Node, proved: func(public ed25519.PublicKey) bool { return proves(public, q.Proof, bound, q.Request, q.Node) }}
+	a := &ask{node: q.Node, lives: func() bool { return s.cfg.Lives(q.Node) }, proved: func(public ed25519.PublicKey) bool { return proves(public, q.Proof, bound, q.Request, q.Node) }}
 	if a.id, err = ParseID(q.ID); err != nil {
 		return out, q.Node, err
 	}

@@ -256,7 +256,11 @@ func (s *storm) attachedTo(a *agent) (n int, err error) {
 // withAgents starts the agents and their programs.
 func (s *storm) withAgents(n int, binary string) {
 	for i := range n {
-		s.agents = append(s.agents, newAgent(s.t, s.lab, i, len(s.servers), binary))
+		a := newAgent(s.t, s.lab, i, len(s.servers), binary)
+		s.agents = append(s.agents, a)
+		if s.tls {
+			a.joinWith(s.agentToken())
+		}
 	}
 	for _, a := range s.agents {
 		a.run()

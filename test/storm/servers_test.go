@@ -29,6 +29,7 @@ type process struct {
 	dir    string
 	binary string
 	env    []string
+	token  string         // the file of its join token; empty: its connections are plain
 	keys   map[string]any // of its configuration, beside those of every process
 	cmd    *exec.Cmd
 	log    *os.File
@@ -85,8 +86,13 @@ func newProcess(t testing.TB, h *host, label, dir, binary string) *process {
 func (s *process) configure(keys map[string]any) {
 	s.t.Helper()
 	s.keys = maps.Clone(keys)
+	if s.token != "" {
+		keys["join_token_file"] = s.token
+	} else {
+		keys["insecure_cluster"] = true
+	}
 	maps.Copy(keys, map[string]any{
-		"node_name": s.name(), "bind_addr": s.address, "insecure_cluster": true, "client_addr": "0.0.0.0",
+		"node_name": s.name(), "bind_addr": s.address, "client_addr": "0.0.0.0",
 		"data_dir": s.data(), "log_level": "info", "ports": map[string]any{"grpc": -1, "grpc_tls": -1},
 	})
 	config, err := json.Marshal(keys)

@@ -19,6 +19,7 @@ import (
 
 // storm is a cluster under load.
 type storm struct {
+	tls bool // processes show each other certificates
 	t       testing.TB
 	lab     *lab
 	servers []*server
@@ -77,6 +78,7 @@ func begin(t testing.TB, o options) *storm {
 		}
 		s.servers = append(s.servers, server)
 	}
+	s.secure(binary)
 	for _, server := range s.servers {
 		server.run()
 	}
