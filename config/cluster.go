@@ -119,7 +119,7 @@ func (v *validator) secured() {
 	case !c.Server && len(c.RetryJoin) == 0:
 		v.bad("join_token_file: an agent joins servers: name them in retry_join")
 	}
-	if d := c.TLS.NodeTTL; d != 0 && d < leastNodeTTL {
+	if d := c.TLS.NodeTTL; d < leastNodeTTL {
 		v.bad("tls.node_ttl: %v: want at least %v", d, leastNodeTTL)
 	}
 }

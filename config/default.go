@@ -55,7 +55,7 @@ func Default() *Config {
 		},
 		UI:        UI{ContentPath: "/ui/"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},
-		TLS:       TLS{Defaults: TLSListener{TLSMinVersion: "TLSv1_2"}},
+		TLS:       TLS{Defaults: TLSListener{TLSMinVersion: "TLSv1_2"}, NodeTTL: 72 * time.Hour},
 		ACL: ACL{
 			DefaultPolicy: "allow", DownPolicy: "extend-cache",
 			TokenTTL: 30 * time.Second, PolicyTTL: 30 * time.Second,

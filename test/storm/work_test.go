@@ -19,7 +19,7 @@ import (
 
 // storm is a cluster under load.
 type storm struct {
-	tls bool // processes show each other certificates
+	tls     bool // processes show each other certificates
 	t       testing.TB
 	lab     *lab
 	servers []*server
