@@ -102,6 +102,7 @@ func (c *credentials) handOver(ctx context.Context, b *book.Book) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.kept = b
+	close(c.handed)
 	return nil
 }
 
@@ -141,11 +142,24 @@ func (a admission) JoinTokens(ctx context.Context) (out []skerry.JoinToken, err 
 
 // synced returns the tokens in the quorum store when this server has all that any had.
 func (a admission) synced(ctx context.Context) (*book.Book, error) {
-	b, err := a.c.stored()
+	b, err := a.book(ctx)
 	if err == nil {
 		err = a.c.n.store.kv.Sync(ctx)
 	}
 	return b, err
+}
+
+// bookWithin bounds the wait of a request for the tokens in the quorum store, which has just got a majority.
+const bookWithin = 5 * time.Second
+
+// book returns the tokens in the quorum store, once it has taken over the first ones.
+func (a admission) book(ctx context.Context) (*book.Book, error) {
+	select {
+	case <-a.c.handed:
+	case <-ctx.Done():
+	case <-time.After(bookWithin):
+	}
+	return a.c.stored()
 }
 
 func wordOf(id join.ID, e *join.Entry) skerry.JoinToken {
@@ -154,7 +168,7 @@ func wordOf(id join.ID, e *join.Entry) skerry.JoinToken {
 
 // MakeJoinToken implements [skerry.Admission].
 func (a admission) MakeJoinToken(ctx context.Context, t skerry.JoinToken) (skerry.JoinToken, error) {
-	b, err := a.c.stored()
+	b, err := a.book(ctx)
 	if err != nil {
 		return t, err
 	}
@@ -175,7 +189,7 @@ func (a admission) MakeJoinToken(ctx context.Context, t skerry.JoinToken) (skerr
 
 // RevokeJoinToken implements [skerry.Admission].
 func (a admission) RevokeJoinToken(ctx context.Context, id string, nodes bool) ([]string, error) {
-	b, err := a.c.stored()
+	b, err := a.book(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +215,7 @@ func (a admission) JoinedNodes(ctx context.Context) (out []skerry.JoinedNode, er
 
 // RevokeNode implements [skerry.Admission].
 func (a admission) RevokeNode(ctx context.Context, name string) error {
-	b, err := a.c.stored()
+	b, err := a.book(ctx)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ type credentials struct {
 	folder disk.Folder
 	name   pki.Name
 	held   *pki.Credentials
-	server *join.Server // on servers
+	server *join.Server  // on servers
+	handed chan struct{} // closed when kept is there
 
 	mu        sync.Mutex
 	authority *pki.Authority // on servers
@@ -63,7 +64,7 @@ func startCredentials(n *Node) (part, error) {
 		}
 		return part{}, nil
 	}
-	c := &credentials{n: n, folder: folder, held: pki.Pending(now), first: folder.Book(), name: pki.Name{Datacenter: n.cfg.Self.Datacenter, Kind: pki.Agent, Node: n.cfg.Self.Name}}
+	c := &credentials{n: n, folder: folder, held: pki.Pending(now), first: folder.Book(), handed: make(chan struct{}), name: pki.Name{Datacenter: n.cfg.Self.Datacenter, Kind: pki.Agent, Node: n.cfg.Self.Name}}
 	if n.cfg.Role != AgentRole {
 		c.name.Kind = pki.Server
 	}
@@ -256,14 +257,13 @@ func (c *credentials) valid() time.Duration {
 // keep joins, if this process has not yet, and renews the certificate until ctx ends.
 func (c *credentials) keep(ctx context.Context) {
 	for told := ""; ; {
-		err := c.renew(ctx)
-		pause := min(renewEvery, c.valid()/30)
-		if err != nil {
-			pause = joinEvery
-			if told != err.Error() {
-				told = err.Error()
-				c.n.log.Warn("this process gets no certificate yet", "error", err)
-			}
+		err, pause := c.renew(ctx), joinEvery
+		switch {
+		case err == nil:
+			pause = min(renewEvery, c.held.Held().Leaf().NotAfter.Sub(now())/30)
+		case told != err.Error():
+			told = err.Error()
+			c.n.log.Warn("this process gets no certificate yet", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -192,8 +192,8 @@ func TestJoinTokens(t *testing.T) {
 	if r := web.request("GET", "/v1/status/ready", ""); r.status == http.StatusOK {
 		t.Error("a revoked agent is attached")
 	}
-	if r := web.ok("GET", "/v1/health/service/web", ""); !strings.Contains(r.body, "web-1") {
-		t.Errorf("its own host finds its service no more: %s", r.body)
+	if r := web.ok("GET", "/v1/agent/services", ""); !strings.Contains(r.body, "web-1") {
+		t.Errorf("its own host has its service no more: %s", r.body)
 	}
 	if r := s.all[0].ok("GET", "/v1/skerry/joined", ""); strings.Contains(r.body, "web1") || !strings.Contains(r.body, "s3") {
 		t.Errorf("the nodes are %s", r.body)
