@@ -123,17 +123,19 @@ func (c *credentials) begin() (err error) {
 	case len(c.n.cfg.Cluster.Join) == 0:
 		return fmt.Errorf("there is no authority in %s, and no server to join in retry_join: run `skerry token create -server -data-dir %s` on the first machine", c.folder, c.n.cfg.DataDir)
 	}
-	for told := ""; ; time.Sleep(joinEvery) {
-		err := c.join(context.Background())
-		if err == nil {
-			return nil
-		}
-		if skerry.KindOf(err) == skerry.Invalid {
+	for told := ""; ; {
+		err := c.join(c.n.starting)
+		if err == nil || skerry.KindOf(err) == skerry.Invalid {
 			return err
 		}
 		if told != err.Error() {
 			told = err.Error()
 			c.n.log.Warn("this server waits for a certificate of another one", "error", err)
+		}
+		select {
+		case <-c.n.starting.Done():
+			return err
+		case <-time.After(joinEvery):
 		}
 	}
 }
@@ -148,7 +150,7 @@ func (c *credentials) admitOwn() error {
 	if err != nil {
 		return err
 	}
-	if err := join.Admit(context.Background(), c.first, t, c.name.Node, key.Public(), now()); err != nil {
+	if err := join.Admit(c.n.starting, c.first, t, c.name.Node, key.Public(), now()); err != nil {
 		return fmt.Errorf("join_token_file: %w", err)
 	}
 	return c.renewOwn()

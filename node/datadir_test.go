@@ -35,7 +35,7 @@ func TestPlantedFilesOfTheDataFolder(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() {
-				s, err := New(completed(Config{DataDir: dir, ACL: ACL{Enabled: true, PersistTokens: true}}), nil, func() {})
+				s, err := New(t.Context(), completed(Config{DataDir: dir, ACL: ACL{Enabled: true, PersistTokens: true}}), nil, func() {})
 				if err == nil {
 					s.Close()
 				}

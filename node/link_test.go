@@ -73,7 +73,7 @@ func TestAPortForAgentsThatIsTaken(t *testing.T) {
 		cfg = completed(cfg)
 		var log bytes.Buffer
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-		n, err := New(cfg, nil, func() {})
+		n, err := New(t.Context(), cfg, nil, func() {})
 		switch {
 		case goOn && (err != nil || !strings.Contains(log.String(), "takes no agents")):
 			t.Errorf("a port by default: %v, the log has %s", err, &log)

@@ -117,17 +117,18 @@ type Node struct {
 	drains   *drains
 	began    time.Time
 
-	parts []part
+	starting context.Context // ends a wait of New
+	parts    []part
 	// reload reads the configuration again; leave asks the process to end.
 	reload    func() (Config, error)
 	leave     func()
 	reloading sync.Mutex
 }
 
-// New assembles a process and restores its state from disk. It does not listen yet.
-// reload reads the configuration again; leave asks the process to end.
-func New(cfg Config, reload func() (Config, error), leave func()) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Log, began: time.Now(), reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
+// New assembles a process and restores its state from disk. It does not listen yet. A server that joins a cluster waits for
+// its certificate, until ctx ends. reload reads the configuration again; leave asks the process to end.
+func New(ctx context.Context, cfg Config, reload func() (Config, error), leave func()) (*Node, error) {
+	n := &Node{cfg: cfg, log: cfg.Log, began: time.Now(), starting: ctx, reload: reload, leave: leave, metrics: prometheus.NewRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.net = rescue.New(n.log, n.metrics)
 	n.shown = door.NewShown(n.metrics)

@@ -14,7 +14,7 @@ import (
 // the test ends.
 func running(t *testing.T, cfg Config, reload func() (Config, error)) *Node {
 	t.Helper()
-	s, err := New(completed(cfg), reload, func() {})
+	s, err := New(t.Context(), completed(cfg), reload, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

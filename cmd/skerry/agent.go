@@ -228,7 +228,7 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	s, err := node.New(cfg, reload, leave)
+	s, err := node.New(ctx, cfg, reload, leave)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/skerryhq/skerry/cmd/skerry/accepted"
 	"github.com/skerryhq/skerry/cmd/skerry/acl"
+	"github.com/skerryhq/skerry/cmd/skerry/debug"
 	"github.com/skerryhq/skerry/cmd/skerry/exec"
 	"github.com/skerryhq/skerry/cmd/skerry/kv"
 	"github.com/skerryhq/skerry/cmd/skerry/lock"
@@ -32,6 +33,7 @@ var commands = []func() *cobra.Command{
 	newAgentCommand,
 	newBenchCommand,
 	newCatalogCommand,
+	debug.New,
 	newChecksCommand,
 	newExplainCommand,
 	newGuardCommand,

@@ -40,7 +40,7 @@ func StartWith(t testing.TB, change func(*node.Config)) door.Addrs {
 		Debug: map[string]any{"NodeName": "n1"},
 	}
 	change(&cfg)
-	s, err := node.New(cfg, func() (node.Config, error) { return cfg, nil }, func() {})
+	s, err := node.New(context.Background(), cfg, func() (node.Config, error) { return cfg, nil }, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
