@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,4 +314,22 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	s.all[1].run()
 	s.all[1].leads()
 	s.all[1].finds("web", "web-1")
+}
+
+// A server without a certificate waits for one, and can be ended meanwhile.
+func TestAServerWaitsForItsCertificate(t *testing.T) {
+	t.Parallel()
+	token := firstToken(t, filepath.Join(t.TempDir(), "elsewhere"), 1)
+	cmd, output := sample(t, nil, program.Skerry(t), "agent", "-server", "-node", "s2", "-bind", "127.0.0.1", "-data-dir", t.TempDir(),
+		"-retry-join", local(program.Port(t)), "-join-token-file", token, "-http-port", fmt.Sprint(program.Port(t)), "-dns-port", fmt.Sprint(program.Port(t)), "-server-port", fmt.Sprint(program.Port(t)))
+	says(t, output, "waits for a certificate")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end", func() error {
+		if cmd.Process.Signal(syscall.Signal(0)) == nil {
+			return fmt.Errorf("it runs still: %s", output())
+		}
+		return nil
+	})
 }
