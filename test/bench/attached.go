@@ -30,7 +30,7 @@ func (c *crowd) attach(ctx context.Context, at string) error {
 	c.streams, c.beats = make([]*link.Stream, crowdAgents), make([][]byte, crowdAgents)
 	return inParallel(16, 0, crowdAgents, func(i int) error {
 		node := fmt.Sprint("node-", i)
-		stream, err := link.NewDialer(node).Dial(ctx, at, ownerStream)
+		stream, err := link.NewDialer(node, nil).Dial(ctx, at, ownerStream)
 		if err != nil {
 			return err
 		}

@@ -158,7 +158,7 @@ func (s *suite) fan(p *process, at, name string, links, share int) error {
 		return err
 	}
 	for l := range 200 {
-		d := link.NewDialer(fmt.Sprint("link-", l))
+		d := link.NewDialer(fmt.Sprint("link-", l), nil)
 		defer d.Close()
 		var services []string
 		for n := range fanServices {
@@ -226,7 +226,7 @@ func (s *suite) small(bin string) error {
 	if err := put(ctx, http.DefaultClient, "http://"+p.http+"/v1/skerry/set", []byte(`{"Services": [`+b.String()[1:]+`]}`)); err != nil {
 		return err
 	}
-	d := link.NewDialer("link")
+	d := link.NewDialer("link", nil)
 	defer d.Close()
 	f := &fan{p: p}
 	if err := f.follow(ctx, d, at, []string{"web"}); err != nil {

@@ -28,7 +28,7 @@ func startServer(t *testing.T) string { return startParking(t, time.Microsecond)
 func startParking(t testing.TB, after time.Duration) string {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	s, err := node.New(node.Config{
+	s, err := node.New(t.Context(), node.Config{
 		Self: skerry.Self{Name: "n", Datacenter: "dc1", Server: true}, Record: node.Record{Address: "127.0.0.1", ServerPort: 8300},
 		Door: door.Config{HTTP: []string{"127.0.0.1:0"}}, Log: log, Stream: logstream.New(slog.DiscardHandler),
 		Consul: consul.Config{ParkAfter: after, Log: log},
