@@ -25,6 +25,7 @@ import (
 type suite struct {
 	*rig
 	quick  bool
+	rate   int           // of our calls in the rolling restart, a second
 	behind bool          // our registry is a node agent of a server
 	ill    time.Duration // of a fault there
 
@@ -94,6 +95,7 @@ func main() {
 	from := flag.String("from", "", "render a file of raw results; measure nothing")
 	rawOut := flag.String("raw", "", "file for the raw results; default: one in the folder for temporary files")
 	flag.BoolVar(&s.quick, "quick", false, "one seed, short: to see that it works")
+	flag.IntVar(&s.rate, "rate", 4000, "calls a second of ours in the rolling restart: fewer where the machine cannot make so many within their deadline")
 	flag.BoolVar(&s.behind, "agent", false, "our registry is a node agent of a server")
 	flag.StringVar(&only, "policies", strings.Join(policies, ","), "which are measured in the rows of faults")
 	flag.DurationVar(&s.ill, "ill", 30*time.Second, "how long a fault lasts in the rows of faults")

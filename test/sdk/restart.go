@@ -22,7 +22,7 @@ func (s *suite) rolling(seed int) error {
 	for _, sd := range sides {
 		cpu := readProcessor()
 		// A million calls is our promise; of go-zero a part must do.
-		lasting, rate := 52*time.Second, 4000
+		lasting, rate := rollingCalls*time.Second/time.Duration(s.rate), s.rate
 		if s.quick || sd.policy != ours {
 			lasting, rate = 15*time.Second, 1000
 		}
@@ -37,6 +37,8 @@ func (s *suite) rolling(seed int) error {
 const (
 	rollingFrom = 3
 	rollingTo   = 6
+	// rollingCalls is the number of calls of a run of ours.
+	rollingCalls = 208_000
 )
 
 func (s *suite) rollingSide(seed int, sd *side, lasting time.Duration, rate int) error {

@@ -40,10 +40,10 @@ type Backend struct {
 	Settings   skerry.Settings
 	Guard      Guard
 	Admission  skerry.Admission // nil: processes of the cluster have no certificates
-	Gate       skerry.Gate     // nil: access is not controlled
-	ACL        ACL             // nil: likewise
-	Tokens     AgentTokens     // of this agent; nil: access is not controlled
-	Audit      skerry.AuditLog // nil: no audit log
+	Gate       skerry.Gate      // nil: access is not controlled
+	ACL        ACL              // nil: likewise
+	Tokens     AgentTokens      // of this agent; nil: access is not controlled
+	Audit      skerry.AuditLog  // nil: no audit log
 	Events     Events
 	Coords     Coordinates
 	Process    Process
