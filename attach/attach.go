@@ -242,10 +242,12 @@ func (a *Attachment) step(ctx context.Context, all *sync.WaitGroup) time.Duratio
 func (a *Attachment) filled(n cluster.Announce) cluster.Announce {
 	a.mu.Lock()
 	c, ok := a.changes.since(a.core.Told())
-	ok = ok && c.version == n.Version
+	if ok = ok && !c.version.Less(n.Version); ok {
+		a.core.Said(c.version) // the set may have changed since it was asked for
+	}
 	a.mu.Unlock()
 	if ok {
-		n.Base, n.Digest, n.Delta, n.Attach = c.base, c.digest, &c.delta, false
+		n.Version, n.Base, n.Digest, n.Delta, n.Attach = c.version, c.base, c.digest, &c.delta, false
 		if len(c.delta.Instances) > 0 {
 			n.Grants = a.grants(c.delta.Instances)
 		}

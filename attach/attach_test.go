@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,7 +33,9 @@ type server struct {
 	silent  bool // it takes frames and answers none
 	down    bool
 	dials   int
-	wholes  int // announcements with the whole set
+	slow    time.Duration // until it answers
+	wholes  int           // announcements with the whole set
+	bases   []uint64      // the numbers of the versions that changes came on top of
 	streams []*stream
 }
 
@@ -89,6 +94,11 @@ func (s *stream) Send(frame []byte) error {
 	if bytes.Contains(frame, []byte(`"Set":{`)) {
 		s.s.wholes++
 	}
+	slow := s.s.slow
+	if base := regexp.MustCompile(`"Base":{"epoch":\d+,"seq":(\d+)}`).FindSubmatch(frame); base != nil && bytes.Contains(frame, []byte(`"Delta":{`)) {
+		n, _ := strconv.ParseUint(string(base[1]), 10, 64)
+		s.s.bases = append(s.s.bases, n)
+	}
 	s.s.mu.Unlock()
 	if silent {
 		return nil
@@ -96,6 +106,10 @@ func (s *stream) Send(frame []byte) error {
 	answer, err := s.speaker.Hear(frame)
 	if err != nil {
 		return err
+	}
+	if slow > 0 {
+		time.AfterFunc(slow, func() { s.answers <- answer })
+		return nil
 	}
 	s.answers <- answer
 	return nil
@@ -221,6 +235,32 @@ func TestChangesReachTheServer(t *testing.T) {
 		if w.port(home) != 50 || !w.a.State().Settled {
 			t.Errorf("after a minute the server shows %d, %+v", w.port(home), w.a.State())
 		}
+	})
+}
+
+// Changes come faster than answers: each announcement has those since the one before, and is sent when that is answered.
+func TestChangesFasterThanAnswers(t *testing.T) {
+	run(t, func(w *world) {
+		w.pass(200 * time.Millisecond)
+		home, _ := w.home()
+		s := w.servers[home]
+		s.set(func() { s.slow = 5 * time.Millisecond })
+		for n := 1; n < 300; n++ {
+			w.from.change(w.box)
+			w.pass(time.Millisecond)
+			if behind := n + 1 - w.port(home); behind > 12 {
+				t.Fatalf("after %d changes the server is %d behind", n, behind)
+			}
+		}
+		w.pass(time.Second)
+		s.set(func() {
+			if s.wholes != 1 {
+				t.Errorf("the whole set was sent %d times", s.wholes)
+			}
+			if !slices.IsSorted(s.bases) || len(slices.Compact(s.bases)) < 20 {
+				t.Errorf("changes came on top of the versions %v", s.bases)
+			}
+		})
 	})
 }
 

@@ -237,7 +237,8 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			}
 		}
 	case Told:
-		if m.Version == o.said {
+		answers := m.Version == o.said
+		if answers {
 			o.sent = time.Time{} // the next may follow at once
 		}
 		switch {
@@ -246,8 +247,8 @@ func (o *Owner) Step(now time.Time, from ServerID, m Message) {
 			o.state, o.retry, o.pending = detached, now, false
 		case m.Want:
 			o.told = skerry.Version{}
-		case m.Version == o.version:
-			o.told = o.version
+		case answers || m.Version == o.version:
+			o.told = m.Version
 		}
 	}
 }
