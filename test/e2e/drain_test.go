@@ -99,7 +99,7 @@ func TestADrainWaitsForEveryReader(t *testing.T) {
 	index := servers[1].ok("GET", "/v1/health/service/web", "").header.Get("X-Consul-Index")
 	fmt.Fprintf(conn, "GET /v1/health/service/web?index=%s&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n", index)
 	await(t, "the blocking query", func() error {
-		if text := servers[1].ok("GET", "/v1/agent/metrics?format=prometheus", "").body; !strings.Contains(text, "skerry_http_blocking_queries 1\n") {
+		if text := servers[1].ok("GET", "/metrics", "").body; !strings.Contains(text, "\nskerry_http_blocking_queries 1\n") {
 			return fmt.Errorf("it does not wait yet")
 		}
 		return nil

@@ -61,7 +61,7 @@ var once = []source{
 
 // again are the sources that are asked in each interval. The names of their files get a number.
 var again = []source{
-	{"metrics.prom", "/v1/agent/metrics", url.Values{"format": {"prometheus"}}, "metrics"},
+	{"metrics.prom", "/metrics", nil, "metrics"},
 	{"goroutine.txt", "/debug/pprof/goroutine", url.Values{"debug": {"2"}}, "pprof"},
 	{"heap.prof", "/debug/pprof/heap", nil, "pprof"},
 }
