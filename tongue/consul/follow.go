@@ -204,15 +204,13 @@ func (s *stream) news(f *streamed) bool {
 	}
 	f.whole, f.shown = whole, shown
 	id := s.token()
-	event := true
-	defer func() { s.has(f, id, whole.Index, event) }()
 	e := followEvent{Service: f.name, Digest: hexDigest(shown.Digest()), Cause: shown.Cause}
 	if from == nil && f.digest != 0 && f.digest == shortDigest(shown) {
-		return s.event("same", id, e)
+		return s.listed(f, "same", id, whole.Index, e)
 	}
 	c := shown.Since(from)
 	if from != nil && c.Empty() && from.Cause == shown.Cause {
-		event = false
+		s.has(f, id, whole.Index, false)
 		return true
 	}
 	e.Whole = from == nil
@@ -230,7 +228,18 @@ func (s *stream) news(f *streamed) bool {
 	if len(entries) > 0 {
 		e.Entries, _ = json.Marshal(entries) // plain records
 	}
-	return s.event("view", id, e)
+	return s.listed(f, "view", id, whole.Index, e)
+}
+
+// listed writes an event about a list. It returns false if the client is gone.
+func (s *stream) listed(f *streamed, kind, id string, index uint64, e followEvent) bool {
+	if s.acks != "" {
+		s.has(f, id, index, true) // the acknowledgement may come before the write returns
+		return s.event(kind, id, e)
+	}
+	written := s.event(kind, id, e)
+	s.has(f, id, index, true)
+	return written
 }
 
 // aged sends the age of the views when they become stale, older, or current again.
