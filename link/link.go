@@ -77,7 +77,7 @@ func (d *Dialer) Ask(ctx context.Context, address string) (Introduction, error) 
 // newClient returns what makes a new connection for each introduction: they are rare.
 func newClient(secure *tls.Config) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure, TLSHandshakeTimeout: dialWithin},
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: dialWithin},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -113,7 +113,7 @@ func transport(quiet time.Duration, secure *tls.Config) *http.Transport {
 	p.SetHTTP2(secure != nil)
 	return &http.Transport{
 		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
-		TLSClientConfig: secure, TLSHandshakeTimeout: dialWithin,
+		TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: dialWithin, // a transport adds its protocols to it
 		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answersWithin},
 	}
 }

@@ -3,9 +3,13 @@ package link_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -146,5 +150,60 @@ func TestASenderIsNotHeld(t *testing.T) {
 	}
 	if _, err := s.Receive(); errors.Is(err, nil) {
 		t.Error("the stream goes on")
+	}
+}
+
+// Introductions, streams and requests go over TLS, in any order, and a process is the node of its certificate.
+func TestOverTLS(t *testing.T) {
+	plain := httptest.NewTLSServer(nil) // its certificate
+	defer plain.Close()
+	node := "web1"
+	at, _ := listen(t, link.Config{
+		Streams:  serving(echo),
+		Requests: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "passed on") }),
+		TLS: &link.Secure{
+			Config: &tls.Config{Certificates: plain.TLS.Certificates},
+			Node:   func(*tls.ConnectionState) string { return node },
+			Open:   map[string]http.HandlerFunc{"/open": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "open") }},
+		},
+	})
+	d := link.NewDialer("web1", &tls.Config{InsecureSkipVerify: true})
+	defer d.Close()
+	get := func(path string) string {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+at+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := d.RoundTripper().RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return fmt.Sprint(resp.Proto, " ", resp.StatusCode, " ", strings.TrimSpace(string(text)))
+	}
+	for range 3 {
+		if i, err := d.Ask(t.Context(), at); err != nil || i.Name != "s1" {
+			t.Fatalf("an introduction: %+v, %v", i, err)
+		}
+		s, err := d.Dial(t.Context(), at, echoes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if got := get("/v1/kv/a"); got != "HTTP/2.0 200 passed on" {
+			t.Errorf("a request: %s", got)
+		}
+	}
+	node = "web2"
+	if s, err := d.Dial(t.Context(), at, echoes); err == nil || !strings.Contains(err.Error(), `the certificate is for "web2"`) {
+		t.Errorf("a stream for another node: %v, %v", s, err)
+	}
+	node = ""
+	if got := get("/v1/kv/a"); !strings.Contains(got, "403 this port is for the processes of the cluster") {
+		t.Errorf("without a certificate: %s", got)
+	}
+	if got := get("/open"); !strings.HasSuffix(got, "200 open") {
+		t.Errorf("an open path: %s", got)
 	}
 }
