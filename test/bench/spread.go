@@ -100,7 +100,7 @@ func (s *suite) spreadOf(g *group, what string, rate int, most float64) error {
 
 // register registers services at the first server, so many a second.
 func (g *group) register(ctx context.Context, rate int, d time.Duration) (made int, err error) {
-	const workers = 32
+	workers := max(32, 16*len(g.agents)) // each waits for the disk of its agent
 	c, work := caller(workers), make(chan int, rate)
 	errs := make(chan error, workers)
 	var all sync.WaitGroup
