@@ -62,20 +62,9 @@ func startAdmission(n *Node) (part, error) {
 // admit hands the first tokens over to the quorum store, then waits for revocations.
 func (c *credentials) admit(ctx context.Context) {
 	b := book.New(c.n.store.kv)
-	for told := ""; ; {
-		err := c.handOver(ctx, b)
-		if err == nil {
-			break
-		}
-		if told != err.Error() {
-			told = err.Error()
-			c.n.log.Debug("the join tokens are not in the quorum store yet", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(joinEvery):
-		}
+	waits := func(err error) { c.n.log.Debug("the join tokens are not in the quorum store yet", "error", err) }
+	if err := retry(ctx, waits, func() (bool, error) { return false, c.handOver(ctx, b) }); err != nil {
+		return // ctx has ended
 	}
 	for gone := b.RevokedNodes(); ; { // the other servers took those out
 		changed := b.Watch()

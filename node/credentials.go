@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -82,7 +83,7 @@ func startCredentials(n *Node) (part, error) {
 		return part{}, err
 	}
 	c.server = join.NewServer(join.Config{
-		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Lives: c.lives, Valid: n.cfg.Cluster.CertificateFor,
+		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Lives: c.lives, Valid: c.valid(),
 		Now: now, Registerer: n.metrics, Log: n.log,
 	})
 	return part{run: loops(c.keep)}, nil
@@ -123,17 +124,27 @@ func (c *credentials) begin() (err error) {
 	case len(c.n.cfg.Cluster.Join) == 0:
 		return fmt.Errorf("there is no authority in %s, and no server to join in retry_join: run `skerry token create -server -data-dir %s` on the first machine", c.folder, c.n.cfg.DataDir)
 	}
-	for told := ""; ; {
-		err := c.join(c.n.starting)
-		if err == nil || skerry.KindOf(err) == skerry.Invalid {
+	waits := func(err error) { c.n.log.Warn("this server waits for a certificate of another one", "error", err) }
+	return retry(c.n.starting, waits, func() (done bool, err error) {
+		err = c.join(c.n.starting)
+		return skerry.KindOf(err) == skerry.Invalid, err
+	})
+}
+
+// retry calls do again and again until it returns no error, or is done with one, or ctx ends. told gets each error that is
+// another than the one before.
+func retry(ctx context.Context, told func(error), do func() (done bool, err error)) error {
+	for last := ""; ; {
+		done, err := do()
+		if err == nil || done {
 			return err
 		}
-		if told != err.Error() {
-			told = err.Error()
-			c.n.log.Warn("this server waits for a certificate of another one", "error", err)
+		if last != err.Error() {
+			last = err.Error()
+			told(err)
 		}
 		select {
-		case <-c.n.starting.Done():
+		case <-ctx.Done():
 			return err
 		case <-time.After(joinEvery):
 		}
@@ -250,10 +261,7 @@ func (c *credentials) renewOwn() error {
 }
 
 func (c *credentials) valid() time.Duration {
-	if d := c.n.cfg.Cluster.CertificateFor; d > 0 {
-		return d
-	}
-	return pki.CertificateFor
+	return cmp.Or(c.n.cfg.Cluster.CertificateFor, pki.CertificateFor)
 }
 
 // keep joins, if this process has not yet, and renews the certificate until ctx ends.

@@ -75,7 +75,7 @@ func newSite(t *testing.T) *site {
 	answers := NewServer(Config{
 		Datacenter: "dc1", Authority: func() (*pki.Authority, []*x509.Certificate, []*x509.Certificate) { return a, roots, roots },
 		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(Print) bool { return s.revoked }, Lives: func(node string) bool { return s.lives != "" && node == s.lives },
-		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
+		Valid: pki.CertificateFor, Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	key, err := pki.NewKey()
 	if err != nil {

@@ -61,7 +61,7 @@ type Config struct {
 	Revoked func(Print) bool
 	// Lives reports whether a process of a node is there: no other one gets its name with a token for any node.
 	Lives func(node string) bool
-	// Valid is how long certificates are valid; default [pki.CertificateFor].
+	// Valid is how long certificates are valid.
 	Valid      time.Duration
 	Now        func() time.Time
 	Registerer prometheus.Registerer // nil: no metrics
@@ -86,9 +86,6 @@ const (
 
 // NewServer returns a server.
 func NewServer(cfg Config) *Server {
-	if cfg.Valid == 0 {
-		cfg.Valid = pki.CertificateFor
-	}
 	s := &Server{cfg: cfg, slots: make(chan struct{}, atOnce), count: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "skerry_join_certificates_total", Help: "Requests for certificates, by whether a join token or an earlier certificate was shown, and the result.",
 	}, []string{"by", "result"})}
