@@ -58,11 +58,22 @@ type Subscriber interface {
 // Subscription collects the services of one reader that changed. A service that changes several times before it is
 // read counts once: a slow reader gets the newest view in place of all between.
 type Subscription interface {
-	// Follow adds a service, which counts as changed.
-	Follow(name string)
+	// Follow adds a service, which counts as changed. held is the position that the reader has among the readers of the
+	// service already, and keeps; 0: none.
+	Follow(name string, held Position)
 	Unfollow(name string)
+	// Position returns the position of the reader of a service that it follows; 0: it is not known yet.
+	Position(name string) Position
 	// Next returns the names of the services that changed since the last call, folded, and waits until
 	// there is one. The error is that of ctx.
 	Next(ctx context.Context) ([]string, error)
 	Close()
 }
+
+// Position is a place on the ring of all readers of a service, as a part of 2^32; 0 is none. Registries hand positions out
+// so that they lie evenly, and callers that connect to a part of the instances each take an arc from there: no instance is
+// left out (the deterministic aperture of Twitter's Finagle).
+type Position uint32
+
+// Part returns the position as a part of the ring, above 0 and below 1; 0: none.
+func (p Position) Part() float64 { return float64(p) / (1 << 32) }

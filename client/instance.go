@@ -47,6 +47,9 @@ type Snapshot struct {
 	Since time.Time
 	// Err is the reason why the list is not live; nil when it is.
 	Err error
+	// Position is the place of this program among all callers of the service, if the registry hands places out
+	// (Skerry does): above 0 and below 1, else 0. It stays the same while the client is open.
+	Position float64
 }
 
 // Freshness is the origin of a list.

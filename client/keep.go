@@ -26,6 +26,7 @@ type keeper struct {
 	revision  uint64
 	epoch     string
 	unsettled bool
+	position  float64 // the first that the source handed out
 	// After a loss of data, before is how many instances there were; else 0.
 	before int
 	gone   []time.Time // when instances went without proof, within the last hold
@@ -46,6 +47,9 @@ func (k *keeper) take(now time.Time, u *Update) {
 	}
 	k.epoch, k.revision, k.unsettled = u.Epoch, u.Revision, u.Unsettled
 	k.freshness, k.err, k.since = Live, nil, now
+	if k.position == 0 {
+		k.position = u.Position
+	}
 
 	next := make([]kept, 0, max(len(u.Instances), len(k.kept)))
 	named := make(map[string]bool, len(u.Instances))
@@ -151,7 +155,7 @@ func (k *keeper) set(list []kept) {
 
 // snapshot returns the list as it is.
 func (k *keeper) snapshot(service string) *Snapshot {
-	s := &Snapshot{Service: service, Instances: make([]Instance, len(k.kept)), Freshness: k.freshness, Since: k.since, Err: k.err}
+	s := &Snapshot{Service: service, Instances: make([]Instance, len(k.kept)), Freshness: k.freshness, Since: k.since, Err: k.err, Position: k.position}
 	for n, i := range k.kept {
 		s.Instances[n] = i.Instance
 		if !i.heldSince.IsZero() {

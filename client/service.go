@@ -92,7 +92,7 @@ func (s *service) publish() {
 
 // same reports whether next means no change for a watcher.
 func (s *Snapshot) same(next *Snapshot) bool {
-	if s.Freshness != next.Freshness || s.Held != next.Held || len(s.Instances) != len(next.Instances) || (s.Err == nil) != (next.Err == nil) {
+	if s.Freshness != next.Freshness || s.Position != next.Position || s.Held != next.Held || len(s.Instances) != len(next.Instances) || (s.Err == nil) != (next.Err == nil) {
 		return false
 	}
 	for i := range s.Instances {

@@ -46,6 +46,9 @@ type Update struct {
 	// Stale is why the list may be older than it should be though the source answers, as an
 	// agent does that reaches no server; nil where it is current. The list is frozen then.
 	Stale error
+	// Position is the caller's place among all callers of the service, for [lb.Subset]: above 0 and below 1;
+	// 0 where the source hands none out.
+	Position float64
 }
 
 // Registry is a source that takes registrations.

@@ -41,10 +41,18 @@ type Probe struct {
 	Service string `json:"service"`
 }
 
-// Want asks for a service. Digest is that of the view that the follower has; empty: it has none.
+// Want asks for a service. Digest is that of the view that the follower has; empty: it has none. Position is the one that
+// the follower has among the readers of the service; 0: it has none.
 type Want struct {
-	Service string `json:"service"`
-	Digest  string `json:"digest,omitempty"`
+	Service  string          `json:"service"`
+	Digest   string          `json:"digest,omitempty"`
+	Position skerry.Position `json:"position,omitempty"`
+}
+
+// Placed is the position of a follower among the readers of a service.
+type Placed struct {
+	Service  string          `json:"service"` // folded
+	Position skerry.Position `json:"position"`
 }
 
 // Tell is a frame of a server.
@@ -54,8 +62,10 @@ type Tell struct {
 	// Refused is why the server sends no views; the stream ends.
 	Refused string `json:"refused,omitempty"`
 	Views   []View `json:"views,omitempty"`
-	Probe   *Probe `json:"probe,omitempty"`
-	Sync    *Sync  `json:"sync,omitempty"` // the views before it are at least as new as the follower's question
+	// Positions are those of the follower among the readers of services that it asked for without one.
+	Positions []Placed `json:"positions,omitempty"`
+	Probe     *Probe   `json:"probe,omitempty"`
+	Sync      *Sync    `json:"sync,omitempty"` // the views before it are at least as new as the follower's question
 }
 
 // State is how much the views of a server can be relied on.

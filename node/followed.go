@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"hash/fnv"
 	"path/filepath"
 	"time"
 
@@ -44,12 +45,23 @@ func (n *Node) newFollowed() error {
 
 // startHub lets readers follow services here: agents over streams, and programs over HTTP.
 func startHub(n *Node) (part, error) {
-	cfg := hub.Config{Discovery: n.discovery(), Settled: n.served.settled, Admit: n.admitFollower, Registerer: n.metrics, Log: n.log}
+	cfg := hub.Config{Discovery: n.discovery(), Ring: n.ring, Settled: n.served.settled, Admit: n.admitFollower, Registerer: n.metrics, Log: n.log}
 	if n.attached.followed == nil {
 		cfg.State = n.followState
 	}
 	n.hub = hub.NewServer(cfg)
 	return part{run: loops(n.hub.Run)}, nil
+}
+
+// ring is where the positions of the readers of a service here begin: each server's somewhere else, and an agent's where it
+// stands itself.
+func (n *Node) ring(service string) skerry.Position {
+	if c := n.attached.followed; c != nil {
+		return c.Position(service)
+	}
+	h := fnv.New32a()
+	h.Write([]byte(n.cfg.Self.Name))
+	return max(skerry.Position(h.Sum32()), 1)
 }
 
 // discovery answers where services are: at an agent from followed views.

@@ -141,7 +141,7 @@ func TestAStreamBecomesLists(t *testing.T) {
 	s := newStreams(t)
 	tell := follow(t, "", s)
 	for _, step := range []struct{ send, want string }{
-		{viewed("a", `"Whole":true,"Entries":`+up(1, 2)), "w1 w2"},
+		{viewed("a", `"Whole":true,"Position":0.375,"Entries":`+up(1, 2)), "w1 w2"},
 		{": comment\n\nevent: other\ndata: {}\n\n" + viewed("b", `"Entries":`+up(3)), "w1 w2 w3"},
 		{viewed("c", `"Draining":`+up(1)), "w1(draining) w2 w3"},
 		{viewed("d", `"Removed":[{"Node":"n","ID":"w1"},{"Node":"n","ID":"w2"},{"Node":"other","ID":"w3"}]`), "w3 left:w1"},
@@ -153,7 +153,11 @@ func TestAStreamBecomesLists(t *testing.T) {
 		{viewed("h", `"Cause":"recovering"`), "unsettled"},
 	} {
 		s.send <- step.send
-		if got := says(next(t, tell)); got != step.want {
+		told := next(t, tell)
+		if told.Position != .375 {
+			t.Errorf("after %s: position %v, want .375", step.send, told.Position)
+		}
+		if got := says(told); got != step.want {
 			t.Fatalf("after %s: %q, want %q", step.send, got, step.want)
 		}
 	}

@@ -23,6 +23,8 @@ type view struct {
 	known bool
 	stale error // why it may be old
 
+	position float64 // of this caller; 0: not known
+
 	changed bool // by the event that is being taken in
 }
 
@@ -35,6 +37,7 @@ type change struct {
 	Entries, Draining []entry
 	Removed           []key
 	Cause             string
+	Position          float64
 }
 
 // view returns the view of a service of this source, which is not known yet.
@@ -54,6 +57,9 @@ func (v *view) take(data []byte, same bool) (changed bool, err error) {
 	}
 	v.changed = !v.known || v.cause != c.Cause
 	v.known, v.cause = true, c.Cause
+	if c.Position > 0 && c.Position < 1 {
+		v.position = c.Position
+	}
 	if same {
 		return v.changed, nil
 	}
@@ -121,7 +127,7 @@ func (v *view) wants(e *entry) bool {
 
 // update returns the list.
 func (v *view) update() client.Update {
-	u := client.Update{Instances: slices.Collect(maps.Values(v.kept)), Left: v.left, Stale: v.stale}
+	u := client.Update{Instances: slices.Collect(maps.Values(v.kept)), Left: v.left, Stale: v.stale, Position: v.position}
 	v.left = nil
 	evidence(&u, v.cause)
 	return u

@@ -92,9 +92,10 @@ type p2c struct {
 	picker    *lb.Balancer
 	started   map[string]start // by instance
 	freshness string
-	err       error  // of the resolver, since the last list
-	asking    bool   // for loads
-	detach    func() // from the client that the lists come from; nil if from none
+	position  float64 // of the caller
+	err       error   // of the resolver, since the last list
+	asking    bool    // for loads
+	detach    func()  // from the client that the lists come from; nil if from none
 }
 
 // states returns the state of the instances.
@@ -137,6 +138,7 @@ func (b *p2c) UpdateClientConnState(s balancer.ClientConnState) error {
 		b.detach = f.c.Attach(f.service, "grpc", b.states)
 	}
 	b.err, b.freshness = nil, ""
+	b.position, _ = s.ResolverState.Attributes.Value(positionKey{}).(float64)
 	if f, ok := FreshnessOf(s.ResolverState); ok {
 		b.freshness = f.String()
 	}
@@ -169,7 +171,7 @@ func (b *p2c) choose(all []resolver.Endpoint) []resolver.Endpoint {
 		}
 	}
 	held := func(key string) bool { _, ok := b.started[key]; return ok }
-	subset := b.config.subset()
+	subset := b.config.subset(b.position)
 	var chosen []resolver.Endpoint
 	for _, n := range append(subset.Of(up, held), subset.Of(draining, held)...) {
 		chosen = append(chosen, n.Value.(resolver.Endpoint))

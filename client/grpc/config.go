@@ -25,7 +25,8 @@ type Config struct {
 	// Choices is how many instances are compared; 2 to 8, default 2.
 	Choices int
 	// Subset is how many instances are used of a service that has more than 100, if
-	// ClientID is given; default 32, -1: always all.
+	// ClientID is given or the registry hands positions out, as Skerry does; default 32
+	// with ClientID, else all, -1: always all.
 	Subset int
 	// SlowStart is how long a new instance takes less than its share; default 10 s,
 	// negative: never.
@@ -117,9 +118,12 @@ func (c *Config) check() error {
 	return nil
 }
 
-// subset returns which instances to connect to.
-func (c *Config) subset() lb.Subset {
+// subset returns which instances to connect to, for a caller with a position.
+func (c *Config) subset(position float64) lb.Subset {
 	s := lb.Subset{Client: c.ClientID}
+	if c.ClientID != "" || c.Subset > 0 {
+		s.Position = position
+	}
 	if c.Subset > 0 && c.Policy != lb.Hash {
 		s.Size = c.Subset
 	} else if c.Subset < 0 || c.Policy == lb.Hash {

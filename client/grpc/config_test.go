@@ -95,15 +95,21 @@ func TestSubset(t *testing.T) {
 		many = append(many, client.Instance{ID: fmt.Sprint("i", i), Address: fmt.Sprintf("10.0.0.%d:80", i), Draining: i >= 140})
 	}
 	for _, tc := range []struct {
-		c    Config
-		want int
+		c        Config
+		position float64
+		want     int
 	}{
-		{Config{}, 150}, // a caller without a name
-		{Config{ClientID: "web-1"}, 32 + 10},
-		{Config{ClientID: "web-1", Subset: 5}, 5 + 10},
-		{Config{ClientID: "web-1", Subset: -1}, 150},
+		{Config{}, 0, 150}, // a caller without a name
+		{Config{}, .3, 150},
+		{Config{ClientID: "web-1"}, 0, 32 + 10},
+		{Config{ClientID: "web-1"}, .3, 32 + 10},
+		{Config{ClientID: "web-1", Subset: 5}, 0, 5 + 10},
+		{Config{ClientID: "web-1", Subset: -1}, .3, 150},
+		{Config{Subset: 5}, 0, 150},
+		{Config{Subset: 5}, .3, 5 + 10},
 	} {
 		b := idle(tc.c)
+		b.position = tc.position
 		got := b.choose(endpoints(many...))
 		if len(got) != tc.want || len(b.started) != 150 {
 			t.Errorf("%+v: %d of %d endpoints, want %d", tc.c, len(got), len(b.started), tc.want)

@@ -103,6 +103,7 @@ func (r *watching) Close() {
 type (
 	instanceKey  struct{}
 	freshnessKey struct{}
+	positionKey  struct{} // of the caller, as Snapshot has it
 	followedKey  struct{}
 )
 
@@ -125,7 +126,7 @@ func (a *attribute) Equal(other any) bool {
 func stateOf(s *client.Snapshot) resolver.State {
 	state := resolver.State{
 		Endpoints:  make([]resolver.Endpoint, 0, len(s.Instances)),
-		Attributes: attributes.New(freshnessKey{}, s.Freshness),
+		Attributes: attributes.New(freshnessKey{}, s.Freshness).WithValue(positionKey{}, s.Position),
 	}
 	at := make(map[string]int, len(s.Instances))
 	for _, i := range s.Instances {

@@ -459,7 +459,7 @@ func TestSubsets(t *testing.T) {
 		perChange float64
 	}{
 		{"rendezvous", func(i int) Subset { return Subset{Client: fmt.Sprint("caller-", i)} }, 2.3, .2},
-		{"ring", func(i int) Subset { return Subset{Position: Position{i, callers}} }, 1.1, .2},
+		{"ring", func(i int) Subset { return Subset{Position: (float64(i) + .5) / callers} }, 1.1, .2},
 	} {
 		nodes := someNodes(instances)
 		before := make([]map[string]bool, callers)

@@ -13,16 +13,13 @@ type Subset struct {
 	// Above is how many instances there may be before only a part is used; default
 	// 100, negative: always all.
 	Above int
-	// Client names the caller, for good: the same over restarts, another for each.
-	// Without it, and without a Position, all instances are used.
+	// Client names the caller, for good: the same over restarts, another for each. It is of no
+	// effect with a Position; without both all instances are used.
 	Client string
-	// Position is the caller's place among all callers, handed out by a registry
-	// that knows them. It spreads them better than chance does.
-	Position Position
+	// Position is the caller's place on the ring of all callers, above 0 and below 1, handed
+	// out by a registry that knows them. It spreads them better than chance does. 0: none.
+	Position float64
 }
-
-// Position is a place on a ring of callers: Rank of Of.
-type Position struct{ Rank, Of int }
 
 func (s Subset) withDefaults() Subset {
 	s.Size = max(cmp.Or(s.Size, 32), 2*play)
@@ -39,7 +36,7 @@ func (s Subset) Of(nodes []Node, held func(key string) bool) []Node {
 		return slices.Clone(nodes)
 	}
 	switch {
-	case s.Position.Of > 0:
+	case s.Position > 0:
 		return s.ring(nodes, held)
 	case s.Client != "":
 		return s.rendezvous(nodes)
@@ -85,8 +82,7 @@ const play = 1
 // its ends, those that the caller has are as good as the next.
 func (s Subset) ring(nodes []Node, held func(key string) bool) []Node {
 	all := sorted(nodes, hash)
-	place := float64(s.Position.Rank%s.Position.Of) / float64(s.Position.Of)
-	from := int(math.Floor(place*float64(len(all)))) + len(all)
+	from := int(math.Floor(s.Position*float64(len(all)))) + len(all)
 	node := func(i int) Node { return nodes[all[(from+i)%len(all)].at] }
 	var out, fill []Node
 	for i := play; i < s.Size-play; i++ {

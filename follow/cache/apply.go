@@ -27,14 +27,20 @@ func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 		return nil // of an earlier one
 	}
 	if t.State != nil {
-		was := st.state
-		if st.state = *t.State; !st.up {
-			st.up = true
-			c.cfg.Log.Info("services are followed at a server", "server", st.server)
-		}
+		was := st
+		st.state, st.up = *t.State, true
 		c.stand.Store(&st)
-		if was.Recovering && !st.state.Recovering {
+		if !was.up {
+			c.cfg.Log.Info("services are followed at a server", "server", st.server)
+			c.open()
+		}
+		if was.state.Recovering && !st.state.Recovering {
 			c.release()
+		}
+	}
+	for _, p := range t.Positions {
+		if v, ok := c.names.Load(p.Service); ok {
+			v.(*service).position.Store(uint32(p.Position))
 		}
 	}
 	for i := range t.Views {
@@ -59,7 +65,7 @@ func (c *Cache) release() {
 	c.names.Range(func(_, v any) bool {
 		if s := v.(*service); s.held {
 			s.held = false
-			c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name}}})
+			c.ask(follow.Ask{Follow: []follow.Want{{Service: s.name, Position: skerry.Position(s.position.Load())}}})
 		}
 		return true
 	})

@@ -71,9 +71,10 @@ type Cache struct {
 
 	mu       sync.Mutex
 	count    int
-	probes   int         // that are being answered
-	asks     follow.Ask  // that the present stream has not got yet
-	unwanted chan string // names whose copies are to be removed from disk
+	more     chan struct{} // closed when a further service may be followed
+	probes   int           // that are being answered
+	asks     follow.Ask    // that the present stream has not got yet
+	unwanted chan string   // names whose copies are to be removed from disk
 }
 
 // stand is how the cache stands with the servers.
@@ -87,12 +88,13 @@ type stand struct {
 
 // service is a service that is followed.
 type service struct {
-	name   string
-	used   atomic.Int64 // Unix time in seconds up to which it may be waited for
-	laid   atomic.Pointer[laid]
-	stream atomic.Uint64 // that confirmed followed last
-	synced atomic.Uint64 // followed has the changes up to this number of written
-	known  chan struct{} // closed with the first view
+	name     string
+	used     atomic.Int64 // Unix time in seconds up to which it may be waited for
+	laid     atomic.Pointer[laid]
+	stream   atomic.Uint64 // that confirmed followed last
+	synced   atomic.Uint64 // followed has the changes up to this number of written
+	known    chan struct{} // closed with the first view
+	position atomic.Uint32 // the agent's position among the readers of the service; 0: not known
 
 	// The rest is protected by the cache's lock.
 	followed *skerry.View // as the server has it; nil: not known
@@ -124,7 +126,7 @@ func New(cfg Config) *Cache {
 	if cfg.MaxServices == 0 {
 		cfg.MaxServices = defaultMax
 	}
-	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), dirtied: make(chan struct{}, 1), unwanted: make(chan string, 64)}
+	c := &Cache{cfg: cfg, asking: make(chan struct{}, 1), laying: make(chan struct{}, 1), dirtied: make(chan struct{}, 1), more: make(chan struct{}), unwanted: make(chan string, 64)}
 	c.stand.Store(&stand{lost: time.Now()})
 	c.load()
 	c.metrics = newMetrics(c)
@@ -241,22 +243,51 @@ func (st *stand) stale() time.Duration {
 	return time.Since(st.lost)
 }
 
-// Watch implements [skerry.Discovery], for topics of services that are known.
+// Watch implements [skerry.Discovery]. A service is followed from then on. While its view is not known, the index is that of
+// Own.
 func (c *Cache) Watch(t skerry.Topic) (uint64, <-chan struct{}) {
-	if v, ok := c.names.Load(skerry.Fold(t.Name)); ok && t.Kind == skerry.TopicService {
+	index, changed := c.cfg.Own.Watch(t)
+	if t.Kind != skerry.TopicService {
+		return index, changed
+	}
+	for {
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		s := v.(*service)
+		more := c.more
+		c.mu.Unlock()
+		s := c.service(skerry.Fold(t.Name))
+		if s == nil {
+			return index, more
+		}
 		s.use(time.Now().Unix() + maxWait)
-		if s.followed != nil {
-			return c.lay(s).Index, s.changed
+		if index, changed, ok := c.watch(s, index); ok {
+			return index, changed
 		}
 	}
-	return c.cfg.Own.Watch(t)
+}
+
+// watch is Watch for a service. It returns false if the service was dropped meanwhile.
+func (c *Cache) watch(s *service, index uint64) (uint64, <-chan struct{}, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now, _ := c.names.Load(s.name); now != s {
+		return 0, nil, false
+	}
+	if s.followed != nil {
+		index = c.lay(s).Index
+	}
+	return index, s.changed, true
 }
 
 // Foreign implements [skerry.Discovery].
 func (c *Cache) Foreign(index uint64) bool { return c.cfg.Own.Foreign(index) }
+
+// Position returns this agent's position among the readers of a service; 0: it is not known yet.
+func (c *Cache) Position(name string) skerry.Position {
+	if v, ok := c.names.Load(skerry.Fold(name)); ok {
+		return skerry.Position(v.(*service).position.Load())
+	}
+	return 0
+}
 
 // Known returns the view of a service if it is followed.
 func (c *Cache) Known(name string) *skerry.View {

@@ -49,7 +49,7 @@ func within(t *testing.T, dir string, down bool, test func(*world)) {
 		close(w.settled)
 		ctx, cancel := context.WithCancel(t.Context())
 		server := hub.NewServer(hub.Config{
-			Discovery: skerry.Discover(w.table), State: func() follow.State { return *w.state.Load() }, Settled: w.settled, Log: slog.New(slog.DiscardHandler),
+			Discovery: skerry.Discover(w.table), Ring: func(string) skerry.Position { return 1 << 30 }, State: func() follow.State { return *w.state.Load() }, Settled: w.settled, Log: slog.New(slog.DiscardHandler),
 		})
 		var done sync.WaitGroup
 		done.Go(func() { server.Run(ctx) })

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
 	"github.com/skerryhq/skerry/rest"
 )
@@ -120,7 +121,7 @@ func (c *Cache) begin(server string) uint64 {
 	c.names.Range(func(_, v any) bool {
 		s := v.(*service)
 		s.part = nil
-		want := follow.Want{Service: s.name, Digest: s.digest}
+		want := follow.Want{Service: s.name, Digest: s.digest, Position: skerry.Position(s.position.Load())}
 		if c.hasStored(s.followed) {
 			want.Digest = "" // it does not cover their stamps
 		}

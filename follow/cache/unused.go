@@ -63,10 +63,17 @@ func (c *Cache) evict() bool {
 	return true
 }
 
+// open wakes those that wait until a further service may be followed. It must be called with mu held.
+func (c *Cache) open() {
+	close(c.more)
+	c.more = make(chan struct{})
+}
+
 // drop stops to follow a service. Its waiters are woken.
 func (c *Cache) drop(s *service) {
 	c.names.Delete(s.name)
 	c.count--
+	c.open()
 	close(s.changed)
 	s.changed = make(chan struct{})
 	c.ask(follow.Ask{Drop: []string{s.name}})

@@ -13,6 +13,7 @@ import (
 // Hub is a [skerry.Subscriber]. Each service that is followed has one goroutine, however many readers it has.
 type Hub struct {
 	discovery skerry.Discovery
+	ring      func(service string) skerry.Position // where the positions of readers begin
 
 	mu     sync.Mutex
 	topics map[string]*topic
@@ -21,13 +22,15 @@ type Hub struct {
 // topic is a service that is followed.
 type topic struct {
 	name    string
-	readers map[*subscription]struct{}
+	readers map[*subscription]seat
+	seats   seats
 	ended   chan struct{}
 }
 
-// New returns a hub of the services that discovery knows.
-func New(discovery skerry.Discovery) *Hub {
-	return &Hub{discovery: discovery, topics: map[string]*topic{}}
+// New returns a hub of the services that discovery knows. ring returns where the positions of the readers of a service
+// begin; 0: it is not known yet.
+func New(discovery skerry.Discovery, ring func(service string) skerry.Position) *Hub {
+	return &Hub{discovery: discovery, ring: ring, topics: map[string]*topic{}}
 }
 
 // subscription implements [skerry.Subscription].
@@ -56,7 +59,7 @@ func (h *Hub) subscribe() *subscription {
 }
 
 // Follow implements [skerry.Subscription].
-func (s *subscription) Follow(name string) {
+func (s *subscription) Follow(name string, held skerry.Position) {
 	name = skerry.Fold(name)
 	h := s.hub
 	h.mu.Lock()
@@ -66,12 +69,14 @@ func (s *subscription) Follow(name string) {
 	}
 	t := h.topics[name]
 	if t == nil {
-		t = &topic{name: name, readers: map[*subscription]struct{}{}, ended: make(chan struct{})}
+		t = &topic{name: name, readers: map[*subscription]seat{}, ended: make(chan struct{})}
 		h.topics[name] = t
 		index, changed := h.discovery.Watch(t.topic()) // before the reader reads
 		go h.watch(t, index, changed)
 	}
-	t.readers[s] = struct{}{}
+	if _, follows := t.readers[s]; !follows {
+		t.readers[s] = t.seats.take(held)
+	}
 	s.mark(name)
 }
 
@@ -109,6 +114,9 @@ func (h *Hub) leave(s *subscription, name string) {
 	t := h.topics[name]
 	if t == nil {
 		return
+	}
+	if taken, follows := t.readers[s]; follows {
+		t.seats.leave(taken)
 	}
 	if delete(t.readers, s); len(t.readers) == 0 {
 		close(t.ended)

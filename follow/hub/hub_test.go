@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,7 +79,7 @@ func (f *follower) next(t *testing.T) []follow.View {
 func within(t *testing.T, test func(t *testing.T, ctx context.Context, table *catalog.Table, s *hub.Server)) {
 	synctest.Test(t, func(t *testing.T) {
 		table := catalog.New(catalog.Config{})
-		s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
+		s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), Ring: begins, State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithCancel(t.Context())
 		var done sync.WaitGroup
 		done.Go(func() { s.Run(ctx) })
@@ -213,8 +214,8 @@ func TestSubscriptionsNameWhatChanged(t *testing.T) {
 	within(t, func(t *testing.T, ctx context.Context, table *catalog.Table, s *hub.Server) {
 		one, two := s.Subscribe(), s.Subscribe()
 		defer two.Close()
-		one.Follow("Web")
-		two.Follow("db")
+		one.Follow("Web", 0)
+		two.Follow("db", 0)
 		for _, sub := range []skerry.Subscription{one, two} {
 			if names, err := sub.Next(ctx); err != nil || len(names) != 1 {
 				t.Fatalf("at first: %v, %v", names, err)
@@ -234,9 +235,68 @@ func TestSubscriptionsNameWhatChanged(t *testing.T) {
 			}
 		}
 		one.Close()
-		one.Follow("web") // it has no effect, and leaks nothing
+		one.Follow("web", 0) // it has no effect, and leaks nothing
 		put(t, table, 1, 3, "")
 	})
+}
+
+// begins is where the positions of readers begin.
+func begins(string) skerry.Position { return 1 << 30 }
+
+// Readers of a service stand evenly on the ring, at two servers as well, and keep their places while others come and go.
+func TestPositionsLieEvenly(t *testing.T) {
+	within(t, func(t *testing.T, ctx context.Context, table *catalog.Table, one *hub.Server) {
+		two := hub.New(skerry.Discover(table), func(string) skerry.Position { return 0x9e3779b9 })
+		var subs []skerry.Subscription
+		for n := range 300 {
+			var s skerry.Subscription
+			if s = one.Subscribe(); n%3 == 0 {
+				s = two.Subscribe()
+			}
+			s.Follow("web", 0)
+			subs = append(subs, s)
+		}
+		defer func() {
+			for _, s := range subs {
+				s.Close()
+			}
+		}()
+		if got := load(subs); got > 1.25 {
+			t.Errorf("of 1,000 instances the one with most of 300 callers of 32 has %.2f times the mean: want 1.25 at most", got)
+		}
+		first, last := subs[1].Position("web"), subs[298].Position("WEB")
+		subs[1].Close()
+		subs[1] = one.Subscribe()
+		if got := subs[1].Position("web"); got != 0 {
+			t.Errorf("a reader that follows nothing stands at %v", got)
+		}
+		subs[1].Follow("web", 0)
+		subs[1].Follow("web", 0)
+		if got := subs[1].Position("web"); got != first {
+			t.Errorf("a newcomer stands at %v, want the place that is free, %v", got, first)
+		}
+		if got := subs[298].Position("web"); got != last {
+			t.Errorf("a reader moved from %v to %v as others came and went", last, got)
+		}
+		moved := two.Subscribe()
+		defer moved.Close()
+		moved.Follow("web", last)
+		if got := moved.Position("web"); got != last {
+			t.Errorf("a reader that came with position %v stands at %v", last, got)
+		}
+	})
+}
+
+// load is the most callers of one of 1,000 instances, against the mean, where each caller takes 32 from its place on.
+func load(subs []skerry.Subscription) float64 {
+	var callers [1000]int
+	for _, s := range subs {
+		from := int(s.Position("web").Part() * 1000)
+		for n := range 32 {
+			callers[(from+n)%1000]++
+		}
+	}
+	return float64(slices.Max(callers[:])) / (float64(len(subs)) * 32 / 1000)
 }
 
 // FuzzServe lets a follower send arbitrary frames.
@@ -245,7 +305,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(`{"drop":[""],"follow":null}`))
 	table := catalog.New(catalog.Config{})
 	put(f, table, 3, 1, "")
-	s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
+	s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), Ring: begins, State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -290,7 +350,7 @@ func BenchmarkDelivery(b *testing.B) {
 		}
 	}
 	announce(nil, 0)
-	s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
+	s := hub.NewServer(hub.Config{Discovery: skerry.Discover(table), Ring: begins, State: func() follow.State { return follow.State{} }, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	var got sync.WaitGroup

@@ -19,6 +19,8 @@ import (
 // Config configures a [Server].
 type Config struct {
 	Discovery skerry.Discovery
+	// Ring returns where the positions of the readers of a service begin; 0: it is not known yet.
+	Ring func(service string) skerry.Position
 	// State is the state of this server. It is asked twice a second.
 	State func() follow.State
 	// Settled: no view is sent before it is closed; nil: all may be.
@@ -58,7 +60,7 @@ const (
 // NewServer returns a server without followers.
 func NewServer(cfg Config) *Server {
 	s := &Server{
-		Hub: New(cfg.Discovery), cfg: cfg, sessions: map[*session]struct{}{}, probes: map[string]*Probe{}, lost: map[string]lostFollower{},
+		Hub: New(cfg.Discovery, cfg.Ring), cfg: cfg, sessions: map[*session]struct{}{}, probes: map[string]*Probe{}, lost: map[string]lostFollower{},
 		followers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "skerry_follow_followers", Help: "Agents that follow services at this server."}),
 		sent:      prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_views_sent_total", Help: "Views and changes of views that were sent to agents."}),
 		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_bytes_sent_total", Help: "Bytes of views and changes of views that were sent to agents."}),
@@ -127,6 +129,7 @@ type session struct {
 
 	mu       sync.Mutex
 	wants    map[string]*want
+	unplaced []string      // services of which it does not know its position
 	admitted chan struct{} // closed with the first message, if the follower may follow
 }
 
@@ -201,7 +204,10 @@ func (f *session) take(frame []byte) error {
 			return errMany
 		}
 		f.wants[name] = &want{digest: w.Digest}
-		f.sub.Follow(name)
+		if w.Position == 0 {
+			f.unplaced = append(f.unplaced, name)
+		}
+		f.sub.Follow(name, w.Position)
 	}
 	return nil
 }
@@ -262,6 +268,9 @@ func (f *session) tell(ctx context.Context) error {
 
 // tellNews sends what the follower lacks of services, in as few frames as their size allows.
 func (f *session) tellNews(ctx context.Context, names ...string) error {
+	if err := f.tellPositions(); err != nil {
+		return err
+	}
 	var parts [][]byte
 	size := 0
 	for _, name := range names {
@@ -283,6 +292,22 @@ func (f *session) tellNews(ctx context.Context, names ...string) error {
 		return nil
 	}
 	return f.send(parts)
+}
+
+// tellPositions sends the positions that the follower does not know, before the first views of these services.
+func (f *session) tellPositions() error {
+	f.mu.Lock()
+	names := f.unplaced
+	f.unplaced = nil
+	f.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	var t follow.Tell
+	for _, name := range names {
+		t.Positions = append(t.Positions, follow.Placed{Service: name, Position: f.sub.Position(name)})
+	}
+	return f.stream.Send(follow.Encode(t))
 }
 
 // news returns what the follower lacks of a service, in parts.

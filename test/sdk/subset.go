@@ -40,7 +40,7 @@ func (s *suite) subsets(seed, replacements int) {
 			return keys(lb.Subset{Client: fmt.Sprintf("caller-%d-%d", seed, caller)}.Of(b, has(held)))
 		}},
 		{"skerry_p2c, by ring", func(caller int, b []lb.Node, held map[string]bool) []string {
-			return keys(lb.Subset{Position: lb.Position{Rank: caller, Of: manyCallers}}.Of(b, has(held)))
+			return keys(lb.Subset{Position: (float64(caller) + .5) / manyCallers}.Of(b, has(held)))
 		}},
 		// go-zero shuffles at each update and takes the first (zrpc/resolver/internal/subset.go).
 		{"p2c_ewma", func(_ int, b []lb.Node, _ map[string]bool) []string {

@@ -42,7 +42,7 @@ func crowdOf(t testing.TB, controlled, hide bool, shown func(skerry.Catalog) ske
 			t.Fatal(err)
 		}
 	}
-	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: shown(table), Subscriber: hub.New(skerry.Discover(table))}
+	b := consul.Backend{Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: shown(table), Subscriber: hub.New(skerry.Discover(table), begins)}
 	if controlled {
 		s, err := access.New(access.Options{KV: replicatest.NewMemory(), Datacenter: "dc1", InitialManagement: managementSecret, Defaults: rules.Strict, Hide: hide})
 		if err != nil || s.Init(t.Context()) != nil {

@@ -51,17 +51,20 @@ type stream struct {
 type streamed struct {
 	name   string
 	reader uint64
-	noted  bool         // as one that acknowledges
-	digest uint64       // that the caller resumes from; 0: none
-	shown  *skerry.View // that it was sent
-	whole  *skerry.View // of which shown is the visible part
-	absent bool         // it was sent that the view is not known
+	noted  bool   // as one that acknowledges
+	digest uint64 // that the caller resumes from; 0: none
+	// position is the caller's among the readers of the service, as it is kept in the token; 0: not known yet.
+	position skerry.Position
+	shown    *skerry.View // that it was sent
+	whole    *skerry.View // of which shown is the visible part
+	absent   bool         // it was sent that the view is not known
 }
 
 // followEvent is the data of the events "view" and "same".
 type followEvent struct {
 	Service  string
 	Digest   string
+	Position float64         `json:",omitempty"` // of the caller among the readers of the service, in the first event
 	Whole    bool            `json:",omitempty"` // Entries and Draining are all, not those that changed
 	Entries  json.RawMessage `json:",omitempty"` // as in health/service
 	Draining []wire.Entry    `json:",omitempty"`
@@ -87,7 +90,7 @@ func (q *request) skerryFollow() error {
 	flush(q.w)
 	for _, f := range s.order {
 		f.reader = rand.Uint64() | 1
-		s.sub.Follow(f.name)
+		s.sub.Follow(f.name, f.position)
 	}
 	s.run() // the stream ends with its client
 	return nil
@@ -203,8 +206,14 @@ func (s *stream) news(f *streamed) bool {
 		}
 	}
 	f.whole, f.shown = whole, shown
+	if from == nil && f.position == 0 {
+		f.position = s.sub.Position(f.name)
+	}
 	id := s.token()
 	e := followEvent{Service: f.name, Digest: hexDigest(shown.Digest()), Cause: shown.Cause}
+	if from == nil {
+		e.Position = f.position.Part()
+	}
 	if from == nil && f.digest != 0 && f.digest == shortDigest(shown) {
 		return s.listed(f, "same", id, whole.Index, e)
 	}
@@ -284,8 +293,12 @@ func (s *stream) write(text string) bool {
 	return err == nil && c.SetWriteDeadline(time.Time{}) == nil
 }
 
-// A resume token has six bytes of the digest of each service, in the order of the query. Any server understands it.
-const shortLength = 6
+// A resume token has six bytes of the digest of each service and four of the caller's position, in the order of the query. Any
+// server understands it.
+const (
+	shortLength = 6
+	tokenLength = shortLength + 4
+)
 
 func shortDigest(v *skerry.View) uint64 {
 	return max(v.Digest()>>(64-8*shortLength), 1)
@@ -301,6 +314,7 @@ func (s *stream) token() string {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], digest)
 		b = append(b, n[8-shortLength:]...)
+		b = binary.BigEndian.AppendUint32(b, uint32(f.position))
 	}
 	return base64.RawURLEncoding.EncodeToString(b)
 }
@@ -308,12 +322,14 @@ func (s *stream) token() string {
 // resume takes a token. One that is not understood is none: the views are sent whole.
 func (s *stream) resume(token string) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != shortLength*len(s.order) {
+	if err != nil || len(b) != tokenLength*len(s.order) {
 		return
 	}
 	for i, f := range s.order {
 		var n [8]byte
-		copy(n[8-shortLength:], b[i*shortLength:])
+		one := b[i*tokenLength:]
+		copy(n[8-shortLength:], one[:shortLength])
 		f.digest = binary.BigEndian.Uint64(n[:])
+		f.position = skerry.Position(binary.BigEndian.Uint32(one[shortLength:]))
 	}
 }

@@ -46,7 +46,7 @@ func TestAStreamHasCommentsAsOftenAsItsClientWants(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := skerry.Discover(catalog.New(catalog.Config{}))
 			front, err := consul.New(consul.Config{}, consul.Backend{
-				Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Discovery: d, Subscriber: hub.New(d),
+				Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Discovery: d, Subscriber: hub.New(d, begins),
 			}, consul.NewMetrics(prometheus.NewRegistry()))
 			if err != nil {
 				t.Fatal(err)

@@ -2,6 +2,7 @@ package consul_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,6 +30,8 @@ type following struct {
 	seq     uint64
 	lines   *bufio.Scanner
 	body    func() error
+
+	position float64 // in the last event
 }
 
 func newFollowing(t *testing.T) *following {
@@ -36,7 +39,7 @@ func newFollowing(t *testing.T) *following {
 	table := catalog.New(catalog.Config{})
 	d := skerry.Discover(table)
 	front, err := consul.New(consul.Config{}, consul.Backend{
-		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table, Discovery: d, Subscriber: hub.New(d), Readers: noted,
+		Self: skerry.Self{Name: "n1", Datacenter: "dc1"}, Catalog: table, Discovery: d, Subscriber: hub.New(d, begins), Readers: noted,
 	}, consul.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
@@ -94,10 +97,12 @@ func (f *following) next() (text, id string) {
 				Entries, Draining []struct{ Service struct{ ID string } }
 				Removed           []struct{ Node, ID string }
 				Cause             string
+				Position          float64
 			}
 			if err := json.Unmarshal([]byte(value), &e); err != nil {
 				f.t.Fatal(err)
 			}
+			f.position = e.Position
 			text = kind + " " + e.Service + ":"
 			if e.Whole {
 				text += " whole"
@@ -154,6 +159,34 @@ func TestProgramsFollowServices(t *testing.T) {
 	f.expect("view web: -n1/b deregistered")
 	f.open("service=web&resume=" + token) // of another list of services
 	f.expect("view web: whole deregistered")
+}
+
+// Each caller gets a position of its own, and keeps it where it resumes.
+func TestFollowersGetPositions(t *testing.T) {
+	f := newFollowing(t)
+	f.put("a")
+	f.open("service=web&service=db")
+	token := f.expect("view web: whole +a")
+	token = cmp.Or(f.expect("view db: whole unknown"), token)
+	first := f.position
+	other := &following{t: t, table: f.table, readers: f.readers, server: f.server}
+	other.open("service=web")
+	other.expect("view web: whole +a")
+	if first != .25 || other.position == 0 || other.position == first {
+		t.Errorf("two callers stand at %v and %v, want .25 and another", first, other.position)
+	}
+	other.open("service=web&service=db&resume=" + token) // where the first one stands still
+	other.expect("same web:")
+	if other.position != first {
+		t.Errorf("a caller that resumes stands at %v, not at %v", other.position, first)
+	}
+	f.put("a", "b")
+	other.expect("same db: unknown")
+	other.position = 0
+	other.expect("view web: +b")
+	if other.position != 0 {
+		t.Errorf("a change has the position %v again", other.position)
+	}
 }
 
 // What cannot be followed is refused with the field and the fix.
@@ -273,3 +306,6 @@ func TestStreamsAreCountedByDrains(t *testing.T) {
 		}
 	}
 }
+
+// begins is where the positions of readers begin.
+func begins(string) skerry.Position { return 1 << 30 }
