@@ -490,7 +490,7 @@ func followed(t *testing.T, b block) {
 	w.background(strings.ReplaceAll(command, "127.0.0.1:8500", "localhost:8500") + " > events.txt")
 	w.await(func() bool {
 		events, _ := os.ReadFile(filepath.Join(w.dir, "events.txt"))
-		return regexp.MustCompile(`(?s)^event: view\nid: [-_0-9A-Za-z]{8}\ndata: {"Service":"web","Digest":"[0-9a-f]+","Whole":true,"Entries":\[{"Node":{.*},"Service":{.*},"Checks":\[.*\]}\]}\n`).Match(events)
+		return regexp.MustCompile(`(?s)^event: view\nid: [-_0-9A-Za-z]{14}\ndata: {"Service":"web","Digest":"[0-9a-f]+","Position":0\.[0-9]+,"Whole":true,"Entries":\[{"Node":{.*},"Service":{.*},"Checks":\[.*\]}\]}\n`).Match(events)
 	})
 }
 
