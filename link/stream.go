@@ -22,6 +22,8 @@ const (
 	MaxFrame = 16 << 20
 	// sendWithin bounds the sending of a frame: the other side stands still beyond it.
 	sendWithin = 5 * time.Second
+	// keptFrame is the size up to which the memory of a frame is kept for the next.
+	keptFrame = 16 << 10
 	maxName    = 255
 )
 
@@ -45,7 +47,8 @@ type Stream struct {
 	expire func(time.Duration) (stop func() bool)
 	close  func()
 
-	mu sync.Mutex // one frame is sent at a time
+	mu      sync.Mutex // one frame is sent at a time
+	sending []byte     // the last frame that was not large, for the next one
 }
 
 // Send sends a frame. It blocks for 5 s at most, and the stream ends after an error.
@@ -56,9 +59,11 @@ func (s *Stream) Send(frame []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.expire(sendWithin)()
-	var length [4]byte
-	binary.BigEndian.PutUint32(length[:], uint32(len(frame)))
-	if _, err := s.out.Write(append(length[:], frame...)); err != nil {
+	out := append(binary.BigEndian.AppendUint32(s.sending[:0], uint32(len(frame))), frame...)
+	if len(out) <= keptFrame {
+		s.sending = out
+	}
+	if _, err := s.out.Write(out); err != nil {
 		return err
 	}
 	return s.flush()
@@ -223,12 +228,24 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(con
 	if control.Flush() != nil {
 		return
 	}
+	// A deadline for each frame would cost two messages to the goroutine of the connection. It is set when it has passed.
+	passed := make(chan struct{}, 1)
+	timer := time.AfterFunc(time.Hour, func() {
+		control.SetWriteDeadline(time.Now())
+		passed <- struct{}{}
+	})
+	timer.Stop()
 	s := &Stream{
 		Node: node, in: bufio.NewReader(r.Body), out: w, flush: control.Flush, close: func() {},
 		expire: func(d time.Duration) func() bool {
-			control.SetWriteDeadline(time.Now().Add(d))
-			// An old deadline would end the stream also while nothing is sent.
-			return func() bool { return control.SetWriteDeadline(time.Time{}) == nil }
+			timer.Reset(d)
+			return func() bool {
+				if timer.Stop() {
+					return true
+				}
+				<-passed // the writer must not be used after this handler
+				return false
+			}
 		},
 	}
 	serve(r.Context(), s)

@@ -153,6 +153,32 @@ func TestASenderIsNotHeld(t *testing.T) {
 	}
 }
 
+// A client that does not read ends its stream after 5 s too. A pause longer than that, in which nothing is sent, does not.
+func TestAServerIsNotHeld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 12 s")
+	}
+	t.Parallel()
+	sent := make(chan error, 1)
+	at, _ := listen(t, link.Config{Streams: serving(func(_ context.Context, s *link.Stream) {
+		err := s.Send([]byte("first"))
+		time.Sleep(6 * time.Second)
+		for began := time.Now(); err == nil && time.Since(began) < time.Minute; {
+			err = s.Send(make([]byte, 1<<20))
+		}
+		sent <- err
+	})})
+	s := dial(t, at)
+	for range 2 {
+		if _, err := s.Receive(); err != nil {
+			t.Fatalf("the stream ended: %v", err)
+		}
+	}
+	if err := <-sent; err == nil {
+		t.Error("a client that does not read is sent everything")
+	}
+}
+
 // Introductions, streams and requests go over TLS, in any order, and a process is the node of its certificate.
 func TestOverTLS(t *testing.T) {
 	plain := httptest.NewTLSServer(nil) // its certificate
