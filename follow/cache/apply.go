@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/follow"
@@ -88,7 +90,7 @@ func (c *Cache) apply(v *follow.View) error {
 	}
 	switch {
 	case v.Same && v.Digest == s.digest && s.followed != nil:
-		s.stream.Store(c.stand.Load().stream)
+		c.confirm(s)
 		return nil
 	case !v.Same && !v.Whole && s.followed == nil:
 		return nil // it was dropped meanwhile, and asked for anew
@@ -110,12 +112,19 @@ func (c *Cache) apply(v *follow.View) error {
 	if s.held {
 		s.digest = "" // no server has this view: the next one has to send its whole one
 	}
-	s.stream.Store(c.stand.Load().stream)
+	c.confirm(s)
 	c.lay(s)
 	if first {
 		close(s.known)
 	}
 	return nil
+}
+
+// confirm notes that the followed view is that of the present server.
+func (c *Cache) confirm(s *service) {
+	st := c.stand.Load()
+	s.server = st.server
+	s.stream.Store(st.stream)
 }
 
 // follow returns the followed view after a change.
@@ -137,18 +146,31 @@ func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 	}
 	index := c.cfg.Own.Issue()
 	recovering := c.stand.Load().state.Recovering
-	keep := !v.Whole || recovering
-	s.held = v.Whole && recovering || s.held && !v.Whole
+	moved := s.server != "" && s.server != c.stand.Load().server
+	now := time.Now()
+	s.age(now)
+	keep := func(k follow.Key) bool {
+		switch {
+		case !v.Whole:
+			return !gone[k]
+		case recovering || moved && !s.young[k].IsZero():
+			s.held = true
+			return true
+		}
+		return false
+	}
+	s.held = s.held && !v.Whole
 	all := make([]*skerry.Entry, 0, len(was)+len(news))
 	for len(was)+len(news) > 0 {
 		switch {
 		case len(news) == 0 || len(was) > 0 && was[0].Compare(news[0]) < 0:
-			if keep && !gone[follow.KeyOf(was[0])] {
+			if keep(follow.KeyOf(was[0])) {
 				all = append(all, was[0])
 			}
 			was = was[1:]
 		case len(was) == 0 || was[0].Compare(news[0]) > 0:
 			stamp(nil, news[0], index)
+			s.came(follow.KeyOf(news[0]), now)
 			all, news = append(all, news[0]), news[1:]
 		default:
 			stamp(was[0], news[0], index)
@@ -158,6 +180,22 @@ func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 	next := &skerry.View{Service: s.name, Cause: v.Cause}
 	next.SetAll(all)
 	return next, nil
+}
+
+// came notes an entry that is new here.
+func (s *service) came(k follow.Key, now time.Time) {
+	if s.young == nil {
+		s.young = map[follow.Key]time.Time{}
+	}
+	s.young[k] = now
+}
+
+// age forgets the entries that are not young any more.
+func (s *service) age(now time.Time) {
+	maps.DeleteFunc(s.young, func(_ follow.Key, came time.Time) bool { return now.Sub(came) >= spreadsWithin })
+	if len(s.young) == 0 {
+		s.young = nil
+	}
 }
 
 // stamp sets the stamps of an entry's records, and takes those over that did not change: was is the entry of before,

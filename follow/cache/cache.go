@@ -97,10 +97,12 @@ type service struct {
 	position atomic.Uint32 // the agent's position among the readers of the service; 0: not known
 
 	// The rest is protected by the cache's lock.
-	followed *skerry.View // as the server has it; nil: not known
-	digest   string       // of followed; empty: no server has that view
-	part     *follow.View // a whole view that has come in parts so far
-	held     bool         // followed has entries that the server's whole view lacked
+	followed *skerry.View             // as the server has it; nil: not known
+	server   string                   // that followed is of; empty: of the copy on disk
+	digest   string                   // of followed; empty: no server has that view
+	part     *follow.View             // a whole view that has come in parts so far
+	held     bool                     // followed has entries that the server's whole view lacked
+	young    map[follow.Key]time.Time // when entries came that have been here for less than spreadsWithin
 	changed  chan struct{}
 	dirty    bool        // the copy on disk is older
 	copy     time.Time   // when it was made last

@@ -32,6 +32,7 @@ type world struct {
 	mu      sync.Mutex
 	down    bool
 	silent  bool // the server takes streams and says nothing
+	moved   bool // the agent follows at another server
 	pipes   []*pipe
 	seq     map[skerry.OwnerID]uint64
 	settled chan struct{}
@@ -64,7 +65,15 @@ func (w *world) agent(ctx context.Context, dir string, server *hub.Server) (stop
 	w.own = catalog.New(catalog.Config{})
 	w.cache = cache.New(cache.Config{
 		Own: w.own, Owner: self, Dir: dir, Log: slog.New(slog.DiscardHandler), MaxServices: 100,
-		Pick: func(not ...string) (string, string, bool) { return "s1", "s1:8300", len(not) == 0 },
+		Pick: func(not ...string) (string, string, bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			name := "s1"
+			if w.moved {
+				name = "s2"
+			}
+			return name, name + ":8300", len(not) == 0
+		},
 		Dial: func(context.Context, string) (cache.Stream, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -370,6 +379,34 @@ func TestWhatIsKeptGoesAtAnotherServer(t *testing.T) {
 		w.cut(false)
 		time.Sleep(10 * time.Second)
 		w.sees("n2/b:1")
+	})
+}
+
+// An instance that came lately may be unknown to the server that an agent moves to, since its own agent has not moved yet. It
+// stays for a while there. One that was here for long does not.
+func TestAnInstanceThatCameLatelyStaysOverAMove(t *testing.T) {
+	with(t, "", func(w *world) {
+		w.put(w.table, "agent/n1", "a:1")
+		w.put(w.table, "agent/n2", "b:1")
+		w.sees("n1/a:1", "n2/b:1")
+		time.Sleep(time.Minute)
+		w.put(w.table, "agent/n3", "c:1")
+		time.Sleep(time.Second)
+		w.sees("n1/a:1", "n2/b:1", "n3/c:1")
+		w.cut(true)
+		w.mu.Lock()
+		w.moved = true
+		w.mu.Unlock()
+		w.table.Withdraw("agent/n2", skerry.Version{Epoch: 1, Seq: 9})
+		w.table.Withdraw("agent/n3", skerry.Version{Epoch: 1, Seq: 9})
+		w.cut(false)
+		time.Sleep(3 * time.Second)
+		w.sees("n1/a:1", "n3/c:1")
+		w.put(w.table, "agent/n1", "a:2")
+		time.Sleep(time.Second)
+		w.sees("n1/a:2", "n3/c:1")
+		time.Sleep(10 * time.Second)
+		w.sees("n1/a:2")
 	})
 }
 

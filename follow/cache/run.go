@@ -13,6 +13,9 @@ import (
 const (
 	// moveEvery is how often it is looked whether the agent is attached to another server.
 	moveEvery = 500 * time.Millisecond
+	// spreadsWithin is how long after its registration an instance may be unknown to a server, since the server of its agent
+	// died or was cut off before it had told the others: the agent has to move first.
+	spreadsWithin = 8 * time.Second
 	// maxWait is the longest time that a query waits for a change, in seconds.
 	maxWait = 11 * 60
 	// maxName is the length of the longest name that is followed, in bytes.
@@ -86,6 +89,8 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 	}()
 	move := time.NewTicker(moveEvery)
 	defer move.Stop()
+	spread := time.NewTimer(spreadsWithin)
+	defer spread.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,6 +105,10 @@ func (c *Cache) session(ctx context.Context, name, address string) error {
 			if err := stream.Send(follow.Encode(ask)); err != nil {
 				return err
 			}
+		case <-spread.C:
+			c.mu.Lock()
+			c.release()
+			c.mu.Unlock()
 		case <-move.C:
 			if now, _, ok := c.pick(); ok && now != name {
 				return nil

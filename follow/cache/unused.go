@@ -19,11 +19,11 @@ const (
 func (c *Cache) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.stand.Load().up {
-		return
-	}
+	up := c.stand.Load().up
 	c.names.Range(func(_, v any) bool {
-		if s := v.(*service); s.idle(now) > s.limit() {
+		s := v.(*service)
+		s.age(now)
+		if up && s.idle(now) > s.limit() {
 			c.drop(s)
 		}
 		return true

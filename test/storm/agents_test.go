@@ -96,7 +96,7 @@ func (s *storm) register(ctx context.Context, a *agent, service string, n int) *
 		s.mu.Lock()
 		r.registered = true
 		s.mu.Unlock()
-		s.record.registered(r.id, time.Now())
+		s.record.registered(r.id)
 	}
 	return r
 }

@@ -14,9 +14,6 @@ const (
 	tolerated = 5*time.Second - 5*time.Second/3
 	// returning is how long after a longer silence an agent may be missing at others: it may rest for 7.5 s.
 	returning = 10 * time.Second
-	// spreading is how long after its registration an instance may be known to a part of the servers only, while some are
-	// cut off or away: its agent has to leave a server that is in a minority.
-	spreading = 8 * time.Second
 	// copied is how old the copies on disk may be from which an agent answers after it was killed.
 	copied = 6 * time.Second
 )
@@ -24,7 +21,7 @@ const (
 // agents is what happened at agents in a round.
 type agents struct {
 	home    map[string]int       // the host of the agent that an instance is at, by id
-	since   map[string]time.Time // when its registration was acknowledged
+	acked   map[string]bool      // its registration was acknowledged
 	ending  map[string]time.Time // when the withdrawal of an instance began, by id
 	calls   int                  // that were answered
 	slowest call
@@ -50,7 +47,7 @@ type missing struct {
 }
 
 func newAgents() agents {
-	return agents{home: map[string]int{}, since: map[string]time.Time{}, ending: map[string]time.Time{}}
+	return agents{home: map[string]int{}, acked: map[string]bool{}, ending: map[string]time.Time{}}
 }
 
 // lives notes an instance that is registered at the agent of a host from now on.
@@ -61,10 +58,10 @@ func (r *record) lives(id string, host int) {
 }
 
 // registered notes that an agent has acknowledged an instance.
-func (r *record) registered(id string, at time.Time) {
+func (r *record) registered(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.since[id] = at
+	r.acked[id] = true
 }
 
 // ends notes when the withdrawal of an instance began.
@@ -117,8 +114,7 @@ func (r *record) missed() (out []error) {
 }
 
 // rightly reports whether an instance may be missing: its withdrawal has begun, or no server hears its agent for so long that
-// others lose it, or it came while servers did not hear each other and only some of them know it yet. An agent itself never
-// loses its own.
+// others lose it. An agent itself never loses its own.
 func (r *record) rightly(m missing) bool {
 	if end, ok := r.ending[m.id]; ok && !end.After(m.done) {
 		return true
@@ -130,7 +126,7 @@ func (r *record) rightly(m missing) bool {
 	case home == m.host:
 		return false
 	}
-	if since, ok := r.since[m.id]; !ok || m.at.Sub(since) < spreading && r.divided(since.Add(-settled), m.done) {
+	if !r.acked[m.id] {
 		return true
 	}
 	// The times in which no server hears the agent, joined where they follow each other.
@@ -152,18 +148,6 @@ func (r *record) rightly(m missing) bool {
 		}
 	}
 	return false
-}
-
-// divided reports whether a server was away, or not heard by another host, at some time.
-func (r *record) divided(from, to time.Time) bool {
-	return slices.ContainsFunc(r.during(from, to), func(e era) bool {
-		for w, n := range e.apart {
-			if n > 0 && min(w.from, w.to) < r.servers {
-				return true
-			}
-		}
-		return slices.ContainsFunc(e.out[:r.servers], func(n int) bool { return n > 0 }) || slices.ContainsFunc(e.slow, func(n int) bool { return n > 0 })
-	})
 }
 
 // silent reports whether an agent is heard by none of the servers that could expire it: those that run and hear a majority. While there
@@ -198,7 +182,7 @@ func (r *record) counts() string {
 func (a *agents) forget() {
 	for id := range a.ending {
 		delete(a.home, id)
-		delete(a.since, id)
+		delete(a.acked, id)
 	}
-	*a = agents{home: a.home, since: a.since, ending: map[string]time.Time{}}
+	*a = agents{home: a.home, acked: a.acked, ending: map[string]time.Time{}}
 }
