@@ -25,6 +25,21 @@ type JoinedNode struct {
 	Token string // its ID
 }
 
+// Authority is the authority that signs the certificates of the processes of a cluster. Authorities are named by their pins,
+// the SHA-256 of their certificates in hexadecimal digits.
+type Authority struct {
+	Pin     string
+	Expires time.Time
+	// Before is the one that it takes the place of, while both are trusted: in a rotation, which began at Began. Empty: there
+	// is no rotation.
+	Before string
+	Began  time.Time
+	// Waiting are the nodes whose certificates may still be of the one before.
+	Waiting []string
+	// Restart are the servers whose members of the quorum store trust an earlier authority until they are restarted.
+	Restart []string
+}
+
 // Admission decides which processes may be in the cluster. Errors are of kind [NotFound] for a token or node that there is
 // not, and [Unavailable] while the quorum store has no majority.
 type Admission interface {
@@ -36,4 +51,11 @@ type Admission interface {
 	JoinedNodes(ctx context.Context) ([]JoinedNode, error)
 	// RevokeNode closes the connections of a node, takes its services out of the catalog, and refuses its key from now on.
 	RevokeNode(ctx context.Context, name string) error
+	Authority(ctx context.Context) (Authority, error)
+	// RotateAuthority makes another authority, which signs from now on. The one before is trusted too until FinishRotation. The
+	// error is of kind [Conflict] if there is a rotation already, or servers are to be restarted first.
+	RotateAuthority(ctx context.Context) (Authority, error)
+	// FinishRotation takes the trust from the authority before. The error is of kind [Conflict] if there is no rotation, or
+	// nodes are waiting; force puts these out of the cluster.
+	FinishRotation(ctx context.Context, force bool) (Authority, error)
 }

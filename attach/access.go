@@ -50,6 +50,11 @@ func (a *Attachment) access(c *conn, m cluster.Message) bool {
 			a.cfg.Moved(m.Index)
 		}
 		return true
+	case cluster.Authorities:
+		if a.cfg.Authorities != nil {
+			a.cfg.Authorities(m.Pins)
+		}
+		return true
 	case cluster.Attached:
 		a.mu.Lock()
 		defer a.mu.Unlock()

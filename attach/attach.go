@@ -39,10 +39,12 @@ type Config struct {
 	Grants func(of []*skerry.Instance) *cluster.Grants
 	// Moved is told the index of the tokens and policies at the server, when it attaches and at each change; nil: it
 	// is not told.
-	Moved      func(index uint64)
-	TTL        time.Duration         // of the agent; default 5 s
-	Registerer prometheus.Registerer // nil: no metrics
-	Log        *slog.Logger
+	Moved func(index uint64)
+	// Authorities is told the pins of the authorities that the server trusts, while they change; nil: it is not told.
+	Authorities func(pins []string)
+	TTL         time.Duration         // of the agent; default 5 s
+	Registerer  prometheus.Registerer // nil: no metrics
+	Log         *slog.Logger
 }
 
 // Attachment is a [skerry.Carrier] of one owner to the servers. A change is on its way when Changed

@@ -205,6 +205,9 @@ type Beaten struct {
 // Access carries the index of the tokens and policies at a server to the owners that are attached to it.
 type Access struct{ Index uint64 }
 
+// Authorities carries the pins of the authorities that a server trusts to the owners that are attached to it, while they change.
+type Authorities struct{ Pins []string }
+
 func (Attach) message()   {}
 func (Attached) message() {}
 func (Announce) message() {}
@@ -212,3 +215,5 @@ func (Told) message()     {}
 func (Beat) message()     {}
 func (Beaten) message()   {}
 func (Access) message()   {}
+
+func (Authorities) message() {}

@@ -24,7 +24,7 @@ const (
 	sendWithin = 5 * time.Second
 	// keptFrame is the size up to which the memory of a frame is kept for the next.
 	keptFrame = 16 << 10
-	maxName    = 255
+	maxName   = 255
 )
 
 // Kind is a kind of streams. A server has a function for each.

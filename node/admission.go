@@ -56,7 +56,7 @@ func startAdmission(n *Node) (part, error) {
 		return part{}, nil
 	}
 	c.held.Revoke(c.revokedIn)
-	return part{run: loops(c.admit)}, nil
+	return part{run: loops(c.admit, c.rotates)}, nil
 }
 
 // admit hands the first tokens over to the quorum store, then waits for revocations.
@@ -161,8 +161,7 @@ func (a admission) MakeJoinToken(ctx context.Context, t skerry.JoinToken) (skerr
 	if err != nil {
 		return t, err
 	}
-	signs, _, _ := a.c.signing()
-	made, err := join.NewToken(pki.Kind(t.Kind), signs.Pin(), t.Expires)
+	made, err := join.NewToken(pki.Kind(t.Kind), a.c.signing().Pin(), t.Expires)
 	if err != nil {
 		return t, err
 	}

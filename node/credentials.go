@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +32,8 @@ type credentials struct {
 	held   *pki.Credentials
 	server *join.Server  // on servers
 	handed chan struct{} // closed when kept is there
+
+	rotation
 
 	mu        sync.Mutex
 	authority *pki.Authority // on servers
@@ -65,7 +66,7 @@ func startCredentials(n *Node) (part, error) {
 		}
 		return part{}, nil
 	}
-	c := &credentials{n: n, folder: folder, held: pki.Pending(now), first: folder.Book(), handed: make(chan struct{}), name: pki.Name{Datacenter: n.cfg.Self.Datacenter, Kind: pki.Agent, Node: n.cfg.Self.Name}}
+	c := &credentials{n: n, folder: folder, held: pki.Pending(now), first: folder.Book(), handed: make(chan struct{}), rotation: newRotation(), name: pki.Name{Datacenter: n.cfg.Self.Datacenter, Kind: pki.Agent, Node: n.cfg.Self.Name}}
 	if n.cfg.Role != AgentRole {
 		c.name.Kind = pki.Server
 	}
@@ -83,7 +84,7 @@ func startCredentials(n *Node) (part, error) {
 		return part{}, err
 	}
 	c.server = join.NewServer(join.Config{
-		Datacenter: c.name.Datacenter, Authority: c.signing, Book: c.book, Revoked: c.revoked, Lives: c.lives, Valid: c.valid(),
+		Datacenter: c.name.Datacenter, Authority: c.signing, Signed: c.signed, Book: c.book, Revoked: c.revoked, Lives: c.lives, Valid: c.valid(),
 		Now: now, Registerer: n.metrics, Log: n.log,
 	})
 	return part{run: loops(c.keep)}, nil
@@ -227,11 +228,10 @@ func (c *credentials) take(got join.Got, address string) error {
 }
 
 // signing is what this server signs with.
-func (c *credentials) signing() (a *pki.Authority, between, roots []*x509.Certificate) {
+func (c *credentials) signing() *pki.Authority {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	own := []*x509.Certificate{c.authority.Certificate()}
-	return c.authority, own, own
+	return c.authority
 }
 
 // renewOwn signs a certificate for this server.
@@ -244,16 +244,11 @@ func (c *credentials) renewOwn() error {
 	if err != nil {
 		return err
 	}
-	a, between, roots := c.signing()
-	der, err := a.Sign(request, c.name, now(), c.valid())
+	h, err := c.signing().Sign(request, c.name, now(), c.valid())
 	if err != nil {
 		return err
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return err
-	}
-	h := pki.Held{Key: key, Chain: append([]*x509.Certificate{leaf}, between...), Roots: roots}
+	h.Key = key
 	if err := c.folder.Save(h); err != nil {
 		return err
 	}
@@ -278,12 +273,16 @@ func (c *credentials) keep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.outdated:
+			if !c.spread(ctx) {
+				return
+			}
 		case <-time.After(pause):
 		}
 	}
 }
 
-// renew gets a certificate if there is none, or two thirds of its time have passed.
+// renew gets a certificate if there is none, or two thirds of its time have passed, or other authorities are trusted.
 func (c *credentials) renew(ctx context.Context) error {
 	h := c.held.Held()
 	if h == nil {
@@ -291,7 +290,7 @@ func (c *credentials) renew(ctx context.Context) error {
 	}
 	leaf := h.Leaf()
 	switch whole := leaf.NotAfter.Sub(leaf.NotBefore); {
-	case now().Before(leaf.NotBefore.Add(whole * 2 / 3)):
+	case now().Before(leaf.NotBefore.Add(whole*2/3)) && c.trusts(h.Roots):
 		return nil
 	case c.name.Kind == pki.Server:
 		return c.renewOwn()
@@ -335,6 +334,7 @@ func (c *credentials) peers() *quorum.PeerTLS {
 		return nil
 	}
 	authorities, certificate, key := c.folder.Files()
+	c.member = pki.Pins(c.held.Held().Roots)
 	return &quorum.PeerTLS{CAFile: authorities, CertFile: certificate, KeyFile: key, ServerName: pki.ServerName(c.name.Datacenter)}
 }
 

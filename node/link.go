@@ -56,6 +56,7 @@ var ownerStream = link.Kind{Name: "owner"}
 func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
 	n.log.Info("an agent opened a stream", "node", s.Node)
 	defer n.tellAccess(ctx, s)()
+	defer n.creds.tellAuthorities(s)()
 	speaker := n.registry.Speaker(skerry.OwnerID(ownerOf(s.Node)), s.Node)
 	for {
 		frame, err := s.Receive()

@@ -8,11 +8,13 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/skerryhq/skerry"
@@ -23,6 +25,9 @@ import (
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	// vouched is cert, signed by the authority that this one succeeds; nil: it is the first. before is that one, while it is
+	// trusted still.
+	vouched, before *x509.Certificate
 }
 
 const (
@@ -36,6 +41,21 @@ const (
 
 // Pin is the SHA-256 of the certificate of an authority.
 type Pin [sha256.Size]byte
+
+// String returns the pin in hexadecimal digits.
+func (p Pin) String() string { return hex.EncodeToString(p[:]) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p Pin) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, p[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Pin) UnmarshalText(text []byte) error {
+	if hex.DecodedLen(len(text)) != len(p) {
+		return hex.ErrLength
+	}
+	_, err := hex.Decode(p[:], text)
+	return err
+}
 
 // PinOf returns the pin of a certificate.
 func PinOf(c *x509.Certificate) Pin { return sha256.Sum256(c.Raw) }
@@ -63,7 +83,7 @@ func NewAuthority(now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{c, key}, nil
+	return &Authority{cert: c, key: key}, nil
 }
 
 // NewKey makes the private key of a process.
@@ -90,19 +110,19 @@ func Request(key *ecdsa.PrivateKey) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }
 
-// Sign answers a request with a certificate for a name, in DER. The error for a request that is not understood has the
-// kind [skerry.Invalid].
-func (a *Authority) Sign(request []byte, n Name, now time.Time, valid time.Duration) ([]byte, error) {
+// Sign answers a request with the credentials of a process, without its private key. The error for a request that is not
+// understood has the kind [skerry.Invalid].
+func (a *Authority) Sign(request []byte, n Name, now time.Time, valid time.Duration) (h Held, err error) {
 	if err := n.Check(); err != nil {
-		return nil, err
+		return h, err
 	}
 	key, err := KeyOf(request)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	serial, err := newSerial()
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	t := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: n.Node}, URIs: []*url.URL{n.URI()},
@@ -113,7 +133,12 @@ func (a *Authority) Sign(request []byte, n Name, now time.Time, valid time.Durat
 	if n.Kind == Server {
 		t.DNSNames = []string{ServerName(n.Datacenter)}
 	}
-	return x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)
+	if err != nil {
+		return h, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return Held{Chain: append([]*x509.Certificate{leaf}, a.Between()...), Roots: a.Roots()}, err
 }
 
 // KeyOf returns the public key of a request, which was made with the private one.
@@ -132,12 +157,52 @@ func KeyOf(request []byte) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// Vouch signs the certificate of another authority, in DER. Processes that trust this authority trust the other one by it.
-func (a *Authority) Vouch(other *Authority) ([]byte, error) {
-	t := *other.cert
+// Succeed makes the authority that takes the place of this one. Processes that it signs for trust both, until
+// [Authority.Alone]. Processes that trust this one alone accept its certificates, since this one signs the new authority's.
+func (a *Authority) Succeed(now time.Time) (*Authority, error) {
+	next, err := NewAuthority(now)
+	if err != nil {
+		return nil, err
+	}
+	t := *next.cert
 	t.NotAfter = earlier(t.NotAfter, a.cert.NotAfter)
 	t.MaxPathLen, t.MaxPathLenZero = 0, true
-	return x509.CreateCertificate(rand.Reader, &t, a.cert, other.key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, &t, a.cert, next.key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	next.before = a.cert
+	next.vouched, err = x509.ParseCertificate(der)
+	return next, err
+}
+
+// Alone returns the authority without trust in the one before. Its certificates are still accepted by processes that trust
+// that one alone.
+func (a *Authority) Alone() *Authority {
+	return &Authority{cert: a.cert, key: a.key, vouched: a.vouched}
+}
+
+// Between returns the certificates that lead from one that this authority signs to an authority that is trusted somewhere.
+func (a *Authority) Between() []*x509.Certificate { return present(a.cert, a.vouched, a.before) }
+
+// Roots returns the authorities that are trusted, this one first.
+func (a *Authority) Roots() []*x509.Certificate { return present(a.cert, a.before) }
+
+func present(all ...*x509.Certificate) (out []*x509.Certificate) {
+	for _, c := range all {
+		if c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Pins returns the pins of certificates.
+func Pins(certs []*x509.Certificate) (out []Pin) {
+	for _, c := range certs {
+		out = append(out, PinOf(c))
+	}
+	return out
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -152,13 +217,13 @@ const (
 	keyBlock         = "EC PRIVATE KEY"
 )
 
-// Encode returns the certificate and the private key in PEM.
+// Encode returns the certificates and the private key in PEM.
 func (a *Authority) Encode() ([]byte, error) {
 	key, err := EncodeKey(a.key)
 	if err != nil {
 		return nil, err
 	}
-	return append(EncodeCertificates(a.cert.Raw), key...), nil
+	return append(EncodeCertificates(Raw(a.Between())...), key...), nil
 }
 
 // DecodeAuthority reads what [Authority.Encode] wrote.
@@ -167,8 +232,8 @@ func DecodeAuthority(text []byte) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(certs) != 1 || !certs[0].IsCA {
-		return nil, errors.New("want the certificate of one authority")
+	if len(certs) == 0 || len(certs) > 3 || slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return !c.IsCA }) {
+		return nil, errors.New("want the certificate of an authority, and at most two of the one before")
 	}
 	key, err := DecodeKey(rest)
 	if err != nil {
@@ -177,7 +242,16 @@ func DecodeAuthority(text []byte) (*Authority, error) {
 	if !key.PublicKey.Equal(certs[0].PublicKey) {
 		return nil, errors.New("the private key is another certificate's")
 	}
-	return &Authority{certs[0], key}, nil
+	certs = append(certs, nil, nil)
+	return &Authority{cert: certs[0], key: key, vouched: certs[1], before: certs[2]}, nil
+}
+
+// Raw returns certificates in DER.
+func Raw(certs []*x509.Certificate) (out [][]byte) {
+	for _, c := range certs {
+		out = append(out, c.Raw)
+	}
+	return out
 }
 
 // EncodeCertificates returns certificates in PEM.

@@ -58,15 +58,12 @@ func held(t *testing.T, a *pki.Authority, n pki.Name, at time.Time) pki.Held {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := a.Sign(request, n, at, pki.CertificateFor)
+	h, err := a.Sign(request, n, at, pki.CertificateFor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pki.Held{Key: key, Chain: []*x509.Certificate{leaf, a.Certificate()}, Roots: []*x509.Certificate{a.Certificate()}}
+	h.Key = key
+	return h
 }
 
 // meet connects two processes. The errors are those of the two sides.
@@ -177,22 +174,29 @@ func TestConnections(t *testing.T) {
 // A rotation of the authority: both are trusted, then the new one alone. Processes of both stages understand each other.
 func TestRotation(t *testing.T) {
 	c := &clock{t0}
-	old, next := authority(t), authority(t)
-	der, err := old.Vouch(next)
+	old := authority(t)
+	next, err := old.Succeed(t0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vouched, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
+	again := func(a *pki.Authority) *pki.Authority { // over a disk
+		text, err := a.Encode()
+		if err == nil {
+			a, err = pki.DecodeAuthority(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
 	}
+	next = again(next)
 	before := issue(t, old, agent, c)
-	h := held(t, next, server, t0)
-	h.Chain = append(h.Chain[:1], vouched, old.Certificate())
-	h.Roots = []*x509.Certificate{old.Certificate(), next.Certificate()}
-	moved, err := pki.NewCredentials(h, c.now)
+	moved, err := pki.NewCredentials(held(t, next, server, t0), c.now)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := pki.Pins(next.Roots()); len(got) != 2 || got[0] != next.Pin() || got[1] != old.Pin() {
+		t.Errorf("in a rotation %v are trusted", got)
 	}
 	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); dialed != nil || listened != nil {
 		t.Errorf("an agent of the old authority at a server of the new one: %v; %v", dialed, listened)
@@ -200,9 +204,18 @@ func TestRotation(t *testing.T) {
 	if dialed, _ := meet(t, pki.Pinned(old.Pin(), "dc1", c.now), moved.Listen(true, both)); dialed != nil {
 		t.Errorf("a token with the old pin: %v", dialed)
 	}
-	h.Roots = h.Roots[1:]
-	if err := moved.Replace(h); err != nil {
+	next = again(next.Alone())
+	if err := moved.Replace(held(t, next, server, t0)); err != nil {
 		t.Fatal(err)
+	}
+	if got := next.Roots(); len(got) != 1 || pki.PinOf(got[0]) != next.Pin() {
+		t.Errorf("after a rotation %v are trusted", pki.Pins(got))
+	}
+	if dialed, listened := meet(t, before.Among("dc1"), moved.Among("dc1")); listened == nil {
+		t.Errorf("an agent of the old authority as a server: %v; %v", dialed, listened)
+	}
+	if dialed, _ := meet(t, before.Dial("dc1"), moved.Listen(true, both)); dialed != nil && !strings.Contains(dialed.Error(), "remote") {
+		t.Errorf("one that trusts the old authority alone does not accept a server of the new one: %v", dialed)
 	}
 	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); listened == nil {
 		t.Errorf("an agent of an authority that is not trusted any more: %v; %v", dialed, listened)

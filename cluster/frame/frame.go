@@ -74,6 +74,8 @@ func Kind(m cluster.Message) string {
 		return "beaten"
 	case cluster.Access:
 		return "access"
+	case cluster.Authorities:
+		return "authorities"
 	default:
 		return ""
 	}
@@ -95,7 +97,7 @@ var decoders = map[string]func([]byte) (cluster.Message, error){
 	"release": decoderOf[cluster.Release], "hand-over": decoderOf[cluster.HandOver], "handed-over": decoderOf[cluster.HandedOver],
 	"attach": decoderOf[cluster.Attach], "attached": decoderOf[cluster.Attached], "announce": decoderOf[cluster.Announce],
 	"told": decoderOf[cluster.Told], "beat": decoderOf[cluster.Beat], "beaten": decoderOf[cluster.Beaten],
-	"access": decoderOf[cluster.Access],
+	"access": decoderOf[cluster.Access], "authorities": decoderOf[cluster.Authorities],
 }
 
 // Encode returns the frame of a message.

@@ -52,6 +52,7 @@ var commands = []func() *cobra.Command{
 	acl.NewLogout,
 	tls.New,
 	token.New,
+	token.NewCA,
 	token.NewNode,
 	kv.New,
 	kv.NewTxn,

@@ -55,9 +55,10 @@ const Autopilot = "autopilot"
 
 // The prefixes of keys of the processes that may be in the cluster. Names of nodes are escaped as [NodeKey] does it.
 const (
-	JoinTokens = "join/"    // join/<token>
-	NodeKeys   = "nodekey/" // nodekey/<node>: the key that its certificate is for
-	Revoked    = "revoked/" // revoked/<print of a key>
+	JoinTokens = "join/"      // join/<token>
+	NodeKeys   = "nodekey/"   // nodekey/<node>: the key that its certificate is for
+	Revoked    = "revoked/"   // revoked/<print of a key>
+	Authority  = "authority/" // authority/rotation; authority/member/<node>: the authorities that its member of the quorum store trusts
 )
 
 var (

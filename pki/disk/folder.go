@@ -24,6 +24,7 @@ const (
 	chainFile     = "certificate.pem"
 	rootsFile     = "authorities.pem"
 	authorityFile = "authority.pem"
+	nextFile      = "authority-next.pem"
 	tokensFile    = "tokens.json"
 )
 
@@ -101,38 +102,40 @@ func (f Folder) certificates(name string) ([]*x509.Certificate, error) {
 
 // Save keeps credentials for the key of this folder. The certificate is written last: without it the others say nothing.
 func (f Folder) Save(h pki.Held) error {
-	if err := f.write(rootsFile, encode(h.Roots)); err != nil {
+	if err := f.write(rootsFile, pki.EncodeCertificates(pki.Raw(h.Roots)...)); err != nil {
 		return err
 	}
-	return f.write(chainFile, encode(h.Chain))
-}
-
-func encode(certs []*x509.Certificate) []byte {
-	var der [][]byte
-	for _, c := range certs {
-		der = append(der, c.Raw)
-	}
-	return pki.EncodeCertificates(der...)
+	return f.write(chainFile, pki.EncodeCertificates(pki.Raw(h.Chain)...))
 }
 
 // Authority returns the authority. The error is [fs.ErrNotExist] if there is none.
-func (f Folder) Authority() (*pki.Authority, error) {
-	text, err := f.read(authorityFile)
+func (f Folder) Authority() (*pki.Authority, error) { return f.authority(authorityFile) }
+
+// Next returns the authority that this server made for a rotation. The error is [fs.ErrNotExist] if there is none.
+func (f Folder) Next() (*pki.Authority, error) { return f.authority(nextFile) }
+
+func (f Folder) authority(name string) (*pki.Authority, error) {
+	text, err := f.read(name)
 	if err != nil {
 		return nil, err
 	}
 	a, err := pki.DecodeAuthority(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path(authorityFile), err)
+		return nil, fmt.Errorf("%s: %w", f.path(name), err)
 	}
 	return a, nil
 }
 
 // SaveAuthority keeps the authority.
-func (f Folder) SaveAuthority(a *pki.Authority) error {
+func (f Folder) SaveAuthority(a *pki.Authority) error { return f.saveAuthority(authorityFile, a) }
+
+// SaveNext keeps the authority of a rotation until it is in use.
+func (f Folder) SaveNext(a *pki.Authority) error { return f.saveAuthority(nextFile, a) }
+
+func (f Folder) saveAuthority(name string, a *pki.Authority) error {
 	text, err := a.Encode()
 	if err != nil {
 		return err
 	}
-	return f.write(authorityFile, text)
+	return f.write(name, text)
 }

@@ -2,7 +2,6 @@ package disk_test
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -36,19 +35,16 @@ func TestFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := a.Sign(request, pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}, time.Now(), time.Hour)
+	h, err := a.Sign(request, pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Save(pki.Held{Key: key, Chain: []*x509.Certificate{leaf, a.Certificate()}, Roots: []*x509.Certificate{a.Certificate()}}); err != nil {
+	h.Key = key
+	if err := f.Save(h); err != nil {
 		t.Fatal(err)
 	}
 	got, err := f.Load()
-	if err != nil || !got.Key.Equal(key) || !got.Leaf().Equal(leaf) || len(got.Chain) != 2 || len(got.Roots) != 1 {
+	if err != nil || !got.Key.Equal(key) || !got.Leaf().Equal(h.Leaf()) || len(got.Chain) != 2 || len(got.Roots) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if again, err := f.Authority(); err != nil || again.Pin() != a.Pin() {

@@ -44,6 +44,8 @@ type NodeKey struct {
 	Kind  pki.Kind `json:"kind"`
 	Print Print    `json:"key"`
 	Token string   `json:"token,omitempty"` // the ID of the one that it joined with
+	// Authority has signed its certificate, as far as a rotation asked for it.
+	Authority pki.Pin `json:"authority,omitzero"`
 }
 
 // Print is the SHA-256 of a public key, in DER.

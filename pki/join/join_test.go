@@ -3,7 +3,6 @@ package join
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -71,9 +70,8 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, authority: a, book: &memory{entries: map[ID]Entry{}, keys: map[string]NodeKey{}}, now: t0}
-	roots := []*x509.Certificate{a.Certificate()}
 	answers := NewServer(Config{
-		Datacenter: "dc1", Authority: func() (*pki.Authority, []*x509.Certificate, []*x509.Certificate) { return a, roots, roots },
+		Datacenter: "dc1", Authority: func() *pki.Authority { return a },
 		Book: func() (Book, error) { return s.book, s.noBook }, Revoked: func(Print) bool { return s.revoked }, Lives: func(node string) bool { return s.lives != "" && node == s.lives },
 		Valid: pki.CertificateFor, Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
 	})
@@ -85,12 +83,12 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := a.Sign(request, pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}, t0, 1000*time.Hour)
+	h, err := a.Sign(request, pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}, t0, 1000*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, _ := x509.ParseCertificate(der)
-	creds, err := pki.NewCredentials(pki.Held{Key: key, Chain: []*x509.Certificate{leaf, a.Certificate()}, Roots: roots}, func() time.Time { return s.now })
+	h.Key = key
+	creds, err := pki.NewCredentials(h, func() time.Time { return s.now })
 	if err != nil {
 		t.Fatal(err)
 	}

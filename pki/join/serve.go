@@ -3,7 +3,6 @@ package join
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -51,9 +50,9 @@ type ask struct {
 // Config configures a [Server].
 type Config struct {
 	Datacenter string
-	// Authority returns the one that signs now, the certificates that lead from its own to others, and all that are
-	// trusted.
-	Authority func() (a *pki.Authority, between, roots []*x509.Certificate)
+	Authority  func() *pki.Authority // that signs now
+	// Signed is called with each certificate that was signed, before the process has it; nil: it is not called.
+	Signed func(ctx context.Context, n pki.Name, by pki.Pin)
 	// Book returns where tokens are kept. While there is none yet, it returns an error of the
 	// kind [skerry.Unavailable].
 	Book func() (Book, error)
@@ -165,7 +164,7 @@ func (s *Server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return out, q.Node, err
 	}
-	out, err = s.sign(q.Request, n)
+	out, err = s.sign(ctx, q.Request, n)
 	return out, q.Node, err
 }
 
@@ -194,25 +193,22 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) (Answer, error) {
 	if print, err := PrintOf(key); err != nil || s.cfg.Revoked(print) { // after the handshake
 		return Answer{}, skerry.Errorf(skerry.Denied, "the certificate of %v was revoked", n)
 	}
-	return s.sign(q.Request, n)
+	return s.sign(r.Context(), q.Request, n)
 }
 
 // sign makes the certificate.
-func (s *Server) sign(request []byte, n pki.Name) (out Answer, err error) {
-	authority, between, roots := s.cfg.Authority()
-	leaf, err := authority.Sign(request, n, s.cfg.Now(), s.cfg.Valid)
+func (s *Server) sign(ctx context.Context, request []byte, n pki.Name) (out Answer, err error) {
+	authority := s.cfg.Authority()
+	h, err := authority.Sign(request, n, s.cfg.Now(), s.cfg.Valid)
 	if err != nil {
 		return out, err
 	}
-	out.Chain = [][]byte{leaf}
-	for _, c := range between {
-		out.Chain = append(out.Chain, c.Raw)
-	}
-	for _, c := range roots {
-		out.Roots = append(out.Roots, c.Raw)
-	}
+	out.Chain, out.Roots = pki.Raw(h.Chain), pki.Raw(h.Roots)
 	if n.Kind == pki.Server {
 		out.Authority, err = authority.Encode()
+	}
+	if s.cfg.Signed != nil {
+		s.cfg.Signed(ctx, n, authority.Pin())
 	}
 	return out, err
 }

@@ -185,6 +185,9 @@ var asks = []ask{
 	{remove, "/v1/skerry/join-token/…", "/v1/skerry/join-token/0000000000000000", ""},
 	{get, "/v1/skerry/joined", "/v1/skerry/joined", ""},
 	{remove, "/v1/skerry/joined/…", "/v1/skerry/joined/web1", ""},
+	{get, "/v1/skerry/authority", "/v1/skerry/authority", ""},
+	{put, "/v1/skerry/authority/rotate", "/v1/skerry/authority/rotate", ""},
+	{put, "/v1/skerry/authority/finish", "/v1/skerry/authority/finish", ""},
 	{get, "/v1/skerry/guard", "/v1/skerry/guard", ""},
 	{put, "/v1/skerry/guard/release", "/v1/skerry/guard/release", ""},
 }

@@ -160,6 +160,9 @@ var routes = []route{
 	{path: "/v1/skerry/join-token/", methods: []string{"DELETE"}, do: (*request).skerryJoinTokenRevoke, kind: own, single: true, moves: true, at: byDatacenter, need: aclReads},
 	{path: "/v1/skerry/joined", methods: get, do: (*request).skerryJoined, kind: own, at: byDatacenter, need: aclReads},
 	{path: "/v1/skerry/joined/", methods: []string{"DELETE"}, do: (*request).skerryNodeRevoke, kind: own, single: true, moves: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/skerry/authority", methods: get, do: (*request).skerryAuthority, kind: own, at: byDatacenter, need: aclReads},
+	{path: "/v1/skerry/authority/rotate", methods: put, do: (*request).skerryRotate, kind: own, single: true, moves: true, at: byDatacenter, need: aclReads},
+	{path: "/v1/skerry/authority/finish", methods: put, do: (*request).skerryRotateFinish, kind: own, single: true, moves: true, at: byDatacenter, need: aclReads},
 	{path: "/v1/skerry/guard", methods: get, do: (*request).skerryGuard, kind: own, at: byDatacenter, need: operatorReads},
 	{path: "/v1/skerry/guard/release", methods: put, do: (*request).skerryGuardRelease, kind: own, single: true, moves: true, at: byDatacenter, need: operatorReads},
 }

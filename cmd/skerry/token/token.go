@@ -1,4 +1,5 @@
-// Package token is the commands token and node, which admit processes to the cluster and revoke them.
+// Package token is the commands token, node and ca, which admit processes to the cluster, revoke them, and change the
+// authority of their certificates.
 package token
 
 import (
