@@ -14,7 +14,7 @@ var floors = []struct {
 	files []string
 }{
 	{"routes", []string{"routes", "tongue"}},
-	{"endpoints", []string{"acl*", "agent*", "authority", "catalog*", "coordinate", "event", "follow*", "health", "join", "kv*", "mesh", "operator*", "own", "query*", "session", "txn"}},
+	{"endpoints", []string{"acl*", "agent*", "catalog*", "coordinate", "event", "follow*", "health", "join", "kv*", "mesh", "operator*", "own", "query*", "session", "txn"}},
 	{"request", []string{"access", "access_own", "access_write", "answer_key", "asked", "audit", "backend", "blocking", "body", "choose", "config", "filter", "followed", "front", "hint", "lists",
 		"members", "metrics", "near", "params", "parked", "reader", "reply", "request", "route", "shapes", "sight", "streams"}},
 }
