@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/skerryhq/skerry/test/program"
+	"github.com/skerryhq/skerry/tool/sandbox"
 )
 
 // Four tests run at a time, unless -parallel says another number: they wait for the programs that
@@ -118,7 +119,7 @@ func (a *agent) run() {
 	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stderr = a.log
-	listens, err := program.Start(cmd)
+	listens, err := sandbox.Start(cmd)
 	if err != nil {
 		a.t.Fatal(err)
 	}

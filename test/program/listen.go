@@ -1,50 +1,15 @@
 package program
 
 import (
-	"bufio"
-	"fmt"
-	"io"
-	"os/exec"
-	"strings"
+	"context"
 	"time"
+
+	"github.com/skerryhq/skerry/tool/sandbox"
 )
 
-// Start starts an agent. listens returns when the agent says that it listens for DNS, which
-// it does last. If it ends before, the error has its exit, and cmd was waited for.
-func Start(cmd *exec.Cmd) (listens func() error, err error) {
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return func() error {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), "DNS") {
-				go io.Copy(io.Discard, out) // ends with the process
-				return nil
-			}
-		}
-		return fmt.Errorf("the agent ended before it listened: %w", cmd.Wait())
-	}, nil
-}
-
-// Await polls until is answers nil: other programs give no event. After patience it
-// returns the last error.
+// Await is [sandbox.Await] with patience.
 func Await(patience time.Duration, is func() error) error {
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	late := time.After(patience)
-	for {
-		err := is()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-late:
-			return fmt.Errorf("still not after %v: %w", patience, err)
-		case <-again.C:
-		}
-	}
+	ctx, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	return sandbox.Await(ctx, is)
 }

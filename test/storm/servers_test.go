@@ -17,7 +17,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/skerryhq/skerry/test/program"
+	"github.com/skerryhq/skerry/tool/sandbox"
 )
 
 // process is a server or an agent on a host of its own. Its ports are the defaults.
@@ -135,7 +135,7 @@ func (s *process) run() {
 	line := append(s.in(), s.binary, "agent", "-config-file", s.config())
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env, cmd.Stderr = append(os.Environ(), s.env...), s.log
-	listens, err := program.Start(cmd)
+	listens, err := sandbox.Start(cmd)
 	if err != nil {
 		s.t.Fatal(err)
 	}

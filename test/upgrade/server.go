@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/skerryhq/skerry/test/program"
+	"github.com/skerryhq/skerry/tool/sandbox"
 )
 
 // patience bounds a start, an end, and a wait for the store.
@@ -54,7 +54,7 @@ func Start(binary, folder string, ports [5]int, acl bool) (*Server, error) {
 	s := &Server{Address: fmt.Sprintf("127.0.0.1:%d", ports[0]), log: log}
 	s.cmd = exec.Command(binary, "agent", "-config-file", file)
 	s.cmd.Stderr = log
-	listens, err := program.Start(s.cmd)
+	listens, err := sandbox.Start(s.cmd)
 	if err != nil {
 		return nil, err
 	}

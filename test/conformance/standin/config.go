@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/skerryhq/skerry/test/program"
+	"github.com/skerryhq/skerry/tool/sandbox"
 )
 
 // role is what the process that is asked for is.
@@ -106,7 +106,7 @@ func (r role) become(config, ports map[string]any, i int) (*process, error) {
 		if number(port) <= 0 || asked && name != "http" {
 			continue
 		}
-		free, err := program.FreePort()
+		free, err := sandbox.FreePort()
 		if err != nil {
 			return nil, err
 		}
