@@ -69,7 +69,7 @@ func PeersOf(dir string) (*Peers, error) {
 	if err := json.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, claimFile), err)
 	}
-	return &Peers{ID: c.ID, Name: c.Name, Listen: "127.0.0.1:0", Advertise: c.PeerURL}, nil
+	return &Peers{ID: c.ID, Name: c.Name, Listen: "127.0.0.1:0", Advertise: c.PeerURL, unheard: true}, nil
 }
 
 // HasData reports whether a folder has a member's data that counts: its list of members is

@@ -40,6 +40,8 @@ type Peers struct {
 	Multiplier int
 	// TLS secures the connections of members. nil: they are plain, for loopback.
 	TLS *PeerTLS
+
+	unheard bool // it accepts no other member, so that it needs no TLS: for [Recover]
 }
 
 // PeerTLS names the files for connections between members, in PEM form. They are read
@@ -78,7 +80,7 @@ func (p *Peers) check() error {
 	if own, ok := p.Members[p.Name]; len(p.Members) > 0 && (!ok || own != p.Advertise) {
 		return skerry.Errorf(skerry.Invalid, "the list of members has %q for %s, whose own URL is %q", own, p.Name, p.Advertise)
 	}
-	if secure := strings.HasPrefix(p.Advertise, "https:"); secure != (p.TLS != nil) {
+	if secure := strings.HasPrefix(p.Advertise, "https:"); secure != (p.TLS != nil) && !p.unheard {
 		return skerry.Errorf(skerry.Invalid, "the peer URL %s and the TLS files do not fit: https needs them, http has none", p.Advertise)
 	}
 	return nil

@@ -16,6 +16,20 @@ import (
 // operator says so, and two new ones join it.
 func TestTheSurvivorIsRecovered(t *testing.T) {
 	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("secure=%v", secure), func(t *testing.T) {
+			t.Parallel()
+			recovers(t, secure)
+		})
+	}
+}
+
+// recovers does so with servers that show each other certificates, or do not.
+func recovers(t *testing.T, secure bool) {
+	data, token := filepath.Join(t.TempDir(), "data"), ""
+	if secure {
+		token = firstToken(t, data, 5)
+	}
 	ports := make([]int, 3)
 	var at []string
 	for i := range ports {
@@ -25,6 +39,12 @@ func TestTheSurvivorIsRecovered(t *testing.T) {
 	configured := func(n, expect, port int) map[string]any {
 		c := server(n, expect, port, at)
 		c["autopilot"] = map[string]any{"server_stabilization_time": "1h"}
+		if secure {
+			c["join_token_file"] = token
+			if n == 1 {
+				c["data_dir"] = data
+			}
+		}
 		return c
 	}
 	var all []*agent
@@ -76,7 +96,7 @@ func TestTheSurvivorIsRecovered(t *testing.T) {
 
 // recover runs the command of that name on a server's folder, with an answer to its question.
 func (a *agent) recover(answer string) (out string, err error) {
-	cmd := exec.Command(program.Skerry(a.t), "operator", "quorum", "recover", "-data-dir", filepath.Dir(a.store()))
+	cmd := exec.Command(program.Skerry(a.t), "operator", "quorum", "recover", "-data-dir", a.configured().DataDir)
 	cmd.Stdin = strings.NewReader(answer)
 	b, err := cmd.CombinedOutput()
 	return string(b), err
