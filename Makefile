@@ -8,7 +8,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm fuzz bench bench-agents bench-cluster bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm drills fuzz bench bench-agents bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -72,6 +72,10 @@ bootstraps:
 storm: export STORM_MINUTES := $(or $(STORM_MINUTES),20)
 storm:
 	$(GO) test -count=1 -timeout 0 -v -run TestAllStorms ./test/storm
+
+# Plays all drills of `skerry drill`; `make test` plays two of them. Takes 3 minutes.
+drills:
+	SKERRY_DRILLS=all $(GO) test -count=1 -timeout 20m -v -run TestDrills ./test/e2e
 
 # Runs each fuzz target for FUZZTIME.
 fuzz:

@@ -34,6 +34,7 @@ var commands = []func() *cobra.Command{
 	newBenchCommand,
 	newCatalogCommand,
 	debug.New,
+	newDrillCommand,
 	newChecksCommand,
 	newExplainCommand,
 	newGuardCommand,

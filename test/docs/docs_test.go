@@ -67,8 +67,9 @@ var examples = map[string]func(*testing.T, block){
 	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":                                                        logged,
 	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                                                                drains,
 	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                                                                    commands,
-	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":                                                                                        execServer,
-	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\":                                                                            template,
+	"doc/tools.md: skerry drill leader-loss":                                                                       drilled,
+	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":             execServer,
+	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\": template,
 }
 
 func TestExamples(t *testing.T) {
@@ -328,6 +329,18 @@ func logged(t *testing.T, b block) {
 	words, _, _ := strings.Cut(strings.TrimSpace(b.text), "  ")
 	if !bytes.Contains(source, []byte(strconv.Quote(words))) {
 		t.Errorf("the SDK does not log %q", words)
+	}
+}
+
+// drilled plays the drill, on a host that may be busy.
+func drilled(t *testing.T, b block) {
+	w := &world{T: t, dir: t.TempDir()}
+	all := lines(b.text)
+	if out := w.do(all[0] + " -slack 20"); !strings.Contains(out, "All promises held.") {
+		t.Errorf("%s", out)
+	}
+	if out := w.do(all[1] + " "); !strings.Contains(out, "leader-loss") {
+		t.Errorf("%s", out)
 	}
 }
 
