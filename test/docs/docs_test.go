@@ -57,6 +57,7 @@ var examples = map[string]func(*testing.T, block){
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
 	"doc/decided.md: quorum {": configuration,
 	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                 commands,
+	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                                                                           backsUp,
 	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                           wholeSet,
 	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},":                                                owner,
 	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                                                                        func(*testing.T, block) {}, // by owner
@@ -342,6 +343,16 @@ func drilled(t *testing.T, b block) {
 	if out := w.do(all[1] + " "); !strings.Contains(out, "leader-loss") {
 		t.Errorf("%s", out)
 	}
+}
+
+// backsUp runs a snapshot agent until it has saved.
+func backsUp(t *testing.T, b block) {
+	w := newWorld(t)
+	w.background(b.text, "/var/backups/skerry", w.dir)
+	w.await(func() bool {
+		saved, _ := filepath.Glob(filepath.Join(w.dir, "skerry-*.snap"))
+		return len(saved) == 1
+	})
 }
 
 // commands runs each line against an agent with programs that end at once.

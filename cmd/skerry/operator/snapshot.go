@@ -22,12 +22,13 @@ import (
 	"github.com/skerryhq/skerry/cmd/skerry/connect"
 	"github.com/skerryhq/skerry/cmd/skerry/show"
 	"github.com/skerryhq/skerry/decided/archive"
+	"github.com/skerryhq/skerry/files"
 )
 
 // NewSnapshot returns the command snapshot.
 func NewSnapshot() *cobra.Command {
 	cmd := &cobra.Command{Use: "snapshot", Short: "Save and restore the quorum store"}
-	cmd.AddCommand(newSave(), newRestore(), newInspect())
+	cmd.AddCommand(newSave(), newRestore(), newInspect(), newSnapshotAgent())
 	return cmd
 }
 
@@ -49,22 +50,31 @@ is whole. The tokens that prepared queries run with are left out without -tokens
 		if err != nil {
 			return err
 		}
-		query := url.Values{}
-		if tokens {
-			query.Set("tokens", "")
-		}
-		body, err := c.Open(ctx, http.MethodGet, "/v1/snapshot", query, nil)
+		meta, err := save(ctx, c, name, tokens)
 		if err != nil {
 			return err
-		}
-		defer body.Close()
-		meta, err := keep(body, name)
-		if err != nil {
-			return fmt.Errorf("saving %s: %w", name, err)
 		}
 		_, err = fmt.Fprintf(out, "Saved and verified snapshot to index %d\n", meta.Index)
 		return err
 	})
+}
+
+// save saves and verifies a snapshot.
+func save(ctx context.Context, c *connect.Connection, name string, tokens bool) (archive.Meta, error) {
+	query := url.Values{}
+	if tokens {
+		query.Set("tokens", "")
+	}
+	body, err := c.Open(ctx, http.MethodGet, "/v1/snapshot", query, nil)
+	if err != nil {
+		return archive.Meta{}, err
+	}
+	defer body.Close()
+	meta, err := keep(body, name)
+	if err != nil {
+		err = fmt.Errorf("saving %s: %w", name, err)
+	}
+	return meta, err
 }
 
 // named puts the agent's role into a file's name: before its ending, as Consul does.
@@ -113,7 +123,10 @@ func keep(from io.Reader, name string) (meta archive.Meta, err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return meta, err
 	}
-	return meta, os.Rename(f.Name(), name)
+	if err := os.Rename(f.Name(), name); err != nil {
+		return meta, err
+	}
+	return meta, files.SyncFolder(filepath.Dir(name))
 }
 
 func newRestore() *cobra.Command {
