@@ -9,6 +9,7 @@ const (
 	MaxText        = 64 << 10 // bytes of a check's notes, URL, body and the like, together
 	MaxKey         = 64 << 10 // bytes of a key; Consul documents none and takes as much
 	MaxCheckOutput = 1 << 20  // bytes of a check's output that an external program writes
+	MaxRecords     = 10_000   // instances and checks of an agent, which it announces to servers
 )
 
 // Bounded returns an error that names the field if a name or ID is too long.

@@ -30,6 +30,8 @@ type Config struct {
 	// KeepTokens keeps the tokens by which services are registered, on disk too: another process judges by
 	// them.
 	KeepTokens bool
+	// MaxRecords bounds the instances and checks; 0: they have no bound.
+	MaxRecords int
 	// Dir holds the deadlines of TTL checks; "" keeps nothing.
 	Dir           string
 	Kinds         check.Table

@@ -20,11 +20,24 @@ func (a *Agent) RegisterService(ctx context.Context, r skerry.Registration) erro
 	if err != nil {
 		return err
 	}
+	if _, known := a.services[r.Instance.ID]; !known {
+		if err := a.room(1 + len(r.Checks)); err != nil {
+			return e.abort(err)
+		}
+	}
 	states := a.states(r.Instance, r.Checks, sourceAPI, false)
 	e.putService(r, states, sourceAPI, func(*checkState) bool { return r.ReplaceChecks })
 	e.renew(states)
 	a.log.Debug("registered service", "service", r.Instance.ID, "checks", len(r.Checks))
 	return e.commit(ctx)
+}
+
+// room returns an error if there is none for so many more records. Called with mu held.
+func (a *Agent) room(more int) error {
+	if n := len(a.services) + len(a.checks) + more; a.cfg.MaxRecords > 0 && n > a.cfg.MaxRecords {
+		return skerry.Errorf(skerry.Exhausted, "this agent would have %d services and checks; at most %d are allowed: register at another agent, or as an owner with a TTL (/v1/skerry/owner)", n, a.cfg.MaxRecords)
+	}
+	return nil
 }
 
 // prepare checks a registration, and returns it with the defaults of its instance, and of

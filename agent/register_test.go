@@ -280,3 +280,28 @@ func TestRegistrationOfACallerThatHasGone(t *testing.T) {
 		}
 	})
 }
+
+// An agent that joins servers takes a bounded number of records. Those that are there may be replaced.
+func TestRecordsAreBounded(t *testing.T) {
+	r := open(t, "")
+	r.cfg.MaxRecords = len(r.services) + len(r.checks) + 2
+	put := func(id string, checks int) error {
+		reg := skerry.Registration{Instance: &skerry.Instance{ID: id, Service: "web"}}
+		for range checks {
+			reg.Checks = append(reg.Checks, skerry.CheckDefinition{TTL: time.Minute})
+		}
+		return r.RegisterService(t.Context(), reg)
+	}
+	if err := put("a", 2); skerry.KindOf(err) != skerry.Exhausted || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a service with two checks: %v", err)
+	}
+	if err := put("a", 1); err != nil {
+		t.Errorf("a service with a check: %v", err)
+	}
+	if err := put("b", 0); skerry.KindOf(err) != skerry.Exhausted {
+		t.Errorf("one more: %v", err)
+	}
+	if err := put("a", 1); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+}

@@ -103,6 +103,17 @@ func (t *Table) Known(id skerry.OwnerID) (skerry.Version, uint64, bool) {
 	return tomb.version, 0, ok
 }
 
+// Size returns the number of instances and checks of an owner.
+func (t *Table) Size(id skerry.OwnerID) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	o := t.owners[id]
+	if o == nil {
+		return 0
+	}
+	return len(o.items) + len(o.checks)
+}
+
 // remove takes an owner out of the table.
 func (t *Table) remove(o *owner, cause skerry.Cause) {
 	if o.held {

@@ -41,15 +41,22 @@ type Budget struct {
 }
 
 // NewBudget returns a handler that refuses requests beyond the bounds. streamsPerClient is
-// the most concurrent HTTP/2 requests of one address, -1: no limit.
-func NewBudget(next http.Handler, streamsPerClient int, reg prometheus.Registerer) *Budget {
-	b := &Budget{next: next, streams: tally.New(streamsPerClient), most: streamsPerClient}
-	b.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+// the most concurrent HTTP/2 requests of one address, -1: no limit. refused counts by the
+// exceeded bound.
+func NewBudget(next http.Handler, streamsPerClient int, refused *prometheus.CounterVec) *Budget {
+	return &Budget{next: next, streams: tally.New(streamsPerClient), most: streamsPerClient, refused: refused}
+}
+
+func newRefused(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "skerry_http_over_budget_total", Help: "Requests that were refused for their size or number, by the exceeded bound.",
 	}, []string{"part"})
-	reg.MustRegister(b.refused)
-	return b
+	reg.MustRegister(c)
+	return c
 }
+
+// Budget returns a handler that refuses requests that other processes pass on beyond the bounds of one request, as those of clients.
+func (d *Door) Budget(next http.Handler) http.Handler { return NewBudget(next, -1, d.refused) }
 
 // ServeHTTP implements [http.Handler].
 func (b *Budget) ServeHTTP(w http.ResponseWriter, r *http.Request) {

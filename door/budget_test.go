@@ -23,7 +23,7 @@ func TestBudget(t *testing.T) {
 		}
 		return h
 	}
-	b := NewBudget(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), 10, prometheus.NewRegistry())
+	b := NewBudget(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), 10, newRefused(prometheus.NewRegistry()))
 	for name, tt := range map[string]struct {
 		path, query string
 		header      http.Header
@@ -65,7 +65,7 @@ func TestBudget(t *testing.T) {
 func TestStreams(t *testing.T) {
 	hold := make(chan struct{})
 	inside := make(chan struct{}, 20)
-	b := NewBudget(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { inside <- struct{}{}; <-hold }), 10, prometheus.NewRegistry())
+	b := NewBudget(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { inside <- struct{}{}; <-hold }), 10, newRefused(prometheus.NewRegistry()))
 	ask := func(from string, major int) int {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr, r.ProtoMajor = from, major
@@ -117,7 +117,7 @@ func TestTimedBody(t *testing.T) {
 		case <-time.After(200 * time.Millisecond):
 			waited <- nil
 		}
-	}), -1, prometheus.NewRegistry())
+	}), -1, newRefused(prometheus.NewRegistry()))
 	s := httptest.NewServer(b)
 	defer s.Close()
 	send := func(path, body string) {

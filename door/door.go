@@ -24,6 +24,8 @@ type Config struct {
 	// Handshake bounds the time of a TLS handshake; 0: 10 s, as for the head of a request.
 	Handshake time.Duration
 	Limits    Limits
+	// Agents means that this process also listens for agents and other servers. They have a part of the open-file limit.
+	Agents bool
 }
 
 // Front is the handlers behind a [Door].
@@ -39,20 +41,21 @@ type Front struct {
 
 // Door listens for clients, holds them to the limits, and passes their requests on.
 type Door struct {
-	cfg    Config
-	log    *slog.Logger
-	reg    prometheus.Registerer
-	intake *intake
-	back   *returned
-	site   *Site
-	addrs  Addrs
-	lists  listeners
+	cfg     Config
+	log     *slog.Logger
+	reg     prometheus.Registerer
+	intake  *intake
+	refused *prometheus.CounterVec // of [Budget]
+	back    *returned
+	site    *Site
+	addrs   Addrs
+	lists   listeners
 }
 
 // New returns a door that does not listen yet. Its metrics are registered with reg.
 func New(cfg Config, reg prometheus.Registerer, log *slog.Logger) *Door {
 	cfg.Limits = cfg.Limits.withDefaults()
-	d := &Door{cfg: cfg, log: log, reg: reg, intake: newIntake(shareFiles(fileLimit()), log), back: newReturned()}
+	d := &Door{cfg: cfg, log: log, reg: reg, intake: newIntake(shareFiles(fileLimit(), cfg.Agents), log), refused: newRefused(reg), back: newReturned()}
 	d.site = NewSite(reg, log)
 	reg.MustRegister(d.intake.closed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -96,7 +99,7 @@ func (d *Door) Run(ctx context.Context, f Front) error {
 // chain returns the front's HTTP handler behind the door's own handlers.
 func (d *Door) chain(f Front) http.Handler {
 	h := d.site.Guard(f.HTTP, f.Changes)
-	h = NewBudget(h, d.cfg.Limits.streams(), d.reg)
+	h = NewBudget(h, d.cfg.Limits.streams(), d.refused)
 	return Rescue(noteDoor(limitRate(h, d.cfg.Limits), f.Audit), f.Net)
 }
 

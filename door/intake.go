@@ -18,6 +18,7 @@ type Shares struct {
 	Limit      int // 0: not known
 	Runners    int // concurrent checks; each may have filesPerRun files open
 	Recursions int // concurrent DNS questions to other servers
+	Agents     int // connections of agents and other servers
 	Clients    int // connections of clients
 }
 
@@ -26,14 +27,20 @@ const (
 	filesPerRun = 3    // a connection, or a program's output, its end and its process
 	mostReserve = 1024 // for the store, the journal, its compaction, the cluster
 	mostRecurse = 1024
+	mostAgents  = 20_000
 )
 
-func shareFiles(limit int) Shares {
+// shareFiles divides the open-file limit. agents: this process listens for agents, which keep up to two connections each.
+func shareFiles(limit int, agents bool) Shares {
 	if limit <= 0 {
-		return Shares{Runners: mostRunners, Recursions: mostRecurse, Clients: 1 << 20}
+		return Shares{Runners: mostRunners, Recursions: mostRecurse, Agents: mostAgents, Clients: 1 << 20}
 	}
 	s := Shares{Limit: limit, Runners: max(min(mostRunners, limit/8), 4), Recursions: max(min(mostRecurse, limit/16), 4)}
 	s.Clients = max(limit-filesPerRun*s.Runners-s.Recursions-min(mostReserve, limit/4), 8)
+	if agents {
+		s.Agents = min(mostAgents, s.Clients/2)
+		s.Clients -= s.Agents
+	}
 	return s
 }
 

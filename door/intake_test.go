@@ -10,13 +10,18 @@ import (
 
 func TestShareFiles(t *testing.T) {
 	for _, limit := range []int{64, 128, 256, 1024, 4096, 20_000, 1 << 20, 1 << 24} {
-		s := shareFiles(limit)
-		left := limit - s.Clients - filesPerRun*s.Runners - s.Recursions
-		if s.Clients < 8 || s.Runners < 4 || s.Runners > mostRunners || left < min(limit/4, mostReserve) {
-			t.Errorf("of %d files: %+v, %d left for the store", limit, s, left)
+		for _, agents := range []bool{false, true} {
+			s := shareFiles(limit, agents)
+			left := limit - s.Clients - s.Agents - filesPerRun*s.Runners - s.Recursions
+			if s.Clients < 4 || s.Runners < 4 || s.Runners > mostRunners || left < min(limit/4, mostReserve) || agents && (s.Agents < 4 || s.Agents > s.Clients+1 && s.Agents < mostAgents) {
+				t.Errorf("of %d files: %+v, %d left for the store", limit, s, left)
+			}
+			if !agents && s.Agents > 0 {
+				t.Errorf("without agents: %+v", s)
+			}
 		}
 	}
-	if s := shareFiles(0); s.Runners != mostRunners || s.Clients < 1000 {
+	if s := shareFiles(0, false); s.Runners != mostRunners || s.Clients < 1000 {
 		t.Errorf("without a known Limit: %+v", s)
 	}
 }

@@ -5,6 +5,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -46,7 +47,7 @@ const (
 	within     = 5 * time.Second
 	maxAnswer  = 64 << 10
 	maxHeaders = 8 << 10
-	maxConns   = 20_000 // each agent keeps one
+	maxConns   = 20_000 // each agent keeps two at most
 	maxStreams = 10_000 // of one connection: parked queries wait on theirs
 )
 
@@ -92,6 +93,8 @@ type Config struct {
 	Requests http.Handler
 	// Refuse returns why the process of a node may not open a stream; nil: all may.
 	Refuse func(node string) error
+	// MaxConns bounds the connections; default 20,000.
+	MaxConns int
 	// TLS secures the connections. nil: they are plain.
 	TLS *Secure
 	Log *slog.Logger
@@ -132,7 +135,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, maxConns), conns: map[*tls.Conn]struct{}{}}
+	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[*tls.Conn]struct{}{}}
 	for kind, serve := range cfg.Streams {
 		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, serve) })
 	}

@@ -50,7 +50,7 @@ func startHub(n *Node) (part, error) {
 		cfg.State = n.followState
 	}
 	n.hub = hub.NewServer(cfg)
-	return part{run: loops(n.hub.Run)}, nil
+	return part{run: loops(n.hub.Run, every(sharesEvery, n.shares.sweep))}, nil
 }
 
 // ring is where the positions of the readers of a service here begin: each server's somewhere else, and an agent's where it
@@ -117,7 +117,9 @@ func (n *Node) admitFollower(token string) error {
 
 // serveFollower serves an agent that follows services.
 func (n *Node) serveFollower(ctx context.Context, s *link.Stream) {
-	if err := n.hub.Serve(ctx, s.Node, s); err != nil && ctx.Err() == nil {
+	paced, left := n.shares.enter(ctx, s)
+	defer left()
+	if err := n.hub.Serve(ctx, s.Node, paced); err != nil && ctx.Err() == nil {
 		n.log.Debug("a stream of followed services ended", "node", s.Node, "error", err)
 	}
 }

@@ -20,7 +20,7 @@ func (n *Node) listenLink() (*link.Listener, error) {
 			Name: self.Name, ID: self.ID, Datacenter: self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort, Access: n.accessControl(),
 		},
 		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
-		Refuse:  n.refuseAgent, Requests: http.HandlerFunc(n.passedOn), TLS: n.creds.listen(), Log: n.log,
+		Refuse:  n.refuseAgent, Requests: n.door.Budget(http.HandlerFunc(n.passedOn)), MaxConns: n.door.Shares().Agents, TLS: n.creds.listen(), Log: n.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ports.server: %w", err)
@@ -58,8 +58,10 @@ func (n *Node) serveOwner(ctx context.Context, s *link.Stream) {
 	defer n.tellAccess(ctx, s)()
 	defer n.creds.tellAuthorities(s)()
 	speaker := n.registry.Speaker(skerry.OwnerID(ownerOf(s.Node)), s.Node)
+	in, left := n.shares.enter(ctx, s)
+	defer left()
 	for {
-		frame, err := s.Receive()
+		frame, err := in.Receive()
 		if err != nil {
 			return
 		}

@@ -109,6 +109,7 @@ type Node struct {
 	attached attached
 	listener *link.Listener // of ports.server; nil: none
 	creds    *credentials   // nil: connections with other processes are plain
+	shares   shares
 	served   served
 	store    store
 	control  *control // nil: access is not controlled
@@ -133,6 +134,7 @@ func New(ctx context.Context, cfg Config, reload func() (Config, error), leave f
 	n.net = rescue.New(n.log, n.metrics)
 	n.shown = door.NewShown(n.metrics)
 	n.shown.Set(cfg.Shown)
+	cfg.Door.Agents = cfg.Role != AgentRole && cfg.Cluster.ServerPort > 0
 	n.door = door.New(cfg.Door, n.metrics, n.log)
 	for _, start := range cfg.Role.parts() {
 		p, err := start(n)

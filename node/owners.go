@@ -168,6 +168,9 @@ func (n *Node) agentConfig(dir string) agent.Config {
 			ID: "serfHealth", Name: "Serf Health Status", Status: skerry.Passing, Output: "Agent alive and reachable",
 		}},
 	}
+	if n.attached.attachment != nil {
+		out.MaxRecords = skerry.MaxRecords
+	}
 	if n.cfg.Self.Server {
 		out.Own = []*skerry.Instance{{
 			ID: serversService, Service: serversService, Port: n.cfg.Record.ServerPort, Weights: skerry.Weights{Passing: 1, Warning: 1},

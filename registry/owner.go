@@ -33,7 +33,7 @@ func (s *Speaker) Hear(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.own(m); err != nil {
+	if err := errors.Join(s.own(m), s.bounded(m)); err != nil {
 		return nil, err
 	}
 	var answer cluster.Message
@@ -77,6 +77,29 @@ func (s *Speaker) own(m cluster.Message) error {
 		return skerry.Errorf(skerry.Denied, "a process that speaks for the agent %s called it a %s", s.id, kind)
 	case node != nil && node.Name != s.node:
 		return skerry.Errorf(skerry.Denied, "the agent of the node %q announced the node %q", s.node, node.Name)
+	}
+	return nil
+}
+
+// spareRecords are those that an agent has beside the ones that programs registered: its own, and maintenance.
+const spareRecords = 1000
+
+// bounded returns an error if an announcement has more records than an agent may have.
+func (s *Speaker) bounded(m cluster.Message) error {
+	a, is := m.(cluster.Announce)
+	if !is {
+		return nil
+	}
+	n := 0
+	switch {
+	case a.Set != nil:
+		n = len(a.Set.Instances) + len(a.Set.Checks)
+	case a.Delta != nil:
+		// Those of a change may be there already: only the ones of before are counted with it.
+		n = max(s.r.cfg.Table.Size(s.id), len(a.Delta.Instances)+len(a.Delta.Checks))
+	}
+	if most := skerry.MaxRecords + spareRecords; n > most {
+		return skerry.Errorf(skerry.Exhausted, "the agent of the node %q announced %d instances and checks: at most %d are allowed", s.node, n, most)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -78,6 +79,39 @@ func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
 	}
 	if answer, err := w.say(0, "agent/web1", cluster.Tick{}); answer != nil || err != nil {
 		t.Errorf("a tick of an agent: %+v, %v", answer, err)
+	}
+}
+
+// An agent has a bounded number of records, whole or by changes.
+func TestAnAgentHasBoundedRecords(t *testing.T) {
+	w := newWorld(t)
+	const id = skerry.OwnerID("agent/web1")
+	if _, err := w.say(0, id, cluster.Attach{Owner: id, Kind: skerry.AgentOwner, TTL: time.Hour, Attach: 1}); err != nil {
+		t.Fatal(err)
+	}
+	many := func(n int) (out []*skerry.Instance) {
+		for i := range n {
+			out = append(out, &skerry.Instance{ID: fmt.Sprint("i", i), Service: "web"})
+		}
+		return out
+	}
+	announce := func(seq uint64, set *skerry.Set, delta *skerry.Delta) error {
+		r := cluster.Record{Owner: id, Kind: skerry.AgentOwner, TTL: time.Hour, Version: skerry.Version{Epoch: 1, Seq: seq}, Set: set, Delta: delta}
+		if delta != nil {
+			r.Base = skerry.Version{Epoch: 1, Seq: seq - 1}
+		}
+		_, err := w.say(0, id, cluster.Announce{Record: r})
+		return err
+	}
+	node := &skerry.Node{Name: "a", Address: "10.0.0.1"}
+	if err := announce(1, &skerry.Set{Node: node, Instances: many(12_000)}, nil); skerry.KindOf(err) != skerry.Exhausted {
+		t.Errorf("12,000 instances at once: %v", err)
+	}
+	if err := announce(1, &skerry.Set{Node: node, Instances: many(10_000)}, nil); err != nil {
+		t.Errorf("10,000 instances: %v", err)
+	}
+	if err := announce(2, nil, &skerry.Delta{Instances: many(12_000)}); skerry.KindOf(err) != skerry.Exhausted {
+		t.Errorf("12,000 in a change: %v", err)
 	}
 }
 

@@ -25,6 +25,7 @@ type Table interface {
 	Remove(skerry.OwnerID, skerry.Cause)
 	SetHeld(id skerry.OwnerID, held bool)
 	Whole(skerry.OwnerID) *skerry.Set
+	Size(skerry.OwnerID) int
 	cluster.Guard
 }
 
