@@ -21,6 +21,9 @@ const (
 	// and does not announce again. It never expires, and an agent's or lease's record
 	// of the same node and id wins over its own.
 	ExternalOwner OwnerKind = "external"
+	// CanaryOwner is a server's own record, which changes again and again so that the way of changes to other
+	// servers can be timed. No catalog shows it.
+	CanaryOwner OwnerKind = "canary"
 )
 
 // Version orders an owner's sets: the epoch grows at every start of the owner,

@@ -42,9 +42,12 @@ type Config struct {
 	Moved func(index uint64)
 	// Authorities is told the pins of the authorities that the server trusts, while they change; nil: it is not told.
 	Authorities func(pins []string)
-	TTL         time.Duration         // of the agent; default 5 s
-	Registerer  prometheus.Registerer // nil: no metrics
-	Log         *slog.Logger
+	// Announced takes the time from when a change was made until a server had it. Changes that are made meanwhile are not
+	// timed. nil: none is.
+	Announced  func(took time.Duration)
+	TTL        time.Duration         // of the agent; default 5 s
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
 }
 
 // Attachment is a [skerry.Carrier] of one owner to the servers. A change is on its way when Changed
@@ -70,6 +73,13 @@ type Attachment struct {
 	told      cluster.ServerID
 	since     time.Time // when told changed
 	moves     prometheus.Counter
+	untold    untold
+}
+
+// untold is the oldest change that no server has confirmed.
+type untold struct {
+	since   time.Time // zero: there is none
+	version skerry.Version
 }
 
 const (
@@ -177,6 +187,9 @@ func (a *Attachment) changed(v skerry.Version, digest uint64) skerry.Version {
 	v.Seq += a.lift
 	if known.Less(v) && !a.withdrawn {
 		a.core.Changed(v, digest, false)
+		if a.untold.since.IsZero() {
+			a.untold = untold{time.Now(), v}
+		}
 	}
 	return v
 }
@@ -265,6 +278,27 @@ func (a *Attachment) filled(n cluster.Announce) cluster.Announce {
 	return n
 }
 
+// noteTold passes the time on that the oldest change took, once a server has it. It must be called with mu held.
+func (a *Attachment) noteTold() {
+	if a.untold.since.IsZero() || a.core.Told().Less(a.untold.version) {
+		return
+	}
+	if a.cfg.Announced != nil {
+		a.cfg.Announced(time.Since(a.untold.since))
+	}
+	a.untold = untold{}
+}
+
+// Untold is for how long a change has waited for a server; 0: servers have all.
+func (a *Attachment) Untold() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.untold.since.IsZero() {
+		return 0
+	}
+	return time.Since(a.untold.since)
+}
+
 // note logs a change of the server.
 func (a *Attachment) note() {
 	home := a.core.Home()
@@ -327,6 +361,7 @@ func (a *Attachment) carry(c *conn) {
 		a.mu.Lock()
 		a.core.Step(time.Now(), c.to, m)
 		a.judged(m)
+		a.noteTold()
 		a.resting.Worked(string(c.to))
 		a.mu.Unlock()
 		a.awake()

@@ -183,6 +183,8 @@ type Config struct {
 	Bus Bus `config:"bus,S"`
 	// Quorum is the quorum store.
 	Quorum Quorum `config:"quorum,S"`
+	// CanaryInterval is the time between two changes that a server makes to time their way to other servers and agents; no catalog shows them. 0 makes none.
+	CanaryInterval time.Duration `config:"canary_interval,S"`
 	// Guard holds owners that fall silent all at once.
 	Guard Guard `config:"guard,S"`
 	// Lease bounds the announcements of programs without an agent.

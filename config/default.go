@@ -24,6 +24,7 @@ func Default() *Config {
 		RetryIntervalWAN:    30 * time.Second,
 		CheckOutputMaxSize:  4096,
 		CheckUpdateInterval: 250 * time.Millisecond,
+		CanaryInterval:      5 * time.Second,
 		DisableRemoteExec:   true,
 		Ports: Ports{
 			DNS: 8600, HTTP: 8500, HTTPS: -1, GRPC: -1, GRPCTLS: -1,

@@ -106,6 +106,9 @@ func (v *validator) times() {
 	} {
 		v.notNegative(key, d)
 	}
+	if c.CanaryInterval != 0 && c.CanaryInterval < time.Second {
+		v.bad("canary_interval: %v: want at least 1s, or 0 for none", c.CanaryInterval)
+	}
 	if c.DefaultQueryTime > c.MaxQueryTime {
 		v.bad("default_query_time: %v is more than max_query_time, %v", c.DefaultQueryTime, c.MaxQueryTime)
 	}

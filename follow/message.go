@@ -15,6 +15,7 @@ type Ask struct {
 	Drop   []string `json:"drop,omitempty"` // services that are not followed any more
 	Counts []Count  `json:"counts,omitempty"`
 	Sync   []Sync   `json:"sync,omitempty"`
+	Echoes []uint64 `json:"echoes,omitempty"` // of the server's frames; see Tell
 	// Token is the agent's own, in the first frame where access is controlled. An agent sends one in any case.
 	Token string `json:"token,omitempty"`
 }
@@ -66,6 +67,8 @@ type Tell struct {
 	Positions []Placed `json:"positions,omitempty"`
 	Probe     *Probe   `json:"probe,omitempty"`
 	Sync      *Sync    `json:"sync,omitempty"` // the views before it are at least as new as the follower's question
+	// Echo is sent back once the views before it are in use; 0: none.
+	Echo uint64 `json:"echo,omitempty"`
 }
 
 // State is how much the views of a server can be relied on.

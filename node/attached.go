@@ -31,7 +31,7 @@ func startAttachment(n *Node) (part, error) {
 	a.dialer = link.NewDialer(n.cfg.Self.Name, n.creds.dial())
 	a.attachment = attach.New(attach.Config{
 		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
-		Ask: n.askServer, Grants: n.grants, Moved: n.accessMoved, Authorities: n.creds.told,
+		Ask: n.askServer, Grants: n.grants, Moved: n.accessMoved, Authorities: n.creds.told, Announced: n.timeAnnounced(),
 		Dial: func(ctx context.Context, address string) (attach.Stream, error) {
 			s, err := a.dialer.Dial(ctx, address, ownerStream)
 			if err != nil {

@@ -68,6 +68,7 @@ func (n *Node) consulBackend() consul.Backend {
 		Catalog: n.catalog(), Discovery: n.discovery(), Subscriber: n.hub, Streams: &consul.Streams{}, Readers: n.drains.readers, Drains: n.drains, Registrar: n.kept.agent, Local: n.kept.agent, Leases: n.kept.leases,
 		External: d.External, Keys: d.Keys, Sessions: d.Sessions, Queries: d.Queries, Snapshots: d.Snapshots, Settings: d.Settings,
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
+		Propagation: n.propagation,
 	}
 	if f := n.attached.forwarder; f != nil {
 		b.Forward, b.Attached, b.Written = f, n.attached.attachment.State, n.attached.followed.Written

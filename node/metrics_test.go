@@ -52,6 +52,7 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 			t.Fatal("the servers do not hear each other")
 		}
 	}
+	one.registry.Canary(true)
 	joins := first(t)
 	joins.Role, joins.Self.Name, joins.Self.ID = AgentRole, "web1", "33333333-2222-3333-4444-555555555555"
 	joins.Cluster = Cluster{Join: another.Cluster.Join}

@@ -54,6 +54,8 @@ type Config struct {
 	// CheckUpdateInterval is the longest delay until the catalog shows a change of only
 	// a check's output; default 250 ms.
 	CheckUpdateInterval time.Duration
+	// CanaryInterval is the time between two changes that this server makes to time their way; 0: it makes none.
+	CanaryInterval time.Duration
 
 	// Applied is called after a reload has applied this configuration.
 	Applied func()
@@ -116,6 +118,7 @@ type Node struct {
 	fronts   fronts
 	hub      *hub.Server
 	drains   *drains
+	passing  passing
 	began    time.Time
 
 	starting context.Context // ends a wait of New

@@ -17,6 +17,7 @@ import (
 	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/journal"
 	"github.com/skerryhq/skerry/lease"
+	"github.com/skerryhq/skerry/propagation"
 	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
@@ -105,6 +106,8 @@ func (n *Node) registryConfig() (cfg registry.Config, err error) {
 	}
 	if n.cfg.Self.Server {
 		cfg.Registerer = n.metrics
+		n.passing.meter = propagation.New(n.cfg.Self.Name, n.metrics)
+		cfg.Meter, cfg.Agents = n.passing.meter, n.askFollowers
 	} else { // an agent has no other part of the cluster's, and no leases: it costs little while it is idle
 		cfg.TickEvery = time.Second
 	}

@@ -64,8 +64,9 @@ func (p process) Stats() map[string]map[string]string {
 		}
 	}
 	maps.Copy(sections, map[string]map[string]string{
-		"catalog":  {"state": catalog},
-		"exposure": p.cfg.Exposures,
+		"catalog":     {"state": catalog},
+		"propagation": {"p99": p.propagationLine()},
+		"exposure":    p.cfg.Exposures,
 		"agent": {
 			"check_monitors": strconv.Itoa(counts["check_monitors"]), "check_ttls": strconv.Itoa(counts["check_ttls"]),
 			"checks": strconv.Itoa(len(p.kept.agent.Checks())), "services": strconv.Itoa(len(p.kept.agent.Instances())),

@@ -18,7 +18,7 @@ func (r *Registry) Announce(a skerry.Announcement) (skerry.Outcome, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	told := r.core.PutLease(r.cfg.Now(), record(&a))
-	applied := r.flush()
+	applied := r.land()
 	switch {
 	case a.Version.Less(told.Version):
 		return skerry.Stale, nil
@@ -72,7 +72,7 @@ func (r *Registry) Withdraw(id skerry.OwnerID, v skerry.Version) bool {
 	}
 	r.core.PutLease(r.cfg.Now(), cluster.Record{Owner: id, Kind: known.Kind, TTL: known.TTL, Version: v, Gone: true})
 	delete(r.own, id)
-	return r.flush().departed
+	return r.land().departed
 }
 
 // Known implements [skerry.Announcer].

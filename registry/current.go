@@ -87,7 +87,7 @@ func (r *Registry) askHeads(now time.Time) {
 	for n, c := range r.catching {
 		if now.Sub(c.asked) >= askAgain {
 			c.asked = now
-			r.post.add([]cluster.Envelope{{Message: cluster.HeadAsk{N: n}}}, r.cfg.Table.Whole)
+			r.post.add([]cluster.Envelope{{Message: cluster.HeadAsk{N: n}}}, r.whole)
 		}
 	}
 }

@@ -239,6 +239,6 @@ func (r *Registry) hear(m cluster.Message) (answer cluster.Message, err error) {
 	default:
 		return nil, fmt.Errorf("a %T is no message of an owner", m)
 	}
-	r.flush()
+	r.land()
 	return answer, nil
 }

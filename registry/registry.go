@@ -17,6 +17,7 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/propagation"
 )
 
 // Table is the catalog as a [Registry] writes it. Its clock must be that of the registry.
@@ -66,8 +67,13 @@ type Config struct {
 	Form func(from cluster.ServerID, m cluster.Message)
 	// Judge decides what agents may show; nil: everything.
 	Judge Judge
-	Now   func() time.Time // default time.Now
-	Rand  *rand.Rand       // default: seeded by chance
+	// Meter times changes that are made here on their way to other servers and agents; nil: they are not timed.
+	Meter *propagation.Meter
+	// Agents asks some agents that follow a service here whether they have its present view, and those of all services where the
+	// name is empty. It calls report once, if there are any, and does not block; nil: there are none.
+	Agents func(service string, report func(took map[string]time.Duration, late []string))
+	Now    func() time.Time // default time.Now
+	Rand   *rand.Rand       // default: seeded by chance
 
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
@@ -94,6 +100,9 @@ type Registry struct {
 	departed map[skerry.OwnerID]departure // of which Config.Departed is not told yet
 
 	current  current
+	canaries map[skerry.OwnerID]*skerry.Set // of all servers: they are not in the table
+	landing  bool                           // the step takes the word of an owner that came to this server
+	traces   traces
 	catching map[uint64]*catching
 	asked    uint64 // questions of CatchUp
 }
@@ -124,7 +133,7 @@ func New(cfg Config) *Registry {
 	}
 	r := &Registry{
 		cfg: cfg, log: cfg.Log, own: map[skerry.OwnerID]*own{}, held: map[skerry.OwnerID]bool{}, barred: map[string]string{},
-		departed: map[skerry.OwnerID]departure{}, catching: map[uint64]*catching{},
+		departed: map[skerry.OwnerID]departure{}, catching: map[uint64]*catching{}, canaries: map[skerry.OwnerID]*skerry.Set{},
 		spoke: map[cluster.ServerID]bool{cfg.Self: true},
 		told:  len(cfg.Members) > 0, settled: make(chan struct{}),
 	}
@@ -146,7 +155,15 @@ func New(cfg Config) *Registry {
 func (r *Registry) Connect(to Sender) { r.post.connect(to) }
 
 // Send posts messages that are not of the core.
-func (r *Registry) Send(messages []cluster.Envelope) { r.post.add(messages, r.cfg.Table.Whole) }
+func (r *Registry) Send(messages []cluster.Envelope) { r.post.add(messages, r.whole) }
+
+// whole returns the set of an owner; nil if there is none.
+func (r *Registry) whole(id skerry.OwnerID) *skerry.Set {
+	if set := r.canaries[id]; set != nil {
+		return set
+	}
+	return r.cfg.Table.Whole(id)
+}
 
 // Run lets time pass and sends frames until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
@@ -182,6 +199,10 @@ func (r *Registry) Tick() (lost []skerry.OwnerID) {
 	r.askHeads(now)
 	r.noteMinority()
 	r.settle(r.cfg.Now())
+	if r.cfg.Meter != nil {
+		r.cfg.Meter.Tick(now)
+	}
+	r.traces.forget(now)
 	departed := r.forGood(now)
 	r.mu.Unlock()
 	if len(departed) > 0 {
@@ -257,6 +278,9 @@ func (r *Registry) Receive(from string, frame []byte) {
 	defer r.mu.Unlock()
 	now := r.cfg.Now()
 	r.meet(now, id)
+	if r.traced(now, id, m) {
+		return
+	}
 	r.core.Step(now, id, m)
 	if head, is := m.(cluster.Head); is {
 		r.headed(id, head)
@@ -310,11 +334,19 @@ func (r *Registry) flush() (a applied) {
 		r.refuse(refused)
 	}
 	r.metrics.diverged.Add(float64(ready.Diverged))
-	r.post.add(ready.Send, r.cfg.Table.Whole)
+	r.post.add(ready.Send, r.whole)
+	r.trace()
 	if len(r.catching) > 0 {
 		r.caught()
 	}
 	return a
+}
+
+// land is flush after a step that took the word of an owner that came to this server.
+func (r *Registry) land() applied {
+	r.landing = true
+	defer func() { r.landing = false }()
+	return r.flush()
 }
 
 func (r *Registry) refuse(peer cluster.Refused) {
@@ -328,6 +360,13 @@ func (r *Registry) refuse(peer cluster.Refused) {
 }
 
 func (r *Registry) apply(c cluster.Change, a *applied) {
+	if c.Kind == skerry.CanaryOwner {
+		r.applyCanary(c)
+		return
+	}
+	if r.landing {
+		r.sample(&c)
+	}
 	r.countJudged(c)
 	if !c.Show {
 		r.hold(c.Owner, false)

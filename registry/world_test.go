@@ -14,6 +14,7 @@ import (
 	"github.com/skerryhq/skerry/catalog"
 	"github.com/skerryhq/skerry/catalog/catalogtest"
 	"github.com/skerryhq/skerry/cluster"
+	"github.com/skerryhq/skerry/propagation"
 	"github.com/skerryhq/skerry/registry"
 )
 
@@ -24,12 +25,21 @@ type server struct {
 	id       cluster.ServerID
 	departed []skerry.OwnerID
 	figures  *prometheus.Registry
+	meter    *propagation.Meter
+	agents   func(service string, report func(took map[string]time.Duration, late []string))
 }
 
 // newServer returns a server on the clock of cfg. It recovers for no time.
 func newServer(id string, expect int, cfg catalog.Config) *server {
 	s := &server{table: catalog.New(cfg), id: cluster.ServerID(id), figures: prometheus.NewRegistry()}
+	s.meter = propagation.New(id, s.figures)
 	s.Registry = registry.New(registry.Config{
+		Meter: s.meter,
+		Agents: func(service string, report func(map[string]time.Duration, []string)) {
+			if s.agents != nil {
+				s.agents(service, report)
+			}
+		},
 		Self: s.id, Life: cluster.Life(cfg.Now().UnixMilli()), Of: expect, Table: s.table, Now: cfg.Now,
 		Timing: cluster.Timing{Recover: max(cfg.Recover, 1), Settle: time.Nanosecond}, Rand: rand.New(rand.NewPCG(1, 2)), Log: slog.New(slog.DiscardHandler), Registerer: s.figures,
 		Departed: func(owners map[skerry.OwnerID]skerry.Version) {

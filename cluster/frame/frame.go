@@ -76,6 +76,12 @@ func Kind(m cluster.Message) string {
 		return "access"
 	case cluster.Authorities:
 		return "authorities"
+	case cluster.Trace:
+		return "trace"
+	case cluster.Traced:
+		return "traced"
+	case cluster.TracedAgents:
+		return "traced-agents"
 	default:
 		return ""
 	}
@@ -98,6 +104,8 @@ var decoders = map[string]func([]byte) (cluster.Message, error){
 	"attach": decoderOf[cluster.Attach], "attached": decoderOf[cluster.Attached], "announce": decoderOf[cluster.Announce],
 	"told": decoderOf[cluster.Told], "beat": decoderOf[cluster.Beat], "beaten": decoderOf[cluster.Beaten],
 	"access": decoderOf[cluster.Access], "authorities": decoderOf[cluster.Authorities],
+
+	"trace": decoderOf[cluster.Trace], "traced": decoderOf[cluster.Traced], "traced-agents": decoderOf[cluster.TracedAgents],
 }
 
 // Encode returns the frame of a message.

@@ -70,8 +70,8 @@ func nodeConfig(c *config.Config, stream *logstream.Stream, log *slog.Logger) (n
 		Watched: node.Watched{Dir: c.WatchDir, Parse: func(name string, data []byte) ([]skerry.Registration, []skerry.CheckDefinition, error) {
 			return config.ParseServiceFile(name, data, c.LegacyAPI)
 		}},
-		CheckUpdateInterval: max(c.CheckUpdateInterval, 1),
-		Exposures:           exposures(c), Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
+		CheckUpdateInterval: max(c.CheckUpdateInterval, 1), CanaryInterval: c.CanaryInterval,
+		Exposures: exposures(c), Debug: debugConfig(c, advertise.String()), Log: log, Stream: stream,
 	}
 	if c.Dev {
 		out.DataDir = ""

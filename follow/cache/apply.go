@@ -58,6 +58,9 @@ func (c *Cache) take(ctx context.Context, stream uint64, frame []byte) error {
 	if t.Probe != nil {
 		c.probed(ctx, t.Probe)
 	}
+	if t.Echo != 0 {
+		c.ask(follow.Ask{Echoes: []uint64{t.Echo}})
+	}
 	c.metrics.views.Add(float64(len(t.Views)))
 	return nil
 }

@@ -192,6 +192,7 @@ func (c *Cache) add(s *service) {
 func (c *Cache) ask(a follow.Ask) {
 	c.asks.Follow, c.asks.Drop = append(c.asks.Follow, a.Follow...), append(c.asks.Drop, a.Drop...)
 	c.asks.Counts, c.asks.Sync = append(c.asks.Counts, a.Counts...), append(c.asks.Sync, a.Sync...)
+	c.asks.Echoes = append(c.asks.Echoes, a.Echoes...)
 	signal(c.asking)
 }
 

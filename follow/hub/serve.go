@@ -44,6 +44,8 @@ type Server struct {
 	sessions map[*session]struct{}
 	probes   map[string]*Probe
 	lost     map[string]lostFollower // by node
+	echoes   map[uint64]*echo        // that are awaited
+	echoed   uint64                  // number of the last one
 }
 
 const (
@@ -60,7 +62,7 @@ const (
 // NewServer returns a server without followers.
 func NewServer(cfg Config) *Server {
 	s := &Server{
-		Hub: New(cfg.Discovery, cfg.Ring), cfg: cfg, sessions: map[*session]struct{}{}, probes: map[string]*Probe{}, lost: map[string]lostFollower{},
+		Hub: New(cfg.Discovery, cfg.Ring), cfg: cfg, sessions: map[*session]struct{}{}, probes: map[string]*Probe{}, lost: map[string]lostFollower{}, echoes: map[uint64]*echo{},
 		followers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "skerry_follow_followers", Help: "Agents that follow services at this server."}),
 		sent:      prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_views_sent_total", Help: "Views and changes of views that were sent to agents."}),
 		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "skerry_follow_bytes_sent_total", Help: "Bytes of views and changes of views that were sent to agents."}),
@@ -178,6 +180,9 @@ func (f *session) take(frame []byte) error {
 		return fmt.Errorf("a follower's message is not understood: %w", err)
 	}
 	f.s.counted(f, ask.Counts)
+	for _, number := range ask.Echoes {
+		f.s.heard(f, number)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.admit(ask.Token); err != nil {

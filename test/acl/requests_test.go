@@ -188,6 +188,7 @@ var asks = []ask{
 	{get, "/v1/skerry/authority", "/v1/skerry/authority", ""},
 	{put, "/v1/skerry/authority/rotate", "/v1/skerry/authority/rotate", ""},
 	{put, "/v1/skerry/authority/finish", "/v1/skerry/authority/finish", ""},
+	{get, "/v1/skerry/propagation", "/v1/skerry/propagation", ""},
 	{get, "/v1/skerry/guard", "/v1/skerry/guard", ""},
 	{put, "/v1/skerry/guard/release", "/v1/skerry/guard/release", ""},
 }

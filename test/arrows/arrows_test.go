@@ -121,6 +121,8 @@ var rules = []rule{
 		reason: "it knows names and errors, whatever is asked of a server"},
 	{from: []string{"./readers"}, to: []string{"./...", "others", "net", "os"},
 		reason: "readers are counted by their numbers, whatever protocol they speak"},
+	{from: []string{"./propagation"}, to: []string{"./...", "net", "os"}, except: []string{".", "./steady"},
+		reason: "it is told of changes and acknowledgements; how they travel is known above"},
 	{from: []string{"./lease"}, to: []string{"./..."}, except: []string{".", "./journal"},
 		reason: "leases announce through the root's interfaces, as an agent does"},
 	{from: []string{"./pki"}, apart: []string{"./pki/book", "./pki/disk"}, to: []string{"./..."}, except: []string{".", "./pki"},

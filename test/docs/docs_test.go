@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/skerryhq/skerry/config"
+	"github.com/skerryhq/skerry/propagation"
 	"github.com/skerryhq/skerry/test/program"
 )
 
@@ -56,18 +57,19 @@ var examples = map[string]func(*testing.T, block){
 	"doc/access.md: acl {":                            configuration,
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
 	"doc/decided.md: quorum {": configuration,
-	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                 commands,
-	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                                                                           backsUp,
-	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                           wholeSet,
-	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},":                                                owner,
-	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                                                                        func(*testing.T, block) {}, // by owner
-	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                                                                    guard,
-	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                                                                           drained,
-	"doc/own-api.md: PUT /v1/skerry/join-token  {\"Kind\": \"agent\", \"Uses\": 50, \"TTL\": \"24h\"}   →  {\"ID\": \"7397…\", \"Kind\": \"agent\", \"Uses\": 50, …, \"Secret\": \"skj1.…\"}": admission,
-	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                                                                            followed,
-	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":                                                        logged,
-	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                                                                drains,
-	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                                                                    commands,
+	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                      commands,
+	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                                                                                backsUp,
+	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                                wholeSet,
+	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},":                                                     owner,
+	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                                                                             func(*testing.T, block) {}, // by owner
+	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                                                                         guard,
+	"doc/own-api.md: {\"Servers\": [{\"Server\": \"s2\", \"P50\": 0.9, \"P99\": 3.1, \"Changes\": 64, \"Waiting\": 0}], \"Agents\": {\"P50\": 3.4, \"P99\": 8.3, \"Changes\": 180, \"Late\": []},": propagates,
+	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                                                                                drained,
+	"doc/own-api.md: PUT /v1/skerry/join-token  {\"Kind\": \"agent\", \"Uses\": 50, \"TTL\": \"24h\"}   →  {\"ID\": \"7397…\", \"Kind\": \"agent\", \"Uses\": 50, …, \"Secret\": \"skj1.…\"}":      admission,
+	"doc/own-api.md: curl -N 'http://127.0.0.1:8500/v1/skerry/follow?service=web'":                                                                                                                 followed,
+	"doc/sdk.md: the instance has drained: all readers of its service have the list without it  acked=415 pending=0 gone=3 took=112ms":                                                             logged,
+	"doc/tools.md: skerry run -name web -port 8080 -check-http /health -drain 30s -- ./server":                                                                                                     drains,
+	"doc/tools.md: skerry lock service/backup ./backup.sh":                                                                                                                                         commands,
 	"doc/tools.md: skerry drill leader-loss":                                                                       drilled,
 	"doc/tools.md: skerry exec -prefix global/config -prefix app/config -upcase -sanitize -- ./server":             execServer,
 	"doc/tools.md: skerry template -template haproxy.ctmpl:/etc/haproxy/haproxy.cfg:'systemctl reload haproxy' \\": template,
@@ -445,6 +447,16 @@ func guard(t *testing.T, b block) {
 		var got, want any
 		return json.NewDecoder(resp.Body).Decode(&got) == nil && json.Unmarshal([]byte(b.text), &want) == nil && reflect.DeepEqual(got, want)
 	})
+}
+
+// propagates compares the fields with those of the answer.
+func propagates(t *testing.T, b block) {
+	d := json.NewDecoder(strings.NewReader(strings.ReplaceAll(b.text, "…", "")))
+	d.DisallowUnknownFields()
+	var r propagation.Report
+	if err := d.Decode(&r); err != nil || len(r.Servers) != 1 || r.Agents.Changes == 0 || len(r.Services) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }
 
 // drained drains an instance of a service that was looked up.

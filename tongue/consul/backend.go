@@ -47,9 +47,11 @@ type Backend struct {
 	Events     Events
 	Coords     Coordinates
 	Process    Process
-	Gatherer   prometheus.Gatherer
-	Lot        skerry.Lot             // parks blocking queries; nil: they are not parked
-	Roots      func() (RootCA, error) // the certificate authority that mesh clients wait for
+	// Propagation describes how fast changes reach servers and agents.
+	Propagation func() any
+	Gatherer    prometheus.Gatherer
+	Lot         skerry.Lot             // parks blocking queries; nil: they are not parked
+	Roots       func() (RootCA, error) // the certificate authority that mesh clients wait for
 }
 
 // Forwarder passes requests on to servers.

@@ -335,6 +335,9 @@ func (q *request) skerryGuard() error {
 	return q.json(out)
 }
 
+// skerryPropagation describes how fast changes that are made at this process reach others.
+func (q *request) skerryPropagation() error { return q.json(q.f.b.Propagation()) }
+
 // skerryGuardRelease ends the guard's holds: all, or those of the owners of one service.
 func (q *request) skerryGuardRelease() error {
 	among := func(skerry.OwnerID) bool { return true }

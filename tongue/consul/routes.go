@@ -155,6 +155,7 @@ var routes = []route{
 	{path: "/v1/skerry/follow", methods: get, do: (*request).skerryFollow, kind: own, discovery: true},
 	{path: "/v1/skerry/follow/ack", methods: put, do: (*request).skerryAck, kind: own, open: true},
 	{path: "/v1/skerry/explain/", methods: get, do: (*request).skerryExplain, kind: own, at: byDatacenter},
+	{path: "/v1/skerry/propagation", methods: get, do: (*request).skerryPropagation, kind: own, need: agentReads},
 	{path: "/v1/skerry/join-tokens", methods: get, do: (*request).skerryJoinTokens, kind: own, at: byDatacenter, need: aclReads},
 	{path: "/v1/skerry/join-token", methods: put, do: (*request).skerryJoinTokenMake, kind: own, single: true, at: byDatacenter, need: aclReads},
 	{path: "/v1/skerry/join-token/", methods: []string{"DELETE"}, do: (*request).skerryJoinTokenRevoke, kind: own, single: true, moves: true, at: byDatacenter, need: aclReads},
