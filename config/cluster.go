@@ -34,7 +34,7 @@ func (c *Config) AgentsBind() string {
 	switch {
 	case !c.Server || c.Ports.Server <= 0 || c.Dev && !c.IsSet("ports.server"):
 		return ""
-	case c.beyondLoopbackBind() && !c.InsecureCluster && c.JoinTokenFile == "":
+	case c.beyondLoopbackBind() && !c.InsecureCluster && !c.Secured():
 		return "127.0.0.1"
 	default:
 		return c.BindAddr
@@ -81,7 +81,7 @@ func (v *validator) cluster() {
 	if _, err := c.JoinAddresses(); err != nil {
 		v.errs = append(v.errs, err)
 	}
-	if c.JoinTokenFile != "" {
+	if c.Secured() {
 		v.secured()
 	}
 	if !c.Voting {
@@ -103,21 +103,33 @@ func (v *validator) cluster() {
 			v.bad("ports.%s: a server among several needs it; set a port", key)
 		}
 	}
-	if c.beyondLoopbackBind() && !c.InsecureCluster && c.JoinTokenFile == "" {
+	if c.beyondLoopbackBind() && !c.InsecureCluster && !c.Secured() {
 		v.bad("bind_addr: servers speak to each other without encryption, and every host that reaches %s could pose as a server: set join_token_file to the token of `skerry token create -server`, bind to a loopback address, or set insecure_cluster = true on a network that only the servers reach", c.BindAddr)
 	}
 }
 
+// Secured reports whether connections with other processes of the cluster are encrypted.
+func (c *Config) Secured() bool { return c.JoinTokenFile != "" || c.TLS.Internal != TLSInternal{} }
+
 // secured checks the settings of a process with a certificate.
 func (v *validator) secured() {
 	c := v.c
+	own, key := c.TLS.Internal, "join_token_file"
+	if own != (TLSInternal{}) {
+		key = "tls.internal"
+	}
 	switch {
 	case c.Dev:
-		v.bad("join_token_file: a development agent has no data folder for a certificate; take it out, or -dev")
+		v.bad("%s: a development agent has no data folder for a certificate; take it out, or -dev", key)
 	case c.InsecureCluster:
-		v.bad("insecure_cluster: join_token_file asks for encryption; take one of them out")
+		v.bad("insecure_cluster: %s asks for encryption; take one of them out", key)
 	case !c.Server && len(c.RetryJoin) == 0:
-		v.bad("join_token_file: an agent joins servers: name them in retry_join")
+		v.bad("%s: an agent joins servers: name them in retry_join", key)
+	case own == TLSInternal{}:
+	case c.JoinTokenFile != "":
+		v.bad("join_token_file: tls.internal has the certificate of this process; take one of them out")
+	case own.CAFile == "" || own.CertFile == "" || own.KeyFile == "":
+		v.bad("tls.internal: want ca_file, cert_file and key_file")
 	}
 	if d := c.TLS.NodeTTL; d < leastNodeTTL {
 		v.bad("tls.node_ttl: %v: want at least %v", d, leastNodeTTL)
@@ -130,7 +142,7 @@ const leastNodeTTL = 10 * time.Second
 // attached checks the settings of an agent that attaches to servers.
 func (v *validator) attached() {
 	join, err := v.c.JoinAddresses()
-	if err != nil || v.c.InsecureCluster || v.c.JoinTokenFile != "" {
+	if err != nil || v.c.InsecureCluster || v.c.Secured() {
 		return
 	}
 	for _, a := range join {

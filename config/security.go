@@ -13,8 +13,22 @@ type TLS struct {
 	GRPC TLSListener `config:"grpc,C,later"`
 	// InternalRPC is for traffic between agents.
 	InternalRPC TLSListener `config:"internal_rpc,C,later"`
+	// Internal are the certificates of connections with other processes of the cluster, of an authority of your own in place of join tokens.
+	Internal TLSInternal `config:"internal,S"`
 	// NodeTTL is how long the certificates that this server gives to processes of the cluster are valid; they are renewed after two thirds of it.
 	NodeTTL time.Duration `config:"node_ttl,S"`
+}
+
+// TLSInternal is what a process shows to other processes of the cluster, in PEM files. The certificate has one URI,
+// skerry://DATACENTER/server/NODE or …/agent/NODE, and that of a server the DNS name server.DATACENTER.skerry. The files are
+// read again every minute.
+type TLSInternal struct {
+	// CAFile has the authorities that are trusted.
+	CAFile string `config:"ca_file,S"`
+	// CertFile has the certificate of this process, and those that lead from it to an authority.
+	CertFile string `config:"cert_file,S"`
+	// KeyFile has its private key.
+	KeyFile string `config:"key_file,S"`
 }
 
 // TLSListener is the TLS of one listener.

@@ -52,7 +52,7 @@ func (c *credentials) revokedIn(cert *x509.Certificate) bool {
 // startAdmission lets the quorum store keep the tokens of a server, and end connections with keys that are revoked.
 func startAdmission(n *Node) (part, error) {
 	c := n.creds
-	if c == nil {
+	if c == nil || c.server == nil {
 		return part{}, nil
 	}
 	c.held.Revoke(c.revokedIn)

@@ -38,6 +38,8 @@ type Cluster struct {
 	// TokenFile has the join token by which this process gets its first certificate. It need not be there later. Empty: the
 	// connections with other processes are plain.
 	TokenFile string
+	// Own names the certificate of this process, of an authority of the operator's. The zero value: there is none.
+	Own OwnCertificate
 	// CertificateFor is how long the certificates that this server signs are valid; default 72 h.
 	CertificateFor time.Duration
 	// BusURL is that of an outside NATS in place of the bus in the servers.

@@ -58,9 +58,9 @@ func now() time.Time { return time.Now() }
 
 // startCredentials gets the certificate of this process. A server waits for it, and an agent goes on without.
 func startCredentials(n *Node) (part, error) {
-	file := n.cfg.Cluster.TokenFile
+	file, own := n.cfg.Cluster.TokenFile, n.cfg.Cluster.Own
 	folder := disk.Folder(filepath.Join(n.cfg.DataDir, "pki"))
-	if file == "" {
+	if file == "" && own == (OwnCertificate{}) {
 		if _, err := folder.Load(); n.cfg.DataDir != "" && err == nil {
 			return part{}, fmt.Errorf("%s has the certificate of a cluster with TLS: set join_token_file, which need not be there any more, or remove the folder", folder)
 		}
@@ -74,6 +74,9 @@ func startCredentials(n *Node) (part, error) {
 		return part{}, err
 	}
 	n.creds = c
+	if own != (OwnCertificate{}) {
+		return c.startOwn(own)
+	}
 	if c.name.Kind == pki.Agent {
 		if err := c.load(); err != nil {
 			return part{}, err
@@ -334,6 +337,9 @@ func (c *credentials) peers() *quorum.PeerTLS {
 		return nil
 	}
 	authorities, certificate, key := c.folder.Files()
+	if own := c.n.cfg.Cluster.Own; own != (OwnCertificate{}) {
+		authorities, certificate, key = own.CAFile, own.CertFile, own.KeyFile
+	}
 	c.member = pki.Pins(c.held.Held().Roots)
 	return &quorum.PeerTLS{CAFile: authorities, CertFile: certificate, KeyFile: key, ServerName: pki.ServerName(c.name.Datacenter)}
 }
@@ -358,12 +364,16 @@ func (c *credentials) listen() *link.Secure {
 		}
 		return nil, nil
 	}
+	open := map[string]http.HandlerFunc{}
+	if s := c.server; s != nil {
+		open[join.JoinPath], open[join.RenewPath] = s.ServeJoin, s.ServeRenew
+	}
 	return &link.Secure{
 		Config: conf,
 		Node: func(s *tls.ConnectionState) string {
 			n, _ := pki.Peer(s)
 			return n.Node
 		},
-		Open: map[string]http.HandlerFunc{join.JoinPath: c.server.ServeJoin, join.RenewPath: c.server.ServeRenew},
+		Open: open,
 	}
 }

@@ -24,6 +24,7 @@ func (n *Node) Reload() error {
 		return fmt.Errorf("reload: %w", err)
 	}
 	n.reloadTokens(next.ACL)
+	n.creds.reread()
 	n.fronts.consul.tongue.Store(t)
 	n.door.SetHosts(n.hosts(&next))
 	n.shown.Set(next.Shown)

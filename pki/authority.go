@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -106,7 +107,7 @@ func (a *Authority) Pin() Pin { return PinOf(a.cert) }
 
 // Request returns a request for a certificate of a process, in DER: it holds the public key, and proves that its sender has
 // the private one. The authority decides on the name by itself.
-func Request(key *ecdsa.PrivateKey) ([]byte, error) {
+func Request(key crypto.Signer) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }
 
@@ -285,6 +286,29 @@ func EncodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
+}
+
+// DecodeSigner reads a private key of any kind that TLS takes, in PEM.
+func DecodeSigner(text []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("want a private key in PEM")
+	}
+	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("the private key is not understood: want PKCS #8, PKCS #1 or SEC 1, without a passphrase: %w", err)
+	}
+	s, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a private key of type %T signs nothing", key)
+	}
+	return s, nil
 }
 
 // DecodeKey reads what [EncodeKey] wrote.

@@ -1,7 +1,7 @@
 package pki
 
 import (
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -22,7 +22,7 @@ type Credentials struct {
 
 // Held is credentials at one moment.
 type Held struct {
-	Key *ecdsa.PrivateKey
+	Key crypto.Signer
 	// Chain is the certificate of the process, and after it those that lead to an authority.
 	Chain []*x509.Certificate
 	// Roots are the authorities that are trusted.
@@ -47,7 +47,7 @@ func (c *Credentials) Replace(h Held) error {
 	if len(h.Chain) == 0 || len(h.Roots) == 0 || h.Key == nil {
 		return errors.New("want a private key, its certificate and an authority")
 	}
-	if !h.Key.PublicKey.Equal(h.Leaf().PublicKey) {
+	if public, ok := h.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(h.Leaf().PublicKey) {
 		return errors.New("the certificate is another key's")
 	}
 	if _, err := verify(h.Chain, h.Roots, "", c.now()); err != nil {

@@ -1,8 +1,11 @@
 package pki_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"strings"
@@ -267,5 +270,26 @@ func TestAuthorityText(t *testing.T) {
 		if _, err := a.Sign(request, agent, t0, time.Hour); skerry.KindOf(err) != skerry.Invalid || errors.Unwrap(err) == nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A private key may be of any kind that TLS takes.
+func TestKeysOfAnOperator(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eight, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, der := range map[string][]byte{"RSA PRIVATE KEY": x509.MarshalPKCS1PrivateKey(key), "PRIVATE KEY": eight} {
+		got, err := pki.DecodeSigner(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+		if err != nil || !key.Equal(got) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	if _, err := pki.DecodeSigner([]byte("no key")); err == nil {
+		t.Error("no key is taken")
 	}
 }

@@ -44,7 +44,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := f.Load()
-	if err != nil || !got.Key.Equal(key) || !got.Leaf().Equal(h.Leaf()) || len(got.Chain) != 2 || len(got.Roots) != 1 {
+	if err != nil || !key.Equal(got.Key) || !got.Leaf().Equal(h.Leaf()) || len(got.Chain) != 2 || len(got.Roots) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if again, err := f.Authority(); err != nil || again.Pin() != a.Pin() {

@@ -3,7 +3,7 @@ package join
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -29,7 +29,7 @@ type Got struct {
 
 // Ask gets the first certificate of a process from the server at an address, host:port of its ports.server. The kind of the
 // error is that of the server's answer, and [skerry.Unavailable] if there is none.
-func Ask(ctx context.Context, address string, t *Token, n pki.Name, key *ecdsa.PrivateKey, now func() time.Time) (Got, error) {
+func Ask(ctx context.Context, address string, t *Token, n pki.Name, key crypto.Signer, now func() time.Time) (Got, error) {
 	if err := n.Check(); err != nil {
 		return Got{}, err
 	}
@@ -60,7 +60,7 @@ func Ask(ctx context.Context, address string, t *Token, n pki.Name, key *ecdsa.P
 
 // Renew gets another certificate for the key of a process, from the server at an address. The connection of the round tripper
 // shows the present one.
-func Renew(ctx context.Context, r http.RoundTripper, address string, n pki.Name, key *ecdsa.PrivateKey) (Got, error) {
+func Renew(ctx context.Context, r http.RoundTripper, address string, n pki.Name, key crypto.Signer) (Got, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	request, err := pki.Request(key)
@@ -70,7 +70,7 @@ func Renew(ctx context.Context, r http.RoundTripper, address string, n pki.Name,
 	return post(ctx, r, "https://"+address+RenewPath, question{Node: n.Node, Request: request}, n, key)
 }
 
-func post(ctx context.Context, r http.RoundTripper, url string, q question, n pki.Name, key *ecdsa.PrivateKey) (Got, error) {
+func post(ctx context.Context, r http.RoundTripper, url string, q question, n pki.Name, key crypto.Signer) (Got, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return Got{}, err
@@ -109,7 +109,7 @@ func kindOf(status int) skerry.Kind {
 }
 
 // read checks that an answer is for a process.
-func (a *Answer) read(n pki.Name, key *ecdsa.PrivateKey) (got Got, err error) {
+func (a *Answer) read(n pki.Name, key crypto.Signer) (got Got, err error) {
 	got.Key = key
 	if got.Chain, err = parse(a.Chain); err == nil {
 		got.Roots, err = parse(a.Roots)
