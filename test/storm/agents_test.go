@@ -267,7 +267,7 @@ func (s *storm) withAgents(n int, binary string) {
 	}
 	err := program.Await(comingUp, func() error {
 		for _, a := range s.agents {
-			if _, err := s.attachedTo(a); err != nil {
+			if err := a.ready(s.ctx); err != nil {
 				return err
 			}
 		}

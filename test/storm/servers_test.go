@@ -3,6 +3,7 @@
 package storm
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -144,6 +145,15 @@ func (s *process) run() {
 		s.cmd = nil
 		s.t.Fatalf("%s: %v", s.name(), err)
 	}
+}
+
+// ready returns an error while the process is not ready, as its load balancer would see it.
+func (s *process) ready(ctx context.Context) error {
+	var ready struct{ Ready bool }
+	if err := s.ask(ctx, "GET", "/v1/status/ready", nil, &ready); err != nil {
+		return fmt.Errorf("%s is not ready: %w", s.name(), err)
+	}
+	return nil
 }
 
 // lives numbers the lives of the process.

@@ -47,8 +47,9 @@ type storm struct {
 type options struct {
 	servers int
 	agents  int
-	clocks  bool // they can be stepped: the servers are of a build for this test
-	disks   bool // each server has a small disk of its own
+	clocks  bool   // they can be stepped: the servers are of a build for this test
+	disks   bool   // each server has a small disk of its own
+	binary  string // of all processes at first; empty: that of this tree
 }
 
 // begin starts a cluster, and the programs with leases at work, and waits until all servers
@@ -59,10 +60,11 @@ func begin(t testing.TB, o options) *storm {
 		t: t, lab: newLab(t, o.servers+o.agents), record: newRecord(o.servers, o.agents), holds: &holds{}, broken: map[int]bool{}, disks: o.disks,
 		residents: map[string]*resident{},
 	}
-	var binary string
-	if o.clocks {
+	binary := o.binary
+	switch {
+	case o.clocks:
 		binary, s.stepped = steppable(t)
-	} else {
+	case binary == "":
 		binary = program.Skerry(t)
 	}
 	for n := range o.servers {
