@@ -155,6 +155,15 @@ func (n *Node) Listen() error { return n.door.Listen() }
 // Addrs returns the addresses listened on, once Listen has returned.
 func (n *Node) Addrs() door.Addrs { return n.door.Addrs() }
 
+// Ready returns an error while this process does not have all that it answers for: the catalog of its
+// cluster, or an attachment to a server.
+func (n *Node) Ready() error {
+	if n.served.ready == nil {
+		return nil
+	}
+	return n.served.ready()
+}
+
 // Run serves until ctx ends or a part fails, then stops the parts in the reverse order of
 // their start.
 func (n *Node) Run(ctx context.Context) error {

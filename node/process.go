@@ -58,10 +58,8 @@ func (p process) Stats() map[string]map[string]string {
 		sections["attached"]["refused_services"] = strings.Join(slices.Sorted(maps.Keys(a.Refused())), ", ")
 	}
 	catalog := "ready"
-	if ready := p.served.ready; ready != nil {
-		if err := ready(); err != nil {
-			catalog = err.Error()
-		}
+	if err := p.Ready(); err != nil {
+		catalog = err.Error()
 	}
 	maps.Copy(sections, map[string]map[string]string{
 		"catalog":     {"state": catalog},

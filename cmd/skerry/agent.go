@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerryhq/skerry/cmd/skerry/systemd"
 	"github.com/skerryhq/skerry/cmd/skerry/watch"
 	"github.com/skerryhq/skerry/config"
 	"github.com/skerryhq/skerry/door"
@@ -244,14 +245,17 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		defer os.Remove(c.PidFile)
 	}
 	banner(stdout, c, s.Addrs())
+	manager := systemd.Connect(log)
+	go manager.Starting(ctx, s.Ready)
 	watches = watch.NewSet(ownAddress(s.Addrs().HTTP), log)
 	defer watches.Close()
 	watches.Replace(definitions)
-	go reloadOnHangup(ctx, s, log)
+	go reloadOnHangup(ctx, s, manager, log)
 	// The watches first: to them the end of the server would be a failure.
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	context.AfterFunc(ctx, func() {
+		manager.Stopping()
 		watches.Stop()
 		end()
 	})
@@ -283,7 +287,7 @@ func load(src config.Source) (*config.Config, []config.Warning, error) {
 	return c, warnings, c.Validate()
 }
 
-func reloadOnHangup(ctx context.Context, s *node.Node, log *slog.Logger) {
+func reloadOnHangup(ctx context.Context, s *node.Node, manager *systemd.Manager, log *slog.Logger) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -292,7 +296,7 @@ func reloadOnHangup(ctx context.Context, s *node.Node, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			if err := s.Reload(); err != nil {
+			if err := manager.Reload(s.Reload); err != nil {
 				log.Error("reload failed", "error", err)
 			}
 		}
