@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -49,9 +50,18 @@ decide, and its services leave the catalog. On a server that is up it has no eff
 
 func newInfoCommand() *cobra.Command {
 	var format string
-	cmd := &cobra.Command{Use: "info", Short: "Show the agent's own description", Args: cobra.NoArgs}
+	var ready bool
+	cmd := &cobra.Command{
+		Use: "info", Short: "Show the agent's own description", Args: cobra.NoArgs,
+		Long: `Show the agent's own description. With -ready nothing is shown, and the exit code is 0
+when the agent is ready: it has the catalog of its cluster, or is attached to a server.`,
+	}
 	show.FormatFlag(cmd, &format)
-	return client(cmd, func(_ context.Context, c *connection, _ []string, out io.Writer) error {
+	cmd.Flags().BoolVar(&ready, "ready", false, "only ask whether the agent is ready")
+	return client(cmd, func(ctx context.Context, c *connection, _ []string, out io.Writer) error {
+		if ready {
+			return c.Do(ctx, http.MethodGet, "/v1/status/ready", nil, nil, nil)
+		}
 		self, err := c.Agent().Self()
 		if err != nil {
 			return err
