@@ -34,7 +34,14 @@ func (s *suite) lone(bin string) (p *process, at string, err error) {
 
 // nodeAgent starts an agent of servers and waits until it is attached.
 func (s *suite) nodeAgent(bin, node string, join ...string) (*process, error) {
+	return s.agentOf(&group{ctx: s.ctx, bin: bin}, node, join...)
+}
+
+func (s *suite) agentOf(g *group, node string, join ...string) (*process, error) {
 	p, err := server(node, "")
+	if err == nil {
+		err = g.admit(p, "-agent")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +49,7 @@ func (s *suite) nodeAgent(bin, node string, join ...string) (*process, error) {
 	for _, at := range join {
 		p.args = append(p.args, "-retry-join", at)
 	}
-	if _, err := p.run(s.ctx, bin); err != nil {
+	if _, err := p.run(s.ctx, g.bin); err != nil {
 		return nil, err
 	}
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -147,7 +154,7 @@ func (s *suite) spreadAgents(bin string) error {
 			return err
 		}
 		for i := range load.agents {
-			a, err := s.nodeAgent(bin, fmt.Sprint("agent-", i), g.join...)
+			a, err := s.agentOf(g, fmt.Sprint("agent-", i), g.join...)
 			if err != nil {
 				g.stop()
 				return err

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,11 +25,16 @@ type group struct {
 	servers []*process
 	join    []string
 	agents  []*process // of the servers; registrations go to them, if there are any
+	secure  bool
+	token   string // the file of a join token; empty: connections are plain
 }
 
 // form starts servers that form a cluster, and waits until each of them takes writes.
 func form(ctx context.Context, bin string, n int) (*group, error) {
-	g := &group{ctx: ctx, bin: bin}
+	return (&group{ctx: ctx, bin: bin}).form(n)
+}
+
+func (g *group) form(n int) (*group, error) {
 	ports := make([]int, n)
 	for i := range ports {
 		ports[i] = freePort()
@@ -57,9 +65,37 @@ func (g *group) add(port, expect int) (*process, error) {
 	for _, at := range g.join {
 		p.args = append(p.args, "-retry-join", at)
 	}
+	if err := g.admit(p, "-server"); err != nil {
+		return nil, err
+	}
 	g.servers = append(g.servers, p)
 	_, err = p.run(g.ctx, g.bin)
 	return p, err
+}
+
+// admit gives a process a join token, if the group is secure. The first one makes the authority.
+func (g *group) admit(p *process, kind string) error {
+	if !g.secure {
+		return nil
+	}
+	if g.token == "" || kind == "-agent" {
+		args := []string{"token", "create", kind, "-uses", "100"}
+		if g.token == "" {
+			args = append(args, "-data-dir", p.dir)
+		} else {
+			args = append(args, "-http-addr", g.servers[0].http)
+		}
+		secret, err := exec.Command(g.bin, args...).Output()
+		if err != nil {
+			return fmt.Errorf("a join token: %w", err)
+		}
+		g.token = filepath.Join(p.dir, "token")
+		if err := os.WriteFile(g.token, secret, 0o600); err != nil {
+			return err
+		}
+	}
+	p.args = append(p.args, "-join-token-file", g.token)
+	return nil
 }
 
 func (g *group) stop() {

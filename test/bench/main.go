@@ -84,7 +84,7 @@ func (s *suite) alone() []measurement {
 func (s *suite) withAgents() []measurement {
 	return []measurement{
 		{"health", s.health}, {"dns", s.dns}, {"forwarded", s.forwarded}, {"small", s.small}, {"fanout", s.fanout},
-		{"attached", s.attached}, {"idle", s.idleAgent}, {"spread", s.spreadAgents},
+		{"attached", s.attached}, {"idle", s.idleAgent}, {"spread", s.spreadAgents}, {"encrypted", s.encrypted},
 	}
 }
 

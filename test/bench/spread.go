@@ -72,7 +72,7 @@ func (s *suite) spreadOf(g *group, what string, rate int, most float64) error {
 		return err
 	}
 	for _, p := range g.servers { // all three hold it before the clock of the CPU stops
-		if err := awaitServices(s.ctx, p.http, made); err != nil {
+		if err := awaitServices(s.ctx, p.http, min(made, paced)); err != nil {
 			return err
 		}
 	}
@@ -98,6 +98,9 @@ func (s *suite) spreadOf(g *group, what string, rate int, most float64) error {
 	return nil
 }
 
+// paced is how many services are registered again and again, each time on another port: an agent has a bounded number of them.
+const paced = 9000
+
 // register registers services at the first server, so many a second.
 func (g *group) register(ctx context.Context, rate int, d time.Duration) (made int, err error) {
 	workers := max(32, 16*len(g.agents)) // each waits for the disk of its agent
@@ -107,7 +110,7 @@ func (g *group) register(ctx context.Context, rate int, d time.Duration) (made i
 	for range workers {
 		all.Go(func() {
 			for n := range work {
-				body := fmt.Appendf(nil, `{"Name": "paced-%d", "Port": 80}`, n)
+				body := fmt.Appendf(nil, `{"Name": "paced-%d", "Port": %d}`, n%paced, 1000+n/paced)
 				if err := put(ctx, c, "http://"+g.registrar(n).http+"/v1/agent/service/register", body); err != nil {
 					select {
 					case errs <- err:
