@@ -38,6 +38,9 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 	case dnsPath:
 		n.answerDNS(w, r)
 		return
+	case copyPath:
+		n.serveCopy(w, r)
+		return
 	}
 	if r = n.asked(w, r); r != nil {
 		n.fronts.consul.ServeHTTP(w, r)

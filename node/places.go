@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -241,19 +242,43 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 	}
 	members[n.cfg.Self.Name] = n.peerURL()
 	peers.Members = members
-	s, err := quorum.Open(ctx, quorum.Embedded{Dir: dir, Quota: n.cfg.Quorum.Quota, Disk: n.store.disk, Log: n.log, Peers: peers})
-	if !errors.Is(err, quorum.ErrRemoved) {
+	s, err := quorum.Open(ctx, quorum.Embedded{Dir: dir, Quota: n.cfg.Quorum.Quota, Disk: n.store.disk, Others: n.askCopy, Log: n.log, Peers: peers})
+	members = nil
+	switch {
+	case errors.Is(err, quorum.ErrRemoved):
+	case errors.Is(err, quorum.ErrDamaged):
+		if members, err = n.replaceMember(ctx, err); err != nil {
+			return nil, err
+		}
+	default:
 		return s, err
 	}
-	if err := writeKept(path, map[string]string(nil)); err != nil {
+	if err := writeKept(path, members); err != nil {
 		return nil, err
 	}
 	aside, err := quorum.MoveAside(dir)
 	if err != nil {
 		return nil, err
 	}
-	n.log.Warn("this server's member was removed from the quorum store: its data is moved aside, and it joins anew", "folder", aside)
+	n.log.Warn("the data of this server's former member of the quorum store is moved aside, and it joins anew", "folder", aside)
 	return n.openMember(ctx, dir)
+}
+
+// replaceWithin bounds one wait for a place in the quorum store in exchange for that of a member whose data is damaged.
+const replaceWithin = 30 * time.Second
+
+// replaceMember asks the other servers for a new member in place of this server's, whose data is damaged. They need a majority
+// without it: the old member may have voted, and what it forgot counts for nothing only once it is removed. Until then its data
+// stays where it is, since it may be all that is left.
+func (n *Node) replaceMember(ctx context.Context, damaged error) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
+	defer cancel()
+	members, err := n.among.places.ask(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; this server joins the quorum store anew, with its data set aside, as soon as a majority of the other servers is there", damaged)
+	}
+	n.log.Error("the data of this server's member of the quorum store is damaged: another member takes its place", "error", damaged)
+	return members, nil
 }
 
 func readMembers(path string) (there bool, members map[string]string, err error) {

@@ -4,9 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+
+	bolt "go.etcd.io/bbolt/errors"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 )
+
+// ErrDamaged is the error of a member whose data cannot be read any more. Where the others have a majority, it joins anew with an
+// empty folder: see [MoveAside].
+var ErrDamaged = errors.New("the member's data is damaged")
+
+// damages are the errors of etcd and its parts that mean it.
+var damages = []error{wal.ErrCRCMismatch, wal.ErrSnapshotMismatch, wal.ErrSnapshotNotFound, wal.ErrFileNotFound, snap.ErrCRCMismatch, bolt.ErrInvalid, bolt.ErrVersionMismatch, bolt.ErrChecksum}
+
+// asDamaged marks an error that means damaged data.
+func asDamaged(err error) error {
+	if errors.Is(err, ErrDamaged) || !slices.ContainsFunc(damages, func(d error) bool { return errors.Is(err, d) }) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
 
 // ErrRemoved is the error of a member that the others removed from the cluster. Its data
 // is of no more use: see [MoveAside].

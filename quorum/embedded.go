@@ -39,7 +39,9 @@ type Embedded struct {
 	// Disk is given what the member's disk has, while one of several waits for a majority; nil:
 	// nothing is shown until then.
 	Disk *Disk
-	Log  *slog.Logger
+	// Others asks the other servers for records that are damaged on this one; nil: it is alone.
+	Others Others `json:"-"`
+	Log    *slog.Logger
 
 	ops       uint   // that one transaction takes; 0: maxOps
 	snapshots uint64 // changes between two snapshots on disk; 0: etcd's default
@@ -89,7 +91,10 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := prepare(cfg); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
 	}
-	if err := m.launchListed(ctx, conf); err != nil {
+	if err = checkFile(cfg.Dir); err == nil {
+		err = m.launchListed(ctx, conf)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
 	}
 	m.leads = watchLeader(m.etcd.Server, time.Duration(conf.ElectionMs)*time.Millisecond, m.peers, cfg.Log)
@@ -158,7 +163,7 @@ func (m *member) launch(conf *embed.Config) error {
 			err = reason
 			_ = release(m.dir) // or the next attempt finds the files locked
 		}
-		return err
+		return asDamaged(err)
 	}
 	m.client = v3client.New(m.etcd.Server)
 	go m.awaitRemoval()

@@ -245,6 +245,14 @@ func (e *Eventual) Revoke(ctx context.Context, id skerry.LeaseID) error {
 	return s.Revoke(ctx, id)
 }
 
+// Copy is [Store.Copy]. It does not wait for a store that is not open.
+func (e *Eventual) Copy(ctx context.Context, key string, revision int64) ([]byte, error) {
+	if s := e.store.Load(); s != nil {
+		return s.Copy(ctx, key, revision)
+	}
+	return nil, errNoCopy
+}
+
 // Replace implements [skerry.Replacer].
 func (e *Eventual) Replace(ctx context.Context, atLeast uint64, records iter.Seq2[skerry.Record, error]) error {
 	s, err := e.wait(ctx)

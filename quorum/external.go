@@ -44,7 +44,7 @@ func Dial(ctx context.Context, cfg External) (*Store, error) {
 	}
 	within, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	s, err := newStore(within, client, nil, first(cfg.Prefix, DefaultPrefix), cfg.Log)
+	s, err := newStore(within, client, nil, first(cfg.Prefix, DefaultPrefix), nil, cfg.Log)
 	if err != nil {
 		client.Close()
 		return nil, fmt.Errorf("quorum.endpoints: %w", err)

@@ -70,19 +70,15 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 	if err := s.settle(ctx); err != nil {
 		return 0, err
 	}
-	r, err := s.get(ctx, s.prefix+pointerKey)
+	g, revision, err := s.pointed(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if len(r.Kvs) == 0 {
+	if g == nil {
 		if err := s.begin(ctx); err != nil {
 			return 0, err
 		}
 		return s.load(ctx)
-	}
-	g, err := s.parseGeneration(r.Kvs[0])
-	if err != nil {
-		return 0, err
 	}
 	if g.unmarked {
 		// It may not change for years, and all the rest hangs on it.
@@ -91,7 +87,23 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 		}
 		return s.load(ctx)
 	}
-	return r.Header.Revision, s.take(ctx, g, r.Header.Revision)
+	return revision, s.take(ctx, g, revision)
+}
+
+// pointed returns the generation that counts, and the revision at which it was read; nil if there is no pointer yet.
+func (s *Store) pointed(ctx context.Context) (g *generation, revision int64, err error) {
+	r, err := s.get(ctx, s.prefix+pointerKey)
+	if err != nil || len(r.Kvs) == 0 {
+		return nil, 0, err
+	}
+	if g, err = s.parseGeneration(r.Kvs[0]); err != nil && s.others != nil {
+		kv, unhealed := s.heal(ctx, s.prefix+pointerKey, pointerKey, r.Kvs[0].ModRevision)
+		if unhealed != nil {
+			return nil, 0, fmt.Errorf("%w; no other server gives it: %w", err, unhealed)
+		}
+		g, err = s.parseGeneration(kv)
+	}
+	return g, r.Header.Revision, err
 }
 
 // begin writes the pointer of a store that is new, unless another server does.
@@ -124,9 +136,11 @@ func (s *Store) take(ctx context.Context, g *generation, revision int64) error {
 	if err != nil {
 		return err
 	}
+	s.healAll(ctx, g, all)
 	s.generation.Store(g)
 	s.held = nil
 	s.damage.reset(all)
+	s.tellDamage(all)
 	if s.Table == nil {
 		s.Table = replica.NewTable(g.index(revision))
 	}
@@ -186,11 +200,17 @@ func (s *Store) record(g *generation, key string, kv *mvccpb.KeyValue) *skerry.R
 	case damaged:
 		r.Damage = skerry.Damaged(key, s.file())
 		s.metrics.damaged.Inc()
-		if s.damage.told.Add(1) <= maxTold {
-			s.log.Error("a record is damaged in the store; its readers get an error until it is written anew or deleted", "key", key, "file", s.path(), "index", r.Modified)
-		}
 	}
 	return r
+}
+
+// tellDamage logs the records that are damaged, each once.
+func (s *Store) tellDamage(all []*skerry.Record) {
+	for _, r := range all {
+		if r.Damage != nil && s.damage.tells(r.Key) {
+			s.log.Error("a record is damaged in the store, and no other server has given it; its readers get an error until one does, or it is written anew or deleted", "key", r.Key, "file", s.path(), "index", r.Modified)
+		}
+	}
 }
 
 // follow applies etcd's changes, from after a revision on, until ctx ends.
@@ -200,8 +220,11 @@ func (s *Store) follow(ctx context.Context, revision int64) {
 		if revision, err = s.watch(ctx, revision); ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("the store's watch broke off; the table stays as it is until it is back", "error", err)
-		if errors.Is(err, errBehind) {
+		again := errors.Is(err, errHealed)
+		if !again {
+			s.log.Warn("the store's watch broke off; the table stays as it is until it is back", "error", err)
+		}
+		if again || errors.Is(err, errBehind) {
 			r, err := s.load(ctx)
 			if err == nil {
 				revision = r
@@ -220,7 +243,18 @@ func (s *Store) follow(ctx context.Context, revision int64) {
 func (s *Store) watch(ctx context.Context, revision int64) (int64, error) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for r := range s.client.Watch(inner, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
+	responses := s.client.Watch(inner, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	for {
+		var r clientv3.WatchResponse
+		select {
+		case <-s.reload:
+			return revision, errHealed
+		case next, ok := <-responses:
+			if !ok {
+				return revision, fmt.Errorf("etcd ended the watch")
+			}
+			r = next
+		}
 		if r.CompactRevision != 0 {
 			return revision, errBehind
 		}
@@ -235,7 +269,6 @@ func (s *Store) watch(ctx context.Context, revision int64) (int64, error) {
 			revision = max(revision, r.Events[len(r.Events)-1].Kv.ModRevision)
 		}
 	}
-	return revision, fmt.Errorf("etcd ended the watch")
 }
 
 // stepped takes in a move of the pointer by a commit in steps. Changes since the first
@@ -263,6 +296,9 @@ func (s *Store) apply(ctx context.Context, r *clientv3.WatchResponse) error {
 				c.Record = s.record(g, key, e.Kv)
 			}
 			s.damage.note(key, c.Record)
+			if c.Record != nil && c.Record.Damage != nil && s.others == nil {
+				s.tellDamage([]*skerry.Record{c.Record})
+			}
 			if g.Steps != "" {
 				s.wentOn()
 				c.At = g.index(e.Kv.ModRevision)

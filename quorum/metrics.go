@@ -17,7 +17,8 @@ type metrics struct {
 	syncs, unanswered       prometheus.Counter
 	round                   prometheus.Histogram // of rounds that were answered
 	damaged, unmarked       prometheus.Counter   // records that were read
-	found, repeated         prometheus.Counter   // transactions whose answer was lost
+	healed                  *prometheus.CounterVec
+	found, repeated         prometheus.Counter // transactions whose answer was lost
 }
 
 func newMetrics() *metrics {
@@ -34,21 +35,26 @@ func newMetrics() *metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 	}
-	return &metrics{
+	m := &metrics{
 		made: commits.WithLabelValues("made"), conflicts: commits.WithLabelValues("conflict"), failed: commits.WithLabelValues("failed"),
 		found: lost.WithLabelValues("made"), repeated: lost.WithLabelValues("again"),
-		seconds:    histogram("skerry_quorum_commit_seconds", "How long commits took that were answered.", times),
-		batch:      histogram("skerry_quorum_batch_commits", "Commits that went to etcd together, by transaction.", prometheus.ExponentialBuckets(1, 2, 9)),
-		syncs:      count("skerry_quorum_syncs_total", "Reads that asked the majority whether they are up to date."),
-		round:      histogram("skerry_quorum_round_seconds", "How long it took to ask the majority; reads that wait share a round.", times),
-		damaged:    count("skerry_quorum_damaged_total", "Records that were read and are not as they were written."),
+		seconds: histogram("skerry_quorum_commit_seconds", "How long commits took that were answered.", times),
+		batch:   histogram("skerry_quorum_batch_commits", "Commits that went to etcd together, by transaction.", prometheus.ExponentialBuckets(1, 2, 9)),
+		syncs:   count("skerry_quorum_syncs_total", "Reads that asked the majority whether they are up to date."),
+		round:   histogram("skerry_quorum_round_seconds", "How long it took to ask the majority; reads that wait share a round.", times),
+		damaged: count("skerry_quorum_damaged_total", "Records that were read and are not as they were written."),
+		healed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skerry_quorum_healed_total", Help: "Damaged records that were taken from another server, by the first part of their keys.",
+		}, []string{"family"}),
 		unmarked:   count("skerry_quorum_unchecked_total", "Records that were read and have no checksum: an earlier version wrote them."),
 		unanswered: count("skerry_quorum_rounds_failed_total", "Rounds that the majority did not answer in time."),
 	}
+	m.healed.WithLabelValues("kv") // it is shown from the start
+	return m
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.made, m.conflicts, m.failed, m.seconds, m.batch, m.syncs, m.round, m.unanswered, m.damaged, m.unmarked}
+	return []prometheus.Collector{m.made, m.conflicts, m.failed, m.seconds, m.batch, m.syncs, m.round, m.unanswered, m.damaged, m.unmarked, m.healed}
 }
 
 // counted is the engine with its commits counted.

@@ -3,7 +3,9 @@ package quorum
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,8 +84,9 @@ func decodeRecord(key string, b []byte, lease skerry.LeaseID) ([]byte, soundness
 // damage is which records of the table are damaged now.
 type damage struct {
 	mu   sync.Mutex
-	keys map[string]bool
-	told atomic.Int64 // log lines about it
+	keys map[string]bool // whether the log has it
+	news chan struct{}   // has an element after a record came that is damaged
+	told atomic.Int64    // log lines about it
 }
 
 // maxTold bounds the log lines of one process about damaged records; the metric
@@ -96,7 +99,7 @@ func (d *damage) reset(all []*skerry.Record) {
 	d.keys = map[string]bool{}
 	for _, r := range all {
 		if r.Damage != nil {
-			d.keys[r.Key] = true
+			d.keys[r.Key] = false
 		}
 	}
 }
@@ -106,10 +109,32 @@ func (d *damage) note(key string, r *skerry.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if r != nil && r.Damage != nil {
-		d.keys[key] = true
+		d.keys[key] = false
+		select {
+		case d.news <- struct{}{}:
+		default:
+		}
 	} else if len(d.keys) > 0 {
 		delete(d.keys, key)
 	}
+}
+
+// tells reports whether a damaged record is to be logged: once.
+func (d *damage) tells(key string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	told, is := d.keys[key]
+	if is {
+		d.keys[key] = true
+	}
+	return is && !told && d.told.Add(1) <= maxTold
+}
+
+// list returns the keys of the damaged records.
+func (d *damage) list() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.keys))
 }
 
 func (d *damage) count() int {

@@ -364,12 +364,8 @@ func (s *Store) thaw(ctx context.Context, g *generation) (int64, error) {
 // settle completes the steps that another left behind when they were decided, and
 // undoes them when not.
 func (s *Store) settle(ctx context.Context) error {
-	r, err := s.get(ctx, s.prefix+pointerKey)
-	if err != nil || len(r.Kvs) == 0 {
-		return err
-	}
-	g, err := s.parseGeneration(r.Kvs[0])
-	if err != nil || g.Steps == "" {
+	g, _, err := s.pointed(ctx)
+	if err != nil || g == nil || g.Steps == "" {
 		return err
 	}
 	if g.Decided {

@@ -145,7 +145,7 @@ func TestALargeChangeIsSeenWholeOrNotAtAll(t *testing.T) {
 // same compares the table with what is loaded from etcd: stamps and all.
 func same(t *testing.T, s *Store) {
 	t.Helper()
-	fresh, err := newStore(t.Context(), s.client, nil, s.prefix, slog.New(slog.DiscardHandler))
+	fresh, err := newStore(t.Context(), s.client, nil, s.prefix, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

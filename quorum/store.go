@@ -36,6 +36,8 @@ type Store struct {
 	// generation is the generation that counts, as in the pointer key.
 	generation atomic.Pointer[generation]
 	damage     damage
+	others     Others           // nil: there are none
+	reload     chan struct{}    // asks for the table to be loaded anew
 	held       []replica.Change // steps of a commit that are not shown yet
 	stepping   sync.Mutex       // one commit in steps at a time
 	taking     sync.Mutex       // one takes over the steps of others
@@ -61,17 +63,21 @@ func Open(ctx context.Context, cfg Embedded) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStore(ctx, m.client, m, DefaultPrefix, cfg.Log)
+	s, err := newStore(ctx, m.client, m, DefaultPrefix, cfg.Others, cfg.Log)
 	if err != nil {
 		m.close()
 		return nil, err
 	}
 	s.run(func(ctx context.Context) { m.keep(ctx, cfg.Log) })
+	if s.others != nil {
+		s.run(s.heals)
+	}
 	return s, nil
 }
 
-func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, log *slog.Logger) (*Store, error) {
-	s := &Store{client: client, member: m, prefix: prefix, log: log, metrics: newMetrics(), born: time.Now()}
+func newStore(ctx context.Context, client *clientv3.Client, m *member, prefix string, others Others, log *slog.Logger) (*Store, error) {
+	s := &Store{client: client, member: m, prefix: prefix, others: others, reload: make(chan struct{}), log: log, metrics: newMetrics(), born: time.Now()}
+	s.damage.news = make(chan struct{}, 1)
 	if m != nil {
 		s.slots = newSlots(prefix + slotPrefix + m.id() + "/")
 	}

@@ -112,6 +112,15 @@ func (a *agent) write(config map[string]any) {
 // which it does last.
 func (a *agent) run() {
 	a.t.Helper()
+	if err := a.tryRun(); err != nil {
+		a.showLog()
+		a.t.Fatal(err)
+	}
+}
+
+// tryRun is run for a process that may end at once.
+func (a *agent) tryRun() error {
+	a.t.Helper()
 	line := append(slices.Clone(a.within), program.Skerry(a.t), "agent", "-config-file", a.config)
 	line = append(line, a.args...)
 	if a.files > 0 {
@@ -121,13 +130,10 @@ func (a *agent) run() {
 	cmd.Stderr = a.log
 	listens, err := sandbox.Start(cmd)
 	if err != nil {
-		a.t.Fatal(err)
+		return err
 	}
 	a.cmd = cmd
-	if err := listens(); err != nil {
-		a.showLog()
-		a.t.Fatal(err)
-	}
+	return listens()
 }
 
 func (a *agent) showLog() {

@@ -256,6 +256,20 @@ func (s *secured) poses(t *testing.T, web *agent) {
 		t.Errorf("an agent speaks for another node: %d %s", resp.StatusCode, text)
 	}
 
+	// It gets no record of the quorum store.
+	ask := strings.NewReader(`{"Key": "skerry/current", "Revision": 1}`)
+	if req, err = http.NewRequestWithContext(t.Context(), "POST", "https://"+s.at[0]+"/v1/skerry/link/record", ask); err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Skerry-Via", "web1")
+	if resp, err = c.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(text), "are for servers") {
+		t.Errorf("an agent asks for a record: %d %s", resp.StatusCode, text)
+	}
+
 	// It is no server to others.
 	l, err := tls.Listen("tcp", "127.0.0.1:0", creds.Listen(true, []pki.Kind{pki.Agent, pki.Server}))
 	if err != nil {
