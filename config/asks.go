@@ -8,7 +8,7 @@ import (
 // quiet are patterns of keys without effect yet that change nothing as long as
 // the part that they belong to is missing: that part's own key gives the warning.
 var quiet = []string{
-	"addresses.grpc*", "retry_interval*", "retry_max*", "syslog_facility", "ui_config.content_path", "telemetry.dogstatsd_tags",
+	"addresses.grpc*", "retry_max*", "syslog_facility", "ui_config.content_path", "telemetry.dogstatsd_tags",
 	"limits.rpc_*", "tls.*", "autopilot.*", "performance.*",
 }
 

@@ -44,8 +44,17 @@ func (c *Config) AgentsBind() string {
 // JoinAddresses returns the addresses of retry_join as host:port of ports.server. A port of
 // Consul's gossip stands for it, since that is what Consul's files have.
 func (c *Config) JoinAddresses() (out []string, err error) {
-	for _, a := range c.RetryJoin {
-		at, err := c.joinAddress(a)
+	return c.joinAddresses("retry_join", c.RetryJoin, c.Ports.SerfLAN)
+}
+
+// JoinWANAddresses returns the addresses of retry_join_wan, likewise.
+func (c *Config) JoinWANAddresses() (out []string, err error) {
+	return c.joinAddresses("retry_join_wan", c.RetryJoinWAN, c.Ports.SerfWAN)
+}
+
+func (c *Config) joinAddresses(key string, all []string, gossip int) (out []string, err error) {
+	for _, a := range all {
+		at, err := c.joinAddress(key, a, gossip)
 		if err != nil {
 			return nil, err
 		}
@@ -54,9 +63,9 @@ func (c *Config) JoinAddresses() (out []string, err error) {
 	return out, nil
 }
 
-func (c *Config) joinAddress(a string) (string, error) {
+func (c *Config) joinAddress(key, a string, gossip int) (string, error) {
 	if strings.Contains(a, "provider=") {
-		return "", skerry.Errorf(skerry.Invalid, "retry_join: %q asks a cloud for addresses, which is not supported: give a DNS name that has the servers' addresses, or the addresses", a)
+		return "", skerry.Errorf(skerry.Invalid, "%s: %q asks a cloud for addresses, which is not supported: give a DNS name that has the servers' addresses, or the addresses", key, a)
 	}
 	host, port, err := net.SplitHostPort(a)
 	if err != nil {
@@ -64,9 +73,9 @@ func (c *Config) joinAddress(a string) (string, error) {
 	}
 	n, err := strconv.Atoi(port)
 	if host == "" || err != nil || n < 1 || n > 65535 || strings.ContainsAny(host, " /") {
-		return "", skerry.Errorf(skerry.Invalid, "retry_join: %q: want a host, or host:port with the port of ports.server", a)
+		return "", skerry.Errorf(skerry.Invalid, "%s: %q: want a host, or host:port with the port of ports.server", key, a)
 	}
-	if n == c.Ports.SerfLAN {
+	if n == gossip {
 		port = strconv.Itoa(c.Ports.Server)
 	}
 	return net.JoinHostPort(host, port), nil
@@ -80,6 +89,12 @@ func (v *validator) cluster() {
 	}
 	if _, err := c.JoinAddresses(); err != nil {
 		v.errs = append(v.errs, err)
+	}
+	if _, err := c.JoinWANAddresses(); err != nil {
+		v.errs = append(v.errs, err)
+	}
+	if len(c.RetryJoinWAN) > 0 && !c.Server && !c.Dev {
+		v.bad("retry_join_wan: servers join other datacenters, and agents reach those through them; take it out")
 	}
 	if c.Secured() {
 		v.secured()

@@ -73,10 +73,10 @@ type Config struct {
 	RetryInterval time.Duration `config:"retry_interval,C"`
 	// RetryMaxAttempts is after how many tries the agent gives up; 0 means never.
 	RetryMaxAttempts int `config:"retry_max,C,later"`
-	// RetryJoinWAN are addresses of servers in other datacenters.
-	RetryJoinWAN []string `config:"retry_join_wan,C,later"`
-	// RetryIntervalWAN is the pause between tries to join other datacenters.
-	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U,later"`
+	// RetryJoinWAN are addresses of servers in other datacenters, each a host or host:port of ports.server; one that answers is enough, since servers tell each other of the rest.
+	RetryJoinWAN []string `config:"retry_join_wan,C"`
+	// RetryIntervalWAN is the pause between tries to join other datacenters after the first minute; in that a server tries each second.
+	RetryIntervalWAN time.Duration `config:"retry_interval_wan,U"`
 	// RetryMaxAttemptsWAN is after how many of these tries the agent gives up; 0 means never.
 	RetryMaxAttemptsWAN int `config:"retry_max_wan,U,later"`
 	// RejoinAfterLeave is accepted: a single node has no cluster to join again.

@@ -43,6 +43,8 @@ type Options struct {
 	ShortestTTL time.Duration
 	// Sealer seals the tokens of prepared queries. Without a Sealer a query can have none.
 	Sealer query.Sealer
+	// Datacenters are the others, for prepared queries that fail over; nil: none is known.
+	Datacenters skerry.Datacenters
 	// Autopilot is the configuration's: it counts until another is decided.
 	Autopilot skerry.Autopilot
 	// Meta describes this server in the archives of snapshots.
@@ -86,7 +88,7 @@ func New(o Options) *Parts {
 		},
 		Sessions:    sessions,
 		External:    records,
-		Queries:     query.New(query.Options{KV: o.KV, Catalog: o.Catalog, From: coordinates.From, Sealer: o.Sealer, Log: o.Log}),
+		Queries:     query.New(query.Options{KV: o.KV, Catalog: o.Catalog, From: coordinates.From, Sealer: o.Sealer, Datacenters: o.Datacenters, Log: o.Log}),
 		Events:      event.New(event.Options{KV: o.KV, Local: o.Local, Log: o.Log}),
 		Coordinates: coordinates,
 		Snapshots:   snapshot.New(snapshot.Options{KV: o.KV, Sessions: sessions, Meta: o.Meta, MaxBytes: o.MaxSnapshot, Log: o.Log}),

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -109,6 +110,13 @@ func (e *epoch) date(id *ID) {
 	id.Epoch, id.Dated = e.at, !e.told.IsZero() && time.Since(e.told) < epochKnown
 }
 
+type carryKey struct{}
+
+// Carry returns a request that keeps its id when it is passed on again: it is made once wherever it ends.
+func Carry(r *http.Request, id ID) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), carryKey{}, id))
+}
+
 // kept is a written request that can be sent again.
 type kept struct {
 	id   ID
@@ -134,5 +142,8 @@ func keep(r *http.Request) (*kept, error) {
 	var secret [idBytes]byte
 	rand.Read(secret[:]) // it never fails
 	k.id.Secret = hex.EncodeToString(secret[:])
+	if id, is := r.Context().Value(carryKey{}).(ID); is {
+		k.id.Secret, k.id.Again = id.Secret, id.Again
+	}
 	return k, nil
 }

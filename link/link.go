@@ -76,9 +76,9 @@ func (d *Dialer) Ask(ctx context.Context, address string) (Introduction, error) 
 }
 
 // newClient returns what makes a new connection for each introduction: they are rare.
-func newClient(secure *tls.Config) *http.Client {
+func newClient(secure *tls.Config, within time.Duration) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: dialWithin},
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: within},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -91,7 +91,7 @@ type Config struct {
 	Streams map[Kind]func(ctx context.Context, s *Stream)
 	// Requests answers HTTP requests that other processes pass on; nil: none is taken.
 	Requests http.Handler
-	// Refuse returns why the process of a node may not open a stream; nil: all may.
+	// Refuse returns why the process of a node of this datacenter may not open a stream; nil: all may.
 	Refuse func(node string) error
 	// MaxConns bounds the connections; default 20,000.
 	MaxConns int
@@ -103,11 +103,14 @@ type Config struct {
 // Secure is the TLS of a [Listener].
 type Secure struct {
 	*tls.Config
-	// Node returns the node that the certificate of the other side is for; empty: it showed none.
-	Node func(*tls.ConnectionState) string
+	// Peer returns the process that the certificate of the other side is for; the zero value: it showed none.
+	Peer func(*tls.ConnectionState) Peer
 	// Open answers the paths that need no certificate.
 	Open map[string]http.HandlerFunc
 }
+
+// Peer is the process at the other side of a connection.
+type Peer struct{ Node, Datacenter string }
 
 // Listener answers processes that join this server.
 type Listener struct {
@@ -137,7 +140,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	})
 	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[*tls.Conn]struct{}{}}
 	for kind, serve := range cfg.Streams {
-		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, serve) })
+		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, kind, serve) })
 	}
 	if cfg.Requests != nil {
 		mux.Handle("/", cfg.Requests)
@@ -168,7 +171,7 @@ func (l *Listener) named(next http.Handler) http.Handler {
 			open(w, r)
 			return
 		}
-		if l.cfg.TLS.Node(r.TLS) == "" {
+		if l.cfg.TLS.Peer(r.TLS).Node == "" {
 			http.Error(w, "this port is for the processes of the cluster: show the certificate of one", http.StatusForbidden)
 			return
 		}

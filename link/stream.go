@@ -16,8 +16,10 @@ import (
 
 const (
 	streamPath = "/v1/skerry/link/stream"
-	// nodeHeader names the node of the process that opens a stream.
-	nodeHeader = "Skerry-Node"
+	// nodeHeader names the node of the process that opens a stream, and datacenterHeader its datacenter where that is
+	// another than the listener's.
+	nodeHeader       = "Skerry-Node"
+	datacenterHeader = "Skerry-Datacenter"
 	// MaxFrame bounds a frame of a stream, in bytes.
 	MaxFrame = 16 << 20
 	// sendWithin bounds the sending of a frame: the other side stands still beyond it.
@@ -32,14 +34,16 @@ type Kind struct {
 	Name string
 	// Bulk: its frames may be large. They share a connection with requests, so that they hold up no other stream.
 	Bulk bool
+	// Far: servers of other datacenters may open it, too. Nothing else of a datacenter is open to them.
+	Far bool
 }
 
 func (k Kind) path() string { return streamPath + "/" + k.Name }
 
 // Stream carries frames both ways between a process and a server, each way in their order.
 type Stream struct {
-	// Node is the name of the node at the other end.
-	Node string
+	// Node is the name of the node at the other end, and Datacenter its datacenter; empty: that of the listener.
+	Node, Datacenter string
 
 	in     *bufio.Reader
 	out    io.Writer
@@ -92,7 +96,8 @@ func (s *Stream) Close() { s.close() }
 
 // Dialer opens streams to servers.
 type Dialer struct {
-	node                string
+	node, datacenter    string // the datacenter of a dialer to others; else empty
+	within              time.Duration
 	secure              bool
 	client              *http.Client
 	transport, requests *http.Transport
@@ -100,6 +105,8 @@ type Dialer struct {
 
 const (
 	dialWithin = time.Second
+	// farWithin is dialWithin and answersWithin to another datacenter: a handshake takes three round trips.
+	farWithin = 3 * time.Second
 	// streamQuiet and requestQuiet are after which silence of a connection the other side is asked
 	// whether it lives, and answersWithin is how long it has for the answer.
 	streamQuiet   = time.Second
@@ -109,17 +116,29 @@ const (
 
 // NewDialer returns a dialer for the process of a node. secure is the TLS of its connections; nil: they are plain.
 func NewDialer(node string, secure *tls.Config) *Dialer {
-	return &Dialer{node: node, secure: secure != nil, client: newClient(secure), transport: transport(streamQuiet, secure), requests: transport(requestQuiet, secure)}
+	return newDialer(node, "", secure, dialWithin, answersWithin)
 }
 
-func transport(quiet time.Duration, secure *tls.Config) *http.Transport {
+// NewFarDialer returns a dialer to servers of other datacenters, for a server of a datacenter. It opens streams of kinds that are Far.
+func NewFarDialer(node, datacenter string, secure *tls.Config) *Dialer {
+	return newDialer(node, datacenter, secure, farWithin, farWithin)
+}
+
+func newDialer(node, datacenter string, secure *tls.Config, within, answers time.Duration) *Dialer {
+	return &Dialer{
+		node: node, datacenter: datacenter, within: within, secure: secure != nil, client: newClient(secure, within),
+		transport: transport(streamQuiet, secure, within, answers), requests: transport(requestQuiet, secure, within, answers),
+	}
+}
+
+func transport(quiet time.Duration, secure *tls.Config, within, answers time.Duration) *http.Transport {
 	var p http.Protocols
 	p.SetUnencryptedHTTP2(secure == nil)
 	p.SetHTTP2(secure != nil)
 	return &http.Transport{
-		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
-		TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: dialWithin, // a transport adds its protocols to it
-		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answersWithin},
+		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: within}).DialContext,
+		TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: within, // a transport adds its protocols to it
+		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answers},
 	}
 }
 
@@ -157,11 +176,11 @@ func (d *Dialer) Close() {
 	d.requests.CloseIdleConnections()
 }
 
-// Dial opens a stream to the server at address, host:port. It takes 1 s at most. The stream ends
+// Dial opens a stream to the server at address, host:port. It takes 1 s at most, and 3 s to another datacenter. The stream ends
 // with ctx.
 func (d *Dialer) Dial(ctx context.Context, address string, kind Kind) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(dialWithin, cancel)
+	late := time.AfterFunc(d.within, cancel)
 	body, out := io.Pipe()
 	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) }) // net/http waits for the body
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.scheme()+address+kind.path(), body)
@@ -170,6 +189,9 @@ func (d *Dialer) Dial(ctx context.Context, address string, kind Kind) (*Stream, 
 		return nil, fmt.Errorf("%q is no address: %w", address, err)
 	}
 	req.Header.Set(nodeHeader, d.node)
+	if d.datacenter != "" {
+		req.Header.Set(datacenterHeader, d.datacenter)
+	}
 	transport := d.transport
 	if kind.Bulk {
 		transport = d.requests
@@ -202,21 +224,34 @@ func (d *Dialer) Dial(ctx context.Context, address string, kind Kind) (*Stream, 
 }
 
 // accept serves a stream until accept returns.
-func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(context.Context, *Stream)) {
-	node := r.Header.Get(nodeHeader)
+func (l *Listener) accept(w http.ResponseWriter, r *http.Request, kind Kind, serve func(context.Context, *Stream)) {
+	node, datacenter := r.Header.Get(nodeHeader), r.Header.Get(datacenterHeader)
+	if datacenter == l.cfg.Self.Datacenter {
+		datacenter = ""
+	}
 	switch {
 	case r.ProtoMajor < 2:
 		http.Error(w, "a stream needs HTTP/2", http.StatusHTTPVersionNotSupported)
 		return
-	case node == "" || len(node) > maxName:
+	case node == "" || len(node) > maxName || len(datacenter) > maxName:
 		http.Error(w, nodeHeader+": name the node of this process", http.StatusBadRequest)
 		return
 	}
-	if s := l.cfg.TLS; s != nil && s.Node(r.TLS) != node {
-		http.Error(w, fmt.Sprintf("%s is %q, and the certificate is for %q", nodeHeader, node, s.Node(r.TLS)), http.StatusForbidden)
+	if s := l.cfg.TLS; s != nil {
+		peer := s.Peer(r.TLS)
+		if peer.Datacenter == l.cfg.Self.Datacenter {
+			peer.Datacenter = ""
+		}
+		if peer.Node != node || peer.Datacenter != datacenter {
+			http.Error(w, fmt.Sprintf("%s is %q in the datacenter %q, and the certificate is for %q in %q", nodeHeader, node, datacenter, peer.Node, peer.Datacenter), http.StatusForbidden)
+			return
+		}
+	}
+	if datacenter != "" && !kind.Far {
+		http.Error(w, fmt.Sprintf("a process of the datacenter %q may not open a stream of the kind %s: join the servers of its own", datacenter, kind.Name), http.StatusForbidden)
 		return
 	}
-	if l.cfg.Refuse != nil {
+	if l.cfg.Refuse != nil && datacenter == "" {
 		if err := l.cfg.Refuse(node); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
@@ -236,7 +271,7 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, serve func(con
 	})
 	timer.Stop()
 	s := &Stream{
-		Node: node, in: bufio.NewReader(r.Body), out: w, flush: control.Flush, close: func() {},
+		Node: node, Datacenter: datacenter, in: bufio.NewReader(r.Body), out: w, flush: control.Flush, close: func() {},
 		expire: func(d time.Duration) func() bool {
 			timer.Reset(d)
 			return func() bool {

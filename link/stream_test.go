@@ -21,7 +21,7 @@ import (
 // listen runs a listener that serves streams, and returns its address.
 func listen(t *testing.T, cfg link.Config) (at string, stop func()) {
 	t.Helper()
-	cfg.Self, cfg.Log = link.Introduction{Name: "s1"}, slog.New(slog.DiscardHandler)
+	cfg.Self, cfg.Log = link.Introduction{Name: "s1", Datacenter: "dc1"}, slog.New(slog.DiscardHandler)
 	l, err := link.Listen("127.0.0.1:0", cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -183,13 +183,13 @@ func TestAServerIsNotHeld(t *testing.T) {
 func TestOverTLS(t *testing.T) {
 	plain := httptest.NewTLSServer(nil) // its certificate
 	defer plain.Close()
-	node := "web1"
+	peer := link.Peer{Node: "web1", Datacenter: "dc1"}
 	at, _ := listen(t, link.Config{
 		Streams:  serving(echo),
 		Requests: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "passed on") }),
 		TLS: &link.Secure{
 			Config: &tls.Config{Certificates: plain.TLS.Certificates},
-			Node:   func(*tls.ConnectionState) string { return node },
+			Peer:   func(*tls.ConnectionState) link.Peer { return peer },
 			Open:   map[string]http.HandlerFunc{"/open": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "open") }},
 		},
 	})
@@ -221,15 +221,63 @@ func TestOverTLS(t *testing.T) {
 			t.Errorf("a request: %s", got)
 		}
 	}
-	node = "web2"
+	peer.Node = "web2"
 	if s, err := d.Dial(t.Context(), at, echoes); err == nil || !strings.Contains(err.Error(), `the certificate is for "web2"`) {
 		t.Errorf("a stream for another node: %v, %v", s, err)
 	}
-	node = ""
+	peer.Node = ""
 	if got := get("/v1/kv/a"); !strings.Contains(got, "403 this port is for the processes of the cluster") {
 		t.Errorf("without a certificate: %s", got)
 	}
 	if got := get("/open"); !strings.HasSuffix(got, "200 open") {
 		t.Errorf("an open path: %s", got)
+	}
+}
+
+// A server of another datacenter opens streams that are for it, and no others, whatever its certificate and its header say.
+func TestStreamsOfOtherDatacenters(t *testing.T) {
+	far := link.Kind{Name: "far", Far: true}
+	began := make(chan string, 1)
+	serve := func(_ context.Context, s *link.Stream) { began <- s.Node + " of " + s.Datacenter }
+	streams := map[link.Kind]func(context.Context, *link.Stream){echoes: serve, far: serve}
+	refuse := func(string) error { return errors.New("refused") }
+	open := func(at string, d *link.Dialer, kind link.Kind) error {
+		defer d.Close()
+		s, err := d.Dial(t.Context(), at, kind)
+		if err == nil {
+			s.Close()
+		}
+		return err
+	}
+	at, _ := listen(t, link.Config{Streams: streams, Refuse: refuse})
+	if err := open(at, link.NewFarDialer("s1", "dc2", nil), far); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-began; got != "s1 of dc2" {
+		t.Errorf("the stream is of %s", got)
+	}
+	if err := open(at, link.NewFarDialer("s1", "dc2", nil), echoes); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("a stream of this datacenter alone: %v", err)
+	}
+	if err := open(at, link.NewFarDialer("s1", "dc1", nil), far); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("a process of this datacenter is judged as one: %v", err)
+	}
+
+	plain := httptest.NewTLSServer(nil) // its certificate
+	defer plain.Close()
+	at, _ = listen(t, link.Config{Streams: streams, TLS: &link.Secure{
+		Config: &tls.Config{Certificates: plain.TLS.Certificates},
+		Peer:   func(*tls.ConnectionState) link.Peer { return link.Peer{Node: "s1", Datacenter: "dc2"} },
+	}})
+	skip := &tls.Config{InsecureSkipVerify: true}
+	for name, d := range map[string]*link.Dialer{
+		"no datacenter": link.NewDialer("s1", skip), "this one": link.NewFarDialer("s1", "dc1", skip), "a third one": link.NewFarDialer("s1", "dc3", skip),
+	} {
+		if err := open(at, d, far); err == nil || !strings.Contains(err.Error(), `the certificate is for "s1" in "dc2"`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := open(at, link.NewFarDialer("s1", "dc2", skip), far); err != nil {
+		t.Error(err)
 	}
 }

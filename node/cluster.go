@@ -24,6 +24,9 @@ import (
 type Cluster struct {
 	Bind string   // the IP address that is listened on for servers and agents
 	Join []string // host:port of other servers' ServerPort
+	// JoinWAN are those of servers in other datacenters, and RetryWANEvery is RetryEvery for them.
+	JoinWAN       []string
+	RetryWANEvery time.Duration
 	// Expect is the number of servers that form the cluster; 0: it exists, and is joined.
 	Expect int
 	// NoVote makes it a read server: it has the whole catalog and store, and never a vote.

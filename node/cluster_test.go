@@ -12,9 +12,11 @@ import (
 
 // first configures a server that forms a cluster of one, to which others may come.
 func first(t *testing.T) Config {
+	port := program.Port(t)
 	return Config{
 		Door: door.Config{HTTP: []string{"127.0.0.1:0"}}, Role: PeerRole, DataDir: t.TempDir(),
-		Cluster: Cluster{Bind: "127.0.0.1", Expect: 1, ServerPort: program.Port(t), QuorumPort: program.Port(t), BusPort: program.Port(t)},
+		Record:  Record{Address: "127.0.0.1", ServerPort: port},
+		Cluster: Cluster{Bind: "127.0.0.1", Expect: 1, ServerPort: port, QuorumPort: program.Port(t), BusPort: program.Port(t)},
 	}
 }
 

@@ -323,6 +323,14 @@ func (c *credentials) dial() *tls.Config {
 	return c.held.Dial(c.name.Datacenter)
 }
 
+// dialFar is the TLS of connections to servers of other datacenters; nil: they are plain.
+func (c *credentials) dialFar() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return c.held.DialAny()
+}
+
 // among is the TLS of the bus; nil: it is plain.
 func (c *credentials) among(own bool) *tls.Config {
 	if c == nil || !own {
@@ -356,7 +364,7 @@ func (c *credentials) listen() *link.Secure {
 	if c == nil {
 		return nil
 	}
-	conf := c.held.Listen(true, []pki.Kind{pki.Agent, pki.Server})
+	conf := c.held.Listen(true, c.name.Datacenter, []pki.Kind{pki.Agent, pki.Server})
 	shakes := rates.New(handshakes)
 	conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if !shakes.Allow(h.Conn.RemoteAddr().String()) {
@@ -370,9 +378,9 @@ func (c *credentials) listen() *link.Secure {
 	}
 	return &link.Secure{
 		Config: conf,
-		Node: func(s *tls.ConnectionState) string {
+		Peer: func(s *tls.ConnectionState) link.Peer {
 			n, _ := pki.Peer(s)
-			return n.Node
+			return link.Peer{Node: n.Node, Datacenter: n.Datacenter}
 		},
 		Open: open,
 	}

@@ -19,6 +19,9 @@ import (
 // followStream carries the views that an agent follows.
 var followStream = link.Kind{Name: "follow", Bulk: true}
 
+// farFollowStream is followStream for servers of other datacenters.
+var farFollowStream = link.Kind{Name: "wan-follow", Bulk: true, Far: true}
+
 // newFollowed makes the cache of the views that this agent follows.
 func (n *Node) newFollowed() error {
 	dir := ""
@@ -117,6 +120,9 @@ func (n *Node) admitFollower(token string) error {
 
 // serveFollower serves an agent that follows services.
 func (n *Node) serveFollower(ctx context.Context, s *link.Stream) {
+	if s.Datacenter != "" {
+		s.Node += "." + s.Datacenter // another node may have its name here
+	}
 	paced, left := n.shares.enter(ctx, s)
 	defer left()
 	if err := n.hub.Serve(ctx, s.Node, paced); err != nil && ctx.Err() == nil {

@@ -70,6 +70,9 @@ func (n *Node) consulBackend() consul.Backend {
 		Guard: n.served.guard, Events: d.Events, Coords: d.Coordinates, Process: process{n}, Gatherer: n.shown, Roots: newAuthority(),
 		Propagation: n.propagation,
 	}
+	if n.far != nil {
+		b.Datacenters = n.far
+	}
 	if f := n.attached.forwarder; f != nil {
 		b.Forward, b.Attached, b.Written = f, n.attached.attachment.State, n.attached.followed.Written
 	}
@@ -107,6 +110,9 @@ func (n *Node) dnsAs(cfg dns.Config, secret func() string) *dns.Server {
 	cfg.Net, cfg.Queries, cfg.Settled = n.net, queries, n.served.settled
 	cfg.MaxRecursions = n.door.Shares().Recursions
 	seen := n.control.seen(n.catalog(), secret)
+	if n.far != nil {
+		cfg.Datacenters = farDNS{n.far, secret}
+	}
 	if n.control != nil {
 		cfg.Queries = n.control.knownQueries(queries.In(seen), secret)
 	}

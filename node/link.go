@@ -19,7 +19,7 @@ func (n *Node) listenLink() (*link.Listener, error) {
 		Self: link.Introduction{
 			Name: self.Name, ID: self.ID, Datacenter: self.Datacenter, Bus: c.BusPort, Quorum: c.QuorumPort, Access: n.accessControl(),
 		},
-		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower},
+		Streams: map[link.Kind]func(context.Context, *link.Stream){ownerStream: n.serveOwner, followStream: n.serveFollower, farFollowStream: n.serveFollower},
 		Refuse:  n.refuseAgent, Requests: n.door.Budget(http.HandlerFunc(n.passedOn)), MaxConns: n.door.Shares().Agents, TLS: n.creds.listen(), Log: n.log,
 	})
 	if err != nil {

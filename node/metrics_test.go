@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -70,6 +71,17 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 		if err := n.store.kv.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	elsewhere := first(t)
+	elsewhere.Self.Datacenter, elsewhere.Cluster.JoinWAN = "dc2", another.Cluster.Join
+	running(t, elsewhere, nil)
+	if err := program.Await(time.Minute, func() error {
+		if all := one.far.Datacenters(); len(all) == 0 || all[0].Distance == 0 {
+			return fmt.Errorf("dc2 is not reached: %v", all)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	for _, n := range []*Node{s, one, attached} {
 		families, err := n.metrics.Gather()

@@ -109,6 +109,7 @@ type Node struct {
 	agents   []skerry.OwnerID // as they are on disk; of noteAgents
 	among    among
 	attached attached
+	far      *datacenters   // nil: this process is no server that others reach
 	listener *link.Listener // of ports.server; nil: none
 	creds    *credentials   // nil: connections with other processes are plain
 	shares   shares

@@ -42,15 +42,15 @@ func (r Role) parts() []start {
 }
 
 func dev() []start {
-	return []start{startJournal, startCatalog, startHub, startDrains, startCanary, startLink, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startHub, startDrains, startCanary, startLink, startDatacenters, startOwners, startTemporaryMember, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startCredentials, startHub, startDrains, startCanary, startLink, startOwners, startMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startCredentials, startHub, startDrains, startCanary, startLink, startDatacenters, startOwners, startMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {
-	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startDatacenters, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func nodeAgent() []start {

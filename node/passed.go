@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/forward"
+	"github.com/skerryhq/skerry/pki"
 	"github.com/skerryhq/skerry/tongue/consul"
 )
 
@@ -28,9 +29,16 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
 		return
 	}
+	if n.fromFar(r) && (r.URL.Path == resolvePath || r.URL.Path == drainPath) {
+		http.Error(w, "this is for the processes of the datacenter "+n.cfg.Self.Datacenter, http.StatusForbidden)
+		return
+	}
 	switch r.URL.Path {
 	case resolvePath:
 		n.resolve(w, r)
+		return
+	case wanPath:
+		n.serveWAN(w, r)
 		return
 	case drainPath:
 		n.serveDrain(w, r)
@@ -45,6 +53,12 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 	if r = n.asked(w, r); r != nil {
 		n.fronts.consul.ServeHTTP(w, r)
 	}
+}
+
+// fromFar reports whether a request comes from a server of another datacenter, by its certificate.
+func (n *Node) fromFar(r *http.Request) bool {
+	peer, ok := pki.Peer(r.TLS)
+	return ok && peer.Datacenter != n.cfg.Self.Datacenter
 }
 
 func (n *Node) answerDNS(w http.ResponseWriter, r *http.Request) {
@@ -64,6 +78,9 @@ func (n *Node) answerDNS(w http.ResponseWriter, r *http.Request) {
 func (n *Node) asked(w http.ResponseWriter, r *http.Request) *http.Request {
 	a := consul.Asked{Node: forward.From(r)}
 	id, is, err := forward.IDOf(r)
+	if is && err == nil {
+		r = forward.Carry(r, id)
+	}
 	if err == nil && is && id.Again {
 		a.Body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, forward.MaxKept))
 	}

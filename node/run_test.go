@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -42,8 +43,8 @@ func completed(cfg Config) Config {
 	if cfg.Self.Name == "" {
 		cfg.Self.Name, cfg.Self.ID = "n1", "11111111-2222-3333-4444-555555555555"
 	}
-	cfg.Self.Datacenter, cfg.Self.Server = "dc1", true
-	cfg.Record.Address, cfg.Record.ServerPort = "127.0.0.1", 8300
+	cfg.Self.Datacenter, cfg.Self.Server = cmp.Or(cfg.Self.Datacenter, "dc1"), true
+	cfg.Record.Address, cfg.Record.ServerPort = "127.0.0.1", cmp.Or(cfg.Record.ServerPort, 8300)
 	if cfg.Door.Limits == (door.Limits{}) {
 		cfg.Door.Limits.ConnsPerClient = -1
 	}

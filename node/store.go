@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/decided"
 	"github.com/skerryhq/skerry/decided/archive"
 	"github.com/skerryhq/skerry/files"
@@ -127,8 +128,13 @@ func (n *Node) startStore(open func(context.Context) (*quorum.Store, error), for
 
 // startDecided starts the packages that interpret the records of the store.
 func startDecided(n *Node) (part, error) {
+	var others skerry.Datacenters
+	if n.far != nil {
+		others = n.far
+	}
 	parts := decided.New(decided.Options{
-		KV: n.store.kv, Catalog: n.table, Announcer: n.table, Local: n.kept.agent, Self: n.cfg.Self.ID,
+		Datacenters: others,
+		KV:          n.store.kv, Catalog: n.table, Announcer: n.table, Local: n.kept.agent, Self: n.cfg.Self.ID,
 		Autopilot: n.cfg.Autopilot, ShortestTTL: n.cfg.SessionTTLMin, Sealer: &sealer{dir: n.cfg.DataDir}, MaxSnapshot: maxSnapshot(n.cfg.Quorum.Quota),
 		Meta: archive.Meta{Software: "skerry " + n.cfg.Consul.Version, Datacenter: n.cfg.Self.Datacenter, Node: n.cfg.Self.Name},
 		Log:  n.log,

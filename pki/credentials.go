@@ -125,9 +125,9 @@ func (c *Credentials) base(protocols ...string) *tls.Config {
 	}
 }
 
-// Listen returns the TLS of a listener for the processes of a cluster, of the kinds that are given. With open, a process
-// without a certificate is taken too: the caller decides what it may do.
-func (c *Credentials) Listen(open bool, kinds []Kind, protocols ...string) *tls.Config {
+// Listen returns the TLS of a listener for the processes of a datacenter, of the kinds that are given, and for servers of
+// other datacenters: the caller decides what these may do. With open, a process without a certificate is taken too.
+func (c *Credentials) Listen(open bool, datacenter string, kinds []Kind, protocols ...string) *tls.Config {
 	out := c.base(protocols...)
 	out.ClientAuth = tls.RequireAnyClientCert
 	if open {
@@ -140,15 +140,18 @@ func (c *Credentials) Listen(open bool, kinds []Kind, protocols ...string) *tls.
 		if err := c.check(s, ""); err != nil {
 			return err
 		}
-		return kindIn(s, kinds)
+		return mayConnect(s, datacenter, kinds)
 	}
 	return out
 }
 
-func kindIn(s tls.ConnectionState, kinds []Kind) error {
+func mayConnect(s tls.ConnectionState, datacenter string, kinds []Kind) error {
 	n, err := Of(s.PeerCertificates[0])
 	if err != nil {
 		return err
+	}
+	if n.Datacenter != datacenter && n.Kind != Server {
+		return skerry.Errorf(skerry.Denied, "%v may not connect here: this is the datacenter %s, and of others only servers may", n, datacenter)
 	}
 	for _, k := range kinds {
 		if n.Kind == k {
@@ -167,6 +170,32 @@ func (c *Credentials) Dial(datacenter string, protocols ...string) *tls.Config {
 	return out
 }
 
+// DialAny returns the TLS of connections to the servers of any datacenter.
+func (c *Credentials) DialAny(protocols ...string) *tls.Config {
+	out := c.base(protocols...)
+	out.InsecureSkipVerify = true // VerifyConnection does it, by the roots of then
+	out.VerifyConnection = func(s tls.ConnectionState) error {
+		dns, err := serverOf(s.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		return c.check(s, dns)
+	}
+	return out
+}
+
+// serverOf returns the DNS name that the certificate of a server must have, of whatever datacenter it is.
+func serverOf(chain []*x509.Certificate) (dns string, err error) {
+	if len(chain) == 0 {
+		return "", skerry.Errorf(skerry.Denied, "the other side shows no certificate")
+	}
+	n, err := Of(chain[0])
+	if err == nil && n.Kind != Server {
+		err = skerry.Errorf(skerry.Denied, "%v is no server", n)
+	}
+	return ServerName(n.Datacenter), err
+}
+
 // Among returns the TLS of connections between the servers of a datacenter, for either side.
 func (c *Credentials) Among(datacenter string) *tls.Config {
 	out := c.base()
@@ -175,15 +204,18 @@ func (c *Credentials) Among(datacenter string) *tls.Config {
 	return out
 }
 
-// Pinned returns the TLS of a connection to a server of a cluster, of which the pin of an authority is known and nothing
+// Pinned returns the TLS of a connection to a server of any datacenter, of which the pin of an authority is known and nothing
 // else. The process shows no certificate.
-func Pinned(pin Pin, datacenter string, now func() time.Time, protocols ...string) *tls.Config {
+func Pinned(pin Pin, now func() time.Time, protocols ...string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: protocols, ServerName: ServerName(datacenter), InsecureSkipVerify: true,
+		MinVersion: tls.VersionTLS13, NextProtos: protocols, InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			for _, root := range s.PeerCertificates {
 				if root.IsCA && PinOf(root) == pin {
-					_, err := verify(s.PeerCertificates, []*x509.Certificate{root}, ServerName(datacenter), now())
+					dns, err := serverOf(s.PeerCertificates)
+					if err == nil {
+						_, err = verify(s.PeerCertificates, []*x509.Certificate{root}, dns, now())
+					}
 					return err
 				}
 			}

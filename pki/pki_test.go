@@ -137,26 +137,31 @@ func TestConnections(t *testing.T) {
 		dial, listen *tls.Config
 		want         string // in the error of the listener, or of the dialer after "dial:"
 	}{
-		"an agent at a server":             {web1.Dial("dc1"), s1.Listen(false, both), ""},
-		"a server at a server":             {s1.Dial("dc1"), s1.Listen(false, []pki.Kind{pki.Server}), ""},
-		"an agent at a port for servers":   {web1.Dial("dc1"), s1.Listen(false, []pki.Kind{pki.Server}), "it is no server"},
+		"an agent at a server":             {web1.Dial("dc1"), s1.Listen(false, "dc1", both), ""},
+		"a server at a server":             {s1.Dial("dc1"), s1.Listen(false, "dc1", []pki.Kind{pki.Server}), ""},
+		"an agent at a port for servers":   {web1.Dial("dc1"), s1.Listen(false, "dc1", []pki.Kind{pki.Server}), "it is no server"},
 		"servers among themselves":         {s1.Among("dc1"), s1.Among("dc1"), ""},
 		"an agent among servers":           {web1.Among("dc1"), s1.Among("dc1"), "certificate of \"web1\""},
-		"a process that has not joined":    {pki.Pending(c.now).Dial("dc1"), s1.Listen(false, both), "dial:has not joined"},
-		"a server that has not joined":     {web1.Dial("dc1"), pki.Pending(c.now).Listen(false, both), "has not joined"},
-		"an agent that poses as a server":  {web1.Dial("dc1"), web1.Listen(false, both), "dial:certificate of \"web1\""},
-		"a server of another datacenter":   {web1.Dial("dc1"), elsewhere.Listen(false, both), "dial:certificate of \"s1\""},
-		"another cluster's agent":          {stranger.Dial("dc1"), s1.Listen(false, both), "unknown authority"},
-		"another cluster's server":         {web1.Dial("dc1"), issue(t, other, server, c).Listen(false, both), "dial:unknown authority"},
-		"no certificate":                   {bare, s1.Listen(false, both), "didn't provide a certificate"},
-		"no certificate where it may":      {bare, s1.Listen(true, both), ""},
-		"a bad certificate where none may": {stranger.Dial("dc1"), s1.Listen(true, both), "unknown authority"},
-		"one that has run out":             {old.Dial("dc1"), s1.Listen(false, both), "expired"},
-		"one that was revoked":             {thief.Dial("dc1"), s1.Listen(false, both), "was revoked"},
-		"an old version":                   {&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}, s1.Listen(true, both), "version"},
-		"pinned":                           {pki.Pinned(a.Pin(), "dc1", c.now), s1.Listen(true, both), ""},
-		"pinned to another":                {pki.Pinned(other.Pin(), "dc1", c.now), s1.Listen(true, both), "dial:another cluster's"},
-		"pinned, at an agent":              {pki.Pinned(a.Pin(), "dc1", c.now), web1.Listen(true, both), "dial:certificate of \"web1\""},
+		"a process that has not joined":    {pki.Pending(c.now).Dial("dc1"), s1.Listen(false, "dc1", both), "dial:has not joined"},
+		"a server that has not joined":     {web1.Dial("dc1"), pki.Pending(c.now).Listen(false, "dc1", both), "has not joined"},
+		"an agent that poses as a server":  {web1.Dial("dc1"), web1.Listen(false, "dc1", both), "dial:certificate of \"web1\""},
+		"a server of another datacenter":   {web1.Dial("dc1"), elsewhere.Listen(false, "dc1", both), "dial:certificate of \"s1\""},
+		"any server, of another one":       {s1.DialAny(), elsewhere.Listen(false, "dc2", both), ""},
+		"any server, at an agent":          {s1.DialAny(), web1.Listen(false, "dc1", both), "dial:is no server"},
+		"any server, of another cluster":   {s1.DialAny(), issue(t, other, server, c).Listen(false, "dc1", both), "dial:unknown authority"},
+		"an agent of another datacenter":   {issue(t, a, pki.Name{Datacenter: "dc2", Kind: pki.Agent, Node: "web1"}, c).DialAny(), s1.Listen(false, "dc1", both), "only servers may"},
+		"an agent of another, as a server": {web1.DialAny(), web1.Listen(false, "dc1", both), "dial:is no server"},
+		"another cluster's agent":          {stranger.Dial("dc1"), s1.Listen(false, "dc1", both), "unknown authority"},
+		"another cluster's server":         {web1.Dial("dc1"), issue(t, other, server, c).Listen(false, "dc1", both), "dial:unknown authority"},
+		"no certificate":                   {bare, s1.Listen(false, "dc1", both), "didn't provide a certificate"},
+		"no certificate where it may":      {bare, s1.Listen(true, "dc1", both), ""},
+		"a bad certificate where none may": {stranger.Dial("dc1"), s1.Listen(true, "dc1", both), "unknown authority"},
+		"one that has run out":             {old.Dial("dc1"), s1.Listen(false, "dc1", both), "expired"},
+		"one that was revoked":             {thief.Dial("dc1"), s1.Listen(false, "dc1", both), "was revoked"},
+		"an old version":                   {&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}, s1.Listen(true, "dc1", both), "version"},
+		"pinned":                           {pki.Pinned(a.Pin(), c.now), s1.Listen(true, "dc1", both), ""},
+		"pinned to another":                {pki.Pinned(other.Pin(), c.now), s1.Listen(true, "dc1", both), "dial:another cluster's"},
+		"pinned, at an agent":              {pki.Pinned(a.Pin(), c.now), web1.Listen(true, "dc1", both), "dial:is no server"},
 	} {
 		dialed, listened := meet(t, row.dial, row.listen)
 		want, at := row.want, listened
@@ -201,10 +206,10 @@ func TestRotation(t *testing.T) {
 	if got := pki.Pins(next.Roots()); len(got) != 2 || got[0] != next.Pin() || got[1] != old.Pin() {
 		t.Errorf("in a rotation %v are trusted", got)
 	}
-	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); dialed != nil || listened != nil {
+	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, "dc1", both)); dialed != nil || listened != nil {
 		t.Errorf("an agent of the old authority at a server of the new one: %v; %v", dialed, listened)
 	}
-	if dialed, _ := meet(t, pki.Pinned(old.Pin(), "dc1", c.now), moved.Listen(true, both)); dialed != nil {
+	if dialed, _ := meet(t, pki.Pinned(old.Pin(), c.now), moved.Listen(true, "dc1", both)); dialed != nil {
 		t.Errorf("a token with the old pin: %v", dialed)
 	}
 	next = again(next.Alone())
@@ -217,13 +222,13 @@ func TestRotation(t *testing.T) {
 	if dialed, listened := meet(t, before.Among("dc1"), moved.Among("dc1")); listened == nil {
 		t.Errorf("an agent of the old authority as a server: %v; %v", dialed, listened)
 	}
-	if dialed, _ := meet(t, before.Dial("dc1"), moved.Listen(true, both)); dialed != nil && !strings.Contains(dialed.Error(), "remote") {
+	if dialed, _ := meet(t, before.Dial("dc1"), moved.Listen(true, "dc1", both)); dialed != nil && !strings.Contains(dialed.Error(), "remote") {
 		t.Errorf("one that trusts the old authority alone does not accept a server of the new one: %v", dialed)
 	}
-	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, both)); listened == nil {
+	if dialed, listened := meet(t, before.Dial("dc1"), moved.Listen(false, "dc1", both)); listened == nil {
 		t.Errorf("an agent of an authority that is not trusted any more: %v; %v", dialed, listened)
 	}
-	if dialed, listened := meet(t, issue(t, next, agent, c).Dial("dc1"), moved.Listen(false, both)); dialed != nil || listened != nil {
+	if dialed, listened := meet(t, issue(t, next, agent, c).Dial("dc1"), moved.Listen(false, "dc1", both)); dialed != nil || listened != nil {
 		t.Errorf("after the rotation: %v; %v", dialed, listened)
 	}
 }

@@ -101,7 +101,9 @@ func role(c *config.Config) node.Role {
 // clusterConfig translates what a process has to do with others. The addresses were validated.
 func clusterConfig(c *config.Config) node.Cluster {
 	join, _ := c.JoinAddresses()
+	wan, _ := c.JoinWANAddresses()
 	out := node.Cluster{
+		JoinWAN: wan, RetryWANEvery: c.RetryIntervalWAN,
 		Bind: strings.Trim(c.BindAddr, "[]"), Join: join, Expect: c.BootstrapExpect, NoVote: !c.Voting, RetryEvery: c.RetryInterval,
 		ServerPort: c.Ports.Server, QuorumPort: c.Ports.Quorum, BusPort: c.Ports.Bus,
 		TokenFile: c.JoinTokenFile, CertificateFor: c.TLS.NodeTTL, Own: node.OwnCertificate(c.TLS.Internal),

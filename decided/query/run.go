@@ -1,11 +1,13 @@
 package query
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/skerryhq/skerry"
 )
@@ -43,21 +45,78 @@ func (q *Store) ExecuteQuery(nameOrID string, ask skerry.QueryAsk) (*skerry.Quer
 		Query: query, Pipeline: pipeline, TTL: c.ttl, HasTTL: query.TTL != "",
 		View: q.catalog.Service(query.Service.Service),
 	}
-	// This server knows no other datacenter. A datacenter of Failover that is not known
-	// is passed over and does not count.
 	out.Entries = pipeline.Select(out.View.Entries)
-	q.order(out, ask)
+	if len(out.Entries) > 0 || !q.failOver(out) {
+		q.order(out, ask)
+	}
 	if ask.Limit > 0 && len(out.Entries) > ask.Limit {
 		out.Entries = out.Entries[:ask.Limit]
 	}
 	return out, nil
 }
 
+// elsewhereWithin bounds the wait for the services of another datacenter.
+const elsewhereWithin = 2 * time.Second
+
+// failOver takes the entries of the first other datacenter that has any, and reports whether one was asked. Those that are not known are passed over
+// and do not count.
+func (q *Store) failOver(r *skerry.QueryResult) bool {
+	if q.others == nil {
+		return false
+	}
+	for _, name := range q.failovers(&r.Query.Service.Failover) {
+		there := q.others.In(name)
+		if there == nil {
+			continue
+		}
+		r.Failovers++
+		r.Datacenter = name
+		ctx, cancel := context.WithTimeout(context.Background(), elsewhereWithin)
+		view, _, err := there.Service(ctx, r.Query.Service.Service)
+		cancel()
+		if err != nil {
+			q.log.Warn("a prepared query does not get the services of another datacenter", "datacenter", name, "service", r.Query.Service.Service, "error", err)
+			continue
+		}
+		if r.View, r.Entries = view, slices.Clone(r.Pipeline.Select(view.Entries)); len(r.Entries) > 0 {
+			break
+		}
+	}
+	shuffle(r.Entries) // distances are those of this datacenter's nodes
+	return r.Failovers > 0
+}
+
+// failovers returns the datacenters to ask, in their order, each once.
+func (q *Store) failovers(f *skerry.QueryFailover) (names []string) {
+	add := func(name string) {
+		if name = skerry.Fold(name); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, t := range f.Targets {
+		add(t.Datacenter)
+	}
+	if f.NearestN > 0 {
+		all := q.others.Datacenters()
+		for _, dc := range all[:min(f.NearestN, len(all))] {
+			add(dc.Name)
+		}
+	}
+	for _, name := range f.Datacenters {
+		add(name)
+	}
+	return names
+}
+
+func shuffle(list []*skerry.Entry) {
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+}
+
 // order shuffles the entries. When ask or the query names a node to be near, order then
 // puts the nearest first.
 func (q *Store) order(r *skerry.QueryResult, ask skerry.QueryAsk) {
 	r.Entries = slices.Clone(r.Entries)
-	rand.Shuffle(len(r.Entries), func(i, j int) { r.Entries[i], r.Entries[j] = r.Entries[j], r.Entries[i] })
+	shuffle(r.Entries)
 	near := ask.Near
 	if near == "" {
 		near = r.Query.Service.Near

@@ -26,7 +26,9 @@ type Options struct {
 	From func(node string) func(to string) float64
 	// Sealer seals the tokens of queries. Without a Sealer a query can have none.
 	Sealer Sealer
-	Log    *slog.Logger // default: discard
+	// Datacenters are the others, for queries that fail over; nil: none is known.
+	Datacenters skerry.Datacenters
+	Log         *slog.Logger // default: discard
 }
 
 // Store has the prepared queries.
@@ -35,6 +37,7 @@ type Store struct {
 	catalog skerry.Catalog
 	from    func(node string) func(to string) float64
 	sealer  Sealer
+	others  skerry.Datacenters
 	log     *slog.Logger
 
 	ready ready
@@ -42,10 +45,10 @@ type Store struct {
 
 // New returns the prepared queries in a quorum store.
 func New(o Options) *Store {
-	return &Store{kv: o.KV, catalog: o.Catalog, from: o.From, sealer: o.Sealer, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
+	return &Store{kv: o.KV, catalog: o.Catalog, from: o.From, sealer: o.Sealer, others: o.Datacenters, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 }
 
-// In returns the same queries, answered from another catalog.
+// In returns the same queries, answered from another catalog. They do not fail over to other datacenters.
 func (q *Store) In(catalog skerry.Catalog) *Store {
 	return New(Options{KV: q.kv, Catalog: catalog, From: q.from, Sealer: q.sealer, Log: q.log})
 }

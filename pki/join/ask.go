@@ -35,7 +35,7 @@ func Ask(ctx context.Context, address string, t *Token, n pki.Name, key crypto.S
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	d := tls.Dialer{Config: pki.Pinned(t.Pin, n.Datacenter, now, "http/1.1")}
+	d := tls.Dialer{Config: pki.Pinned(t.Pin, now, "http/1.1")}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return Got{}, skerry.Errorf(skerry.Unavailable, "%s: %w", address, err)

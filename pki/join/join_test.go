@@ -97,7 +97,7 @@ func newSite(t *testing.T) *site {
 	mux.HandleFunc("POST "+RenewPath, answers.ServeRenew)
 	srv := httptest.NewUnstartedServer(mux)
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	srv.TLS = creds.Listen(true, []pki.Kind{pki.Agent, pki.Server}, "http/1.1")
+	srv.TLS = creds.Listen(true, "dc1", []pki.Kind{pki.Agent, pki.Server}, "http/1.1")
 	srv.Listener = tls.NewListener(srv.Listener, srv.TLS)
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -315,7 +315,7 @@ func TestRenew(t *testing.T) {
 
 func TestBadQuestions(t *testing.T) {
 	s := newSite(t)
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: pki.Pinned(s.authority.Pin(), "dc1", func() time.Time { return t0 }), DisableKeepAlives: true}}
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: pki.Pinned(s.authority.Pin(), func() time.Time { return t0 }), DisableKeepAlives: true}}
 	for _, body := range []string{"", "{", "[]", `{"ID":"x"}`, `{"ID":"0000000000000000","Node":"a"}`, `{"Node":"` + strings.Repeat("x", 1<<20) + `"}`} {
 		resp, err := c.Post("https://"+s.at+JoinPath, "application/json", strings.NewReader(body))
 		if err != nil {

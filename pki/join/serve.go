@@ -183,6 +183,9 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) (Answer, error) {
 	if !ok {
 		return Answer{}, skerry.Errorf(skerry.Denied, "a certificate is renewed over a connection with the present one")
 	}
+	if n.Datacenter != s.cfg.Datacenter {
+		return Answer{}, skerry.Errorf(skerry.Denied, "the certificate of %v is renewed by a server of its own datacenter, which knows whether it was revoked", n)
+	}
 	key, err := pki.KeyOf(q.Request)
 	if err == nil && !key.Equal(r.TLS.PeerCertificates[0].PublicKey) {
 		err = skerry.Errorf(skerry.Denied, "a certificate is renewed for the same key; join anew with a token for another one")

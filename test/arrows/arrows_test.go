@@ -117,6 +117,8 @@ var rules = []rule{
 		reason: "they move frames and requests, whatever they mean"},
 	{from: []string{"./follow"}, to: []string{"./...", "net", "net/http"}, except: []string{".", "./files", "./follow", "./rest"},
 		reason: "followed views come from any discovery and travel over streams, which are handed to it"},
+	{from: []string{"./wan"}, to: []string{"./...", "net/http"}, except: []string{".", "./rest"},
+		reason: "it knows servers and round trips; the question to one is handed to it"},
 	{from: []string{"./rest"}, to: []string{"./...", "others", "net", "os"},
 		reason: "it knows names and errors, whatever is asked of a server"},
 	{from: []string{"./readers"}, to: []string{"./...", "others", "net", "os"},

@@ -15,7 +15,7 @@ var floors = []struct {
 }{
 	{"routes", []string{"routes", "tongue"}},
 	{"endpoints", []string{"acl*", "agent*", "catalog*", "coordinate", "event", "follow*", "health", "join", "kv*", "mesh", "operator*", "own", "query*", "session", "txn"}},
-	{"request", []string{"access", "access_own", "access_write", "answer_key", "asked", "audit", "backend", "blocking", "body", "choose", "config", "filter", "followed", "front", "hint", "lists",
+	{"request", []string{"access", "access_own", "access_write", "answer_key", "asked", "audit", "backend", "blocking", "body", "choose", "config", "far", "filter", "followed", "front", "hint", "lists",
 		"members", "metrics", "near", "params", "parked", "reader", "reply", "request", "route", "shapes", "sight", "streams"}},
 }
 

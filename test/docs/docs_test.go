@@ -40,7 +40,7 @@ const root = "../.."
 
 // documents are those whose every example is run.
 var documents = []string{
-	"README.md", "SECURITY.md", "CONTRIBUTING.md", "doc/access.md", "doc/decided.md", "doc/own-api.md", "doc/sdk.md", "doc/security.md", "doc/tools.md", "doc/upgrade.md", "tongue/dns/README.md",
+	"README.md", "SECURITY.md", "CONTRIBUTING.md", "doc/access.md", "doc/datacenters.md", "doc/decided.md", "doc/own-api.md", "doc/sdk.md", "doc/security.md", "doc/tools.md", "doc/upgrade.md", "tongue/dns/README.md",
 }
 
 // examples says how each example is run, by its first line. An example that is not here
@@ -56,7 +56,8 @@ var examples = map[string]func(*testing.T, block){
 	"CONTRIBUTING.md: make build        # bin/skerry": targets,
 	"doc/access.md: acl {":                            configuration,
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
-	"doc/decided.md: quorum {": configuration,
+	"doc/datacenters.md: server           = true": configuration,
+	"doc/decided.md: quorum {":                    configuration,
 	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                      commands,
 	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                                                                                backsUp,
 	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                                wholeSet,

@@ -271,7 +271,7 @@ func (s *secured) poses(t *testing.T, web *agent) {
 	}
 
 	// It is no server to others.
-	l, err := tls.Listen("tcp", "127.0.0.1:0", creds.Listen(true, []pki.Kind{pki.Agent, pki.Server}))
+	l, err := tls.Listen("tcp", "127.0.0.1:0", creds.Listen(true, "dc1", []pki.Kind{pki.Agent, pki.Server}))
 	if err != nil {
 		t.Fatal(err)
 	}

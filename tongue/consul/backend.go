@@ -15,38 +15,40 @@ import (
 
 // Backend has the interfaces that the front-end uses.
 type Backend struct {
-	Self       skerry.Self
-	Cluster    skerry.Cluster           // nil: this process alone
-	Servers    skerry.Servers           // nil: likewise
-	Forward    Forwarder                // lets servers answer, at an agent of theirs; nil: this process answers
-	Written    func()                   // is told that a server may have changed services for a caller of this agent
-	Attached   func() skerry.Attachment // of this agent; nil: it joins no server
-	Ready      func() error             // an error while the catalog is not whole; nil: it always is
-	Discovery  skerry.Discovery         // nil: that of Catalog
-	Subscriber skerry.Subscriber
-	Streams    *Streams       // nil: of this front-end alone
-	Readers    skerry.Readers // nil: they are not noted
-	Drains     skerry.Drains
-	Catalog    skerry.Catalog
-	Settled    <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
-	Registrar  skerry.Registrar
-	Local      skerry.Local
-	Leases     skerry.Leases
-	External   skerry.External
-	Keys       Keys
-	Sessions   Sessions
-	Snapshots  Snapshots
-	Queries    Queries
-	Settings   skerry.Settings
-	Guard      Guard
-	Admission  skerry.Admission // nil: processes of the cluster have no certificates
-	Gate       skerry.Gate      // nil: access is not controlled
-	ACL        ACL              // nil: likewise
-	Tokens     AgentTokens      // of this agent; nil: access is not controlled
-	Audit      skerry.AuditLog  // nil: no audit log
-	Events     Events
-	Coords     Coordinates
-	Process    Process
+	Self      skerry.Self
+	Cluster   skerry.Cluster           // nil: this process alone
+	Servers   skerry.Servers           // nil: likewise
+	Forward   Forwarder                // lets servers answer, at an agent of theirs; nil: this process answers
+	Written   func()                   // is told that a server may have changed services for a caller of this agent
+	Attached  func() skerry.Attachment // of this agent; nil: it joins no server
+	Ready     func() error             // an error while the catalog is not whole; nil: it always is
+	Discovery skerry.Discovery         // nil: that of Catalog
+	// Datacenters are the other datacenters; nil: this process knows none.
+	Datacenters Datacenters
+	Subscriber  skerry.Subscriber
+	Streams     *Streams       // nil: of this front-end alone
+	Readers     skerry.Readers // nil: they are not noted
+	Drains      skerry.Drains
+	Catalog     skerry.Catalog
+	Settled     <-chan struct{} // reads of Catalog wait until it is closed; nil: they do not
+	Registrar   skerry.Registrar
+	Local       skerry.Local
+	Leases      skerry.Leases
+	External    skerry.External
+	Keys        Keys
+	Sessions    Sessions
+	Snapshots   Snapshots
+	Queries     Queries
+	Settings    skerry.Settings
+	Guard       Guard
+	Admission   skerry.Admission // nil: processes of the cluster have no certificates
+	Gate        skerry.Gate      // nil: access is not controlled
+	ACL         ACL              // nil: likewise
+	Tokens      AgentTokens      // of this agent; nil: access is not controlled
+	Audit       skerry.AuditLog  // nil: no audit log
+	Events      Events
+	Coords      Coordinates
+	Process     Process
 	// Propagation describes how fast changes reach servers and agents.
 	Propagation func() any
 	Gatherer    prometheus.Gatherer
@@ -59,6 +61,13 @@ type Forwarder interface {
 	// Forward lets a server answer. repeat: a written request may come to servers again, and they
 	// make it once.
 	Forward(w http.ResponseWriter, r *http.Request, repeat bool)
+}
+
+// Datacenters are the other datacenters.
+type Datacenters interface {
+	skerry.Datacenters
+	// Forwarder lets the servers of another datacenter answer; nil while none of them is reached.
+	Forwarder(name string) Forwarder
 }
 
 // Guard is the expiry guard's switch.

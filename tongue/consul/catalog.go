@@ -8,7 +8,13 @@ import (
 )
 
 func (q *request) catalogDatacenters() error {
-	return q.json([]string{q.f.b.Self.Datacenter})
+	names := []string{q.f.b.Self.Datacenter}
+	if all := q.f.b.Datacenters; all != nil {
+		for _, dc := range all.Datacenters() {
+			names = append(names, dc.Name)
+		}
+	}
+	return q.json(names)
 }
 
 func (q *request) catalogNodes() error {

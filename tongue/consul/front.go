@@ -21,6 +21,7 @@ type front struct {
 	seen    sights // of callers that do not see all
 	seenKV  sights
 	started time.Time
+	others  others
 }
 
 func newFront(cfg Config, b Backend, m *Metrics) (*front, error) {

@@ -65,6 +65,9 @@ func (q *request) serve() {
 		q.f.b.Forward.Forward(q.w, q.r, !q.route.single)
 		return
 	}
+	if q.farAnswered() {
+		return
+	}
 	q.mode()
 	if err := q.attempt(); err != nil && !errors.Is(err, errParked) && !errors.Is(err, errAnswered) {
 		q.fail(err)

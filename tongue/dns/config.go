@@ -90,12 +90,14 @@ type Config struct {
 	// agent has a server do so. nil: this process answers.
 	Elsewhere func(ctx context.Context, query []byte) ([]byte, error)
 	// Followed answers with Elsewhere whether this process has a service itself; nil: it has none.
-	Followed   skerry.Discovery
-	Readers    skerry.Readers        // notes for how long resolvers keep answers; nil: nothing is noted
-	Queries    Queries               // executes prepared queries; nil: there are none
-	Log        *slog.Logger          // default: discard
-	Registerer prometheus.Registerer // nil: metrics are not exported
-	Net        *rescue.Net           // recovers panics; nil: they are not recovered
+	Followed skerry.Discovery
+	// Datacenters answer questions about names in other ones; nil: no other one is known.
+	Datacenters Datacenters
+	Readers     skerry.Readers        // notes for how long resolvers keep answers; nil: nothing is noted
+	Queries     Queries               // executes prepared queries; nil: there are none
+	Log         *slog.Logger          // default: discard
+	Registerer  prometheus.Registerer // nil: metrics are not exported
+	Net         *rescue.Net           // recovers panics; nil: they are not recovered
 }
 
 // The greatest values of a [RateLimit].

@@ -48,7 +48,10 @@ func (s *Server) follows(q *question, rest string) (known, full bool) {
 }
 
 // remote has a server answer a question of our zones. ok is false if none did.
-func (s *Server) remote(q *question) (ans answer, ok bool) {
+func (s *Server) remote(q *question) (ans answer, ok bool) { return s.askOther(q, s.elsewhere) }
+
+// askOther has another process answer a question. ok is false if it did not.
+func (s *Server) askOther(q *question, other func(context.Context, []byte) ([]byte, error)) (ans answer, ok bool) {
 	ask := q.msg.Copy()
 	ask.Extra = nil // the size and the cookie are between this process and its client
 	query, err := ask.Pack()
@@ -57,7 +60,7 @@ func (s *Server) remote(q *question) (ans answer, ok bool) {
 	}
 	ctx, cancel := context.WithTimeout(q.ctx, elsewhereWithin)
 	defer cancel()
-	packed, err := s.elsewhere(ctx, query)
+	packed, err := other(ctx, query)
 	var m dns.Msg
 	if err == nil {
 		err = m.Unpack(packed)

@@ -186,15 +186,11 @@ func (s *Server) ours(q *question, rest string) answer {
 // named answers a question about a parsed name.
 func (s *Server) named(q *question, n name) answer {
 	if n.dc != "" && n.dc != q.st.self.Datacenter {
-		return q.missing()
+		return s.far(q, n)
 	}
 	switch n.form {
 	case serviceForm:
-		ans := s.service(q, n)
-		if ans.set != nil && ans.set.hosts() {
-			return s.chase(q, ans.set)
-		}
-		return ans
+		return s.chased(q, s.service(q, n))
 	case nodeForm:
 		return s.node(q, n.name)
 	case addrForm:

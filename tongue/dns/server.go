@@ -29,24 +29,25 @@ import (
 // Server answers DNS questions from a catalog. Its methods may be called from
 // many goroutines.
 type Server struct {
-	self      skerry.Self
-	catalog   skerry.Catalog
-	discovery skerry.Discovery
-	settled   <-chan struct{}
-	queries   Queries
-	elsewhere func(context.Context, []byte) ([]byte, error)
-	followed  skerry.Discovery
-	readers   skerry.Readers
-	log       *slog.Logger
-	metrics   *metrics
-	net       *rescue.Net
-	recursion recursion
-	paths     paths
-	cookies   cookies
-	rates     atomic.Pointer[rates] // made for the first client that can be limited
-	epoch     time.Time             // the zero of a question's time
-	clients   *tally.Tally          // connections over TCP
-	parents   atomic.Pointer[nodeParents]
+	self        skerry.Self
+	catalog     skerry.Catalog
+	discovery   skerry.Discovery
+	settled     <-chan struct{}
+	queries     Queries
+	elsewhere   func(context.Context, []byte) ([]byte, error)
+	followed    skerry.Discovery
+	readers     skerry.Readers
+	datacenters Datacenters
+	log         *slog.Logger
+	metrics     *metrics
+	net         *rescue.Net
+	recursion   recursion
+	paths       paths
+	cookies     cookies
+	rates       atomic.Pointer[rates] // made for the first client that can be limited
+	epoch       time.Time             // the zero of a question's time
+	clients     *tally.Tally          // connections over TCP
+	parents     atomic.Pointer[nodeParents]
 
 	toldLimited atomic.Int64 // when limits were last logged, since epoch
 
@@ -61,7 +62,7 @@ type Server struct {
 func New(self skerry.Self, c skerry.Catalog, cfg Config) *Server {
 	self.Datacenter = strings.ToLower(self.Datacenter)
 	s := &Server{
-		self: self, catalog: c, discovery: skerry.Discover(c), settled: cfg.Settled, queries: cfg.Queries, elsewhere: cfg.Elsewhere, followed: cfg.Followed, readers: cfg.Readers, net: cfg.Net,
+		self: self, catalog: c, discovery: skerry.Discover(c), settled: cfg.Settled, queries: cfg.Queries, elsewhere: cfg.Elsewhere, followed: cfg.Followed, readers: cfg.Readers, datacenters: cfg.Datacenters, net: cfg.Net,
 		recursion: recursion{slots: make(chan struct{}, recursions(cfg))},
 		clients:   tally.New(maxConnsPerClient), epoch: time.Now(), given: cfg, paths: paths{again: make(chan struct{}, 1)},
 	}
@@ -76,7 +77,7 @@ func New(self skerry.Self, c skerry.Catalog, cfg Config) *Server {
 }
 
 // Reload replaces the configuration for new questions; those under way finish with
-// the old one. Log, Registerer, Net, Settled, Queries, Elsewhere, Followed and Readers stay those of [New].
+// the old one. Log, Registerer, Net, Settled, Queries, Elsewhere, Followed, Datacenters and Readers stay those of [New].
 func (s *Server) Reload(cfg Config) {
 	cfg.Log = s.log
 	s.mu.Lock()

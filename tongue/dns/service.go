@@ -37,6 +37,17 @@ func (s *Server) service(q *question, n name) answer {
 	if err != nil {
 		return q.refuse(dns.RcodeServerFailure)
 	}
+	ans := s.serviceIn(q, n, view)
+	if ans.set != nil && len(q.st.ServiceTTL) > 0 && s.readers != nil {
+		if ttl := q.st.serviceTTL(view.Service); ttl > 0 {
+			s.readers.Resolved(view.Service, time.Duration(ttl)*time.Second)
+		}
+	}
+	return ans
+}
+
+// serviceIn is service for a view of it.
+func (s *Server) serviceIn(q *question, n name, view *skerry.View) answer {
 	if len(view.Entries) == 0 || n.tag != "" && !hasTag(view, q.st.tagsKey, n.tag) {
 		return q.missing()
 	}
@@ -56,11 +67,6 @@ func (s *Server) service(q *question, n name) answer {
 		return q.missing()
 	case !ok || set.count() == 0:
 		return q.empty()
-	}
-	if len(q.st.ServiceTTL) > 0 && s.readers != nil {
-		if ttl := q.st.serviceTTL(view.Service); ttl > 0 {
-			s.readers.Resolved(view.Service, time.Duration(ttl)*time.Second)
-		}
 	}
 	return answer{set: set}
 }
