@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/skerryhq/skerry/decided/once"
 	"github.com/skerryhq/skerry/forward"
@@ -29,7 +30,7 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
 		return
 	}
-	if n.fromFar(r) && (r.URL.Path == resolvePath || r.URL.Path == drainPath) {
+	if n.fromFar(r) && slices.Contains([]string{resolvePath, drainPath, copyPath}, r.URL.Path) {
 		http.Error(w, "this is for the processes of the datacenter "+n.cfg.Self.Datacenter, http.StatusForbidden)
 		return
 	}
