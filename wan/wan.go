@@ -176,10 +176,10 @@ func (d *Directory) rounds(ctx context.Context) {
 			delete(d.all, name)
 			continue
 		}
-		ranked, asked := dc.ranked(), 0
+		asked := 0
 		all := dc.survey || d.round%surveyEvery == 0 || dc.up() < live
 		dc.survey = false
-		for _, s := range ranked {
+		for _, s := range dc.inTurn() {
 			if s.asking || dc.resting.Rests(s.Name) || !all && asked == live {
 				continue
 			}
@@ -271,6 +271,17 @@ func (dc *datacenter) ranked() []*server {
 	return out
 }
 
+// inTurn is ranked with the server that is picked before all others.
+func (dc *datacenter) inTurn() []*server {
+	out := dc.ranked()
+	if at := slices.IndexFunc(out, func(s *server) bool { return s.Name == dc.first }); at > 0 {
+		first := out[at]
+		copy(out[1:at+1], out[:at])
+		out[0] = first
+	}
+	return out
+}
+
 func compare(a, b bool) int {
 	switch {
 	case a == b:
@@ -323,11 +334,7 @@ func (d *Directory) Pick(datacenter string, not ...string) (name, address string
 	if dc == nil {
 		return "", "", false
 	}
-	ranked := dc.ranked()
-	if s := dc.servers[dc.first]; s != nil {
-		ranked = append([]*server{s}, ranked...)
-	}
-	for _, s := range ranked {
+	for _, s := range dc.inTurn() {
 		if s.up && !slices.Contains(not, s.Name) {
 			return s.Name, s.Address, true
 		}
