@@ -11,7 +11,9 @@ type JoinToken struct {
 	Kind string // of the processes: "server" or "agent"
 	Uses int    // processes that may join still
 	Node string // the only one that may join; empty: any
-	Made time.Time
+	// Datacenter is that of the servers that may join; empty: this one.
+	Datacenter string
+	Made       time.Time
 	// Expires is when it is refused, in whole seconds.
 	Expires time.Time
 	// Secret is the token as a process gets it. It is known only when the token is made.

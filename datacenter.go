@@ -21,6 +21,16 @@ type Datacenters interface {
 	In(name string) Elsewhere
 }
 
+// ValidDatacenter reports whether a text is the name of a datacenter: 1 to 255 lower-case letters, digits, - and _.
+func ValidDatacenter(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 255
+}
+
 // Elsewhere is the services of another datacenter, as a server follows them there. While no server there can be reached,
 // their last views stay.
 type Elsewhere interface {

@@ -152,7 +152,7 @@ func (a admission) book(ctx context.Context) (*book.Book, error) {
 }
 
 func wordOf(id join.ID, e *join.Entry) skerry.JoinToken {
-	return skerry.JoinToken{ID: id.String(), Kind: string(e.Kind), Uses: e.Uses, Node: e.Node, Made: e.Made, Expires: e.Expires}
+	return skerry.JoinToken{ID: id.String(), Kind: string(e.Kind), Uses: e.Uses, Node: e.Node, Datacenter: e.Datacenter, Made: e.Made, Expires: e.Expires}
 }
 
 // MakeJoinToken implements [skerry.Admission].
@@ -166,12 +166,15 @@ func (a admission) MakeJoinToken(ctx context.Context, t skerry.JoinToken) (skerr
 		return t, err
 	}
 	e := join.EntryOf(made, now(), t.Uses, t.Node)
+	if t.Datacenter != a.c.name.Datacenter {
+		e.Datacenter = t.Datacenter
+	}
 	if err := b.Add(ctx, made.ID, e, now()); err != nil {
 		return t, err
 	}
 	out := wordOf(made.ID, &e)
 	out.Secret = made.Secret()
-	a.c.n.log.Info("a join token was made", "token", made.ID.String(), "kind", t.Kind, "uses", t.Uses, "node", t.Node, "expires", e.Expires)
+	a.c.n.log.Info("a join token was made", "token", made.ID.String(), "kind", t.Kind, "uses", t.Uses, "node", t.Node, "datacenter", e.Datacenter, "expires", e.Expires)
 	return out, nil
 }
 

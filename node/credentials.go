@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,8 +126,8 @@ func (c *credentials) begin() (err error) {
 		return nil
 	case c.authority != nil:
 		return c.admitOwn()
-	case len(c.n.cfg.Cluster.Join) == 0:
-		return fmt.Errorf("there is no authority in %s, and no server to join in retry_join: run `skerry token create -server -data-dir %s` on the first machine", c.folder, c.n.cfg.DataDir)
+	case len(c.n.cfg.Cluster.Join)+len(c.n.cfg.Cluster.JoinWAN) == 0:
+		return fmt.Errorf("there is no authority in %s, and no server to join in retry_join or retry_join_wan: run `skerry token create -server -data-dir %s` on the first machine", c.folder, c.n.cfg.DataDir)
 	}
 	waits := func(err error) { c.n.log.Warn("this server waits for a certificate of another one", "error", err) }
 	return retry(c.n.starting, waits, func() (done bool, err error) {
@@ -189,7 +190,8 @@ func (c *credentials) token() (*join.Token, error) {
 
 const maxToken = 4 << 10
 
-// join asks the servers of retry_join for a certificate.
+// join asks the servers of retry_join for a certificate, and then those of retry_join_wan: a token may be of another datacenter,
+// which gives the first servers of this one the authority.
 func (c *credentials) join(ctx context.Context) error {
 	t, err := c.token()
 	if err != nil {
@@ -200,7 +202,7 @@ func (c *credentials) join(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, address := range c.n.cfg.Cluster.Join {
+	for _, address := range slices.Concat(c.n.cfg.Cluster.Join, c.n.cfg.Cluster.JoinWAN) {
 		got, err := join.Ask(ctx, address, t, c.name, key, now)
 		if err == nil {
 			return c.take(got, address)

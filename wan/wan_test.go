@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/skerryhq/skerry"
 )
 
 // world is servers that ask each other over ways of a length.
@@ -248,7 +250,7 @@ func FuzzHear(f *testing.F) {
 		d := New(Config{Self: Server{Name: "s1", Datacenter: "dc1", Address: "b:1"}, Own: func() []Server { return nil }, Log: slog.New(slog.DiscardHandler)})
 		d.Hear(Word{From: Server{Name: n1, Datacenter: dc1, Address: a1}, Servers: []Server{{Name: n2, Datacenter: dc2, Address: a2}, {Name: n1, Datacenter: dc1, Address: a1}}})
 		for _, dc := range d.Datacenters() {
-			if !validDatacenter(dc.Name) || dc.Name == "dc1" || len(dc.Servers) == 0 {
+			if !skerry.ValidDatacenter(dc.Name) || dc.Name == "dc1" || len(dc.Servers) == 0 {
 				t.Errorf("%+v is known", dc)
 			}
 			d.Pick(dc.Name)

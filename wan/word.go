@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/skerryhq/skerry"
 )
 
 // Server is a server of a datacenter.
@@ -51,21 +53,12 @@ func (s *Server) check() error {
 	switch {
 	case s.Name == "" || len(s.Name) > maxName || len(s.ID) > maxName:
 		return fmt.Errorf("name %.20q: want 1 to %d bytes", s.Name, maxName)
-	case !validDatacenter(s.Datacenter):
+	case !skerry.ValidDatacenter(s.Datacenter):
 		return fmt.Errorf("datacenter %.20q of the server %q: want lower-case letters, digits, - and _", s.Datacenter, s.Name)
 	case err != nil || host == "" || port == "" || len(s.Address) > 2*maxName:
 		return fmt.Errorf("address %.20q of the server %q: want host:port", s.Address, s.Name)
 	}
 	return nil
-}
-
-func validDatacenter(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return name != "" && len(name) <= maxName
 }
 
 // Hear takes what another server tells, and returns the answer.

@@ -50,7 +50,7 @@ func Ask(ctx context.Context, address string, t *Token, n pki.Name, key crypto.S
 	if err != nil {
 		return Got{}, err
 	}
-	q := question{ID: t.ID.String(), Node: n.Node, Request: request, Proof: t.prove(bound, request, n.Node)}
+	q := question{ID: t.ID.String(), Node: n.Node, Datacenter: n.Datacenter, Request: request, Proof: t.prove(bound, request, n.Node)}
 	used := &http.Transport{
 		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 		DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10,

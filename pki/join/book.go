@@ -23,6 +23,8 @@ type Entry struct {
 	Uses int `json:"uses"`
 	// Node is the only node that may join; empty: any. That node may also replace its own key.
 	Node string `json:"node,omitempty"`
+	// Datacenter is that of the servers which may join with it; empty: this one.
+	Datacenter string `json:"datacenter,omitempty"`
 }
 
 // EntryOf returns the entry of a new token.
@@ -83,12 +85,19 @@ func Admit(ctx context.Context, b Book, t *Token, node string, key any, now time
 	if err != nil {
 		return err
 	}
-	a := &ask{id: t.ID, node: node, print: print, lives: func() bool { return false }, proved: func(public ed25519.PublicKey) bool { return public.Equal(t.Public()) }}
+	a := &ask{id: t.ID, node: node, named: node, print: print, lives: func() bool { return false }, proved: func(public ed25519.PublicKey) bool { return public.Equal(t.Public()) }}
 	err = b.Change(ctx, t.ID, node, func(e *Entry, k *NodeKey) (*Entry, *NodeKey, error) { return use(e, k, now, a) })
 	if why, ok := errors.AsType[refusal](err); ok {
 		return skerry.Errorf(skerry.Denied, "the join token is refused: %s", why)
 	}
 	return err
+}
+
+func kindOfDatacenter(name string) string {
+	if name == "" {
+		return "this datacenter"
+	}
+	return "the datacenter " + name
 }
 
 // use decides on a process that asks, and takes one use off the token of an entry. A process that asks again with the same
@@ -102,7 +111,9 @@ func use(e *Entry, k *NodeKey, now time.Time, a *ask) (*Entry, *NodeKey, error) 
 		return nil, nil, refusal("its proof is wrong")
 	case !now.Before(e.Expires):
 		return nil, nil, refusal("it has expired")
-	case e.Node != "" && e.Node != a.node:
+	case e.Datacenter != a.datacenter:
+		return nil, nil, refusal("it is for " + kindOfDatacenter(e.Datacenter) + ", and the process is of " + kindOfDatacenter(a.datacenter))
+	case e.Node != "" && e.Node != a.named:
 		return nil, nil, refusal("it is for the node " + e.Node)
 	case again:
 		return e, k, nil

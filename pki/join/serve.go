@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -32,19 +33,23 @@ type Answer struct {
 
 // question is what a process asks.
 type question struct {
-	ID      string
-	Node    string
-	Request []byte // see [pki.Request]
-	Proof   []byte
+	ID   string
+	Node string
+	// Datacenter is that of the process; empty: the server's.
+	Datacenter string `json:",omitempty"`
+	Request    []byte // see [pki.Request]
+	Proof      []byte
 }
 
 // ask is a question that was read.
 type ask struct {
-	id     ID
-	node   string
-	print  Print
-	proved func(ed25519.PublicKey) bool
-	lives  func() bool // a process of that node name is there
+	id         ID
+	node       string // its name in the book: DATACENTER/NODE of another datacenter
+	named      string // its name in its datacenter
+	datacenter string // that it is of, unless it is this one
+	print      Print
+	proved     func(ed25519.PublicKey) bool
+	lives      func() bool // a process of that node name is there
 }
 
 // Config configures a [Server].
@@ -134,9 +139,13 @@ func (s *Server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return out, q.Node, err
 	}
-	a := &ask{node: q.Node, lives: func() bool { return s.cfg.Lives(q.Node) }, proved: func(public ed25519.PublicKey) bool { return proves(public, q.Proof, bound, q.Request, q.Node) }}
+	a := &ask{node: q.Node, named: q.Node, lives: func() bool { return s.cfg.Lives(q.Node) }, proved: func(public ed25519.PublicKey) bool { return proves(public, q.Proof, bound, q.Request, q.Node) }}
 	if a.id, err = ParseID(q.ID); err != nil {
 		return out, q.Node, err
+	}
+	n := pki.Name{Datacenter: cmp.Or(q.Datacenter, s.cfg.Datacenter), Node: q.Node}
+	if n.Datacenter != s.cfg.Datacenter {
+		a.datacenter, a.node, a.lives = n.Datacenter, n.Datacenter+"/"+q.Node, func() bool { return false }
 	}
 	key, err := pki.KeyOf(q.Request)
 	if err != nil {
@@ -152,7 +161,6 @@ func (s *Server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return out, q.Node, err
 	}
-	n := pki.Name{Datacenter: s.cfg.Datacenter, Node: q.Node}
 	err = book.Change(ctx, a.id, a.node, func(e *Entry, k *NodeKey) (*Entry, *NodeKey, error) {
 		e, k, err := use(e, k, s.cfg.Now(), a)
 		if err == nil {

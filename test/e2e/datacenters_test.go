@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -229,5 +231,102 @@ func TestRequestsForAnotherDatacenter(t *testing.T) {
 	two[0].run()
 	for _, a := range append(one, agent) {
 		a.findsIn("dc2", "web", "web-2", "web-3")
+	}
+}
+
+// A token of one datacenter admits the first servers of another one, which then make tokens of their own. Certificates of one
+// open nothing in the other but requests and followed services.
+func TestDatacentersOverTLS(t *testing.T) {
+	t.Parallel()
+	one := startSecured(t, 3, map[string]any{"datacenter": "dc1"})
+	token, _ := one.token(t, 0, `{"Kind": "server", "Uses": 1, "Datacenter": "dc2"}`)
+	port := program.Port(t)
+	second := func(more map[string]any) map[string]any {
+		config := server(1, 1, port, []string{local(port)})
+		maps.Copy(config, map[string]any{"datacenter": "dc2", "join_token_file": token, "retry_join_wan": one.at[1:2]})
+		maps.Copy(config, more)
+		return config
+	}
+	s := start(t, second(nil))
+	s.leads()
+	two := &secured{all: []*agent{s}, at: []string{local(port)}}
+	agents, _ := two.token(t, 0, `{"Kind": "agent"}`)
+	web := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "datacenter": "dc2", "retry_join": two.at, "join_token_file": agents})
+	web.attached()
+	web.register(`{"ID": "web-2", "Name": "web", "Port": 81}`)
+	for _, a := range one.all {
+		a.reaches("dc1", "dc2")
+		a.findsIn("dc2", "web", "web-2")
+	}
+	one.all[0].register(`{"ID": "web-1", "Name": "web", "Port": 81}`)
+	web.findsIn("dc1", "web", "web-1")
+	if list := one.all[0].ok("GET", "/v1/skerry/joined", "").body; !strings.Contains(list, `"dc2/s1"`) {
+		t.Errorf("the nodes that joined: %s", list)
+	}
+
+	// The token is for one server of dc2 alone: it is used up, and no server of dc1 joins with it.
+	creds, agent := s.credentials(), web.credentials()
+	at := one.at[0]
+	post := func(conf *tls.Config, path, node, datacenter, body string) (int, string) {
+		t.Helper()
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true}, Timeout: patience}
+		defer c.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "https://"+at+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Skerry-Node", node)
+		req.Header.Set("X-Skerry-Via", node)
+		if datacenter != "" {
+			req.Header.Set("Skerry-Datacenter", datacenter)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text)
+	}
+	far := creds.DialAny()
+	word := `{"from":{"name":"s1","datacenter":%q,"address":"127.0.0.1:9"},"servers":[]}`
+	for name, row := range map[string]struct {
+		conf                         *tls.Config
+		path, node, datacenter, body string
+		want                         int
+	}{
+		"an agent of another datacenter":              {agent.DialAny(), "/v1/skerry/link/stream/owner", "web1", "dc2", "", 0},
+		"a server attaches":                           {far, "/v1/skerry/link/stream/owner", "s1", "dc2", "", 403},
+		"a server attaches as one of this datacenter": {far, "/v1/skerry/link/stream/owner", "s1", "dc1", "", 403},
+		"a server attaches without a datacenter":      {far, "/v1/skerry/link/stream/owner", "s1", "", "", 403},
+		"a server follows as an agent":                {far, "/v1/skerry/link/stream/follow", "s1", "dc2", "", 403},
+		"a server follows as another one":             {far, "/v1/skerry/link/stream/wan-follow", "s2", "dc2", "", 403},
+		"a server resolves tokens":                    {far, "/v1/skerry/link/resolve", "s1", "dc2", "{}", 403},
+		"a server asks for drains":                    {far, "/v1/skerry/link/drain", "s1", "dc2", "{}", 403},
+		"a server renews its certificate":             {far, "/v1/skerry/link/renew", "s1", "dc2", `{"Node":"s1"}`, 403},
+		"a server poses as a third datacenter":        {far, "/v1/skerry/link/datacenters", "s1", "dc2", fmt.Sprintf(word, "dc3"), 403},
+		"a server poses as this datacenter":           {far, "/v1/skerry/link/datacenters", "s1", "dc2", fmt.Sprintf(word, "dc1"), 403},
+		"a server names its own":                      {far, "/v1/skerry/link/datacenters", "s1", "dc2", fmt.Sprintf(word, "dc2"), 200},
+	} {
+		if status, text := post(row.conf, row.path, row.node, row.datacenter, row.body); status != row.want {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+	}
+	var ports configured = one.all[0].configured()
+	for name, port := range map[string]int{"the quorum store": ports.Ports.SerfLAN, "the bus": ports.Ports.SerfWAN} {
+		for who, conf := range map[string]*tls.Config{"a server": creds.DialAny(), "an agent": agent.DialAny()} {
+			conn, err := tls.Dial("tcp", local(port), conf)
+			if err == nil { // TLS 1.3: the other side judges after this one's handshake
+				conn.SetDeadline(time.Now().Add(patience))
+				_, err = io.WriteString(conn, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+				if err == nil {
+					_, err = conn.Read(make([]byte, 1))
+				}
+				conn.Close()
+			}
+			if err == nil {
+				t.Errorf("%s of dc2 is let in by %s", who, name)
+			}
+		}
 	}
 }

@@ -10,13 +10,15 @@ import (
 
 // joinTokenBody is a join token, on the wire.
 type joinTokenBody struct {
-	ID      string `json:",omitempty"`
-	Kind    string
-	Uses    int
-	Node    string `json:",omitempty"`
-	Made    time.Time
-	Expires time.Time
-	Secret  string `json:",omitempty"` // in the answer to its making alone
+	ID   string `json:",omitempty"`
+	Kind string
+	Uses int
+	Node string `json:",omitempty"`
+	// Datacenter is that of the servers that may join; empty: this one.
+	Datacenter string `json:",omitempty"`
+	Made       time.Time
+	Expires    time.Time
+	Secret     string `json:",omitempty"` // in the answer to its making alone
 }
 
 // newTokenBody is a request for a token.
@@ -25,6 +27,8 @@ type newTokenBody struct {
 	Uses int           // default 1
 	TTL  wire.Duration // default 24 h
 	Node string
+	// Datacenter is that of the servers that may join; default this one. Agents join with tokens of their own.
+	Datacenter string
 }
 
 const (
@@ -77,12 +81,16 @@ func (q *request) skerryJoinTokenMake() error {
 	switch {
 	case body.Kind != "server" && body.Kind != "agent":
 		return badRequest("Kind: want server or agent")
+	case body.Kind == "agent" && !q.knows(body.Datacenter):
+		return badRequest("Datacenter: agents join with tokens that a server of their own datacenter makes")
+	case body.Datacenter != "" && !skerry.ValidDatacenter(body.Datacenter):
+		return badRequest("Datacenter: want lower-case letters, digits, - and _")
 	case body.Uses < 1 || body.Uses > maxTokenUses:
 		return badRequest("Uses: want 1 to 100000")
 	case time.Duration(body.TTL) < time.Second:
 		return badRequest("TTL: want a duration of a second or more, such as 24h")
 	}
-	made, err := a.MakeJoinToken(q.r.Context(), skerry.JoinToken{Kind: body.Kind, Uses: body.Uses, Node: body.Node, Expires: time.Now().Add(time.Duration(body.TTL))})
+	made, err := a.MakeJoinToken(q.r.Context(), skerry.JoinToken{Kind: body.Kind, Uses: body.Uses, Node: body.Node, Datacenter: body.Datacenter, Expires: time.Now().Add(time.Duration(body.TTL))})
 	if err != nil {
 		return err
 	}

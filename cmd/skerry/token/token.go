@@ -57,10 +57,15 @@ func newCreate() *cobra.Command {
 		Long: `Make a join token and print it. Give it to the machines that may join, in a file,
 and name that file in join_token_file or -join-token-file.
 
+With -server -datacenter it is for the first servers of another datacenter, which
+name servers of this one in retry_join_wan. They get the authority with it, and
+make the tokens of their datacenter themselves.
+
 With -data-dir it makes the first token, on the machine of the first server and
 before any server runs: the authority that signs the certificates of the cluster
 is made with it. The first server takes one of its uses.`,
 		Example: `  skerry token create -server -uses 3 -data-dir /var/lib/skerry > join-token
+  skerry token create -server -uses 3 -datacenter dc2 > dc2-token
   skerry token create -agent -uses 500 -ttl 1h > agent-token`,
 		Args: cobra.NoArgs,
 	}
@@ -76,10 +81,20 @@ is made with it. The first server takes one of its uses.`,
 		if err != nil {
 			return err
 		}
+		of := c.Query.Datacenter
+		if o.dataDir != "" && of != "" {
+			return connect.Usagef("-datacenter: the first token is for this datacenter; leave it out, or leave -data-dir out and ask a server that runs")
+		}
 		if o.dataDir != "" {
 			return o.first(out, kind)
 		}
+		if kind == pki.Server {
+			c.Query.Datacenter = "" // a server of this datacenter makes it
+		}
 		ask := map[string]any{"Kind": kind, "Uses": o.uses, "TTL": o.ttl.String(), "Node": o.node}
+		if kind == pki.Server {
+			ask["Datacenter"] = of
+		}
 		var made struct{ Secret string }
 		if err := c.Do(ctx, http.MethodPut, "/v1/skerry/join-token", nil, ask, &made); err != nil {
 			return err
