@@ -40,7 +40,7 @@ const root = "../.."
 
 // documents are those whose every example is run.
 var documents = []string{
-	"README.md", "SECURITY.md", "CONTRIBUTING.md", "doc/access.md", "doc/datacenters.md", "doc/decided.md", "doc/own-api.md", "doc/sdk.md", "doc/security.md", "doc/tools.md", "doc/upgrade.md", "tongue/dns/README.md",
+	"README.md", "SECURITY.md", "CONTRIBUTING.md", "doc/access.md", "doc/cluster.md", "doc/datacenters.md", "doc/decided.md", "doc/own-api.md", "doc/sdk.md", "doc/security.md", "doc/tools.md", "doc/upgrade.md", "tongue/dns/README.md",
 }
 
 // examples says how each example is run, by its first line. An example that is not here
@@ -56,14 +56,18 @@ var examples = map[string]func(*testing.T, block){
 	"CONTRIBUTING.md: make build        # bin/skerry": targets,
 	"doc/access.md: acl {":                            configuration,
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
-	"doc/datacenters.md: server           = true": configuration,
-	"doc/decided.md: quorum {":                    configuration,
-	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                                                                      commands,
-	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                                                                                backsUp,
-	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":                                                                wholeSet,
-	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},":                                                     owner,
-	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                                                                             func(*testing.T, block) {}, // by owner
-	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                                                                         guard,
+	"doc/cluster.md: skerry members":                                                                                                           whole,
+	"doc/cluster.md: skerry token create -server -uses 1 > join-token":                                                                         replaces,
+	"doc/cluster.md: skerry validate -quiet /etc/skerry/conf.d              # with the new binary":                                             upgrades,
+	"doc/cluster.md: skerry operator quorum recover -data-dir /var/lib/skerry":                                                                 func(*testing.T, block) {}, // by replaces
+	"doc/datacenters.md: server           = true":                                                                                              configuration,
+	"doc/decided.md: quorum {":                                                                                                                 configuration,
+	"doc/decided.md: skerry snapshot save backup.snap        # verified after it was written":                                                  commands,
+	"doc/decided.md: skerry snapshot agent -local-path /var/backups/skerry -interval 1h -retain 30":                                            backsUp,
+	"doc/own-api.md: {\"Services\": [{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"15s\"}}]}   →  {\"Changed\": true}":            wholeSet,
+	"doc/own-api.md: {\"Address\": \"10.0.0.7\", \"TTL\": \"15s\", \"Node\": \"batch-7\", \"NodeMeta\": {…}, \"Locality\": {\"Zone\": \"a\"},": owner,
+	"doc/own-api.md: PUT /v1/skerry/owner/ID/beat?digest=5f0c…                                →  {\"Answer\": \"ok\"}":                         func(*testing.T, block) {}, // by owner
+	"doc/own-api.md: {\"Held\": 5, \"Services\": [{\"Service\": \"web\", \"Held\": 5, \"Instances\": 8}]}":                                     guard,
 	"doc/own-api.md: {\"Servers\": [{\"Server\": \"s2\", \"P50\": 0.9, \"P99\": 3.1, \"Changes\": 64, \"Waiting\": 0}], \"Agents\": {\"P50\": 3.4, \"P99\": 8.3, \"Changes\": 180, \"Late\": []},": propagates,
 	"doc/own-api.md: {\"Acked\": 415, \"Pending\": 0, \"Gone\": 2, \"Safe\": true}":                                                                                                                drained,
 	"doc/own-api.md: PUT /v1/skerry/join-token  {\"Kind\": \"agent\", \"Uses\": 50, \"TTL\": \"24h\"}   →  {\"ID\": \"7397…\", \"Kind\": \"agent\", \"Uses\": 50, …, \"Secret\": \"skj1.…\"}":      admission,
@@ -138,6 +142,7 @@ type world struct {
 	dir       string
 	http, dns string
 	token     string
+	agent     *exec.Cmd
 }
 
 const management = "11111111-2222-3333-4444-555555555555"
@@ -153,8 +158,15 @@ func newWorld(t *testing.T, hcl ...string) *world {
 	return w
 }
 
-// start starts the agent.
+// start starts the agent, and waits until its store has a leader.
 func (w *world) start(args ...string) {
+	w.Helper()
+	w.launch(args...)
+	w.await(func() bool { return w.get("/v1/status/leader") == http.StatusOK })
+}
+
+// launch starts the agent.
+func (w *world) launch(args ...string) {
 	t := w.T
 	t.Helper()
 	args = append([]string{"agent", "-log-level", "warn", "-http-port", portOf(w.http), "-dns-port", portOf(w.dns)}, args...)
@@ -165,6 +177,7 @@ func (w *world) start(args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	w.agent = cmd
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
@@ -172,7 +185,12 @@ func (w *world) start(args ...string) {
 			t.Log(log.String())
 		}
 	})
-	w.await(func() bool { return w.get("/v1/status/leader") == http.StatusOK })
+}
+
+// kill ends the agent without a warning.
+func (w *world) kill() {
+	w.agent.Process.Kill()
+	w.agent.Wait()
 }
 
 func portOf(address string) string {
