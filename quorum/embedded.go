@@ -91,7 +91,7 @@ func start(ctx context.Context, cfg Embedded) (*member, error) {
 	if err := prepare(cfg); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
 	}
-	if err = checkFile(cfg.Dir); err == nil {
+	if err = checkData(cfg.Dir, cfg.Peers.several()); err == nil {
 		err = m.launchListed(ctx, conf)
 	}
 	if err != nil {

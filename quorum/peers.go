@@ -144,3 +144,6 @@ func JoinList(list []Member, own *Peers) map[string]string {
 	}
 	return out
 }
+
+// several reports whether there are other members.
+func (p *Peers) several() bool { return p != nil && len(p.Members) > 1 }

@@ -46,7 +46,7 @@ func TestAFileIsCheckedBeforeItIsOpened(t *testing.T) {
 		if err := os.WriteFile(file, spoil(bytes.Clone(sound)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkFile(cfg.Dir); errors.Is(err, ErrDamaged) != (name != "") || name == "" && err != nil {
+		if err := checkData(cfg.Dir, false); errors.Is(err, ErrDamaged) != (name != "") || name == "" && err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 		if name == "" {
@@ -74,13 +74,48 @@ func TestAFileIsCheckedBeforeItIsOpened(t *testing.T) {
 	if r := s.Snapshot().Get("kv/c"); r == nil || r.Damage == nil {
 		t.Errorf("%+v", r)
 	}
-	if err := checkFile(t.TempDir()); err != nil {
+	if err := checkData(t.TempDir(), true); err != nil {
 		t.Errorf("without a file: %v", err)
 	}
 }
 
-// BenchmarkCheckFile checks a file with 50,000 records of 200 bytes.
-func BenchmarkCheckFile(b *testing.B) {
+// A log of which a part is damaged, wherever it is, is no log that ends there. One that has all is opened.
+func TestALogThatForgotIsFoundOut(t *testing.T) {
+	cfg := peerFor(t, "a")
+	cfg.Peers.Members, cfg.Peers.Round = map[string]string{"a": cfg.Peers.Advertise}, "1"
+	s := openOne(t, cfg)
+	for n := range 50 {
+		putKey(t, s, fmt.Sprint("kv/", n), strings.Repeat("v", 100))
+	}
+	s.Close()
+	if err := checkData(cfg.Dir, true); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(cfg.Dir, "member", "wal", "*.wal"))
+	if err != nil || len(logs) != 1 {
+		t.Fatal(logs, err)
+	}
+	sound, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(bytes.TrimRight(sound, "\x00"))
+	for at := 0; at < end-200; at += 400 {
+		spoilt := bytes.Clone(sound)
+		for i := range 40 { // also lengths of records
+			spoilt[at+i] ^= 0xff
+		}
+		if err := os.WriteFile(logs[0], spoilt, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkData(cfg.Dir, true); !errors.Is(err, ErrDamaged) {
+			t.Errorf("damage at %d of %d: %v", at, end, err)
+		}
+	}
+}
+
+// BenchmarkCheckData checks a file with 50,000 records of 200 bytes.
+func BenchmarkCheckData(b *testing.B) {
 	cfg := Embedded{Dir: b.TempDir(), Forget: true, Log: slog.New(slog.DiscardHandler)}
 	s, err := Open(b.Context(), cfg)
 	if err != nil {
@@ -98,7 +133,7 @@ func BenchmarkCheckFile(b *testing.B) {
 	}
 	s.Close()
 	for b.Loop() {
-		if err := checkFile(cfg.Dir); err != nil {
+		if err := checkData(cfg.Dir, false); err != nil {
 			b.Fatal(err)
 		}
 	}

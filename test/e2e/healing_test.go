@@ -29,10 +29,10 @@ func damage(t *testing.T, file string, change func([]byte)) {
 	}
 }
 
-// A record that is damaged in one server's data file is taken from another server: reads at it are right, and the file is mended.
+// A record that is damaged in one server's data file is taken from another server that shows its certificate: reads at it are right, and the file is mended.
 func TestADamagedRecordIsTakenFromAnotherServer(t *testing.T) {
 	t.Parallel()
-	all, _ := servers(t, 3)
+	all := startSecured(t, 3, nil).all
 	one := all[1]
 	for n := range 20 {
 		one.key(fmt.Sprintf("k/%d", n), fmt.Sprintf("the value of %d.", n))
