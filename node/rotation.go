@@ -304,6 +304,8 @@ func (a admission) RotateAuthority(ctx context.Context) (skerry.Authority, error
 		return was, err
 	case was.Before != "":
 		return was, skerry.Errorf(skerry.Conflict, "a rotation is under way since %s: finish it first", was.Began.Format(time.RFC3339))
+	case a.c.n.far != nil && len(a.c.n.far.Datacenters()) > 0:
+		return was, skerry.Errorf(skerry.Unsupported, "the datacenter %s has the same authority, and would not trust the next one: an authority is changed in a cluster of one datacenter only", a.c.n.far.Datacenters()[0].Name)
 	case len(was.Restart) > 0:
 		return was, skerry.Errorf(skerry.Conflict, "restart these servers first, one after another: their members of the quorum store trust an earlier authority since their start: %s", strings.Join(was.Restart, ", "))
 	}
