@@ -24,6 +24,7 @@ limits { kv_max_value_size = 0, request_limits { mode = "x" } }
 tls { defaults { cert_file = "x", verify_incoming = true, tls_min_version = "1.2", tls_cipher_suites = "TLS_RSA_WITH_AES_128_GCM_SHA256,AES" } }
 default_query_time = "20m"
 reconnect_timeout = "1h"
+canary_interval = "10ms"
 guard { share = 2, hold = "0s" }
 lease { min_ttl = "48h" }
 acl { default_policy = "maybe", down_policy = "x", preset = "closed", audit { rotate_bytes = -1, rotate_duration = "-1h", rotate_max_files = -1 } }
