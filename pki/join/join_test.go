@@ -365,3 +365,38 @@ func FuzzParseToken(f *testing.F) {
 		}
 	})
 }
+
+// A token is for one datacenter, and a node of another one is no node of this one.
+func TestJoinOfAnotherDatacenter(t *testing.T) {
+	s := newSite(t)
+	ask := func(tok *Token, datacenter string) (Got, error) {
+		key, err := pki.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Ask(t.Context(), s.at, tok, pki.Name{Datacenter: datacenter, Kind: pki.Server, Node: "s1"}, key, func() time.Time { return s.now })
+	}
+	own, far := s.token(pki.Server, 3, ""), s.token(pki.Server, 3, "")
+	e := s.book.entries[far.ID]
+	e.Datacenter = "dc2"
+	s.book.entries[far.ID] = e
+	s.lives = "s1"
+	for name, row := range map[string]struct {
+		tok        *Token
+		datacenter string
+	}{"a token of this one": {own, "dc2"}, "a token for another one": {far, "dc1"}, "a token for a third one": {far, "dc3"}} {
+		if _, err := ask(row.tok, row.datacenter); skerry.KindOf(err) != skerry.Denied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, err := ask(far, "dc2")
+	if err != nil || got.Authority == nil {
+		t.Fatalf("a server of dc2: %v", err)
+	}
+	if n, err := pki.Of(got.Leaf()); err != nil || n.String() != "skerry://dc2/server/s1" {
+		t.Errorf("the certificate is for %v, %v", n, err)
+	}
+	if left := s.book.entries[far.ID].Uses; left != 2 {
+		t.Errorf("%d uses are left", left)
+	}
+}
