@@ -20,12 +20,14 @@ func (l *load) beats(m *member, id string) (stop func(), err error) {
 	}
 	ctx, stop := context.WithCancel(l.ctx)
 	l.work.Go(func() {
-		every := time.NewTicker(leaseTTL / 3)
-		defer every.Stop()
+		const every = leaseTTL / 3
 		for {
+			// All programs beat at the same moments, so that they can fall silent at once.
+			beat := time.NewTimer(time.Until(time.Now().Truncate(every).Add(every)))
 			select {
-			case <-every.C:
+			case <-beat.C:
 			case <-ctx.Done():
+				beat.Stop()
 				return
 			}
 			var beaten struct{ Answer string }
