@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,14 +26,16 @@ type figures struct {
 		Changes  int
 		Late     []string
 	}
-	Services []struct {
-		Service         string
-		Servers, Agents struct {
-			P50, P99 float64
-			Changes  int
-		}
-	}
+	Services  []serviceFigures
 	Announced struct {
+		P50, P99 float64
+		Changes  int
+	}
+}
+
+type serviceFigures struct {
+	Service         string
+	Servers, Agents struct {
 		P50, P99 float64
 		Changes  int
 	}
@@ -76,7 +79,9 @@ func TestTheWayOfChangesIsTimed(t *testing.T) {
 			return got
 		case f.Servers[0].Changes < 3 || f.Servers[1].Changes < 3 || f.Agents.Changes < 2 || f.Agents.P99 <= 0:
 			return got
-		case len(f.Services) != 1 || f.Services[0].Service != "web" || f.Services[0].Servers.Changes < 2 || f.Services[0].Agents.Changes < 1:
+		case !slices.ContainsFunc(f.Services, func(s serviceFigures) bool { // "cache" is among them where the agent is attached here
+			return s.Service == "web" && s.Servers.Changes >= 2 && s.Agents.Changes >= 1
+		}):
 			return got
 		}
 		t.Log(got)

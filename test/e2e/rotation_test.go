@@ -41,7 +41,17 @@ func TestTheAuthorityIsRotated(t *testing.T) {
 		t.Fatalf("a certificate of the authority is refused before the rotation: %v", err)
 	}
 
+	_, home := web.homes()
 	s.all[2].kill() // it is away when the rotation begins
+	if home == 2 {
+		await(t, "the agent attaches to another server", func() error {
+			if _, now := web.homes(); now == home {
+				return errors.New("it does not")
+			}
+			return nil
+		})
+	}
+	web.attached()
 	times, _ := web.homes()
 	stop := s.underLoad(t, web)
 	rotate := exec.Command(program.Skerry(t), "ca", "rotate", "-http-addr", s.all[0].http)
