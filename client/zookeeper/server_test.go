@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/sourcetest"
+	"github.com/skerryhq/skerry/test/program"
 )
 
 const within = 30 * time.Second
@@ -44,12 +46,8 @@ func start(t *testing.T) *server {
 	if testing.Short() {
 		t.Skip("starts a Java process")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, host: l.Addr().String(), dir: t.TempDir()}
-	l.Close()
+	// A port that was free a moment ago may be another test's by now, whose server would answer in place of this one.
+	s := &server{t: t, host: net.JoinHostPort("127.0.0.1", strconv.Itoa(program.Port(t))), dir: t.TempDir()}
 	t.Cleanup(s.kill)
 	s.run()
 	return s
