@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/skerryhq/skerry/client"
 	"github.com/skerryhq/skerry/client/sourcetest"
+	processes "github.com/skerryhq/skerry/test/program"
 )
 
 // member is one real etcd on loopback that can be stopped and started again.
@@ -26,12 +28,7 @@ type member struct {
 func ports(t *testing.T, n int) (out []string) {
 	t.Helper()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
+		out = append(out, net.JoinHostPort("127.0.0.1", strconv.Itoa(processes.Port(t))))
 	}
 	return out
 }

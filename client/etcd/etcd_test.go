@@ -322,19 +322,15 @@ func TestUserAndTLS(t *testing.T) {
 // A cluster that is not there delays no start, and is found when it comes.
 func TestStartsBeforeEtcd(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	host := ports(t, 1)[0]
 	for _, user := range []string{"", "root:pw@"} {
 		began := time.Now()
-		c, err := client.Open("etcd://"+user+l.Addr().String(), client.WithCacheDir(""))
+		c, err := client.Open("etcd://"+user+host, client.WithCacheDir(""))
 		if err != nil || time.Since(began) > time.Second {
 			t.Errorf("open: %v after %v", err, time.Since(began))
 		}
 		c.Close()
-		tell := sourcetest.Watch(t, source(t, "etcd://"+user+l.Addr().String()), "web")
+		tell := sourcetest.Watch(t, source(t, "etcd://"+user+host), "web")
 		if u := until(t, tell, "the error", func(u sourcetest.Told) bool { return true }); u.Err == nil || !strings.Contains(u.Err.Error(), "connection refused") {
 			t.Errorf("told %+v, %v of a cluster that is not there", u.Update, u.Err)
 		}
