@@ -66,11 +66,30 @@ func (s *server) run() {
 		s.t.Skipf("no Java: %v", err)
 	}
 	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		if zk.FLWRuok([]string{s.host}, time.Second)[0] {
+		if zk.FLWRuok([]string{s.host}, time.Second)[0] && s.takesSessions() {
 			return
 		}
 		if time.Now().After(end) {
 			s.t.Fatal("ZooKeeper does not serve")
+		}
+	}
+}
+
+// takesSessions reports whether a session can be opened: a server takes connections for a moment before it takes sessions.
+func (s *server) takesSessions() bool {
+	c, events, err := zk.Connect([]string{s.host}, time.Second, zk.WithLogger(silent{}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	for late := time.After(time.Second); ; {
+		select {
+		case e := <-events:
+			if e.State == zk.StateHasSession {
+				return true
+			}
+		case <-late:
+			return false
 		}
 	}
 }
@@ -90,16 +109,7 @@ func (s *server) tool() *zk.Conn {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	// It takes connections for a moment before it takes sessions.
-	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		_, _, err := c.Exists("/")
-		if err == nil {
-			return c
-		}
-		if time.Now().After(end) {
-			s.t.Fatal(err)
-		}
-	}
+	return c
 }
 
 // write makes a node and what it is in; data nil removes it.
