@@ -151,12 +151,11 @@ func (c *Cache) follow(s *service, v *follow.View) (*skerry.View, error) {
 	recovering := c.stand.Load().state.Recovering
 	moved := s.server != "" && s.server != c.stand.Load().server
 	now := time.Now()
-	s.age(now)
 	keep := func(k follow.Key) bool {
 		switch {
 		case !v.Whole:
 			return !gone[k]
-		case recovering || moved && !s.young[k].IsZero():
+		case recovering || moved && now.Sub(s.young[k]) < spreadsWithin:
 			s.held = true
 			return true
 		}

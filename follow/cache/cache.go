@@ -102,7 +102,7 @@ type service struct {
 	digest   string                   // of followed; empty: no server has that view
 	part     *follow.View             // a whole view that has come in parts so far
 	held     bool                     // followed has entries that the server's whole view lacked
-	young    map[follow.Key]time.Time // when entries came that have been here for less than spreadsWithin
+	young    map[follow.Key]time.Time // when entries came; those of long ago are forgotten now and then
 	changed  chan struct{}
 	dirty    bool        // the copy on disk is older
 	copy     time.Time   // when it was made last
@@ -249,36 +249,39 @@ func (st *stand) stale() time.Duration {
 // Watch implements [skerry.Discovery]. A service is followed from then on. While its view is not known, the index is that of
 // Own.
 func (c *Cache) Watch(t skerry.Topic) (uint64, <-chan struct{}) {
-	index, changed := c.cfg.Own.Watch(t)
 	if t.Kind != skerry.TopicService {
-		return index, changed
+		return c.cfg.Own.Watch(t)
 	}
+	name := skerry.Fold(t.Name)
 	for {
+		if v, ok := c.names.Load(name); ok {
+			if index, changed := c.watch(v.(*service), t); changed != nil {
+				return index, changed
+			}
+		}
 		c.mu.Lock()
 		more := c.more
 		c.mu.Unlock()
-		s := c.service(skerry.Fold(t.Name))
-		if s == nil {
+		if c.service(name) == nil {
+			index, _ := c.cfg.Own.Watch(t)
 			return index, more
-		}
-		s.use(time.Now().Unix() + maxWait)
-		if index, changed, ok := c.watch(s, index); ok {
-			return index, changed
 		}
 	}
 }
 
-// watch is Watch for a service. It returns false if the service was dropped meanwhile.
-func (c *Cache) watch(s *service, index uint64) (uint64, <-chan struct{}, bool) {
+// watch is Watch for a service that is followed. The channel is nil if it was dropped meanwhile.
+func (c *Cache) watch(s *service, t skerry.Topic) (uint64, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now, _ := c.names.Load(s.name); now != s {
-		return 0, nil, false
+		return 0, nil
 	}
+	s.use(time.Now().Unix() + maxWait)
 	if s.followed != nil {
-		index = c.lay(s).Index
+		return c.lay(s).Index, s.changed
 	}
-	return index, s.changed, true
+	index, _ := c.cfg.Own.Watch(t)
+	return index, s.changed
 }
 
 // Foreign implements [skerry.Discovery].
