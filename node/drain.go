@@ -163,13 +163,10 @@ func (d *drains) peers(ctx context.Context, ask drainAsk, sum *drainCount) {
 	ask.Alone, ask.Lost = true, sum.Lost
 	ctx, cancel := context.WithTimeout(ctx, drainAnswer)
 	defer cancel()
-	members := d.n.served.cluster.Members()
-	counts := make([]drainCount, len(members))
+	others := d.n.otherServers()
+	counts := make([]drainCount, len(others))
 	var asked sync.WaitGroup
-	for i, m := range members {
-		if m.Name == d.n.cfg.Self.Name {
-			continue
-		}
+	for i, m := range others {
 		asked.Go(func() {
 			var err error
 			if counts[i], err = d.ask(ctx, m.Address, ask); err != nil {

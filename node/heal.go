@@ -32,8 +32,8 @@ type copyAsk struct {
 func (n *Node) askCopy(ctx context.Context, key string, revision int64) ([]byte, error) {
 	body, _ := json.Marshal(copyAsk{key, revision}) // plain strings
 	err := errors.New("no other server is known")
-	for _, m := range n.served.cluster.Members() {
-		if m.Name == n.cfg.Self.Name || !m.Alive {
+	for _, m := range n.otherServers() {
+		if !m.Alive {
 			continue
 		}
 		var b []byte

@@ -60,6 +60,11 @@ func (s servers) Members() []skerry.Member {
 	return out
 }
 
+// otherServers are the servers of this datacenter but for this one.
+func (n *Node) otherServers() []skerry.Member {
+	return slices.DeleteFunc(slices.Clone(n.served.cluster.Members()), func(m skerry.Member) bool { return m.Name == n.cfg.Self.Name })
+}
+
 // unseen describes a server that has a member of the quorum store, and whose agent's
 // registration never came: it was down all the time. All servers are taken to have the same
 // ServerPort.

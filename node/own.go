@@ -50,12 +50,8 @@ func (c *credentials) keepOwn(ctx context.Context, own OwnCertificate, text []by
 
 // reread has the files read at once, if the certificate is from files.
 func (c *credentials) reread() {
-	if c == nil || c.n.cfg.Cluster.Own == (OwnCertificate{}) {
-		return
-	}
-	select {
-	case c.outdated <- struct{}{}:
-	default:
+	if c != nil && c.n.cfg.Cluster.Own != (OwnCertificate{}) {
+		c.look()
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // others get it from one that has it. It signs at once, since the one before has signed its certificate. Agents are told, and get
 // certificates of it. When all have one, the one before loses its trust.
 type rotation struct {
-	outdated chan struct{} // signals that an agent needs another certificate
+	outdated chan struct{} // signals that the certificate may have to be another one
 	member   []pki.Pin     // that the member of the quorum store trusts since its start
 	stepping sync.Mutex
 	streams  sync.Map // *link.Stream of each agent here
@@ -57,6 +57,11 @@ func (c *credentials) told(pins []string) {
 	c.news.Lock()
 	c.news.pins = pins
 	c.news.Unlock()
+	c.look()
+}
+
+// look has the certificate looked at.
+func (c *credentials) look() {
 	select {
 	case c.outdated <- struct{}{}:
 	default:
@@ -157,14 +162,12 @@ func (c *credentials) rotates(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	d := link.NewDialer(c.n.cfg.Self.Name, c.dial())
-	defer d.Close()
 	for {
 		changed := b.WatchRotation()
 		waits := func(err error) {
 			c.n.log.Warn("this server has not followed the rotation of the authority yet", "error", err)
 		}
-		_ = retry(ctx, waits, func() (bool, error) { return false, c.step(ctx, b, d) }) // until ctx has ended
+		_ = retry(ctx, waits, func() (bool, error) { return false, c.step(ctx, b) }) // until ctx has ended
 		select {
 		case <-ctx.Done():
 			b.Unwatch(changed)
@@ -175,7 +178,7 @@ func (c *credentials) rotates(ctx context.Context) {
 }
 
 // step does what the last rotation asks of this server.
-func (c *credentials) step(ctx context.Context, b *book.Book, d *link.Dialer) error {
+func (c *credentials) step(ctx context.Context, b *book.Book) error {
 	c.stepping.Lock()
 	defer c.stepping.Unlock()
 	r, err := b.Rotation()
@@ -183,7 +186,7 @@ func (c *credentials) step(ctx context.Context, b *book.Book, d *link.Dialer) er
 		return err
 	}
 	if c.signing().Pin() == r.Before {
-		next, err := c.next(ctx, r, d)
+		next, err := c.next(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -213,18 +216,15 @@ func (c *credentials) step(ctx context.Context, b *book.Book, d *link.Dialer) er
 }
 
 // next returns the new authority of a rotation, which this server made or another one has.
-func (c *credentials) next(ctx context.Context, r *book.Rotation, d *link.Dialer) (*pki.Authority, error) {
+func (c *credentials) next(ctx context.Context, r *book.Rotation) (*pki.Authority, error) {
 	if next, err := c.folder.Next(); err == nil && next.Pin() == r.Now {
 		return next, nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	err := skerry.Errorf(skerry.Unavailable, "the server %s made the authority %v, and no server gives it to this one", r.By, r.Now)
-	for _, m := range c.n.served.cluster.Members() {
-		if m.Name == c.name.Node {
-			continue
-		}
-		got, asked := join.Renew(ctx, d.RoundTripper(), m.Address, c.name, c.held.Held().Key)
+	for _, m := range c.n.otherServers() {
+		got, asked := join.Renew(ctx, c.n.drains.dialer.RoundTripper(), m.Address, c.name, c.held.Held().Key)
 		if asked == nil && got.Authority.Pin() == r.Now {
 			return got.Authority, nil
 		}
@@ -335,9 +335,7 @@ func (a admission) RotateAuthority(ctx context.Context) (skerry.Authority, error
 
 // stepped returns the state after this server's own step.
 func (a admission) stepped(ctx context.Context, b *book.Book) (skerry.Authority, error) {
-	d := link.NewDialer(a.c.n.cfg.Self.Name, a.c.dial())
-	defer d.Close()
-	if err := a.c.step(ctx, b, d); err != nil {
+	if err := a.c.step(ctx, b); err != nil {
 		return skerry.Authority{}, err
 	}
 	return a.Authority(ctx)

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -54,16 +53,10 @@ type NodeKey struct {
 type Print [sha256.Size]byte
 
 // MarshalText implements [encoding.TextMarshaler].
-func (p Print) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, p[:]), nil }
+func (p Print) MarshalText() ([]byte, error) { return pki.Pin(p).MarshalText() }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
-func (p *Print) UnmarshalText(text []byte) error {
-	if hex.DecodedLen(len(text)) != len(p) {
-		return hex.ErrLength
-	}
-	_, err := hex.Decode(p[:], text)
-	return err
-}
+func (p *Print) UnmarshalText(text []byte) error { return (*pki.Pin)(p).UnmarshalText(text) }
 
 // PrintOf returns the print of a public key.
 func PrintOf(public any) (Print, error) {
