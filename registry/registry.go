@@ -157,14 +157,6 @@ func (r *Registry) Connect(to Sender) { r.post.connect(to) }
 // Send posts messages that are not of the core.
 func (r *Registry) Send(messages []cluster.Envelope) { r.post.add(messages, r.whole) }
 
-// whole returns the set of an owner; nil if there is none.
-func (r *Registry) whole(id skerry.OwnerID) *skerry.Set {
-	if set := r.canaries[id]; set != nil {
-		return set
-	}
-	return r.cfg.Table.Whole(id)
-}
-
 // Run lets time pass and sends frames until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
 	var sending sync.WaitGroup
@@ -340,13 +332,6 @@ func (r *Registry) flush() (a applied) {
 		r.caught()
 	}
 	return a
-}
-
-// land is flush after a step that took the word of an owner that came to this server.
-func (r *Registry) land() applied {
-	r.landing = true
-	defer func() { r.landing = false }()
-	return r.flush()
 }
 
 func (r *Registry) refuse(peer cluster.Refused) {

@@ -191,3 +191,18 @@ func (r *Registry) askAgents(service string, report func(took map[string]time.Du
 func (t *traces) forget(now time.Time) {
 	t.held = slices.DeleteFunc(t.held, func(h heldTrace) bool { return now.Sub(h.at) >= holdFor })
 }
+
+// whole returns the set of an owner; nil if there is none.
+func (r *Registry) whole(id skerry.OwnerID) *skerry.Set {
+	if set := r.canaries[id]; set != nil {
+		return set
+	}
+	return r.cfg.Table.Whole(id)
+}
+
+// land is flush after a step that took the word of an owner that came to this server.
+func (r *Registry) land() applied {
+	r.landing = true
+	defer func() { r.landing = false }()
+	return r.flush()
+}

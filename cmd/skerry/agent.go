@@ -191,9 +191,7 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 	}
 	defer logs.Close()
 	log := slog.New(logs.stream.Handler())
-	for _, w := range warnings {
-		log.Warn("configuration: " + w.String())
-	}
+	warn(log, warnings)
 	for _, e := range c.Exposures() {
 		log.Warn("exposed: "+e.Message, "exposure", e.Name)
 	}
@@ -211,9 +209,7 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		if err != nil {
 			return node.Config{}, err
 		}
-		for _, w := range warnings {
-			log.Warn("configuration: " + w.String())
-		}
+		warn(log, warnings)
 		if next.NodeID == "" {
 			next.NodeID = c.NodeID // it was made, or read from the data folder, at the start
 		}
@@ -260,6 +256,12 @@ func runAgent(ctx context.Context, src config.Source, stdout, stderr io.Writer) 
 		end()
 	})
 	return s.Run(serving)
+}
+
+func warn(log *slog.Logger, warnings []config.Warning) {
+	for _, w := range warnings {
+		log.Warn("configuration: " + w.String())
+	}
 }
 
 // ownAddress returns where this process reaches its own HTTP API.
