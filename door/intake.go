@@ -27,10 +27,10 @@ const (
 	filesPerRun = 3    // a connection, or a program's output, its end and its process
 	mostReserve = 1024 // for the store, the journal, its compaction, the cluster
 	mostRecurse = 1024
-	mostAgents  = 20_000
+	mostAgents  = 30_000
 )
 
-// shareFiles divides the open-file limit. agents: this process listens for agents, which keep up to two connections each.
+// shareFiles divides the open-file limit. agents: this process listens for agents, which keep up to three connections each.
 func shareFiles(limit int, agents bool) Shares {
 	if limit <= 0 {
 		return Shares{Runners: mostRunners, Recursions: mostRecurse, Agents: mostAgents, Clients: 1 << 20}

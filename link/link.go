@@ -47,7 +47,7 @@ const (
 	within     = 5 * time.Second
 	maxAnswer  = 64 << 10
 	maxHeaders = 8 << 10
-	maxConns   = 20_000 // each agent keeps two at most
+	maxConns   = 30_000 // each agent keeps two, and one more while it passes requests on
 	maxStreams = 10_000 // of one connection: parked queries wait on theirs
 )
 
@@ -93,7 +93,7 @@ type Config struct {
 	Requests http.Handler
 	// Refuse returns why the process of a node of this datacenter may not open a stream; nil: all may.
 	Refuse func(node string) error
-	// MaxConns bounds the connections; default 20,000.
+	// MaxConns bounds the connections; default 30,000.
 	MaxConns int
 	// TLS secures the connections. nil: they are plain.
 	TLS *Secure
@@ -119,7 +119,7 @@ type Listener struct {
 	server   *http.Server
 
 	mu    sync.Mutex
-	conns map[*tls.Conn]struct{}
+	conns map[net.Conn]struct{} // that are open, those of streams too
 }
 
 // Listen opens address, host:port.
@@ -138,7 +138,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[*tls.Conn]struct{}{}}
+	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[net.Conn]struct{}{}}
 	for kind, serve := range cfg.Streams {
 		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, kind, serve) })
 	}
@@ -151,12 +151,11 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	protocols.SetHTTP2(cfg.TLS != nil)
 	l.server = &http.Server{
 		Handler: l.named(mux), ReadHeaderTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders, Protocols: &protocols,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: streamQuiet, PingTimeout: answersWithin},
-		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: signEvery, PingTimeout: answersWithin},
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), ConnState: l.note,
 	}
 	if cfg.TLS != nil {
 		l.server.TLSConfig = cfg.TLS.Config
-		l.server.ConnState = l.note
 	}
 	return l, nil
 }
@@ -179,31 +178,37 @@ func (l *Listener) named(next http.Handler) http.Handler {
 	})
 }
 
-// note keeps the connections that are open.
+// note keeps the connections that are open. Those of streams leave when their streams end.
 func (l *Listener) note(c net.Conn, s http.ConnState) {
-	secure, ok := c.(*tls.Conn)
-	if !ok {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		l.conns[secure] = struct{}{}
-	case http.StateClosed, http.StateHijacked:
-		delete(l.conns, secure)
+		l.mu.Lock()
+		l.conns[c] = struct{}{}
+		l.mu.Unlock()
+	case http.StateClosed:
+		l.release(c)
 	}
+}
+
+func (l *Listener) release(c net.Conn) {
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+}
+
+// open returns the connections that are open.
+func (l *Listener) open() []net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.conns))
 }
 
 // Cut closes the connections for which revoked is true.
 func (l *Listener) Cut(revoked func(tls.ConnectionState) bool) {
-	l.mu.Lock()
-	open := slices.Collect(maps.Keys(l.conns))
-	l.mu.Unlock()
-	for _, c := range open {
+	for _, c := range l.open() {
 		// A connection in its handshake has no state yet, and is judged at its end.
-		if s := c.ConnectionState(); s.HandshakeComplete && revoked(s) {
-			c.NetConn().Close()
+		if t, ok := c.(*tls.Conn); ok && t.ConnectionState().HandshakeComplete && revoked(t.ConnectionState()) {
+			sever(c)
 		}
 	}
 }
@@ -213,7 +218,12 @@ func (l *Listener) Addr() string { return l.listener.Addr().String() }
 
 // Run answers until ctx ends.
 func (l *Listener) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { l.server.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		l.server.Close()
+		for _, c := range l.open() { // of streams
+			sever(c)
+		}
+	})
 	defer stop()
 	serve := l.server.Serve
 	if l.cfg.TLS != nil {

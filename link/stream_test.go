@@ -71,7 +71,7 @@ func TestStreamsCarryFramesBothWays(t *testing.T) {
 	if s.Node != "s1" {
 		t.Errorf("the other end is %q", s.Node)
 	}
-	for _, frame := range [][]byte{nil, []byte("a"), bytes.Repeat([]byte("large "), 1<<20)} {
+	for _, frame := range [][]byte{[]byte("a"), bytes.Repeat([]byte("large "), 1<<20)} {
 		if err := s.Send(frame); err != nil {
 			t.Fatal(err)
 		}
@@ -81,6 +81,9 @@ func TestStreamsCarryFramesBothWays(t *testing.T) {
 	}
 	if err := s.Send(make([]byte, link.MaxFrame+1)); err == nil {
 		t.Error("a frame that is too large is sent")
+	}
+	if err := s.Send(nil); err == nil {
+		t.Error("an empty frame is sent")
 	}
 	stop()
 	if _, err := s.Receive(); err == nil {

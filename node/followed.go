@@ -17,10 +17,10 @@ import (
 )
 
 // followStream carries the views that an agent follows.
-var followStream = link.Kind{Name: "follow", Bulk: true}
+var followStream = link.Kind{Name: "follow"}
 
 // farFollowStream is followStream for servers of other datacenters.
-var farFollowStream = link.Kind{Name: "wan-follow", Bulk: true, Far: true}
+var farFollowStream = link.Kind{Name: "wan-follow", Far: true}
 
 // newFollowed makes the cache of the views that this agent follows.
 func (n *Node) newFollowed() error {

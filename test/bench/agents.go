@@ -16,7 +16,7 @@ import (
 // The streams of agents, as the servers name them.
 var (
 	ownerStream  = link.Kind{Name: "owner"}
-	followStream = link.Kind{Name: "follow", Bulk: true}
+	followStream = link.Kind{Name: "follow"}
 )
 
 // lone starts one server that takes agents, and returns the address for them.
