@@ -42,6 +42,24 @@ func (s *suite) slower() (float64, error) {
 	return r.CPUPerRequest / bareThere, err
 }
 
+// scaled runs measure, and returns how much slower this machine was meanwhile than the one of the figures.
+func (s *suite) scaled(measure func() error) (float64, error) {
+	before, err := s.slower()
+	if err == nil {
+		err = measure()
+	}
+	if err != nil {
+		return 0, err
+	}
+	after, err := s.slower()
+	return (before + after) / 2, err
+}
+
+// scaling is the text for a cost in a row, with its part that is due to this machine taken away.
+func scaling(each, scale float64) string {
+	return fmt.Sprintf("%.1f µs, %.1f scaled (this machine is %.2f × slower than the one of the figure)", each, each/scale, scale)
+}
+
 // versus measures one load on us and, where there is one, on a Consul; else the
 // reference, scaled to this machine before and after.
 func (s *suite) versus(bin, name string, load func(p *process) (bench.Result, error)) (ours bench.Result, peer reference, measured bool, err error) {

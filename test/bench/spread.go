@@ -93,7 +93,7 @@ func (s *suite) spreadOf(g *group, what string, rate int, most float64) error {
 		must = fmt.Sprintf("≤ %.0f µs CPU in all, p99 ≤ 50 ms", most)
 	}
 	s.add(what, must,
-		fmt.Sprintf("%.0f/s, %.0f µs, %.0f scaled (this machine is %.2f × slower than the one of the figure), p50 %v, p99 %v (%d samples)", float64(made)/took.Seconds(), each, each/scale, scale, delays[len(delays)/2].Round(10*time.Microsecond), p99.Round(10*time.Microsecond), len(delays)),
+		fmt.Sprintf("%.0f/s, %s, p50 %v, p99 %v (%d samples)", float64(made)/took.Seconds(), scaling(each, scale), delays[len(delays)/2].Round(10*time.Microsecond), p99.Round(10*time.Microsecond), len(delays)),
 		(most == 0 || each <= most*scale) && p99 <= 50*time.Millisecond && float64(made)/took.Seconds() >= 0.95*float64(rate))
 	return nil
 }
