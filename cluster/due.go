@@ -195,15 +195,3 @@ func (s *Server) orphans() (silent []*owner) {
 	}
 	return silent
 }
-
-// quiet names the owners of this server that may have failed at the same moment as those
-// that are silent.
-func (s *Server) quiet(silent map[*owner]bool) (ids []skerry.OwnerID) {
-	for _, o := range s.homes[s.cfg.Self] {
-		if o.Stand.State == Live && 3*s.silence(o) >= 2*o.TTL && !silent[o] {
-			ids = append(ids, o.Owner)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}

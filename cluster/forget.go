@@ -175,6 +175,7 @@ func (s *Server) away() {
 	for _, o := range s.owners {
 		if !o.dead() && !s.heardHere(o) {
 			s.edit(o, func() { o.doubt = true })
+			delete(s.heard[o.Stand.Home], o.Owner) // its word is of before
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (s *Server) merge(r Record) {
 		// No server needs the set of a lost owner, but all have to agree on its version.
 		s.edit(o, func() { o.Version, o.Digest, o.Gone, o.has = r.Version, r.Digest, r.Gone, false })
 	}
-	if o.sameAs(&r) && o.dead() && o.Ended < r.Ended {
+	if (o.sameAs(&r) || o.Gone && r.Gone && o.Version == r.Version) && o.dead() && o.Ended < r.Ended {
 		s.edit(o, func() { o.Ended = r.Ended })
 	}
 	if o.has && o.Version.Less(r.Version) && o.above.Less(r.Version) {
@@ -250,15 +250,7 @@ func (s *Server) judge() {
 	s.endAnew()
 	s.together = s.now
 	s.becomeWhole()
-	if s.now.Sub(s.started) < s.t.Recover || s.settling(s.t.Settle) || s.doubts() {
-		return
-	}
-	silent := append(s.due(), s.orphans()...)
-	if len(silent) == 0 {
-		return
-	}
-	slices.SortFunc(silent, byID)
-	s.end(silent)
+	s.expire()
 }
 
 // end makes a bid for each of the silent owners: the guard holds some, the others are lost.
@@ -292,7 +284,7 @@ func (s *Server) doubted(silent []*owner) (held map[skerry.OwnerID]bool, until t
 	if len(ids) == 0 {
 		return nil, 0
 	}
-	list, until := s.cfg.Guard.Hold(ids, s.quiet(in))
+	list, until := s.cfg.Guard.Hold(ids, append(s.quiet(in), s.poll.quiet...))
 	held = map[skerry.OwnerID]bool{}
 	for _, id := range list {
 		held[id] = true

@@ -72,12 +72,12 @@ func (s *Server) answer(to ServerID, m Ask) {
 
 // updated returns records of the log with the end of the owners that ended by another server's log: to one that
 // was away for long the record would say that the owner lives. ok is false if one names an owner that was
-// forgotten since.
+// forgotten since, or that this server doubts.
 func (s *Server) updated(records []Record) (out []Record, ok bool) {
 	out = slices.Clone(records)
 	for i := range out {
 		o := s.owners[out[i].Owner]
-		if o == nil {
+		if o == nil || o.doubt {
 			return nil, false
 		}
 		if o.dead() && !out[i].dead() {

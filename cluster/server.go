@@ -53,8 +53,8 @@ type Config struct {
 // failures explain, their sets are held.
 type Guard interface {
 	// Hold returns those of the silent owners that are to be held, and for how long. quiet
-	// are other owners of this server that may have failed at the same moment: they are
-	// silent for two thirds of their TTL. The catalog counts both, and those that are held,
+	// are other owners that may have failed at the same moment: their homes did not hear them
+	// for two thirds of their TTL. The catalog counts both, and those that are held,
 	// among all owners of each service, whatever their homes.
 	Hold(silent, quiet []skerry.OwnerID) (held []skerry.OwnerID, until time.Duration)
 }
@@ -84,6 +84,7 @@ type Server struct {
 	holes    map[*owner]bool       // those that live and whose sets are not here
 	inBucket [buckets][]*owner     // all owners
 	wheel    wheel                 // when owners of this server are due
+	poll     poll                  // before the silent are judged
 	ended    map[int64][]*owner    // those that ended, by the unit of the time
 	horizon  int64                 // what ended in this unit or before is forgotten
 	touched  []*owner              // in this step
@@ -258,5 +259,9 @@ func (s *Server) Step(now time.Time, from ServerID, m Message) {
 		s.takeFetched(p, m)
 	case HeadAsk:
 		s.send(from, Head{m.N, s.ring.head()})
+	case QuietAsk:
+		s.send(from, Quiet{m.N, s.quiet(nil)})
+	case Quiet:
+		s.takeQuiet(from, m)
 	}
 }

@@ -142,11 +142,11 @@ func TestRestoreGivesWay(t *testing.T) {
 func TestPeersOfAnotherProtocolAreRefused(t *testing.T) {
 	f := newFew(t, cluster.New, "a", "b")
 	f.start(cluster.New, "c", "a", "b", "c")
-	f.servers["c"].Speak(2, 4)
-	f.servers["a"].Speak(1, 2)
+	f.servers["c"].Speak(3, 4)
+	f.servers["a"].Speak(1, 3)
 	f.servers["c"].PutLease(f.now, lease("o"))
 	f.pass(5 * time.Second)
-	want := cluster.Refused{Peer: "c", Ours: cluster.Range{Min: 1, Max: 1}, Theirs: cluster.Range{Min: 2, Max: 4}}
+	want := cluster.Refused{Peer: "c", Ours: cluster.Range{Min: 1, Max: 2}, Theirs: cluster.Range{Min: 3, Max: 4}}
 	n := 0
 	for _, r := range f.refused {
 		if r == want {

@@ -16,8 +16,8 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d to %d", r.Min, r.Max)
 }
 
-// speaks is the versions that this release speaks.
-var speaks = Range{1, 1}
+// speaks is the versions that this release speaks. 2 has QuietAsk.
+var speaks = Range{1, 2}
 
 // Refused names a peer that speaks no version that this server speaks, or that is of another
 // cluster. None of its messages is taken.

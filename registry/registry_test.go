@@ -292,6 +292,53 @@ func TestTheGuardHoldsThoseThatFallSilentLater(t *testing.T) {
 	w.shows("l0:1 l1:1 l2:1 l3:1 l4:1")
 }
 
+// Owners that fall silent together are held together, although each server hears a few of them alone and at other moments.
+func TestTheGuardCountsTheSilentOfAllServers(t *testing.T) {
+	const each = 2
+	w := newWorld(t)
+	n := each * len(w.servers)
+	for i := range n {
+		w.announce(i%len(w.servers), lease(fmt.Sprint("l", i), 1))
+		w.pass(ttl / 3 / time.Duration(n))
+	}
+	w.pass(2 * ttl)
+	for _, s := range w.servers {
+		if s.Held() != n {
+			t.Errorf("%s holds %d owners of %d", s.id, s.Held(), n)
+		}
+	}
+}
+
+// A server that does not answer holds up no loss for long.
+func TestALossDoesNotWaitForAServer(t *testing.T) {
+	w := newWorld(t)
+	w.announce(0, lease("l0", 1))
+	w.announce(1, lease("l1", 1))
+	for range int(ttl/registry.TickEvery) - 1 {
+		w.pass(registry.TickEvery)
+		w.servers[1].Beat("lease/l1", lease("l1", 1).Digest)
+	}
+	w.part(2) // it counts as up for 2 s more
+	w.pass(time.Second)
+	w.shows("l1:1", 0, 1)
+}
+
+// A server that was just cut off does not know it yet. It loses no owner: no majority answers it.
+func TestALossNeedsAnAnsweringMajority(t *testing.T) {
+	w := newWorld(t)
+	w.announce(0, lease("l0", 1))
+	w.pass(ttl - registry.TickEvery)
+	w.part(0)
+	for range int(4 * time.Second / registry.TickEvery) {
+		w.pass(registry.TickEvery)
+		w.servers[1].Beat("lease/l0", lease("l0", 1).Digest)
+		w.shows("l0:1")
+	}
+	w.heal()
+	w.pass(5 * time.Second)
+	w.shows("l0:1")
+}
+
 // Owners that the guard holds are given up by any server, whichever their home is: by the
 // home if it is there, else by the server that was asked.
 func TestRelease(t *testing.T) {

@@ -40,6 +40,10 @@ func Kind(m cluster.Message) string {
 		return "head-ask"
 	case cluster.Head:
 		return "head"
+	case cluster.QuietAsk:
+		return "quiet-ask"
+	case cluster.Quiet:
+		return "quiet"
 	case cluster.Hello:
 		return "hello"
 	case cluster.Propose:
@@ -97,7 +101,8 @@ var decoders = map[string]func([]byte) (cluster.Message, error){
 	"log": decoderOf[cluster.Log], "tick": decoderOf[cluster.Tick], "heard": decoderOf[cluster.Heard],
 	"heard-ok": decoderOf[cluster.HeardOK], "ask": decoderOf[cluster.Ask], "sums": decoderOf[cluster.Sums],
 	"want": decoderOf[cluster.Want], "owned": decoderOf[cluster.Owned], "fetch": decoderOf[cluster.Fetch],
-	"fetched": decoderOf[cluster.Fetched], "head-ask": decoderOf[cluster.HeadAsk], "head": decoderOf[cluster.Head], "hello": decoderOf[cluster.Hello], "propose": decoderOf[cluster.Propose],
+	"fetched": decoderOf[cluster.Fetched], "head-ask": decoderOf[cluster.HeadAsk], "head": decoderOf[cluster.Head],
+	"quiet-ask": decoderOf[cluster.QuietAsk], "quiet": decoderOf[cluster.Quiet], "hello": decoderOf[cluster.Hello], "propose": decoderOf[cluster.Propose],
 	"accept": decoderOf[cluster.Accept], "start": decoderOf[cluster.Start], "counts": decoderOf[cluster.Counts],
 	"void": decoderOf[cluster.Void], "join": decoderOf[cluster.Join], "joined": decoderOf[cluster.Joined],
 	"release": decoderOf[cluster.Release], "hand-over": decoderOf[cluster.HandOver], "handed-over": decoderOf[cluster.HandedOver],

@@ -166,10 +166,15 @@ func (w *world) ids() (out []cluster.ServerID) {
 	return out
 }
 
+// noGuard holds no owner. Servers ask each other before losses because of it.
+type noGuard struct{}
+
+func (noGuard) Hold(_, _ []skerry.OwnerID) ([]skerry.OwnerID, time.Duration) { return nil, 0 }
+
 func (w *world) start(s *server) {
 	s.life++
 	s.core = w.cfg.New(cluster.Config{
-		Self: s.id, Life: s.life, Members: w.ids(), Rand: w.r, Timing: cluster.Timing{Recover: TTL, Forget: Forget},
+		Self: s.id, Life: s.life, Members: w.ids(), Rand: w.r, Timing: cluster.Timing{Recover: TTL, Forget: Forget}, Guard: noGuard{},
 	}, w.at(s))
 	s.up, s.paused, s.started, s.resumed = true, false, w.now, time.Time{}
 	s.shows, s.records, s.showed = map[skerry.OwnerID]skerry.Version{}, map[skerry.OwnerID]cluster.Record{}, map[skerry.OwnerID]bool{}

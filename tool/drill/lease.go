@@ -20,14 +20,12 @@ func (l *load) beats(m *member, id string) (stop func(), err error) {
 	}
 	ctx, stop := context.WithCancel(l.ctx)
 	l.work.Go(func() {
-		const every = leaseTTL / 3
+		every := time.NewTicker(leaseTTL / 3)
+		defer every.Stop()
 		for {
-			// All programs beat at the same moments, so that they can fall silent at once.
-			beat := time.NewTimer(time.Until(time.Now().Truncate(every).Add(every)))
 			select {
-			case <-beat.C:
+			case <-every.C:
 			case <-ctx.Done():
-				beat.Stop()
 				return
 			}
 			var beaten struct{ Answer string }
