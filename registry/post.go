@@ -93,10 +93,10 @@ func (p *post) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
-			p.flush()
 		case <-part.C:
 			resting = false
 		}
+		p.flush() // first, also where a part is due: one of two that are ready is taken by chance
 		if !resting {
 			if after, more := p.sendPart(); more {
 				part.Reset(after)
