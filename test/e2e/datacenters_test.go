@@ -176,6 +176,23 @@ func TestRequestsForAnotherDatacenter(t *testing.T) {
 		if leader, err := client.Status().LeaderWithQueryOptions(far); err != nil || leader != at[0] {
 			t.Errorf("the leader of dc2: %q, %v", leader, err)
 		}
+		// A body may name the datacenter too.
+		node := api.CatalogRegistration{Node: "outside", Address: "10.1.2.4", Datacenter: "dc2", Service: &api.AgentService{Service: "mail"}}
+		if _, err := client.Catalog().Register(&node, nil); err != nil {
+			t.Fatal(err)
+		}
+		for dc, want := range map[string]int{"dc1": 0, "dc2": 1} {
+			if list, _, err := client.Catalog().Service("mail", "", &api.QueryOptions{Datacenter: dc}); err != nil || len(list) != want {
+				t.Errorf("a node that was registered in dc2 by a body, in %s: %v, %v", dc, list, err)
+			}
+		}
+		if _, err := client.Catalog().Deregister(&api.CatalogDeregistration{Node: "outside", Datacenter: "dc2"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		node.Datacenter = "dc9"
+		if _, err := client.Catalog().Register(&node, nil); err == nil || !strings.Contains(err.Error(), "No path to datacenter") {
+			t.Errorf("a body for an unknown datacenter: %v", err)
+		}
 		for _, path := range []string{"/v1/health/service/web", "/v1/kv/k", "/v1/catalog/nodes"} {
 			if r := request(t, http.DefaultClient, "GET", "http://"+a.http+path+"?dc=dc9", ""); r.status != 500 || !strings.Contains(r.body, "No path to datacenter") {
 				t.Errorf("%s of an unknown datacenter: %d %s", path, r.status, r.body)

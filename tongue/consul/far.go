@@ -1,11 +1,16 @@
 package consul
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry"
+	"github.com/skerryhq/skerry/tongue/consul/wire"
 )
 
 // Requests for other datacenters.
@@ -14,10 +19,17 @@ import (
 // is answered here: from then on q.f is the front of its datacenter.
 func (q *request) farAnswered() bool {
 	all := q.f.b.Datacenters
-	if all == nil || q.route.at != byDatacenter && q.route.at != byFollower || q.knows(q.p.dc) {
+	if all == nil || q.route.at != byDatacenter && q.route.at != byFollower {
 		return false
 	}
-	dc := skerry.Fold(q.p.dc)
+	name := q.p.dc
+	if name == "" && q.route.names {
+		name = q.named()
+	}
+	if q.knows(name) {
+		return false
+	}
+	dc := skerry.Fold(name)
 	if far := q.farFollowed(dc); far != nil {
 		q.f = q.f.in(dc, far)
 		return false
@@ -35,6 +47,35 @@ func (q *request) farAnswered() bool {
 	to.Forward(q.w, q.r, !q.route.single)
 	return true
 }
+
+// named returns the datacenter that the body names, empty if it names none. A body that is not valid is refused where it is decoded.
+func (q *request) named() string {
+	if a := q.passedOn(); a != nil && a.Body != nil {
+		q.rewind(a)
+	}
+	var body farBody
+	data, err := wire.ReadAll(q.r.Body, q.r.ContentLength)
+	if err == nil {
+		q.budget().Decode(data, &body)
+	}
+	q.r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(data), failing{err}))
+	return body.Datacenter
+}
+
+// farBody is any body with a datacenter.
+type farBody struct{ Datacenter string }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (b *farBody) UnmarshalJSON(data []byte) error {
+	type plain farBody
+	return json.Unmarshal(data, (*plain)(b))
+}
+
+// failing is the end of a body whose reading failed, or ended if the error is nil.
+type failing struct{ err error }
+
+// Read implements [io.Reader].
+func (f failing) Read([]byte) (int, error) { return 0, cmp.Or(f.err, io.EOF) }
 
 // farFollowed returns the services of another datacenter if this server answers the query from those that it follows. Where
 // access is controlled the servers there decide.

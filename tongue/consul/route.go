@@ -20,6 +20,7 @@ type route struct {
 	legacyGet   bool // answers GET too where the old API is allowed
 	anyMethod   bool // the endpoint checks the method itself
 	exactly     bool // with other methods the path is unknown
+	names       bool // its body may name the datacenter
 	single      bool // an agent sends it once: it changes more than the store, and a second time would be another change
 	moves       bool // a request that is no GET may change services, other than those of this agent
 	kind        kind

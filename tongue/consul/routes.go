@@ -55,8 +55,8 @@ var routes = []route{
 	{path: "/v1/agent/check/fail/", methods: put, do: (*request).agentCheckFail, legacyGet: true},
 	{path: "/v1/agent/check/update/", methods: put, do: (*request).agentCheckUpdate},
 
-	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister, moves: true, at: byDatacenter, discovery: true},
-	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister, moves: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/register", methods: put, do: (*request).catalogRegister, names: true, moves: true, at: byDatacenter, discovery: true},
+	{path: "/v1/catalog/deregister", methods: put, do: (*request).catalogDeregister, names: true, moves: true, at: byDatacenter, discovery: true},
 	{path: "/v1/catalog/datacenters", methods: get, do: (*request).catalogDatacenters, at: byServer, discovery: true},
 	{path: "/v1/catalog/nodes", methods: get, do: (*request).catalogNodes, metaOnError: true, at: byDatacenter, discovery: true},
 	{path: "/v1/catalog/services", methods: get, do: (*request).catalogServices, metaOnError: true, at: byDatacenter, discovery: true},
@@ -82,7 +82,7 @@ var routes = []route{
 	{path: "/v1/coordinate/datacenters", methods: get, do: (*request).coordinateDatacenters, at: byServer},
 	{path: "/v1/coordinate/nodes", methods: get, do: (*request).coordinateNodes, plain: true, at: byDatacenter},
 	{path: "/v1/coordinate/node/", methods: get, do: (*request).coordinateNode, plain: true, metaOnError: true, at: byDatacenter},
-	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate, at: byDatacenter},
+	{path: "/v1/coordinate/update", methods: put, do: (*request).coordinateUpdate, names: true, at: byDatacenter},
 
 	{path: "/v1/internal/ui/services", methods: get, do: (*request).uiServices, plain: true, at: byDatacenter},
 	{path: "/v1/internal/ui/nodes", methods: get, do: (*request).uiNodes, plain: true, at: byDatacenter},
