@@ -8,7 +8,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm upgrade-cluster packages drills fuzz bench bench-agents bench-cluster bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm datacenters upgrade-cluster packages drills fuzz bench bench-agents bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -72,6 +72,10 @@ bootstraps:
 storm: export STORM_MINUTES := $(or $(STORM_MINUTES),20)
 storm:
 	$(GO) test -count=1 -timeout 0 -v -run TestAllStorms ./test/storm
+
+# Breaks the network between two datacenters of three servers, and restarts one of them: 3 minutes. Needs root.
+datacenters:
+	STORM_DATACENTERS=all $(GO) test -count=1 -timeout 20m -v -run TestAllDatacenters ./test/storm
 
 # Upgrades a cluster of an earlier commit under load, a process at a time, and back. Needs root. The
 # first commit is the last one before join tokens.

@@ -182,6 +182,27 @@ func (l *lab) slow(i int, rate string) (heal func()) {
 	})
 }
 
+// slowFrom bounds what reaches a host from these addresses, until heal is called. Packets wait in a queue of half a second,
+// and are lost beyond it.
+func (l *lab) slowFrom(i int, rate string, from []string) (heal func()) {
+	l.t.Helper()
+	tc := func(kind, do string, args ...string) {
+		l.t.Helper()
+		line := append([]string{"-n", l.bridge(), kind, do, "dev", port(i)}, args...)
+		if out, err := exec.Command("tc", line...).CombinedOutput(); err != nil {
+			l.t.Errorf("tc %v: %v %s", line, err, out)
+		}
+	}
+	tc("qdisc", "add", "root", "handle", "1:", "htb")
+	tc("class", "add", "parent", "1:", "classid", "1:1", "htb", "rate", "10gbit")
+	tc("class", "add", "parent", "1:1", "classid", "1:2", "htb", "rate", "10gbit")
+	tc("qdisc", "add", "parent", "1:2", "tbf", "rate", rate, "burst", "4kb", "latency", "500ms")
+	for _, address := range from {
+		tc("filter", "add", "parent", "1:", "protocol", "ip", "u32", "match", "ip", "src", address+"/32", "flowid", "1:2")
+	}
+	return sync.OnceFunc(func() { tc("qdisc", "del", "root") })
+}
+
 // enter moves this thread to the host.
 func (h *host) enter() error {
 	h.mu.Lock()
