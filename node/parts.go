@@ -50,11 +50,11 @@ func server() []start {
 }
 
 func peer() []start {
-	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startDatacenters, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startDatacenters, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startDistances, startFronts, startWatched, startHeap, startDoor}
 }
 
 func nodeAgent() []start {
-	return []start{startJournal, startCatalog, startCredentials, startAttachment, startHub, startDrains, startOwners, startRemoteStore, startDecided, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startCredentials, startAttachment, startHub, startDrains, startOwners, startRemoteStore, startDecided, startAccess, startDistances, startFronts, startWatched, startHeap, startDoor}
 }
 
 // loop returns a runner that cannot fail.

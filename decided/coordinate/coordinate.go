@@ -28,6 +28,8 @@ const (
 	// maxCoordinates bounds the number of node names: a coordinate may come before its
 	// node does.
 	maxCoordinates = 100_000
+	// sweepEvery is how often it is looked for nodes that are gone. The coordinate of one that is missing twice is dropped.
+	sweepEvery = 10 * time.Minute
 )
 
 // Options configure a [Store].
@@ -48,6 +50,7 @@ type Store struct {
 	mu      sync.Mutex
 	byNode  map[string]*serf.Coordinate // by folded name
 	pending map[string]*serf.Coordinate // not stored yet
+	gone    map[string]bool             // nodes that were missing at the last sweep
 	index   uint64
 	changed chan struct{}
 	arrived chan struct{} // has an element while a coordinate is pending
@@ -88,10 +91,15 @@ func (c *Store) set(node string, at *serf.Coordinate) bool {
 		return false
 	}
 	c.byNode[node] = at
+	c.moved()
+	return true
+}
+
+// moved is called with mu held.
+func (c *Store) moved() {
 	c.index++
 	close(c.changed)
 	c.changed = make(chan struct{})
-	return true
 }
 
 // Get returns a node's coordinate, or nil.
@@ -136,6 +144,8 @@ func (c *Store) Changed() (uint64, <-chan struct{}) {
 func (c *Store) Run(ctx context.Context) {
 	var at uint64
 	var due <-chan time.Time // nil until a coordinate came
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
 	for {
 		_, stored := c.kv.Watch(skerry.Below(record.Coordinates))
 		at = c.takeIn(c.kv.Snapshot(), at)
@@ -149,6 +159,10 @@ func (c *Store) Run(ctx context.Context) {
 			due = nil
 			if err := c.store(ctx); err != nil && ctx.Err() == nil {
 				c.log.Debug("coordinates wait for the quorum store", "error", err)
+			}
+		case <-sweep.C:
+			if err := c.sweep(ctx); err != nil && ctx.Err() == nil {
+				c.log.Debug("coordinates of nodes that are gone stay in the quorum store", "error", err)
 			}
 		case <-ctx.Done():
 			return
@@ -173,6 +187,8 @@ func (c *Store) takeIn(s skerry.Snapshot, at uint64) uint64 {
 		for _, key := range keys {
 			if r := s.Get(key); r != nil {
 				c.read(r)
+			} else {
+				c.drop(key[len(record.Coordinates):])
 			}
 		}
 		return s.Index()
@@ -236,6 +252,51 @@ func (c *Store) store(ctx context.Context) error {
 		case c.arrived <- struct{}{}:
 		default:
 		}
+	}
+	return err
+}
+
+// drop drops a coordinate that another server has removed, unless a new one came here. It is called with mu held.
+func (c *Store) drop(node string) {
+	node = skerry.Fold(node)
+	if c.byNode[node] != nil && c.pending[node] == nil {
+		delete(c.byNode, node)
+		c.moved()
+	}
+}
+
+// sweep removes the coordinates of nodes that are gone, some at once.
+func (c *Store) sweep(ctx context.Context) error {
+	c.mu.Lock()
+	was := c.gone
+	c.gone = map[string]bool{}
+	var drop []string
+	for node := range c.byNode {
+		if c.catalog.Node(node) != nil {
+			continue
+		}
+		c.gone[node] = true
+		if was[node] && len(drop) < storeAtOnce {
+			drop = append(drop, node)
+		}
+	}
+	c.mu.Unlock()
+	if len(drop) == 0 {
+		return nil
+	}
+	_, err := c.kv.Update(ctx, func(tx skerry.Tx) error {
+		for _, node := range drop {
+			tx.Delete(record.Coordinates + node)
+		}
+		return nil
+	})
+	if err == nil {
+		c.mu.Lock()
+		for _, node := range drop {
+			delete(c.pending, node)
+			c.drop(node)
+		}
+		c.mu.Unlock()
 	}
 	return err
 }

@@ -82,6 +82,45 @@ func TestCoordinatesAreStoredTogether(t *testing.T) {
 	})
 }
 
+func TestCoordinatesOfNodesThatAreGoneAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kv, table := replicatest.NewMemory(), catalog.New(catalog.Config{})
+		for _, n := range []string{"n1", "n2"} {
+			decidedtest.Announce(t, table, n, "10.0.0.1", nil, nil, skerry.Passing)
+		}
+		here, stop := coordinates(kv, table)
+		defer stop()
+		other, stopOther := coordinates(kv, table)
+		defer stopOther()
+		here.Update("n1", place(1))
+		here.Update("n2", place(2))
+		time.Sleep(2 * time.Second)
+		table.Withdraw("agent/n1", skerry.Version{Epoch: 1, Seq: 2})
+		time.Sleep(11 * time.Minute)
+		if here.Get("n1") == nil {
+			t.Error("it is dropped at once")
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		for _, c := range []*coordinate.Store{here, other} {
+			if c.Get("n1") != nil || c.Get("n2") == nil {
+				t.Errorf("n1 is at %v, n2 at %v", c.Get("n1"), c.Get("n2"))
+			}
+		}
+		if _, err := table.Announce(skerry.Announcement{
+			Owner: "agent/n1", Kind: skerry.AgentOwner, Version: skerry.Version{Epoch: 2, Seq: 1}, Set: &skerry.Set{Node: &skerry.Node{Name: "n1", Address: "10.0.0.1"}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		here.Update("n1", place(3))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if other.Get("n1") == nil {
+			t.Error("a node that came again has no coordinate")
+		}
+	})
+}
+
 // silent is a store without a quorum.
 type silent struct{ *replicatest.Memory }
 

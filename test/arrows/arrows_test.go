@@ -119,6 +119,8 @@ var rules = []rule{
 		reason: "followed views come from any discovery and travel over streams, which are handed to it"},
 	{from: []string{"./wan"}, to: []string{"./...", "net/http"}, except: []string{".", "./rest"},
 		reason: "it knows servers and round trips; the question to one is handed to it"},
+	{from: []string{"./roundtrip"}, to: []string{"./...", "net", "net/http"},
+		reason: "it knows names, times and coordinates; how a server is asked and measured is handed to it"},
 	{from: []string{"./rest"}, to: []string{"./...", "others", "net", "os"},
 		reason: "it knows names and errors, whatever is asked of a server"},
 	{from: []string{"./readers"}, to: []string{"./...", "others", "net", "os"},
