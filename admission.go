@@ -40,6 +40,10 @@ type Authority struct {
 	Waiting []string
 	// Restart are the servers whose members of the quorum store trust an earlier authority until they are restarted.
 	Restart []string
+	// Moving means that the server takes plain connections too, while the cluster is moved to TLS. Plain are the nodes that are without
+	// TLS, as it sees them: when there are none all processes can be restarted without plain connections.
+	Moving bool
+	Plain  []string
 }
 
 // Admission decides which processes may be in the cluster. Errors are of kind [NotFound] for a token or node that there is

@@ -79,6 +79,9 @@ type Config struct {
 	// host that is dialed. With nil the connections are not encrypted, and each program
 	// that reaches the port can take part.
 	TLS *tls.Config
+	// Mixed: routes without TLS are taken and made too, where the other side has none. It needs TLS. Programs of this machine can
+	// take part meanwhile.
+	Mixed bool
 	// MaxFrame bounds a frame, in bytes. The default is [DefaultMaxFrame]. It is the same
 	// in all servers.
 	MaxFrame int

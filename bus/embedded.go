@@ -32,7 +32,8 @@ type embedded struct {
 	cfg Config
 	log *natsLog
 
-	name string // NATS' own name for it; another at each start
+	name  string // NATS' own name for it; another at each start
+	front *front // before NATS; nil: NATS has the connections
 
 	mu      sync.Mutex
 	port    int               // that routes are accepted on; -1 before the start: any
@@ -53,7 +54,7 @@ func startEmbedded(cfg Config, self subjects, life string) (*embedded, error) {
 	if e.port, err = strconv.Atoi(port); err != nil {
 		return nil, fmt.Errorf("the address to listen on: port %q is no number", port)
 	}
-	if e.port == 0 {
+	if e.port == 0 || cfg.Mixed {
 		e.port = server.RANDOM_PORT
 	}
 	if cfg.Advertise != "" {
@@ -72,7 +73,11 @@ func startEmbedded(cfg Config, self subjects, life string) (*embedded, error) {
 	}
 	e.srv.SetLoggerV2(e.log, cfg.Log.Enabled(ctx, levelDebug), false, false)
 	e.srv.Start()
-	if err := e.listening(); err != nil {
+	err = e.listening()
+	if err == nil && cfg.Mixed {
+		err = e.mix()
+	}
+	if err != nil {
 		e.close()
 		return nil, err
 	}
@@ -102,13 +107,29 @@ func (e *embedded) listening() error {
 	}
 }
 
+// mix puts the front before NATS, and lets NATS dial through it.
+func (e *embedded) mix() (err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.front, err = startFront(e.cfg.Listen, e.cfg.TLS, e.cfg.Log, net.JoinHostPort(loopback, strconv.Itoa(e.port))); err != nil {
+		return err
+	}
+	return e.reload()
+}
+
+const loopback = "127.0.0.1"
+
 // options are made anew for each use: the server keeps and changes them.
 func (e *embedded) options() *server.Options {
 	host, _, _ := net.SplitHostPort(e.cfg.Listen)
+	secure, advertise := e.cfg.TLS, e.cfg.Advertise
+	if e.cfg.Mixed {
+		host, secure, advertise = loopback, nil, e.advertised()
+	}
 	refused, _ := strconv.Atoi(noClients)
 	return &server.Options{
 		ServerName: e.name,
-		Host:       "127.0.0.1", Port: refused,
+		Host:       loopback, Port: refused,
 		NoSigs: true, NoLog: true,
 		NoSystemAccount:  true,
 		MaxClosedClients: 1,
@@ -120,8 +141,8 @@ func (e *embedded) options() *server.Options {
 		ConnectErrorReports: 3600, ReconnectErrorReports: 3600,
 		Routes: e.routes(),
 		Cluster: server.ClusterOpts{
-			Name: e.cluster(), Host: host, Port: e.port, Advertise: e.cfg.Advertise,
-			TLSConfig: e.cfg.TLS, TLSTimeout: 5,
+			Name: e.cluster(), Host: host, Port: e.port, Advertise: advertise,
+			TLSConfig: secure, TLSTimeout: 5,
 			PoolSize: 1, Compression: server.CompressionOpts{Mode: server.CompressionOff},
 			PingInterval: pingEvery, MaxPingsOut: pingsOut, WriteDeadline: writeDeadline,
 			ConnectRetries: 120,
@@ -141,9 +162,32 @@ func (e *embedded) routes() (out []*url.URL) {
 		}
 	}
 	slices.Sort(addrs)
-	for _, addr := range slices.Compact(addrs) {
+	addrs = slices.Compact(addrs)
+	if e.cfg.Mixed {
+		addrs = e.vias(addrs)
+	}
+	for _, addr := range addrs {
 		out = append(out, &url.URL{Scheme: "nats-route", Host: addr})
 	}
+	return out
+}
+
+// vias returns where NATS dials to reach addresses: none before there is a front.
+func (e *embedded) vias(addrs []string) (out []string) {
+	if e.front == nil {
+		return nil
+	}
+	meant := map[string]bool{}
+	for _, addr := range addrs {
+		meant[addr] = true
+		via, err := e.front.via(addr)
+		if err != nil {
+			e.cfg.Log.Error("a route of the bus is not made", "error", err)
+			continue
+		}
+		out = append(out, via)
+	}
+	e.front.keep(meant)
 	return out
 }
 
@@ -201,6 +245,9 @@ func (e *embedded) reload() error { return e.srv.ReloadOptions(e.options()) }
 
 // addr is the address that routes are accepted on.
 func (e *embedded) addr() string {
+	if e.front != nil {
+		return e.front.listener.Addr().String()
+	}
 	host, _, _ := net.SplitHostPort(e.cfg.Listen)
 	return net.JoinHostPort(host, strconv.Itoa(e.port))
 }
@@ -220,6 +267,9 @@ func (e *embedded) advertised() string {
 func (e *embedded) close() {
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown()
+	if e.front != nil {
+		e.front.close()
+	}
 }
 
 func checkAddress(addr string) error {

@@ -22,6 +22,9 @@ const (
 type sign struct {
 	Life string // another at each start
 	Addr string // where it accepts routes; "" if it does not know, or has no routes
+	// Others are the addresses of the other servers that are here, by token, from one that is moved to TLS. NATS tells one side of a route
+	// to be made about the other, and that one may not be able to make it.
+	Others map[string]string `json:",omitempty"`
 }
 
 // Peer is another server that was heard.
@@ -92,6 +95,9 @@ func (b *Bus) meet(from string, data []byte) {
 		b.metrics.dropped(stranger, 1)
 		return
 	}
+	if b.cfg.Mixed {
+		b.learnOthers(s.Others)
+	}
 	name, news := b.presence.meet(from, s)
 	switch news {
 	case arrival:
@@ -105,6 +111,37 @@ func (b *Bus) meet(from string, data []byte) {
 	case twins:
 		b.log.Error("two servers have one name: names must be unique in a datacenter", "name", name, "address", s.Addr)
 	}
+}
+
+// learnOthers makes routes to servers that were never heard here.
+func (b *Bus) learnOthers(others map[string]string) {
+	for token, addr := range others {
+		if _, ok := untoken(token); !ok || token == b.subjects.self || b.embedded == nil || b.presence.knows(token) {
+			continue
+		}
+		if err := b.embedded.learn(token, addr); err != nil {
+			b.log.Error("a route of the bus is not made", "address", addr, "error", err)
+		}
+	}
+}
+
+func (p *presence) knows(token string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.peers[token] != nil
+}
+
+// here returns the addresses of the servers that were heard of late, by token.
+func (p *presence) here(now time.Time) map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]string{}
+	for token, k := range p.peers {
+		if k.Addr != "" && now.Sub(k.Heard) < silentAfter {
+			out[token] = k.Addr
+		}
+	}
+	return out
 }
 
 // news is the meaning of a sign of life.
@@ -158,6 +195,9 @@ func (b *Bus) announce() {
 	s := sign{Life: b.life}
 	if b.embedded != nil {
 		s.Addr = b.embedded.advertised()
+	}
+	if b.cfg.Mixed {
+		s.Others = b.presence.here(time.Now())
 	}
 	data, err := json.Marshal(s)
 	if err != nil {

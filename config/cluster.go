@@ -136,8 +136,6 @@ func (v *validator) secured() {
 	switch {
 	case c.Dev:
 		v.bad("%s: a development agent has no data folder for a certificate; take it out, or -dev", key)
-	case c.InsecureCluster:
-		v.bad("insecure_cluster: %s asks for encryption; take one of them out", key)
 	case !c.Server && len(c.RetryJoin) == 0:
 		v.bad("%s: an agent joins servers: name them in retry_join", key)
 	case own == TLSInternal{}:

@@ -177,7 +177,7 @@ type Config struct {
 	Voting bool `config:"voting,S"`
 	// JoinTokenFile is the file with the join token of this process: its connections with other processes are encrypted, and both sides show certificates. It is needed until the process has joined; keep the key set then.
 	JoinTokenFile string `config:"join_token_file,S"`
-	// InsecureCluster lets servers and agents speak to each other without encryption beyond loopback addresses.
+	// InsecureCluster lets servers and agents speak to each other without encryption beyond loopback addresses. Beside a certificate they take both, while a cluster is moved to TLS.
 	InsecureCluster bool `config:"insecure_cluster,S"`
 	// Bus is an outside NATS.
 	Bus Bus `config:"bus,S"`

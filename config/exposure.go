@@ -39,7 +39,7 @@ func (c *Config) Exposures() []Exposure {
 		add("dns_without_acl", "every host that reaches %s finds all services by DNS: set acl { enabled = true preset = \"strict\" } with acl.tokens.dns, or listen on a loopback address", strings.Join(dns, ", "))
 	}
 	switch {
-	case !c.beyondLoopbackBind() || c.Secured():
+	case !c.beyondLoopbackBind() || c.Secured() && !c.InsecureCluster:
 	case c.Among():
 		add("insecure_cluster", "every host that reaches %s on the ports %d, %d and %d can pose as a server, and change services and keys: let only the servers reach them", c.BindAddr, c.Ports.Server, c.Ports.Quorum, c.Ports.Bus)
 	case c.AgentsBind() == c.BindAddr:

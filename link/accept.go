@@ -19,8 +19,8 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, kind Kind, ser
 		http.Error(w, nodeHeader+": name the node of this process", http.StatusBadRequest)
 		return
 	}
-	if s := l.cfg.TLS; s != nil {
-		peer := s.Peer(r.TLS)
+	if l.judges(r) {
+		peer := l.cfg.TLS.Peer(r.TLS)
 		if peer.Datacenter == l.cfg.Self.Datacenter {
 			peer.Datacenter = ""
 		}
@@ -38,6 +38,9 @@ func (l *Listener) accept(w http.ResponseWriter, r *http.Request, kind Kind, ser
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
+	}
+	if l.cfg.TLS != nil && r.TLS == nil {
+		defer l.notePlain(node)()
 	}
 	with := func(ctx context.Context, s *Stream) {
 		s.Node, s.Datacenter = node, datacenter

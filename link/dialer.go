@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/skerryhq/skerry/mixed"
 )
 
 // Dialer opens streams to servers.
@@ -17,6 +19,7 @@ type Dialer struct {
 	node, datacenter string // the datacenter of a dialer to others; else empty
 	within, answers  time.Duration
 	secure           *tls.Config
+	mix              *mixed.Dialer // in place of secure; nil: all connections are of one kind
 	client           *http.Client
 	requests         *http.Transport
 }
@@ -33,6 +36,9 @@ const (
 	requestIdle = 30 * time.Second
 )
 
+// http1 is the protocol of introductions and streams, as TLS has it.
+const http1 = "http/1.1"
+
 // NewDialer returns a dialer for the process of a node. secure is the TLS of its connections; nil: they are plain.
 func NewDialer(node string, secure *tls.Config) *Dialer {
 	return newDialer(node, "", secure, dialWithin, answersWithin)
@@ -44,26 +50,54 @@ func NewFarDialer(node, datacenter string, secure *tls.Config) *Dialer {
 }
 
 func newDialer(node, datacenter string, secure *tls.Config, within, answers time.Duration) *Dialer {
-	return &Dialer{
-		node: node, datacenter: datacenter, within: within, answers: answers, secure: secure, client: newClient(secure, within),
-		requests: transport(requestQuiet, secure, within, answers),
+	d := &Dialer{node: node, datacenter: datacenter, within: within, answers: answers, secure: secure}
+	d.client, d.requests = d.newClient(), d.transport(requestQuiet)
+	return d
+}
+
+// Mixed makes the connections of the dialer with TLS or plain, as the other sides take them. secure returns the TLS, and nil while this process
+// has no certificate. It is called before all else.
+func (d *Dialer) Mixed(secure func() *tls.Config) {
+	d.secure, d.mix = nil, mixed.NewDialer(secure, d.within)
+	d.client, d.requests = d.newClient(), d.transport(requestQuiet)
+}
+
+// ClosePlain closes the connections without TLS of a dialer of [Dialer.Mixed], so that the next ones are with it where the other sides
+// take it.
+func (d *Dialer) ClosePlain() {
+	if d.mix != nil {
+		d.mix.ClosePlain()
 	}
 }
 
 // transport returns what carries requests over HTTP/2.
-func transport(quiet time.Duration, secure *tls.Config, within, answers time.Duration) *http.Transport {
+func (d *Dialer) transport(quiet time.Duration) *http.Transport {
 	var p http.Protocols
-	p.SetUnencryptedHTTP2(secure == nil)
-	p.SetHTTP2(secure != nil)
+	p.SetUnencryptedHTTP2(d.secure == nil)
+	p.SetHTTP2(d.encrypts())
 	return &http.Transport{
-		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: within}).DialContext, IdleConnTimeout: requestIdle,
-		TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: within, // a transport adds its protocols to it
-		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: answers},
+		Protocols: &p, MaxResponseHeaderBytes: 1 << 20, DialContext: (&net.Dialer{Timeout: d.within}).DialContext, IdleConnTimeout: requestIdle,
+		TLSClientConfig: d.secure.Clone(), TLSHandshakeTimeout: d.within, // a transport adds its protocols to it
+		DialTLSContext: d.dialTLS("h2"),
+		HTTP2:          &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: d.answers},
 	}
 }
 
+// dialTLS returns how a transport makes mixed connections; nil: as it makes others by itself.
+func (d *Dialer) dialTLS(protocol string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.mix == nil {
+		return nil
+	}
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		return d.mix.Dial(ctx, address, protocol)
+	}
+}
+
+// encrypts reports whether connections may be encrypted.
+func (d *Dialer) encrypts() bool { return d.secure != nil || d.mix != nil }
+
 func (d *Dialer) scheme() string {
-	if d.secure != nil {
+	if d.encrypts() {
 		return "https://"
 	}
 	return "http://"
@@ -72,7 +106,7 @@ func (d *Dialer) scheme() string {
 // RoundTripper returns what carries HTTP requests to servers, over connections of their own: a
 // large answer holds up no stream. It sets the scheme of the requests.
 func (d *Dialer) RoundTripper() http.RoundTripper {
-	if d.secure == nil {
+	if !d.encrypts() {
 		return d.requests
 	}
 	return encrypted{d.requests}
@@ -169,11 +203,14 @@ func ask(conn net.Conn, in *bufio.Reader, req *http.Request) (*http.Response, er
 
 // connect opens a connection that speaks HTTP/1.1.
 func (d *Dialer) connect(ctx context.Context, address string) (net.Conn, error) {
+	if d.mix != nil {
+		return d.mix.Dial(ctx, address, http1)
+	}
 	var dialer net.Dialer
 	if d.secure == nil {
 		return dialer.DialContext(ctx, "tcp", address)
 	}
 	secure := d.secure.Clone()
-	secure.NextProtos = []string{"http/1.1"}
+	secure.NextProtos = []string{http1}
 	return (&tls.Dialer{NetDialer: &dialer, Config: secure}).DialContext(ctx, "tcp", address)
 }

@@ -33,7 +33,7 @@ func (h *http2) close() { h.shut() }
 func (d *Dialer) dialHTTP2(ctx context.Context, address string, kind Kind) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	late := time.AfterFunc(d.within, cancel)
-	own := transport(signEvery, d.secure, d.within, d.answers)
+	own := d.transport(signEvery)
 	body, out := io.Pipe()
 	context.AfterFunc(ctx, func() { // net/http waits for the body
 		out.CloseWithError(context.Cause(ctx))

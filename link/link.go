@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/skerryhq/skerry/mixed"
 )
 
 // Introduction is a server's answer to a process that joins it.
@@ -76,9 +78,12 @@ func (d *Dialer) Ask(ctx context.Context, address string) (Introduction, error) 
 }
 
 // newClient returns what makes a new connection for each introduction: they are rare.
-func newClient(secure *tls.Config, within time.Duration) *http.Client {
+func (d *Dialer) newClient() *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: secure.Clone(), TLSHandshakeTimeout: within},
+		Transport: &http.Transport{
+			DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaders, TLSClientConfig: d.secure.Clone(), TLSHandshakeTimeout: d.within,
+			DialTLSContext: d.dialTLS(http1),
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -107,6 +112,8 @@ type Secure struct {
 	Peer func(*tls.ConnectionState) Peer
 	// Open answers the paths that need no certificate.
 	Open map[string]http.HandlerFunc
+	// Mixed: plain connections are taken too, and their side is what it says.
+	Mixed bool
 }
 
 // Peer is the process at the other side of a connection.
@@ -120,6 +127,7 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // that are open, those of streams too
+	plain map[string]int        // streams without TLS beside others with it, by node
 }
 
 // Listen opens address, host:port.
@@ -138,7 +146,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[net.Conn]struct{}{}}
+	l := &Listener{cfg: cfg, listener: netutil.LimitListener(inner, cmp.Or(cfg.MaxConns, maxConns)), conns: map[net.Conn]struct{}{}, plain: map[string]int{}}
 	for kind, serve := range cfg.Streams {
 		mux.HandleFunc("POST "+kind.path(), func(w http.ResponseWriter, r *http.Request) { l.accept(w, r, kind, serve) })
 	}
@@ -147,7 +155,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
+	protocols.SetUnencryptedHTTP2(cfg.TLS == nil || cfg.TLS.Mixed)
 	protocols.SetHTTP2(cfg.TLS != nil)
 	l.server = &http.Server{
 		Handler: l.named(mux), ReadHeaderTimeout: within, IdleTimeout: within, MaxHeaderBytes: maxHeaders, Protocols: &protocols,
@@ -156,6 +164,11 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	}
 	if cfg.TLS != nil {
 		l.server.TLSConfig = cfg.TLS.Config
+	}
+	if cfg.TLS != nil && cfg.TLS.Mixed {
+		secure := cfg.TLS.Config.Clone()
+		secure.NextProtos = []string{"h2", http1}
+		l.listener = mixed.NewListener(l.listener, secure)
 	}
 	return l, nil
 }
@@ -170,12 +183,17 @@ func (l *Listener) named(next http.Handler) http.Handler {
 			open(w, r)
 			return
 		}
-		if l.cfg.TLS.Peer(r.TLS).Node == "" {
+		if l.judges(r) && l.cfg.TLS.Peer(r.TLS).Node == "" {
 			http.Error(w, "this port is for the processes of the cluster: show the certificate of one", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// judges reports whether the other side of a request is judged by a certificate.
+func (l *Listener) judges(r *http.Request) bool {
+	return l.cfg.TLS != nil && !(l.cfg.TLS.Mixed && r.TLS == nil)
 }
 
 // note keeps the connections that are open. Those of streams leave when their streams end.
@@ -213,6 +231,27 @@ func (l *Listener) Cut(revoked func(tls.ConnectionState) bool) {
 	}
 }
 
+// Plain returns the nodes that have streams without TLS here while others have it, in their order.
+func (l *Listener) Plain() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.plain))
+}
+
+// notePlain counts a stream without TLS until left is called.
+func (l *Listener) notePlain(node string) (left func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.plain[node]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.plain[node]--; l.plain[node] == 0 {
+			delete(l.plain, node)
+		}
+	}
+}
+
 // Addr returns the address that is listened on.
 func (l *Listener) Addr() string { return l.listener.Addr().String() }
 
@@ -226,7 +265,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	})
 	defer stop()
 	serve := l.server.Serve
-	if l.cfg.TLS != nil {
+	if l.cfg.TLS != nil && !l.cfg.TLS.Mixed {
 		serve = func(inner net.Listener) error { return l.server.ServeTLS(inner, "", "") }
 	}
 	if err := serve(l.listener); ctx.Err() == nil {

@@ -28,7 +28,7 @@ func startAttachment(n *Node) (part, error) {
 	if len(c.Join) == 0 {
 		return part{}, nil
 	}
-	a.dialer = link.NewDialer(n.cfg.Self.Name, n.creds.dial())
+	a.dialer = n.newDialer()
 	a.attachment = attach.New(attach.Config{
 		Join: c.Join, RetryEvery: c.RetryEvery, Registerer: n.metrics, Log: n.log,
 		Ask: n.askServer, Grants: n.grants, Moved: n.accessMoved, Authorities: n.creds.told, Announced: n.timeAnnounced(),

@@ -43,6 +43,8 @@ type Cluster struct {
 	TokenFile string
 	// Own names the certificate of this process, of an authority of the operator's. The zero value: there is none.
 	Own OwnCertificate
+	// Mixed: plain connections are taken and made too, beside those with certificates, while the cluster is moved to these.
+	Mixed bool
 	// CertificateFor is how long the certificates that this server signs are valid; default 72 h.
 	CertificateFor time.Duration
 	// BusURL is that of an outside NATS in place of the bus in the servers.
@@ -124,6 +126,7 @@ func startBus(n *Node) (part, error) {
 		return part{}, err
 	}
 	n.warnOfExpect()
+	n.wasSecured()
 	expect := c.Expect
 	if c.NoVote {
 		expect = cluster.NoVote
@@ -141,11 +144,11 @@ func startBus(n *Node) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	a.dialer = link.NewDialer(n.cfg.Self.Name, n.creds.dial())
+	a.dialer = n.newDialer()
 	a.bus, err = bus.Start(bus.Config{
 		Self: n.cfg.Self.Name, Datacenter: n.cfg.Self.Datacenter,
 		Listen: net.JoinHostPort(c.Bind, strconv.Itoa(c.BusPort)), Advertise: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(c.BusPort)),
-		URL: c.BusURL, User: c.BusUser, Password: c.BusPassword, CredsFile: c.BusCredsFile, TLS: n.creds.among(c.BusURL == ""),
+		URL: c.BusURL, User: c.BusUser, Password: c.BusPassword, CredsFile: c.BusCredsFile, TLS: n.creds.among(c.BusURL == ""), Mixed: n.creds.moves() && c.BusURL == "",
 		Registerer: n.metrics, Log: n.log, Net: n.net,
 	}, n.registry.Receive)
 	if err != nil {
@@ -182,7 +185,7 @@ func (n *Node) memberFolder() string { return filepath.Join(n.cfg.DataDir, "quor
 
 // peerURL returns where others reach this server's member of the quorum store.
 func (n *Node) peerURL() string {
-	u := url.URL{Scheme: n.creds.scheme(), Host: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(n.cfg.Cluster.QuorumPort))}
+	u := url.URL{Scheme: n.scheme(), Host: net.JoinHostPort(n.cfg.Record.Address, strconv.Itoa(n.cfg.Cluster.QuorumPort))}
 	return u.String()
 }
 

@@ -35,6 +35,7 @@ type credentials struct {
 	handed chan struct{} // closed when kept is there
 
 	rotation
+	moving moving
 
 	mu        sync.Mutex
 	authority *pki.Authority // on servers
@@ -225,8 +226,12 @@ func (c *credentials) take(got join.Got, address string) error {
 	if err := c.folder.Save(got.Held); err != nil {
 		return err
 	}
+	first := c.held.Held() == nil
 	if err := c.held.Replace(got.Held); err != nil {
 		return fmt.Errorf("the certificate from %s: %w", address, err)
+	}
+	if first {
+		c.moving.joined()
 	}
 	c.n.log.Info("this process has a certificate", "name", c.name.String(), "from", address, "until", got.Leaf().NotAfter)
 	return nil
@@ -354,13 +359,6 @@ func (c *credentials) peers() *quorum.PeerTLS {
 	return &quorum.PeerTLS{CAFile: authorities, CertFile: certificate, KeyFile: key, ServerName: pki.ServerName(c.name.Datacenter)}
 }
 
-func (c *credentials) scheme() string {
-	if c == nil {
-		return "http"
-	}
-	return "https"
-}
-
 // listen is the TLS of ports.server; nil: it is plain.
 func (c *credentials) listen() *link.Secure {
 	if c == nil {
@@ -384,6 +382,7 @@ func (c *credentials) listen() *link.Secure {
 			n, _ := pki.Peer(s)
 			return link.Peer{Node: n.Node, Datacenter: n.Datacenter}
 		},
-		Open: open,
+		Open:  open,
+		Mixed: c.moves(),
 	}
 }

@@ -50,7 +50,7 @@ func startDatacenters(n *Node) (part, error) {
 		return part{}, nil
 	}
 	c := n.cfg.Cluster
-	d := &datacenters{n: n, dialer: link.NewFarDialer(n.cfg.Self.Name, n.cfg.Self.Datacenter, n.creds.dialFar()), by: map[string]*datacenter{}}
+	d := &datacenters{n: n, dialer: n.newFarDialer(), by: map[string]*datacenter{}}
 	d.Directory = wan.New(wan.Config{
 		Self: n.wanServer(n.cfg.Self, n.address()), Join: c.JoinWAN, RetryEvery: c.RetryWANEvery, Own: n.wanServers, Ask: d.ask,
 		Registerer: n.metrics, Log: n.log,

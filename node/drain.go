@@ -69,7 +69,7 @@ const (
 )
 
 func startDrains(n *Node) (part, error) {
-	n.drains = &drains{n: n, readers: readers.New(time.Now), dialer: link.NewDialer(n.cfg.Self.Name, n.creds.dial()), counts: map[string]*counting{}}
+	n.drains = &drains{n: n, readers: readers.New(time.Now), dialer: n.newDialer(), counts: map[string]*counting{}}
 	stop := func() error {
 		n.drains.dialer.Close()
 		return nil

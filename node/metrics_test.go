@@ -1,11 +1,13 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/door"
+	"github.com/skerryhq/skerry/pki"
+	"github.com/skerryhq/skerry/pki/disk"
 	"github.com/skerryhq/skerry/test/program"
 )
 
@@ -36,7 +40,10 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 	io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
 	served := map[string]bool{}
-	one := running(t, first(t), nil)
+	moves := first(t)
+	certify(t, moves.DataDir)
+	moves.Cluster.TokenFile, moves.Cluster.Mixed = "used", true
+	one := running(t, moves, nil)
 	another := first(t)
 	another.Self.Name, another.Self.ID = "n2", "22222222-2222-3333-4444-555555555555"
 	another.Cluster.Expect, another.Cluster.Join = 0, []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(one.cfg.Cluster.ServerPort))}
@@ -109,6 +116,28 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 	}
 	for name := range served {
 		t.Errorf("%s is served and not documented", name)
+	}
+}
+
+// certify makes an authority and the certificate of the server n1 in a data folder.
+func certify(t *testing.T, dataDir string) {
+	t.Helper()
+	folder := disk.Folder(filepath.Join(dataDir, "pki"))
+	authority, err := pki.NewAuthority(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := folder.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := pki.Request(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := authority.Sign(request, pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: "n1"}, time.Now(), time.Hour)
+	if err = errors.Join(err, folder.SaveAuthority(authority), folder.Save(h)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -46,11 +46,11 @@ func dev() []start {
 }
 
 func server() []start {
-	return []start{startJournal, startCatalog, startCredentials, startHub, startDrains, startCanary, startLink, startDatacenters, startOwners, startMember, startDecided, startAdmission, startAccess, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startCatalog, startCredentials, startHub, startDrains, startCanary, startLink, startDatacenters, startOwners, startMember, startDecided, startAdmission, startMove, startAccess, startFronts, startWatched, startHeap, startDoor}
 }
 
 func peer() []start {
-	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startDatacenters, startOwners, startSharedMember, startDecided, startAdmission, startAccess, startDistances, startFronts, startWatched, startHeap, startDoor}
+	return []start{startJournal, startSharedCatalog, startCredentials, startHub, startDrains, startCanary, startBus, startDatacenters, startOwners, startSharedMember, startDecided, startAdmission, startMove, startAccess, startDistances, startFronts, startWatched, startHeap, startDoor}
 }
 
 func nodeAgent() []start {

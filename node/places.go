@@ -212,7 +212,7 @@ func (n *Node) openMember(ctx context.Context, dir string) (*quorum.Store, error
 	}
 	peers := &quorum.Peers{
 		ID: n.cfg.Self.ID, Name: n.cfg.Self.Name, Listen: net.JoinHostPort(n.cfg.Cluster.Bind, strconv.Itoa(n.cfg.Cluster.QuorumPort)),
-		Advertise: n.peerURL(), Round: roundName(first.Round), TLS: n.creds.peers(),
+		Advertise: n.peerURL(), Round: roundName(first.Round), TLS: n.creds.peers(), Mixed: n.creds.moves(),
 	}
 	path := n.serverFile(joinsFile)
 	joins, members, err := readMembers(path)

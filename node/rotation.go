@@ -253,7 +253,10 @@ func (a admission) Authority(ctx context.Context) (out skerry.Authority, err err
 		return out, err
 	}
 	own := a.c.signing()
-	out = skerry.Authority{Pin: own.Pin().String(), Expires: own.Certificate().NotAfter}
+	out = skerry.Authority{Pin: own.Pin().String(), Expires: own.Certificate().NotAfter, Moving: a.c.moves()}
+	if out.Moving {
+		out.Plain = a.c.lookPlain()
+	}
 	r, err := b.Rotation()
 	if err != nil || r == nil || r.Now != own.Pin() {
 		return out, err

@@ -176,6 +176,13 @@ func (ms *Members) Remove(ctx context.Context, who string) error {
 
 // SetPeerURL makes a URL the one at which the others reach this member.
 func (ms *Members) SetPeerURL(ctx context.Context, peerURL string) error {
+	if ms.m.as != nil { // first: a member whose new URL is not on disk might be started in a way that does not fit it
+		as := *ms.m.as
+		as.Advertise = peerURL
+		if err := claimFolder(ms.m.dir, &as); err != nil {
+			return err
+		}
+	}
 	self := uint64(ms.m.etcd.Server.MemberID())
 	return ms.change(ctx, func(now []Member) (bool, error) {
 		return slices.ContainsFunc(now, func(m Member) bool { return m.Self && slices.Equal(m.PeerURLs, []string{peerURL}) }), nil

@@ -82,6 +82,7 @@ func kill(s *Store) {
 		m.leads.close()
 		m.client.Close()
 		m.etcd.Close()
+		m.mixed.close()
 	}
 }
 

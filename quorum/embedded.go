@@ -77,13 +77,15 @@ type member struct {
 	ops     uint // that one transaction takes
 	leads   *leadership
 	peers   bool // it can have others beside it
+	as      *Peers
+	mixed   *mixedPeers // its listener, where that takes both kinds of connections
 	closing atomic.Bool
 }
 
 // start runs an etcd member and returns when it answers.
 func start(ctx context.Context, cfg Embedded) (*member, error) {
 	cfg.ops = cmp.Or(cfg.ops, maxOps)
-	m := &member{ops: cfg.ops, dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir, log: cfg.Log, peers: cfg.Peers != nil}
+	m := &member{ops: cfg.ops, dead: newDeath(), spare: first(cfg.Spare, defaultSpare), dir: cfg.Dir, log: cfg.Log, peers: cfg.Peers != nil, as: cfg.Peers}
 	conf, err := etcdConfig(cfg, m.dead)
 	if err != nil {
 		return nil, err
@@ -166,6 +168,14 @@ func (m *member) launch(conf *embed.Config) error {
 		return asDamaged(err)
 	}
 	m.client = v3client.New(m.etcd.Server)
+	if m.as != nil && m.as.Mixed {
+		var err error
+		if m.mixed, err = m.serveMixed(conf); err != nil {
+			m.client.Close()
+			m.etcd.Close()
+			return err
+		}
+	}
 	go m.awaitRemoval()
 	go func() {
 		<-m.etcd.Server.StoppingNotify()
@@ -326,6 +336,7 @@ func (m *member) close() {
 		defer close(stopped)
 		m.etcd.Server.HardStop() // else etcd tries to hand over for another 6 s
 		m.etcd.Close()
+		m.mixed.close()
 	}()
 	dead := m.dead.happened
 	if errors.Is(m.dead.reason(), ErrRemoved) {
@@ -343,6 +354,7 @@ func (m *member) unlisten() {
 	for _, p := range m.etcd.Peers {
 		_ = p.Close()
 	}
+	m.mixed.close()
 }
 
 func writable(dir string) error {

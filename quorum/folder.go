@@ -46,6 +46,9 @@ func claimFolder(dir string, p *Peers) error {
 				ErrForeign, dir, was.Name, was.ID, own.ID)
 		}
 	}
+	if secured(was.PeerURL) && p.TLS == nil && !p.unheard {
+		return skerry.Errorf(skerry.Conflict, "the member in %s was moved to TLS, and the others reach it by %s: give this server a certificate again (join_token_file); a cluster does not go back to plain connections", dir, was.PeerURL)
+	}
 	if was == own {
 		return nil
 	}

@@ -40,6 +40,9 @@ type Peers struct {
 	Multiplier int
 	// TLS secures the connections of members. nil: they are plain, for loopback.
 	TLS *PeerTLS
+	// Mixed: plain connections are taken too, while members are moved to TLS. Advertise may be either then, for the
+	// others that can reach it.
+	Mixed bool
 
 	unheard bool // it accepts no other member, so that it needs no TLS: for [Recover]
 }
@@ -80,11 +83,14 @@ func (p *Peers) check() error {
 	if own, ok := p.Members[p.Name]; len(p.Members) > 0 && (!ok || own != p.Advertise) {
 		return skerry.Errorf(skerry.Invalid, "the list of members has %q for %s, whose own URL is %q", own, p.Name, p.Advertise)
 	}
-	if secure := strings.HasPrefix(p.Advertise, "https:"); secure != (p.TLS != nil) && !p.unheard {
+	if secure := secured(p.Advertise); secure != (p.TLS != nil) && !p.unheard && !(p.Mixed && p.TLS != nil) {
 		return skerry.Errorf(skerry.Invalid, "the peer URL %s and the TLS files do not fit: https needs them, http has none", p.Advertise)
 	}
 	return nil
 }
+
+// secured reports whether a peer URL is one with TLS.
+func secured(peerURL string) bool { return strings.HasPrefix(peerURL, "https:") }
 
 // into adds the listener, the times and the list of members to etcd's configuration.
 func (p *Peers) into(conf *embed.Config) error {
@@ -93,7 +99,9 @@ func (p *Peers) into(conf *embed.Config) error {
 		return fmt.Errorf("the peer URL: %w", err)
 	}
 	conf.Name = p.Name
-	conf.ListenPeerUrls = []url.URL{{Scheme: own.Scheme, Host: p.Listen}}
+	if !p.Mixed {
+		conf.ListenPeerUrls = []url.URL{{Scheme: own.Scheme, Host: p.Listen}}
+	}
 	conf.AdvertisePeerUrls = []url.URL{*own}
 	conf.InitialCluster = p.list()
 	conf.InitialClusterToken = first(p.Round, p.ID)

@@ -62,6 +62,7 @@ func (s *Store) abandon() {
 		defer close(closed)
 		s.client.Close()
 		s.member.etcd.Close()
+		s.member.mixed.close()
 	}()
 	timer := time.NewTimer(parting)
 	defer timer.Stop()

@@ -106,7 +106,7 @@ func clusterConfig(c *config.Config) node.Cluster {
 		JoinWAN: wan, RetryWANEvery: c.RetryIntervalWAN,
 		Bind: strings.Trim(c.BindAddr, "[]"), Join: join, Expect: c.BootstrapExpect, NoVote: !c.Voting, RetryEvery: c.RetryInterval,
 		ServerPort: c.Ports.Server, QuorumPort: c.Ports.Quorum, BusPort: c.Ports.Bus,
-		TokenFile: c.JoinTokenFile, CertificateFor: c.TLS.NodeTTL, Own: node.OwnCertificate(c.TLS.Internal),
+		TokenFile: c.JoinTokenFile, Mixed: c.InsecureCluster && c.Secured(), CertificateFor: c.TLS.NodeTTL, Own: node.OwnCertificate(c.TLS.Internal),
 		BusURL: c.Bus.URL, BusUser: c.Bus.User, BusPassword: c.Bus.Password, BusCredsFile: c.Bus.CredsFile,
 	}
 	if !c.Among() {

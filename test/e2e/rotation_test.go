@@ -121,6 +121,8 @@ func TestTheAuthorityIsRotated(t *testing.T) {
 type authorityState struct {
 	Pin, Before      string
 	Waiting, Restart []string
+	Moving           bool
+	Plain            []string
 }
 
 func (s *secured) authority(t *testing.T, at int) (a authorityState) {

@@ -149,6 +149,8 @@ type authorityBody struct {
 	Began   *time.Time `json:",omitempty"`
 	Waiting []string   `json:",omitempty"`
 	Restart []string   `json:",omitempty"`
+	Moving  bool       `json:",omitempty"`
+	Plain   []string   `json:",omitempty"`
 }
 
 // authority calls do, and answers with the state of the authority after it.
@@ -161,7 +163,7 @@ func (q *request) authority(do func(skerry.Admission, context.Context) (skerry.A
 	if err != nil {
 		return err
 	}
-	out := authorityBody{Pin: now.Pin, Expires: now.Expires, Before: now.Before, Waiting: now.Waiting, Restart: now.Restart}
+	out := authorityBody{Pin: now.Pin, Expires: now.Expires, Before: now.Before, Waiting: now.Waiting, Restart: now.Restart, Moving: now.Moving, Plain: now.Plain}
 	if now.Before != "" {
 		out.Began = &now.Began
 	}

@@ -29,13 +29,15 @@ type authority struct {
 	Before           string    `json:",omitempty"`
 	Began            time.Time `json:",omitzero"`
 	Waiting, Restart []string  `json:",omitempty"`
+	Moving           bool      `json:",omitempty"`
+	Plain            []string  `json:",omitempty"`
 }
 
 const authorityPath = "/v1/skerry/authority"
 
 func newStatus() *cobra.Command {
 	var format string
-	cmd := &cobra.Command{Use: "status", Short: "Show the authority, and how far its change is", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "status", Short: "Show the authority, and how far its change or the move to TLS is", Args: cobra.NoArgs}
 	show.FormatFlag(cmd, &format)
 	return connect.Command(cmd, func(ctx context.Context, c *connect.Connection, _ []string, out io.Writer) error {
 		var a authority
@@ -57,6 +59,13 @@ func (a *authority) write(out io.Writer) error {
 	}
 	if len(a.Restart) > 0 {
 		fmt.Fprintf(out, "restart:   %s: their members of the quorum store trust the authority before until then\n", list(a.Restart, ""))
+	}
+	switch {
+	case !a.Moving:
+	case len(a.Plain) > 0:
+		fmt.Fprintf(out, "plain:     %s: give each a join token, and restart it; the server takes plain connections too meanwhile\n", list(a.Plain, ""))
+	default:
+		fmt.Fprintln(out, "plain:     no node: take insecure_cluster out of the configuration of each process, and restart one after another")
 	}
 	return nil
 }
