@@ -61,6 +61,9 @@ func (p process) Stats() map[string]map[string]string {
 	if err := p.Ready(); err != nil {
 		catalog = err.Error()
 	}
+	if far := p.farStats(); len(far) > 0 {
+		sections["datacenters"] = far
+	}
 	maps.Copy(sections, map[string]map[string]string{
 		"catalog":     {"state": catalog},
 		"propagation": {"p99": p.propagationLine()},
@@ -96,8 +99,35 @@ func (p process) asServer() map[string]string {
 	leader, _ := p.served.cluster.Leader()
 	return map[string]string{
 		"server": strconv.FormatBool(p.cfg.Self.Server), "leader": strconv.FormatBool(leader.Name == p.cfg.Self.Name), "leader_addr": leader.Address,
-		"bootstrap": strconv.FormatBool(p.served.servers == nil), "known_datacenters": "1",
+		"bootstrap": strconv.FormatBool(p.served.servers == nil), "known_datacenters": strconv.Itoa(1 + len(p.otherDatacenters())),
 	}
+}
+
+// otherDatacenters are the other datacenters that this process knows, the nearest first.
+func (p process) otherDatacenters() []skerry.Datacenter {
+	if p.far == nil {
+		return nil
+	}
+	return p.far.Datacenters()
+}
+
+// farStats describes the other datacenters.
+func (p process) farStats() map[string]string {
+	out := map[string]string{}
+	for _, dc := range p.otherDatacenters() {
+		state := "not reached"
+		if dc.Reached {
+			state = "reached"
+		}
+		if dc.Distance > 0 {
+			state += ", round trip " + dc.Distance.Round(10*time.Microsecond).String()
+		}
+		if !dc.Heard.IsZero() {
+			state += ", heard " + time.Since(dc.Heard).Round(100*time.Millisecond).String() + " ago"
+		}
+		out[dc.Name] = state
+	}
+	return out
 }
 
 // Host implements [consul.Process].

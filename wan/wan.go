@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/serf/coordinate"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerryhq/skerry"
@@ -39,9 +40,11 @@ type Directory struct {
 	cfg   Config
 	asks  sync.WaitGroup
 	round int // of Run
+	self  *coordinate.Client
 
-	mu  sync.Mutex
-	all map[string]*datacenter
+	mu    sync.Mutex
+	all   map[string]*datacenter
+	peers map[string]*coordinate.Coordinate // the other servers of this datacenter
 }
 
 // datacenter is one other datacenter.
@@ -61,6 +64,7 @@ type server struct {
 	asking bool
 	heard  time.Time
 	trips  []time.Duration // the last ones, the newest last
+	at     *coordinate.Coordinate
 }
 
 const (
@@ -85,7 +89,11 @@ const (
 
 // New returns a directory that knows nothing yet.
 func New(cfg Config) *Directory {
-	d := &Directory{cfg: cfg, all: map[string]*datacenter{}}
+	self, err := coordinate.NewClient(coordinate.DefaultConfig())
+	if err != nil {
+		panic(err) // the default is valid
+	}
+	d := &Directory{cfg: cfg, self: self, all: map[string]*datacenter{}, peers: map[string]*coordinate.Coordinate{}}
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(metrics{d})
 	}
@@ -161,11 +169,7 @@ func (d *Directory) rounds(ctx context.Context) {
 	if own := d.cfg.Own(); d.round%flood == 1 && len(own) > 1 {
 		s := own[(d.round/flood)%len(own)]
 		if s.Name != d.cfg.Self.Name {
-			d.asks.Go(func() {
-				if w, err := d.ask(ctx, s.Address); err == nil {
-					d.learn(w)
-				}
-			})
+			d.asks.Go(func() { d.measure(ctx, s.Datacenter, s, true) })
 		}
 	}
 	d.mu.Lock()
@@ -215,6 +219,7 @@ func (d *Directory) measure(ctx context.Context, name string, to Server, cold bo
 	}
 	if err == nil {
 		d.learn(w)
+		d.approach(w, trip)
 	}
 	d.measured(name, to, trip, err)
 }

@@ -244,6 +244,55 @@ func TestWordsThatAreRefused(t *testing.T) {
 	}
 }
 
+// Coordinates of servers estimate the round trips between them, also between datacenters that this server does not ask.
+func TestCoordinatesOfServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		w := newWorld()
+		w.far[[2]string{"dc1", "dc1"}], w.far[[2]string{"dc2", "dc2"}], w.far[[2]string{"dc3", "dc3"}] = time.Millisecond, time.Millisecond, time.Millisecond
+		w.far[[2]string{"dc1", "dc2"}], w.far[[2]string{"dc1", "dc3"}], w.far[[2]string{"dc2", "dc3"}] = 20*time.Millisecond, 80*time.Millisecond, 70*time.Millisecond
+		w.add(ctx, &wg, "dc1", 2)
+		w.add(ctx, &wg, "dc2", 2, "dc1-1:8300")
+		w.add(ctx, &wg, "dc3", 1, "dc1-1:8300")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		at := w.by["dc1-2:8300"].Coordinates()
+		for dc, servers := range map[string]int{"dc1": 2, "dc2": 2, "dc3": 1} {
+			if len(at[dc]) != servers {
+				t.Errorf("%s has %d coordinates, want %d", dc, len(at[dc]), servers)
+			}
+		}
+		for pair, want := range w.far {
+			for a, from := range at[pair[0]] {
+				for b, to := range at[pair[1]] {
+					if got := from.DistanceTo(to); (a != b || pair[0] != pair[1]) && (got < want*2/3-5*time.Millisecond || got > want*4/3+5*time.Millisecond) {
+						t.Errorf("from %s.%s to %s.%s: %v, want %v", a, pair[0], b, pair[1], got, want)
+					}
+				}
+			}
+		}
+
+		// A server is forgotten when it does not answer, and comes back when it does.
+		d := w.by["dc1-2:8300"]
+		if !d.Forget("dc3", "s1") || !d.Knows("dc3") {
+			t.Error("a server that answers is forgotten")
+		}
+		w.set(true, "dc3")
+		time.Sleep(time.Minute)
+		if !d.Forget("dc3", "s1") || d.Knows("dc3") || d.Forget("dc3", "s1") || d.Forget("dc2", "s9") {
+			t.Error("a server that does not answer is not forgotten")
+		}
+		w.set(false, "dc3")
+		time.Sleep(time.Minute)
+		if !d.Reached("dc3") {
+			t.Error("the server does not come back")
+		}
+	})
+}
+
 func FuzzHear(f *testing.F) {
 	f.Add("s1", "dc2", "a:1", "s2", "dc3", "b:2")
 	f.Fuzz(func(t *testing.T, n1, dc1, a1, n2, dc2, a2 string) {

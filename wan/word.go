@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/serf/coordinate"
+
 	"github.com/skerryhq/skerry"
 )
 
@@ -23,6 +25,8 @@ type Word struct {
 	From Server `json:"from"`
 	// Servers are all of its own datacenter, and those of others that answer it.
 	Servers []Server `json:"servers"`
+	// At is the coordinate of the sender among the servers of all datacenters; nil: it is of a release without.
+	At *coordinate.Coordinate `json:"at,omitempty"`
 }
 
 const (
@@ -39,6 +43,9 @@ const MaxWord = 1 << 20
 func (w *Word) check() error {
 	if len(w.Servers) > maxServers {
 		return fmt.Errorf("servers: %d are more than %d", len(w.Servers), maxServers)
+	}
+	if w.At != nil && !usable(w.At) {
+		return fmt.Errorf("at: want a coordinate of 8 finite numbers")
 	}
 	for _, s := range append([]Server{w.From}, w.Servers...) {
 		if err := s.check(); err != nil {
@@ -73,7 +80,7 @@ func (d *Directory) Hear(w Word) (Word, error) {
 // word is what this server tells others. Datacenters that it does not reach are left out, so that one that is gone is
 // forgotten everywhere.
 func (d *Directory) word() Word {
-	w := Word{From: d.cfg.Self, Servers: d.cfg.Own()}
+	w := Word{From: d.cfg.Self, Servers: d.cfg.Own(), At: d.self.GetCoordinate()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(d.all)) {
@@ -96,9 +103,18 @@ func (d *Directory) learn(w Word) {
 			d.add(s, s.Datacenter == w.From.Datacenter)
 		}
 	}
+	if w.From.Datacenter == d.cfg.Self.Datacenter {
+		if w.At != nil && (len(d.peers) < maxServers || d.peers[w.From.Name] != nil) {
+			d.peers[w.From.Name] = w.At
+		}
+		return
+	}
 	dc := d.all[w.From.Datacenter]
 	if dc == nil {
 		return
+	}
+	if s := dc.servers[w.From.Name]; s != nil && w.At != nil {
+		s.at = w.At
 	}
 	for name, s := range dc.servers {
 		if !s.up && !slices.ContainsFunc(w.Servers, func(o Server) bool { return o.Datacenter == s.Datacenter && o.Name == name }) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/spf13/cobra"
 
 	"github.com/skerryhq/skerry/cmd/skerry/show"
@@ -39,12 +40,17 @@ func newForceLeaveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "force-leave NODE", Short: "Remove a server that is down for good",
 		Long: `Remove a server that is down for good: it loses its place among the servers that
-decide, and its services leave the catalog. On a server that is up it has no effect.`,
+decide, and its services leave the catalog. On a server that is up it has no effect.
+
+With -wan a server of another datacenter, as "members -wan" names it, is forgotten until it
+answers again.`,
 		Args: cobra.ExactArgs(1),
 	}
+	var wan bool
+	cmd.Flags().BoolVar(&wan, "wan", false, "forget a server of another datacenter")
 	cmd.Flags().Bool("prune", false, "accepted for Consul's sake: a server that left is not listed")
-	return client(cmd, func(_ context.Context, c *connection, args []string, _ io.Writer) error {
-		return c.Agent().ForceLeave(args[0])
+	return client(cmd, func(ctx context.Context, c *connection, args []string, _ io.Writer) error {
+		return c.Agent().ForceLeaveOptions(args[0], api.ForceLeaveOpts{WAN: wan}, c.Options(ctx))
 	})
 }
 

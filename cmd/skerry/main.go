@@ -46,6 +46,7 @@ var commands = []func() *cobra.Command{
 	newMembersCommand,
 	newMonitorCommand,
 	newReloadCommand,
+	newRTTCommand,
 	newRunCommand,
 	newServicesCommand,
 	acl.New,

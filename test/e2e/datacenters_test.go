@@ -96,6 +96,85 @@ func TestDatacentersFindEachOther(t *testing.T) {
 	three[0].findsIn("dc1", "web", "web-1")
 }
 
+// What operators see of other datacenters, at a server and at an agent.
+func TestDatacentersAsOperatorsSeeThem(t *testing.T) {
+	t.Parallel()
+	two, at := datacenter(t, "dc2", 1, nil, map[string]any{"node_name": "far.s"})
+	one, joins := datacenter(t, "dc1", 3, at, nil)
+	web := start(t, map[string]any{"node_name": "web1", "server": false, "bootstrap_expect": 0, "retry_join": joins, "datacenter": "dc1"})
+	web.attached()
+	names := func(a *agent) string {
+		members, err := a.asker().Agent().Members(true)
+		if err != nil {
+			return err.Error()
+		}
+		var out []string
+		for _, m := range members {
+			out = append(out, fmt.Sprint(m.Name, " ", m.Tags["dc"], " ", m.Status))
+		}
+		slices.Sort(out)
+		return strings.Join(out, ", ")
+	}
+	for _, a := range []*agent{one[0], one[2], web, two[0]} {
+		await(t, "the servers of both datacenters", func() error {
+			if got, want := names(a), "far.s.dc2 dc2 1, s1.dc1 dc1 1, s2.dc1 dc1 1, s3.dc1 dc1 1"; got != want {
+				return fmt.Errorf("got %s", got)
+			}
+			all, err := a.asker().Coordinate().Datacenters()
+			if err != nil {
+				return err
+			}
+			n := 0
+			for _, dc := range all {
+				n += len(dc.Coordinates)
+			}
+			if len(all) != 2 || n != 4 {
+				return fmt.Errorf("%d datacenters with %d coordinates", len(all), n)
+			}
+			return nil
+		})
+		if out := a.does("rtt", "-wan", "s1.dc1", "far.s.dc2"); !strings.HasPrefix(out, "Estimated s1.dc1 <-> far.s.dc2 rtt: ") || !strings.HasSuffix(out, " ms (using WAN coordinates)\n") {
+			t.Errorf("rtt -wan: %q", out)
+		}
+		if out := a.does("members", "-wan"); !strings.Contains(out, "far.s.dc2") || !strings.Contains(out, "dc2") {
+			t.Errorf("members -wan: %s", out)
+		}
+	}
+	await(t, "the round trip to an agent", func() error {
+		out, err := one[0].command("rtt", "web1")
+		if err == nil && !strings.HasPrefix(out, "Estimated web1 <-> s1 rtt: ") {
+			err = fmt.Errorf("%q", out)
+		}
+		return err
+	})
+	if out, err := one[0].command("rtt", "nobody"); err == nil || !strings.Contains(out, `could not find a coordinate for node "nobody"`) {
+		t.Errorf("the round trip to a node that is not there: %q, %v", out, err)
+	}
+	if out, err := one[0].command("rtt", "-wan", "s1"); err == nil || !strings.Contains(out, "<node name>.<datacenter>") {
+		t.Errorf("a server without its datacenter: %q, %v", out, err)
+	}
+	if out := one[0].does("info"); !strings.Contains(out, "dc2: reached, round trip ") && !strings.Contains(out, "dc2 = reached, round trip ") {
+		t.Errorf("info: %s", out)
+	}
+	if r := one[0].ok("GET", "/v1/status/ready", ""); !strings.Contains(r.body, `"Name":"dc2","Reached":true,"Distance":"`) {
+		t.Errorf("status/ready: %s", r.body)
+	}
+
+	// A server that is down for good is forgotten.
+	two[0].kill()
+	await(t, "the server is down", func() error {
+		if got := names(one[0]); !strings.Contains(got, "far.s.dc2 dc2 4") {
+			return fmt.Errorf("got %s", got)
+		}
+		return nil
+	})
+	one[0].does("force-leave", "-wan", "far.s.dc2")
+	one[0].reaches("dc1")
+	if out, err := one[0].command("force-leave", "-wan", "far.s.dc2"); err == nil || !strings.Contains(out, "No node found") {
+		t.Errorf("a server that is forgotten: %q, %v", out, err)
+	}
+}
+
 // A prepared query takes the instances of another datacenter while its own has none, and comes back.
 func TestAPreparedQueryFailsOver(t *testing.T) {
 	t.Parallel()
@@ -185,6 +264,15 @@ func TestRequestsForAnotherDatacenter(t *testing.T) {
 			if list, _, err := client.Catalog().Service("mail", "", &api.QueryOptions{Datacenter: dc}); err != nil || len(list) != want {
 				t.Errorf("a node that was registered in dc2 by a body, in %s: %v, %v", dc, list, err)
 			}
+		}
+		if _, err := client.Catalog().Deregister(&api.CatalogDeregistration{Node: "outside", Datacenter: "dc2"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Catalog().Register(&node, &api.WriteOptions{Datacenter: "dc1"}); err != nil {
+			t.Fatal(err)
+		}
+		if list, _, err := client.Catalog().Service("mail", "", &api.QueryOptions{Datacenter: "dc1"}); err != nil || len(list) > 0 {
+			t.Errorf("a body counts more than ?dc=, as in Consul: %v, %v", list, err)
 		}
 		if _, err := client.Catalog().Deregister(&api.CatalogDeregistration{Node: "outside", Datacenter: "dc2"}, nil); err != nil {
 			t.Fatal(err)

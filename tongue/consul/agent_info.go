@@ -86,8 +86,17 @@ func (q *request) agentMembers() error {
 		return serverError("Network segments are not supported in this version of Consul")
 	}
 	var members []jsonMember
-	for _, m := range q.f.b.Cluster.Members() {
-		members = append(members, q.member(&m))
+	switch {
+	case q.p.has("wan") && q.f.b.Forward != nil: // an agent does not know them
+		clear(q.w.Header())
+		q.f.b.Forward.Forward(q.w, q.r, false)
+		return errAnswered
+	case q.p.has("wan"):
+		members = q.membersWAN()
+	default:
+		for _, m := range q.f.b.Cluster.Members() {
+			members = append(members, q.member(&m))
+		}
 	}
 	members = visible(q, members, func(m jsonMember) bool { return q.seesNode(m.Name) })
 	members, err := filtered(q, members)
@@ -95,6 +104,21 @@ func (q *request) agentMembers() error {
 		return err
 	}
 	return q.json(members)
+}
+
+// membersWAN returns the servers of all datacenters, with the names of their datacenters.
+func (q *request) membersWAN() (out []jsonMember) {
+	all := q.servers()
+	if far := q.f.b.Datacenters; far != nil {
+		for _, dc := range far.Datacenters() {
+			all = append(all, dc.Servers...)
+		}
+	}
+	for _, m := range all {
+		m.Name += "." + m.Datacenter
+		out = append(out, q.member(&m))
+	}
+	return out
 }
 
 // allSegments means every network segment. Segments are an Enterprise feature.
@@ -145,6 +169,9 @@ func (q *request) agentJoin() error {
 // agentForceLeave removes a server that is down. On one that is up it has no effect, as in
 // Consul.
 func (q *request) agentForceLeave() error {
+	if q.p.has("wan") {
+		return q.forceLeaveWAN()
+	}
 	down, err := q.isDown(q.rest)
 	if err != nil {
 		return err
@@ -153,6 +180,19 @@ func (q *request) agentForceLeave() error {
 		if err := s.RemoveServer(q.r.Context(), q.rest); err != nil {
 			return err
 		}
+	}
+	q.empty()
+	return nil
+}
+
+// forceLeaveWAN drops a server of another datacenter that does not answer. One of this datacenter keeps its place: it is
+// removed by its plain name.
+func (q *request) forceLeaveWAN() error {
+	at := strings.LastIndexByte(q.rest, '.')
+	name, dc := q.rest[:max(at, 0)], q.rest[at+1:]
+	here := slices.ContainsFunc(q.servers(), func(m skerry.Member) bool { return m.Name == name })
+	if far := q.f.b.Datacenters; !(q.knows(dc) && here) && (far == nil || !far.Forget(skerry.Fold(dc), name)) {
+		return serverError(fmt.Sprintf("agent: No node found with name '%s'", q.rest))
 	}
 	q.empty()
 	return nil

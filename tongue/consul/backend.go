@@ -68,6 +68,10 @@ type Datacenters interface {
 	skerry.Datacenters
 	// Forwarder lets the servers of another datacenter answer; nil while none of them is reached.
 	Forwarder(name string) Forwarder
+	// Coordinates returns those of the servers of all datacenters, this one among them, by the names of datacenters and servers.
+	Coordinates() map[string]map[string]*coordinate.Coordinate
+	// Forget drops a server of another datacenter, if it does not answer. known is false if there is none of these names.
+	Forget(datacenter, server string) (known bool)
 }
 
 // Guard is the expiry guard's switch.

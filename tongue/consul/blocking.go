@@ -225,9 +225,9 @@ func (q *request) reaches() error {
 	return errNoPath
 }
 
-// reachesNamed is reaches for the datacenter in a body, if there is no ?dc=.
+// reachesNamed is reaches for the datacenter in a body, which counts more than ?dc=.
 func (q *request) reachesNamed(dc string) error {
-	if q.p.dc == "" && !q.knows(dc) {
+	if !q.knows(dc) {
 		return errNoPath
 	}
 	return nil

@@ -23,11 +23,24 @@ func (q *request) coordinateDatacenters() error {
 		AreaID      string
 		Coordinates []jsonCoordinate
 	}
-	c := q.f.b.Coords.Get(q.f.b.Self.Name)
-	if c == nil {
-		c = coordinate.NewCoordinate(coordinate.DefaultConfig())
+	self := q.f.b.Self
+	all := map[string]map[string]*coordinate.Coordinate{self.Datacenter: {self.Name: coordinate.NewCoordinate(coordinate.DefaultConfig())}}
+	names := []string{self.Datacenter}
+	if far := q.f.b.Datacenters; far != nil {
+		all = far.Coordinates()
+		for _, dc := range far.Datacenters() {
+			names = append(names, dc.Name)
+		}
 	}
-	return q.json([]datacenter{{q.f.b.Self.Datacenter, "wan", []jsonCoordinate{{Node: q.f.b.Self.Name + "." + q.f.b.Self.Datacenter, Coord: c}}}})
+	list := []datacenter{}
+	for _, name := range names {
+		one := datacenter{name, "wan", []jsonCoordinate{}}
+		for _, server := range slices.Sorted(maps.Keys(all[name])) {
+			one.Coordinates = append(one.Coordinates, jsonCoordinate{Node: server, Coord: all[name][server]})
+		}
+		list = append(list, one)
+	}
+	return q.json(list)
 }
 
 func (q *request) coordinateNodes() error {

@@ -22,14 +22,13 @@ func (q *request) farAnswered() bool {
 	if all == nil || q.route.at != byDatacenter && q.route.at != byFollower {
 		return false
 	}
-	name := q.p.dc
-	if name == "" && q.route.names {
-		name = q.named()
+	if q.route.names {
+		q.p.dc = cmp.Or(q.named(), q.p.dc)
 	}
-	if q.knows(name) {
+	if q.knows(q.p.dc) {
 		return false
 	}
-	dc := skerry.Fold(name)
+	dc := skerry.Fold(q.p.dc)
 	if far := q.farFollowed(dc); far != nil {
 		q.f = q.f.in(dc, far)
 		return false

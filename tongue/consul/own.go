@@ -296,13 +296,32 @@ func (q *request) statusReady() error {
 		Server string
 		Since  time.Time
 	}
+	type datacenter struct {
+		Name     string
+		Reached  bool
+		Distance string     `json:",omitempty"` // the median round trip; empty: none was measured
+		Heard    *time.Time `json:",omitempty"` // when one of its servers answered last
+	}
 	out := struct {
-		Ready    bool
-		Attached *attached `json:",omitempty"`
+		Ready       bool
+		Attached    *attached    `json:",omitempty"`
+		Datacenters []datacenter `json:",omitempty"` // the others, the nearest first
 	}{Ready: true}
 	if q.f.b.Attached != nil {
 		a := q.f.b.Attached()
 		out.Attached = &attached{a.Server, a.Since.UTC()}
+	}
+	if all := q.f.b.Datacenters; all != nil {
+		for _, dc := range all.Datacenters() {
+			one := datacenter{Name: dc.Name, Reached: dc.Reached}
+			if dc.Distance > 0 {
+				one.Distance = dc.Distance.Round(time.Microsecond).String()
+			}
+			if heard := dc.Heard.UTC(); !dc.Heard.IsZero() {
+				one.Heard = &heard
+			}
+			out.Datacenters = append(out.Datacenters, one)
+		}
 	}
 	return q.json(out)
 }
