@@ -86,6 +86,9 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 		if all := one.far.Datacenters(); len(all) == 0 || all[0].Distance == 0 {
 			return fmt.Errorf("dc2 is not reached: %v", all)
 		}
+		if one.store.decided.Coordinates.Get(one.cfg.Self.Name) == nil {
+			return errors.New("no round trip was measured")
+		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
