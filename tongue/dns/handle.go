@@ -185,7 +185,7 @@ func (s *Server) ours(q *question, rest string) answer {
 
 // named answers a question about a parsed name.
 func (s *Server) named(q *question, n name) answer {
-	if n.dc != "" && n.dc != q.st.self.Datacenter {
+	if n.dc != "" && n.dc != q.st.self.Datacenter && n.form != addrForm { // such a name has its address
 		return s.far(q, n)
 	}
 	switch n.form {

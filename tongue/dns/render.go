@@ -170,7 +170,7 @@ func (st *state) renderSRV(w *setWriter, z *zone, e *skerry.Entry, ttl uint32) {
 			u.texts = appendMeta(nil, e.Node.Meta, ttl)
 		}
 	case a.main.IsValid():
-		target = st.addrTarget(a.main, z)
+		target = st.addrTarget(a.main, e.Node, z)
 		ips = []netip.Addr{a.main}
 	default:
 		return
@@ -232,7 +232,7 @@ func askable(s string) bool {
 	return s != "" && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
 }
 
-// addrTarget returns the name <hex>.addr of an address.
-func (st *state) addrTarget(ip netip.Addr, z *zone) string {
-	return hex.EncodeToString(ip.AsSlice()) + ".addr." + st.self.Datacenter + z.suffix
+// addrTarget returns the name <hex>.addr of an address in the datacenter of n.
+func (st *state) addrTarget(ip netip.Addr, n *skerry.Node, z *zone) string {
+	return hex.EncodeToString(ip.AsSlice()) + ".addr." + st.datacenterOf(n) + z.suffix
 }
