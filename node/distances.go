@@ -19,8 +19,14 @@ import (
 // placePath is where an agent tells a server its network coordinate, and learns those of the servers.
 const placePath = "/v1/skerry/link/coordinate"
 
-// maxPlace bounds the message, in bytes.
-const maxPlace = 4 << 10
+const (
+	// maxPlace bounds the message, in bytes.
+	maxPlace = 4 << 10
+	// peersEvery is how often a server measures the others, and serversEvery how often an agent measures them: it asks one
+	// of them each time, mostly over a new connection.
+	peersEvery   = time.Minute
+	serversEvery = 5 * time.Minute
+)
 
 // place is what an agent tells.
 type place struct {
@@ -29,14 +35,14 @@ type place struct {
 
 // startDistances measures the round trips to the servers.
 func startDistances(n *Node) (part, error) {
-	tell := n.tellPeers
+	tell, every := n.tellPeers, peersEvery
 	if n.cfg.Role == AgentRole {
 		if n.attached.attachment == nil {
 			return part{}, nil
 		}
-		tell = n.tellServer
+		tell, every = n.tellServer, serversEvery
 	}
-	m := roundtrip.New(roundtrip.Config{Tell: tell, Measure: connects, Registerer: n.metrics, Log: n.log})
+	m := roundtrip.New(roundtrip.Config{Tell: tell, Measure: connects, Every: every, Registerer: n.metrics, Log: n.log})
 	return part{run: loops(m.Run)}, nil
 }
 

@@ -28,7 +28,9 @@ type Config struct {
 	// coordinate is the same as before while it has moved little, and nil while nothing was measured.
 	Tell func(ctx context.Context, at *coordinate.Coordinate) ([]Server, error)
 	// Measure returns the time of a round trip to an address, host:port.
-	Measure    func(ctx context.Context, address string) (time.Duration, error)
+	Measure func(ctx context.Context, address string) (time.Duration, error)
+	// Every is the longest time between two rounds, give or take half.
+	Every      time.Duration
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
 }
@@ -44,9 +46,8 @@ type Meter struct {
 }
 
 const (
-	// The time between two rounds grows from firstPause to longestPause, give or take half.
-	firstPause   = 2 * time.Second
-	longestPause = time.Minute
+	// firstPause is the time before the first round. It grows from round to round.
+	firstPause = 2 * time.Second
 	// within bounds the question to a server, and each measurement.
 	within = 3 * time.Second
 	// atOnce is how many servers are measured in a round, and kept how many round trips of a server are kept.
@@ -92,7 +93,7 @@ func (m *Meter) Run(ctx context.Context) {
 		case <-time.After(pause/2 + rand.N(pause)):
 		}
 		m.round(ctx)
-		pause = min(2*pause, longestPause)
+		pause = min(pause*3/2, m.cfg.Every)
 	}
 }
 
