@@ -3,13 +3,17 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/catalog"
+	"github.com/skerryhq/skerry/files"
 	"github.com/skerryhq/skerry/follow/cache"
 	"github.com/skerryhq/skerry/forward"
 	"github.com/skerryhq/skerry/link"
@@ -26,6 +30,7 @@ type datacenters struct {
 	dialer *link.Dialer
 	ctx    context.Context // of the loops of caches; nil before run
 	loops  sync.WaitGroup
+	kept   []wan.Server // on disk
 
 	mu sync.Mutex
 	by map[string]*datacenter
@@ -49,10 +54,14 @@ func startDatacenters(n *Node) (part, error) {
 		}
 		return part{}, nil
 	}
+	kept, err := n.keptDatacenters()
+	if err != nil {
+		return part{}, err
+	}
 	c := n.cfg.Cluster
-	d := &datacenters{n: n, dialer: n.newFarDialer(), by: map[string]*datacenter{}}
+	d := &datacenters{kept: kept, n: n, dialer: n.newFarDialer(), by: map[string]*datacenter{}}
 	d.Directory = wan.New(wan.Config{
-		Self: n.wanServer(n.cfg.Self, n.address()), Join: c.JoinWAN, RetryEvery: c.RetryWANEvery, Own: n.wanServers, Ask: d.ask,
+		Self: n.wanServer(n.cfg.Self, n.address()), Join: c.JoinWAN, Kept: kept, RetryEvery: c.RetryWANEvery, Own: n.wanServers, Ask: d.ask,
 		Registerer: n.metrics, Log: n.log,
 	})
 	n.far = d
@@ -63,11 +72,59 @@ func startDatacenters(n *Node) (part, error) {
 	return part{run: loops(d.run, every(meetEvery, d.meet)), stop: stop}, nil
 }
 
-// meetEvery is how often it is looked for datacenters that are new.
+const (
+	// farFile has the servers of other datacenters, and farFolder the services that were followed there, for the next start.
+	farFile, farFolder = "datacenters.json", "datacenters"
+	// mostKept bounds the file.
+	mostKept = 200
+)
+
+// keptDatacenters returns the servers of other datacenters that this server knew before its start.
+func (n *Node) keptDatacenters() (kept []wan.Server, err error) {
+	if n.cfg.DataDir == "" {
+		return nil, nil
+	}
+	if err := files.MakeFolder(n.serverFile(farFolder), 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	_, err = readKept(n.serverFile(farFile), &kept, writtenAgain)
+	return kept, err
+}
+
+// keep writes the servers of other datacenters to disk, where they have changed.
+func (d *datacenters) keep() {
+	now := d.Known()
+	now = now[:min(len(now), mostKept)]
+	if d.n.cfg.DataDir == "" || slices.Equal(now, d.kept) {
+		return
+	}
+	if err := writeKept(d.n.serverFile(farFile), now); err != nil {
+		d.n.log.Error("the list of the servers of other datacenters cannot be kept: make room, or mend the data folder", "error", err)
+		return
+	}
+	d.kept = now
+}
+
+// copies returns the folder of the services that are followed in a datacenter; empty if none are kept. Where access is controlled
+// the servers there answer.
+func (d *datacenters) copies(name string) string {
+	if d.n.cfg.DataDir == "" || d.n.cfg.ACL.Enabled {
+		return ""
+	}
+	dir := d.n.serverFile(filepath.Join(farFolder, name))
+	if err := files.MakeFolder(dir, 0o700); err != nil {
+		d.n.log.Error("services of another datacenter are not kept on disk", "datacenter", name, "error", err)
+		return ""
+	}
+	return dir
+}
+
+// meetEvery is how often it is looked for datacenters and servers that are new.
 const meetEvery = time.Second
 
 // meet opens the streams to new datacenters: the first question about a service there is answered from one.
 func (d *datacenters) meet() {
+	d.keep()
 	for _, dc := range d.Datacenters() {
 		d.get(dc.Name)
 	}
@@ -157,6 +214,7 @@ func (d *datacenters) get(name string) *datacenter {
 	dc := &datacenter{
 		followed: cache.New(cache.Config{
 			Own: catalog.New(catalog.Config{FirstIndex: n.tableConfig().FirstIndex}), Pick: pick, Token: n.agentToken, Log: n.log.With("datacenter", name),
+			Dir: d.copies(name),
 			Dial: func(ctx context.Context, address string) (cache.Stream, error) {
 				s, err := d.dialer.Dial(ctx, address, farFollowStream)
 				if err != nil {

@@ -25,6 +25,8 @@ type Config struct {
 	Self Server
 	// Join are the addresses of servers in other datacenters, host:port of their ports.server. One that answers is enough.
 	Join []string
+	// Kept are servers of other datacenters that were known before this start.
+	Kept []Server
 	// RetryEvery is the time between two tries of an address in Join, after the first minute.
 	RetryEvery time.Duration
 	// Own returns the servers of this datacenter.
@@ -87,13 +89,18 @@ const (
 	joinSoon = time.Minute
 )
 
-// New returns a directory that knows nothing yet.
+// New returns a directory that has heard of nothing yet.
 func New(cfg Config) *Directory {
 	self, err := coordinate.NewClient(coordinate.DefaultConfig())
 	if err != nil {
 		panic(err) // the default is valid
 	}
 	d := &Directory{cfg: cfg, self: self, all: map[string]*datacenter{}, peers: map[string]*coordinate.Coordinate{}}
+	for _, s := range cfg.Kept {
+		if s.check() == nil && s.Datacenter != cfg.Self.Datacenter {
+			d.add(s, false)
+		}
+	}
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(metrics{d})
 	}
@@ -378,6 +385,21 @@ func (d *Directory) Datacenters() (out []skerry.Datacenter) {
 	}
 	slices.SortFunc(out, func(a, b skerry.Datacenter) int {
 		return cmp.Or(-compare(a.Distance > 0, b.Distance > 0), cmp.Compare(a.Distance, b.Distance), strings.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// Known returns the servers of other datacenters that are known, for the next start.
+func (d *Directory) Known() (out []Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, dc := range d.all {
+		for _, s := range dc.servers {
+			out = append(out, s.Server)
+		}
+	}
+	slices.SortFunc(out, func(a, b Server) int {
+		return cmp.Or(strings.Compare(a.Datacenter, b.Datacenter), strings.Compare(a.Name, b.Name))
 	})
 	return out
 }

@@ -293,6 +293,39 @@ func TestCoordinatesOfServers(t *testing.T) {
 	})
 }
 
+// A server that starts again finds the others without an address of Join.
+func TestKeptServersAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		w := newWorld()
+		w.add(ctx, &wg, "dc2", 2)
+		w.add(ctx, &wg, "dc1", 1, "dc2-1:8300")
+		time.Sleep(time.Minute)
+		kept := w.by["dc1-1:8300"].Known()
+		if len(kept) != 2 || kept[0].Name != "s1" || kept[1].Datacenter != "dc2" {
+			t.Fatalf("kept are %+v", kept)
+		}
+		self := Server{Name: "s1", Datacenter: "dc1", Address: "dc1-1:8300"}
+		d := New(Config{
+			Self: self, Kept: append(kept, Server{Name: "bad"}, self), Own: func() []Server { return nil }, Log: slog.New(slog.DiscardHandler),
+			Ask: func(ctx context.Context, address string, word Word) (Word, error) {
+				return w.ask(ctx, self, address, word)
+			},
+		})
+		if !d.Knows("dc2") || d.Reached("dc2") || len(d.Datacenters()) != 1 {
+			t.Errorf("at first it knows %+v", d.Datacenters())
+		}
+		wg.Go(func() { d.Run(ctx) })
+		time.Sleep(5 * time.Second)
+		if !d.Reached("dc2") {
+			t.Error("the datacenter is not reached")
+		}
+	})
+}
+
 func FuzzHear(f *testing.F) {
 	f.Add("s1", "dc2", "a:1", "s2", "dc3", "b:2")
 	f.Fuzz(func(t *testing.T, n1, dc1, a1, n2, dc2, a2 string) {

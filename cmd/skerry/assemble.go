@@ -263,7 +263,8 @@ func limits(c *config.Config) door.Limits {
 // debugConfig is the part of the configuration in agent/self, without secrets.
 func debugConfig(c *config.Config, advertise string) map[string]any {
 	return map[string]any{
-		"Datacenter": c.Datacenter, "NodeName": c.NodeName, "NodeID": c.NodeID, "ServerMode": c.Server, "DevMode": c.Dev,
+		"Datacenter": c.Datacenter, "PrimaryDatacenter": c.PrimaryDatacenter, "RetryJoinWAN": c.RetryJoinWAN, "RetryJoinIntervalWAN": c.RetryIntervalWAN.String(),
+		"NodeName": c.NodeName, "NodeID": c.NodeID, "ServerMode": c.Server, "DevMode": c.Dev,
 		"DataDir": c.DataDir, "BindAddr": c.BindAddr, "ClientAddrs": strings.Fields(c.ClientAddr), "AdvertiseAddrLAN": advertise,
 		"SerfAdvertiseAddrLAN": "tcp://" + net.JoinHostPort(advertise, strconv.Itoa(c.Ports.SerfLAN)),
 		"SerfAdvertiseAddrWAN": "tcp://" + net.JoinHostPort(advertise, strconv.Itoa(c.Ports.SerfWAN)),

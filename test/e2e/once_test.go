@@ -17,6 +17,7 @@ import (
 type writers struct {
 	t       *testing.T
 	a       *agent
+	dc      string // where they write; empty: in the agent's datacenter
 	stop    chan struct{}
 	running sync.WaitGroup
 	made    atomic.Int64 // writes that were answered
@@ -24,7 +25,10 @@ type writers struct {
 
 // start runs a writer: write is called again and again, with the number of the call.
 func (w *writers) start(write func(c *api.Client, n int) error) {
-	c := w.a.client()
+	c, err := api.NewClient(&api.Config{Address: w.a.http, Datacenter: w.dc})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.running.Go(func() {
 		for n := 0; ; n++ {
 			select {
@@ -38,6 +42,18 @@ func (w *writers) start(write func(c *api.Client, n int) error) {
 			}
 			w.made.Add(1)
 		}
+	})
+}
+
+// work waits until some writes are made: on a busy machine there are few.
+func (w *writers) work() {
+	w.t.Helper()
+	want := w.made.Load() + 40
+	await(w.t, "writes are made", func() error {
+		if made := w.made.Load(); made < want && !w.t.Failed() {
+			return fmt.Errorf("%d of %d", made, want)
+		}
+		return nil
 	})
 }
 
@@ -133,15 +149,7 @@ func TestWritesAtAnAgentAreMadeOnce(t *testing.T) {
 	w.start(creates)
 	w.start(overwrites)
 	w.start(locks(&sessions))
-	work := func() { // on a busy machine there are few calls
-		want := w.made.Load() + 40
-		await(t, "writes are made", func() error {
-			if made := w.made.Load(); made < want && !t.Failed() {
-				return fmt.Errorf("%d of %d", made, want)
-			}
-			return nil
-		})
-	}
+	work := w.work
 	for range 2 {
 		work()
 		_, home := a.homes()
@@ -161,12 +169,7 @@ func TestWritesAtAnAgentAreMadeOnce(t *testing.T) {
 	close(w.stop)
 	w.running.Wait()
 	c := a.client()
-	for i := range counts {
-		e, _, err := c.KV().Get(fmt.Sprint("count/", i), nil)
-		if want := strconv.FormatInt(counts[i].Load(), 10); err != nil || e == nil || string(e.Value) != want {
-			t.Errorf("the counter %d is %+v after %s successes: %v", i, e, want, err)
-		}
-	}
+	counted(t, c, counts)
 	if all, _, err := c.Session().List(nil); err != nil || len(all) != int(sessions.Load()) {
 		t.Errorf("%d sessions of %d that were made: %v", len(all), sessions.Load(), err)
 	}
@@ -177,4 +180,44 @@ func TestWritesAtAnAgentAreMadeOnce(t *testing.T) {
 	} else {
 		t.Logf("%d writes, %s repeated", w.made.Load(), repeated[1])
 	}
+}
+
+// counted compares the counters with the successes of their writers.
+func counted(t *testing.T, c *api.Client, counts []atomic.Int64) {
+	t.Helper()
+	for i := range counts {
+		e, _, err := c.KV().Get(fmt.Sprint("count/", i), nil)
+		if want := strconv.FormatInt(counts[i].Load(), 10); err != nil || e == nil || string(e.Value) != want {
+			t.Errorf("the counter %d is %+v after %s successes: %v", i, e, want, err)
+		}
+	}
+}
+
+// The same for writes in another datacenter, whose servers die one after the other.
+func TestWritesInAnotherDatacenterAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	two, at := datacenter(t, "dc2", 3, nil, nil)
+	one, _ := datacenter(t, "dc1", 1, at[:1], nil)
+	one[0].findsIn("dc2", "consul", "consul", "consul", "consul")
+	w := &writers{t: t, a: one[0], dc: "dc2", stop: make(chan struct{})}
+	counts := make([]atomic.Int64, 3)
+	for i := range counts {
+		w.start(adds(fmt.Sprint("count/", i), &counts[i]))
+	}
+	w.start(creates)
+	w.start(overwrites)
+	for range 2 {
+		for _, s := range two {
+			w.work()
+			s.kill()
+			w.work()
+			s.run()
+			s.leads()
+		}
+	}
+	w.work()
+	close(w.stop)
+	w.running.Wait()
+	t.Logf("%d writes", w.made.Load())
+	counted(t, two[0].client(), counts)
 }

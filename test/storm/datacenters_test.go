@@ -82,7 +82,11 @@ func TestAllDatacenters(t *testing.T) {
 		{"one is restarted", 5 * time.Second, d.restart, lostWithin},
 		{"one is restarted while it is cut off", 5 * time.Second, func() func() {
 			heal, start := d.cut(), d.restart()
-			return func() { start(); rest(d.ctx, 5*time.Second); heal() }
+			return func() {
+				start()
+				d.await("the datacenter that was restarted has no services of the other one", foundWithin, func() error { return d.lost(d.all[1]) })
+				heal()
+			}
 		}, lostWithin},
 	} {
 		d.play(f.name, f.lasts, f.begin, f.lost, foundWithin)
