@@ -48,7 +48,7 @@ const (
 	inRegion = 2
 	// lostWithin is after which time a datacenter counts as not reached, and foundWithin after which time it is current again when the
 	// network is whole, as doc/datacenters.md has them.
-	lostWithin, foundWithin = 5 * time.Second, 8 * time.Second
+	lostWithin, foundWithin = 6 * time.Second, 8 * time.Second
 )
 
 // The link between two datacenters breaks, and each of them goes on.
