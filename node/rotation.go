@@ -207,6 +207,11 @@ func (c *credentials) step(ctx context.Context, b *book.Book) error {
 	case r.Done.IsZero():
 		c.signed(ctx, c.name, r.Now)
 	}
+	if next, err := c.folder.Next(); err == nil && next.Pin() == own.Pin() { // else it may be that of a rotation which begins
+		if err := c.folder.DropNext(); err != nil {
+			return err
+		}
+	}
 	if trusted, err := b.Trusted(c.name.Node); err != nil || !slices.Equal(trusted, c.member) {
 		if err := b.Trusts(ctx, c.name.Node, c.member); err != nil {
 			return err

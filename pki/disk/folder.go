@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/skerryhq/skerry/files"
@@ -131,6 +132,11 @@ func (f Folder) SaveAuthority(a *pki.Authority) error { return f.saveAuthority(a
 
 // SaveNext keeps the authority of a rotation until it is in use.
 func (f Folder) SaveNext(a *pki.Authority) error { return f.saveAuthority(nextFile, a) }
+
+// DropNext removes what SaveNext kept, once it is in use.
+func (f Folder) DropNext() error {
+	return errors.Join(os.Remove(f.path(nextFile)), files.SyncFolder(string(f)))
+}
 
 func (f Folder) saveAuthority(name string, a *pki.Authority) error {
 	text, err := a.Encode()

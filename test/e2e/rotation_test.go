@@ -78,7 +78,10 @@ func TestTheAuthorityIsRotated(t *testing.T) {
 	if again, _ := web.homes(); again != times {
 		t.Errorf("the agent attached %d times, and %d before", again, times)
 	}
-	for n := range s.all {
+	for n, a := range s.all {
+		if left, err := filepath.Glob(filepath.Join(a.configured().DataDir, "pki", "*next*")); err != nil || len(left) > 0 {
+			t.Errorf("s%d has a second copy of the authority: %v %v", n+1, left, err)
+		}
 		if err := s.knocks(t, n, forged); err == nil {
 			t.Errorf("s%d accepts a certificate of the old authority", n+1)
 		}
