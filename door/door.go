@@ -50,6 +50,7 @@ type Door struct {
 	site    *Site
 	addrs   Addrs
 	lists   listeners
+	rereads []func() error // of the authorities of client certificates, by listener
 }
 
 // New returns a door that does not listen yet. Its metrics are registered with reg.
@@ -72,6 +73,16 @@ func (d *Door) Shares() Shares { return d.intake.shares }
 
 // SetHosts replaces the host names that a browser may use.
 func (d *Door) SetHosts(h Hosts) { d.site.Set(h) }
+
+// Reload reads the authorities of client certificates again. After an error the ones before stay.
+func (d *Door) Reload() error {
+	for _, reread := range d.rereads {
+		if err := reread(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Return serves the next request on a connection whose last one was answered outside of
 // net/http.

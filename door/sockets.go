@@ -31,10 +31,11 @@ func (d *Door) Listen() (err error) {
 		d.addrs.HTTP = append(d.addrs.HTTP, shown(a, l))
 	}
 	for _, a := range d.cfg.HTTPS {
-		conf, err := d.cfg.TLS.config()
+		conf, reread, err := d.cfg.TLS.listen()
 		if err != nil {
 			return err
 		}
+		d.rereads = append(d.rereads, reread)
 		l, err := d.open(a)
 		if err != nil {
 			return err

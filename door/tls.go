@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerryhq/skerry/files"
@@ -54,6 +55,29 @@ func (t TLS) config() (*tls.Config, error) {
 		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return conf, nil
+}
+
+// listen returns the configuration of a listener, and a function that reads the authorities of client certificates again. Clients
+// whose authority went have to show another certificate with their next connection.
+func (t TLS) listen() (conf *tls.Config, reread func() error, err error) {
+	first, err := t.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	var present atomic.Pointer[tls.Config]
+	present.Store(first)
+	conf = first.Clone()
+	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return present.Load(), nil }
+	return conf, func() error {
+		pool, err := t.authorities()
+		if err != nil {
+			return err
+		}
+		next := first.Clone()
+		next.ClientCAs = pool
+		present.Store(next)
+		return nil
+	}, nil
 }
 
 // certificateNames returns a function that returns the host names in the present

@@ -20,6 +20,9 @@ func (n *Node) Reload() error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	if err := n.door.Reload(); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	if err := n.kept.agent.Configure(context.Background(), next.Agent.Services, next.Agent.NodeChecks); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}

@@ -82,6 +82,57 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
+// A reload reads the authorities of clients again: those of a new one are let in, those of one that went are not, not by a ticket of before
+// either. A file that cannot be read changes nothing.
+func TestAuthoritiesOfClientsAreReread(t *testing.T) {
+	dir := t.TempDir()
+	ca, _ := testcert.Issue(t, dir, "server")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	first, before := testcert.Issue(t, dir, "before")
+	second, after := testcert.Issue(t, dir, "after")
+	file := filepath.Join(dir, "clients.pem")
+	put := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(first)
+	cfg := Config{Door: door.Config{HTTPS: []string{"127.0.0.1:0"}, TLS: door.TLS{
+		CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key"), CAFile: file, VerifyIncoming: true,
+	}}}
+	s := running(t, cfg, func() (Config, error) { return completed(cfg), nil })
+	clients := map[string]*http.Client{}
+	for name, cert := range map[string]tls.Certificate{"before": before, "after": after} {
+		clients[name] = client(t, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, ClientSessionCache: tls.NewLRUClientSessionCache(8)})
+	}
+	lets := func(want string) {
+		t.Helper()
+		for name, c := range clients {
+			resp, err := c.Get("https://" + s.Addrs().HTTPS[0] + "/v1/status/leader")
+			if err == nil {
+				resp.Body.Close()
+			}
+			c.CloseIdleConnections()
+			if (err == nil) != (name == want) {
+				t.Errorf("the client %s: %v", name, err)
+			}
+		}
+	}
+	lets("before")
+	put([]byte("no PEM"))
+	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file without certificates: %v", err)
+	}
+	lets("before")
+	put(second)
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	lets("after")
+}
+
 // A blocking query over HTTP/2 cannot be parked; it waits on, and a change answers it,
 // whether it has a body or not.
 func TestBlockingOverHTTP2(t *testing.T) {
