@@ -49,6 +49,10 @@ const (
 	// renewEvery is how often it is looked whether the certificate is to be renewed, unless certificates are valid for a
 	// shorter time than usual. It is renewed after two thirds of its time.
 	renewEvery = time.Minute
+	renewLeast = 100 * time.Millisecond
+	// endsSoon is how long before the end of the authority servers begin to warn of it, each warnEvery.
+	endsSoon  = 90 * 24 * time.Hour
+	warnEvery = 24 * time.Hour
 )
 
 // handshakes is how many a second one address may begin at ports.server: beyond it they end before any cryptography.
@@ -271,11 +275,13 @@ func (c *credentials) valid() time.Duration {
 
 // keep joins, if this process has not yet, and renews the certificate until ctx ends.
 func (c *credentials) keep(ctx context.Context) {
+	var warned time.Time
 	for told := ""; ; {
 		err, pause := c.renew(ctx), joinEvery
 		switch {
 		case err == nil:
-			pause = min(renewEvery, c.held.Held().Leaf().NotAfter.Sub(now())/30)
+			pause = max(renewLeast, min(renewEvery, c.held.Held().Leaf().NotAfter.Sub(now())/30))
+			warned = c.warnOfEnd(warned)
 		case told != err.Error():
 			told = err.Error()
 			c.n.log.Warn("this process gets no certificate yet", "error", err)
@@ -292,6 +298,16 @@ func (c *credentials) keep(ctx context.Context) {
 	}
 }
 
+// warnOfEnd warns of the end of the authority, on servers. last is the time of the last warning; it returns the new one.
+func (c *credentials) warnOfEnd(last time.Time) time.Time {
+	a := c.signing()
+	if a == nil || now().Before(a.Certificate().NotAfter.Add(-endsSoon)) || now().Sub(last) < warnEvery {
+		return last
+	}
+	c.n.log.Warn("the authority of the cluster's certificates ends soon: change it with `skerry ca rotate`", "end", a.Certificate().NotAfter)
+	return now()
+}
+
 // renew gets a certificate if there is none, or two thirds of its time have passed, or other authorities are trusted.
 func (c *credentials) renew(ctx context.Context) error {
 	h := c.held.Held()
@@ -302,6 +318,8 @@ func (c *credentials) renew(ctx context.Context) error {
 	switch whole := leaf.NotAfter.Sub(leaf.NotBefore); {
 	case now().Before(leaf.NotBefore.Add(whole*2/3)) && c.trusts(h.Roots):
 		return nil
+	case now().Before(leaf.NotAfter) && leaf.NotAfter.Equal(h.Roots[0].NotAfter) && c.trusts(h.Roots):
+		return nil // none lasts longer than the authority
 	case c.name.Kind == pki.Server:
 		return c.renewOwn()
 	case now().After(leaf.NotAfter):

@@ -112,7 +112,7 @@ func Request(key crypto.Signer) ([]byte, error) {
 }
 
 // Sign answers a request with the credentials of a process, without its private key. The error for a request that is not
-// understood has the kind [skerry.Invalid].
+// understood has the kind [skerry.Invalid], and [skerry.Unavailable] after the end of the authority.
 func (a *Authority) Sign(request []byte, n Name, now time.Time, valid time.Duration) (h Held, err error) {
 	if err := n.Check(); err != nil {
 		return h, err
@@ -120,6 +120,9 @@ func (a *Authority) Sign(request []byte, n Name, now time.Time, valid time.Durat
 	key, err := KeyOf(request)
 	if err != nil {
 		return h, err
+	}
+	if end := a.cert.NotAfter; !now.Before(end) {
+		return h, skerry.Errorf(skerry.Unavailable, "the authority of the cluster has ended, at %s, and signs no certificate any more: stop the servers, remove the folder pki in each data_dir, and make another one with `skerry token create -server -data-dir`", end.Format(time.RFC3339))
 	}
 	serial, err := newSerial()
 	if err != nil {

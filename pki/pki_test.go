@@ -298,3 +298,40 @@ func TestKeysOfAnOperator(t *testing.T) {
 		t.Error("no key is taken")
 	}
 }
+
+// An authority that has ended signs nothing, and what it signed does not outlive it. One that took its place before goes on.
+func TestAnAuthorityEnds(t *testing.T) {
+	c := &clock{t0}
+	a := authority(t)
+	end := a.Certificate().NotAfter
+	c.at = end.Add(-time.Hour)
+	last := issue(t, a, agent, c)
+	if got := last.Held().Leaf().NotAfter; !got.Equal(end) {
+		t.Errorf("the last certificate ends at %v, and the authority at %v", got, end)
+	}
+	at := issue(t, a, server, c)
+	next, err := a.Succeed(c.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.at = end
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := pki.Request(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Sign(request, agent, c.at, time.Hour); skerry.KindOf(err) != skerry.Unavailable || !strings.Contains(err.Error(), "skerry token create") {
+		t.Errorf("a certificate after the end: %v", err)
+	}
+	c.at = end.Add(time.Second)
+	if dialed, _ := meet(t, last.Dial("dc1"), at.Listen(false, "dc1", both)); dialed == nil || !strings.Contains(dialed.Error(), "expired") {
+		t.Errorf("a connection after the end: %v", dialed)
+	}
+	one, two := issue(t, next.Alone(), agent, c), issue(t, next.Alone(), server, c)
+	if dialed, listened := meet(t, one.Dial("dc1"), two.Listen(false, "dc1", both)); dialed != nil || listened != nil {
+		t.Errorf("the one after it: %v; %v", dialed, listened)
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerryhq/skerry/pki"
 	"github.com/skerryhq/skerry/pki/disk"
+	"github.com/skerryhq/skerry/pki/join"
 	"github.com/skerryhq/skerry/test/program"
 )
 
@@ -268,6 +269,27 @@ func (s *secured) poses(t *testing.T, web *agent) {
 	defer resp.Body.Close()
 	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(text), "are for servers") {
 		t.Errorf("an agent asks for a record: %d %s", resp.StatusCode, text)
+	}
+
+	// It tells nothing of other datacenters.
+	word := strings.NewReader(`{"From": {"Name": "web1", "Datacenter": "dc1"}}`)
+	if req, err = http.NewRequestWithContext(t.Context(), "POST", "https://"+s.at[0]+"/v1/skerry/link/datacenters", word); err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Skerry-Via", "web1")
+	if resp, err = c.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(text), "from another server") {
+		t.Errorf("an agent speaks for a datacenter: %d %s", resp.StatusCode, text)
+	}
+
+	// Its certificate is renewed as its own only, and gives no authority.
+	for _, n := range []pki.Name{{Datacenter: "dc1", Kind: pki.Server, Node: "s1"}, {Datacenter: "dc1", Kind: pki.Server, Node: "web1"}, {Datacenter: "dc1", Kind: pki.Agent, Node: "web9"}} {
+		if _, err := join.Renew(t.Context(), c.Transport, s.at[0], n, creds.Held().Key); err == nil || !strings.Contains(err.Error(), "the certificate is for skerry://dc1/agent/web1") {
+			t.Errorf("an agent asks for the certificate of %v: %v", n, err)
+		}
 	}
 
 	// It is no server to others.
