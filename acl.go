@@ -144,3 +144,15 @@ type AuditLog interface {
 	// Note adds a request to the log.
 	Note(Act)
 }
+
+// Replication describes the copy of what the primary datacenter decides on: policies, roles and tokens.
+type Replication struct {
+	Source  string // the primary datacenter
+	Running bool   // a server of this datacenter copies
+	Tokens  bool   // tokens are copied too
+	// The indexes of the last changes in the primary datacenter that the copy has; 0: there is none.
+	PolicyIndex, RoleIndex, TokenIndex uint64
+	Success                            time.Time // of the last round without an error; zero: there was none
+	Failure                            time.Time // of the last round with one
+	Reason                             string    // its error
+}

@@ -98,10 +98,24 @@ func (s *Store) token(at getter, h [32]byte) (*skerry.Token, error) {
 		return nil, t.Damage
 	}
 	st := read[storedToken](at, tokenKey(string(r.Value)))
-	if st == nil || st.Expired(time.Now()) || subtle.ConstantTimeCompare(st.SecretHash, h[:]) != 1 {
+	if st == nil || s.elsewhere() && !st.Local || st.Expired(time.Now()) || subtle.ConstantTimeCompare(st.SecretHash, h[:]) != 1 {
 		return nil, s.errUnknown()
 	}
 	return &st.Token, nil
+}
+
+// elsewhere reports whether this datacenter has local tokens alone: the others are neither decided nor copied here.
+func (s *Store) elsewhere() bool { return s.o.Primary != "" && !s.o.CopyTokens }
+
+// Knows reports whether the secret is that of a local token.
+func (s *Store) Knows(secret string) bool {
+	at := s.kv.Snapshot()
+	r := at.Get(secretKey(secret))
+	if r == nil {
+		return false
+	}
+	t := read[skerry.Token](at, tokenKey(text(r)))
+	return t != nil && t.Local
 }
 
 // anonymous returns the identity without a token.
@@ -110,14 +124,14 @@ func (s *Store) anonymous() *identity {
 	if i := c.anonymous.Load(); i != nil {
 		return i
 	}
-	key, ps := s.grantedAnonymous(s.kv.Snapshot())
+	key, ps := s.grantedAnonymous(s.kv.Snapshot(), s.o.Datacenter)
 	i := &identity{Authorizer: s.compile(key, ps), accessor: skerry.AnonymousAccessor, anonymous: true, key: rulesKey(key), denials: &s.denials}
 	c.anonymous.Store(i)
 	return i
 }
 
 // grantedAnonymous is granted for callers without a token.
-func (s *Store) grantedAnonymous(at getter) (key string, ps []rules.Policy) {
+func (s *Store) grantedAnonymous(at getter, datacenter string) (key string, ps []rules.Policy) {
 	const damaged = "damaged anonymous token"
 	if broken(at, tokenKey(skerry.AnonymousAccessor)) {
 		return damaged, []rules.Policy{{Name: damaged, Rules: rules.DenyAll}}
@@ -126,20 +140,20 @@ func (s *Store) grantedAnonymous(at getter) (key string, ps []rules.Policy) {
 	if st := read[storedToken](at, tokenKey(skerry.AnonymousAccessor)); st != nil {
 		t = &st.Token
 	}
-	return s.granted(at, t)
+	return s.granted(at, t, datacenter)
 }
 
 // holder returns the holder of a token.
 func (s *Store) holder(at getter, t *skerry.Token) *identity {
-	key, ps := s.granted(at, t)
+	key, ps := s.granted(at, t, s.o.Datacenter)
 	return &identity{Authorizer: s.compile(key, ps), accessor: t.Accessor, expires: t.Expires, key: rulesKey(key), denials: &s.denials}
 }
 
 func rulesKey(key string) string { return hexOf(digest(key))[:24] }
 
-// granted works out the grants of a token: its own policies and identities, and those of
+// granted works out the grants of a token in a datacenter: its own policies and identities, and those of
 // its roles. Tokens with the same key have the same policies.
-func (s *Store) granted(at getter, t *skerry.Token) (key string, ps []rules.Policy) {
+func (s *Store) granted(at getter, t *skerry.Token, datacenter string) (key string, ps []rules.Policy) {
 	// The rules of a damaged record are unknown: it denies everything.
 	deny := func(what string) {
 		key += "damaged " + what + " "
@@ -152,13 +166,13 @@ func (s *Store) granted(at getter, t *skerry.Token) (key string, ps []rules.Poli
 				continue
 			}
 			p := read[skerry.Policy](at, policyKey(l.ID))
-			if p == nil || !in(p.Datacenters, s.o.Datacenter) {
+			if p == nil || !in(p.Datacenters, datacenter) {
 				continue
 			}
 			key += fmt.Sprintf("%s@%d ", p.ID, p.Modified)
 			ps = append(ps, rules.Policy{Name: p.Name, Rules: s.parse(p)})
 		}
-		for _, p := range rules.Granted(g, s.o.Datacenter) {
+		for _, p := range rules.Granted(g, datacenter) {
 			key += fmt.Sprintf("%q ", p.Name)
 			ps = append(ps, p)
 		}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
@@ -65,20 +66,23 @@ func (h *Holder) Identity(defaults rules.Defaults, denials *atomic.Uint64) skerr
 	}
 }
 
-// Holder returns the holder of a secret. Its error is that of [Gate.Identify]. Tokens of an agent
-// are not known to it.
-func (s *Store) Holder(secret string) (*Holder, error) {
-	at := s.kv.Snapshot()
+// Holder returns the holder of a secret in a datacenter. Its error is that of [Gate.Identify]. Tokens of an agent
+// are not known to it, and local ones are in their own datacenter alone. An empty datacenter is that of this server.
+func (s *Store) Holder(secret, datacenter string) (*Holder, error) {
+	at, in := s.kv.Snapshot(), cmp.Or(datacenter, s.o.Datacenter)
 	if secret == skerry.AnonymousSecret {
-		key, ps := s.grantedAnonymous(at)
+		key, ps := s.grantedAnonymous(at, in)
 		return &Holder{Accessor: skerry.AnonymousAccessor, Anonymous: true, Key: rulesKey(key), Policies: ps}, nil
 	}
 	t, err := s.token(at, hash(secret))
+	if err == nil && t.Local && in != s.o.Datacenter {
+		err = s.errUnknown()
+	}
 	if err != nil {
 		s.unknown.Add(1)
 		return nil, err
 	}
-	key, ps := s.granted(at, t)
+	key, ps := s.granted(at, t, in)
 	return &Holder{Accessor: t.Accessor, Expires: t.Expires, Key: rulesKey(key), Policies: ps}, nil
 }
 

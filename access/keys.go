@@ -28,6 +28,7 @@ const (
 	methodPrefix   = root + "method/"      // name → skerry.AuthMethod
 	bindingPrefix  = root + "binding/"     // ID → skerry.BindingRule
 	bootstrapKey   = root + "bootstrap"    // there: a first token was made
+	copiedKey      = root + "copied"       // CopyState: of the copy of the primary datacenter
 	lengthOfMoment = 12                    // digits of seconds
 )
 

@@ -78,6 +78,8 @@ func (s *Store) checkMethod(m *skerry.AuthMethod) error {
 		return skerry.Errorf(skerry.Invalid, "Invalid Auth Method: Type should be one of: jwt, kubernetes")
 	case m.Locality != "" && m.Locality != "local" && m.Locality != "global":
 		return skerry.Errorf(skerry.Invalid, "Invalid Auth Method: TokenLocality %q must be one of: \"local\", \"global\"", m.Locality)
+	case m.Locality == "global" && s.o.Primary != "":
+		return skerry.Errorf(skerry.Invalid, "Invalid Auth Method: TokenLocality 'global' can only be used in the primary datacenter")
 	case m.MaxTTL != 0 && (m.MaxTTL < s.o.MinTTL || m.MaxTTL > maxTTL):
 		return skerry.Errorf(skerry.Invalid, "Invalid Auth Method: MaxTokenTTL %s cannot be less than %s or more than %s", m.MaxTTL, s.o.MinTTL, maxTTL)
 	}

@@ -14,6 +14,9 @@ var (
 	unknownDesc = prometheus.NewDesc("skerry_acl_unknown_tokens_total", "Requests with a token that is not known or has expired.", nil, nil)
 )
 
+// Counts returns the counters of the decisions that denied, and of the requests with an unknown token.
+func (s *Store) Counts() (denials, unknown *atomic.Uint64) { return &s.denials, &s.unknown }
+
 // Describe implements [prometheus.Collector].
 func (s *Store) Describe(to chan<- *prometheus.Desc) {
 	to <- tokensDesc

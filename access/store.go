@@ -43,6 +43,11 @@ type Options struct {
 	Defaults rules.Defaults
 	// Hide makes hidden names look like missing ones: see [skerry.Gate.Hides].
 	Hide bool
+	// Primary is the datacenter that decides on policies, roles and tokens that are not local, if that is another one:
+	// then those that are here are a copy.
+	Primary string
+	// CopyTokens is whether the tokens are a copy too. If not, none is kept here but local ones.
+	CopyTokens bool
 	// Verifiers are the kinds of auth methods by their type.
 	Verifiers map[string]Verifier
 	Log       *slog.Logger
@@ -52,11 +57,12 @@ type Options struct {
 // Errors are of kind [skerry.Invalid], [skerry.NotFound], [skerry.Conflict],
 // [skerry.Denied], or those of [skerry.KV].
 type Store struct {
-	o     Options
-	kv    skerry.KV
-	seal  Sealer
-	log   *slog.Logger
-	gates caches
+	o       Options
+	kv      skerry.KV
+	seal    Sealer
+	log     *slog.Logger
+	gates   caches
+	digests digests
 
 	denials, unknown atomic.Uint64 // see Describe
 	loginFaults      sync.Map      // method → time of the last failure that was logged
@@ -82,8 +88,11 @@ func New(o Options) (*Store, error) {
 }
 
 // Init writes the built-in policies, the anonymous token and the initial management
-// token. It does not change existing ones.
+// token. It does not change existing ones. Where another datacenter decides it writes nothing: they come from there.
 func (s *Store) Init(ctx context.Context) error {
+	if s.o.Primary != "" {
+		return nil
+	}
 	_, err := s.kv.Update(ctx, func(tx skerry.Tx) error {
 		s.builtins(tx)
 		secret := s.o.InitialManagement
@@ -188,6 +197,9 @@ func (s *Store) reap(ctx context.Context, now time.Time) error {
 			}
 			if broken(snapshot, tokenKey(accessor)) {
 				continue // it cannot be used; the others are removed
+			}
+			if t := read[skerry.Token](snapshot, tokenKey(accessor)); s.o.Primary != "" && t != nil && !t.Local {
+				continue // the primary datacenter removes it
 			}
 			due = append(due, accessor)
 		}

@@ -107,6 +107,12 @@ func (s *Store) CreateToken(ctx context.Context, t skerry.Token, ttl time.Durati
 }
 
 func (s *Store) create(ctx context.Context, t skerry.Token) (*skerry.Token, error) {
+	if s.o.Primary != "" && !s.o.CopyTokens {
+		return nil, skerry.Errorf(skerry.Invalid, "Local tokens are disabled")
+	}
+	if s.o.Primary != "" && !t.Local && !once.Replays(ctx) {
+		return nil, skerry.Errorf(skerry.Invalid, "Invalid Token: only local tokens are made in this datacenter: the others in %s", s.o.Primary)
+	}
 	if t.Accessor == "" {
 		t.Accessor = once.ID(ctx)
 	}

@@ -101,6 +101,9 @@ func New(o Options) *Parts {
 // Leader returns the id of the server that decides on sessions and locks, empty if none does.
 func (p *Parts) Leader() string { return p.decider.Leader() }
 
+// Leading reports whether this server is the one that decides on sessions and locks.
+func (p *Parts) Leading() bool { return p.decider.Leading() }
+
 // Run runs the loops of the parts until ctx ends.
 func (p *Parts) Run(ctx context.Context) {
 	var all sync.WaitGroup

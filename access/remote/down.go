@@ -51,5 +51,5 @@ func (g *Gate) without(secret string, e *entry, now time.Time) (skerry.Ruled, er
 	if secret == skerry.AnonymousSecret {
 		h.Accessor, h.Anonymous = skerry.AnonymousAccessor, true
 	}
-	return h.Identity(defaults, &g.denials), nil
+	return h.Identity(defaults, g.denials), nil
 }

@@ -23,7 +23,11 @@ type Config struct {
 	// answered with its own. Hide is the result of Hides.
 	Defaults rules.Defaults
 	Hide     bool
-	Log      *slog.Logger
+	// Datacenter is that of this process where servers of another one are asked.
+	Datacenter string
+	// Denials and Unknown count the decisions that denied, and the requests with an unknown token; nil: own ones do.
+	Denials, Unknown *atomic.Uint64
+	Log              *slog.Logger
 }
 
 // The times of a gate.
@@ -44,7 +48,7 @@ type Gate struct {
 	cfg      Config
 	recovery skerry.Identity
 
-	denials, unknown atomic.Uint64
+	denials, unknown *atomic.Uint64
 	asked, failed    atomic.Uint64 // questions
 
 	mu       sync.Mutex
@@ -62,9 +66,10 @@ type Gate struct {
 type entry struct {
 	secret string
 	who    skerry.Ruled // nil: the token is refused
-	err    error        // why
-	at     time.Time    // of the answer
-	moved  time.Time    // when the servers' index moved after it; zero: it did not
+	holder *access.Holder
+	err    error     // why
+	at     time.Time // of the answer
+	moved  time.Time // when the servers' index moved after it; zero: it did not
 	used   time.Time
 }
 
@@ -80,7 +85,10 @@ func New(cfg Config) *Gate {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	g := &Gate{cfg: cfg, known: map[[32]byte]*entry{}, flights: map[[32]byte]*flight{}, defaults: cfg.Defaults, changed: make(chan struct{})}
-	g.recovery = access.Recovery(cfg.Node, &g.denials)
+	if g.denials, g.unknown = cfg.Denials, cfg.Unknown; g.denials == nil {
+		g.denials, g.unknown = &atomic.Uint64{}, &atomic.Uint64{}
+	}
+	g.recovery = access.Recovery(cfg.Node, g.denials)
 	return g
 }
 

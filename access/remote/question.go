@@ -11,7 +11,11 @@ import (
 )
 
 // Question asks a server for the holders of tokens.
-type Question struct{ Tokens []Asked }
+type Question struct {
+	Tokens []Asked
+	// Datacenter is where they act, if that is another one than the server's.
+	Datacenter string `json:",omitempty"`
+}
 
 // Asked is one token of a question.
 type Asked struct {
@@ -45,8 +49,21 @@ const (
 	MaxQuestion = 1 << 20
 )
 
-// Resolve answers a question from a server's own copy of the tokens.
-func Resolve(s *access.Store, q Question) (Answer, error) {
+// Holders knows the holders of tokens.
+type Holders interface {
+	// Ready returns an error while the holders are not known: all tokens would be refused.
+	Ready() error
+	// Index is the index of the last change that the holders depend on.
+	Index() uint64
+	Defaults() rules.Defaults
+	Hides() bool
+	// Holder returns the holder of a secret in a datacenter; an empty one is that of this server. An error of kind
+	// Denied means that there is none.
+	Holder(secret, datacenter string) (*access.Holder, error)
+}
+
+// Resolve answers a question at a server.
+func Resolve(s Holders, q Question) (Answer, error) {
 	if len(q.Tokens) > maxAsked {
 		return Answer{}, skerry.Errorf(skerry.Invalid, "Tokens: %d are too many, at most %d are answered at once", len(q.Tokens), maxAsked)
 	}
@@ -56,7 +73,7 @@ func Resolve(s *access.Store, q Question) (Answer, error) {
 	a := Answer{Index: s.Index(), Defaults: s.Defaults(), Hides: s.Hides()} // the index first: a change after it is asked for again
 	count := 0
 	for _, t := range q.Tokens {
-		h, err := s.Holder(t.Secret)
+		h, err := s.Holder(t.Secret, q.Datacenter)
 		switch {
 		case err != nil && skerry.KindOf(err) == skerry.Denied:
 			a.Found = append(a.Found, Found{Refused: err.Error()})

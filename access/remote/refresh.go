@@ -117,6 +117,7 @@ func (g *Gate) ask(ctx context.Context, secrets []string) error {
 func (g *Gate) question(secrets []string) (q Question) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	q.Datacenter = g.cfg.Datacenter
 	for _, s := range secrets {
 		one := Asked{Secret: s}
 		if e := g.known[sha256.Sum256([]byte(s))]; e != nil && e.who != nil {
@@ -146,7 +147,8 @@ func (g *Gate) take(q Question, a Answer) (again []string) {
 		case f.Refused != "":
 			e.who, e.err = nil, skerry.Errorf(skerry.Denied, "%s", f.Refused)
 		case f.Holder != nil:
-			e.who, e.err = f.Holder.Identity(g.defaults, &g.denials), nil
+			e.who, e.err = f.Holder.Identity(g.defaults, g.denials), nil
+			e.holder = f.Holder
 		case was == nil:
 			delete(g.known, sha256.Sum256([]byte(secret)))
 			again = append(again, secret)
