@@ -22,8 +22,6 @@ func (c *Config) asksNothing(key string) bool {
 		return c.Ports.GRPCTLS <= 0
 	case "retry_join":
 		return !c.Dev || len(c.RetryJoin) == 0
-	case "primary_datacenter":
-		return c.PrimaryDatacenter == c.Datacenter
 	}
 	for _, pattern := range quiet {
 		if match, _ := path.Match(pattern, key); match {

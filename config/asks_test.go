@@ -32,7 +32,6 @@ limits { kv_max_value_size = 524288 }
 translate_wan_addrs = false`},
 		"what will not happen": {hcl: `server = true
 bootstrap_expect = 3
-primary_datacenter = "dc2"
 ports { grpc = 8502, grpc_tls = 8503 }
 acl { enabled = true, default_policy = "deny" }
 connect { enabled = true }
@@ -40,7 +39,7 @@ retry_join = ["192.0.2.1"]
 ui_config { enabled = true }
 telemetry { statsd_address = "127.0.0.1:1" }
 encrypt = "x"`, want: []string{
-			"primary_datacenter", "ports.grpc", "ports.grpc_tls", "connect",
+			"ports.grpc", "ports.grpc_tls", "connect",
 			"ui_config.enabled", "telemetry.statsd_address", "encrypt",
 		}},
 		"an agent that joins": {hcl: `retry_join = ["192.0.2.1"]`},

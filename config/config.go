@@ -19,7 +19,7 @@ type Config struct {
 	// Datacenter is the name of this datacenter: letters, digits, - and _.
 	Datacenter string `config:"datacenter,C"`
 	// PrimaryDatacenter is where tokens and policies are decided; default this one.
-	PrimaryDatacenter string `config:"primary_datacenter,C,later"`
+	PrimaryDatacenter string `config:"primary_datacenter,C"`
 	// NodeName is this node's name, unique in the datacenter; default the host's name.
 	NodeName string `config:"node_name,C"`
 	// NodeID is a UUID; default one that is made once and kept in the data directory.

@@ -78,8 +78,8 @@ type ACL struct {
 	RoleTTL time.Duration `config:"role_ttl,C"`
 	// EnableTokenPersistence keeps tokens that the API set.
 	EnableTokenPersistence bool `config:"enable_token_persistence,C"`
-	// EnableTokenReplication copies tokens from the primary datacenter.
-	EnableTokenReplication bool `config:"enable_token_replication,C,later"`
+	// EnableTokenReplication copies tokens from the primary datacenter, not only policies and roles, and allows local tokens here.
+	EnableTokenReplication bool `config:"enable_token_replication,C"`
 	// EnableKeyListPolicy makes "list" a permission of its own for keys.
 	EnableKeyListPolicy bool `config:"enable_key_list_policy,U"`
 	// Tokens are what this agent acts with.
@@ -111,7 +111,7 @@ type Tokens struct {
 	Agent string `config:"agent,C"`
 	// AgentRecovery works at this agent alone, without any server.
 	AgentRecovery string `config:"agent_recovery,C"`
-	// Replication is for copying from the primary datacenter.
+	// Replication is for copying from the primary datacenter without TLS: it may read acl there, and write it to copy tokens.
 	Replication string `config:"replication,C"`
 	// ConfigFileRegistration is what servers judge services of files by that name no token; default that of Default.
 	ConfigFileRegistration string `config:"config_file_service_registration,U"`

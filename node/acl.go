@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/skerryhq/skerry/access/jwt"
 	"github.com/skerryhq/skerry/access/kubernetes"
 	"github.com/skerryhq/skerry/access/remote"
+	"github.com/skerryhq/skerry/access/replication"
 	"github.com/skerryhq/skerry/access/rules"
 	"github.com/skerryhq/skerry/decided/query"
 	"github.com/skerryhq/skerry/files"
@@ -30,6 +32,8 @@ type ACL struct {
 	Defaults          rules.Defaults // for objects that no rule names
 	Hide              bool           // objects that the caller may not see look absent
 	InitialManagement string
+	Primary           string            // the datacenter that decides on policies and tokens; empty: this one
+	CopyTokens        bool              // of the primary datacenter, if it is another one
 	Tokens            map[string]string // of the agent, by kind
 	PersistTokens     bool              // those set over the API
 	DryRun            bool              // refuse nothing, log the refusals
@@ -44,8 +48,11 @@ type control struct {
 	remote *remote.Gate  // at an agent
 	tokens *access.AgentTokens
 	gate   skerry.Gate
-	dryRun *access.DryRun // nil: refusals are enforced
-	audit  *access.Audit  // nil: no audit log
+	far    *remote.Far // where the primary datacenter has the tokens, and no copy is here
+	// replicator copies from the primary datacenter; nil: this one decides.
+	replicator *replication.Replicator
+	dryRun     *access.DryRun // nil: refusals are enforced
+	audit      *access.Audit  // nil: no audit log
 }
 
 // The files of access control in the data folder.
@@ -65,14 +72,14 @@ func startAccess(n *Node) (part, error) {
 	if c.tokens, err = access.NewAgentTokens(n.cfg.ACL.Tokens, n.tokensFile()); err != nil {
 		return part{}, err
 	}
-	var run func(context.Context)
+	var run []func(context.Context)
 	if n.attached.attachment != nil {
-		run = n.decideRemotely(c)
+		run = append(run, n.decideRemotely(c))
 	} else if run, err = n.decideHere(c); err != nil {
 		return part{}, err
 	}
 	n.control = c
-	return part{run: loops(run), stop: c.close}, n.watchDecisions(c)
+	return part{run: loops(run...), stop: c.close}, n.watchDecisions(c)
 }
 
 // tokensFile is where the tokens of the agent are kept that are set over the API; empty: nowhere.
@@ -83,11 +90,11 @@ func (n *Node) tokensFile() string {
 	return filepath.Join(n.cfg.DataDir, tokensFile)
 }
 
-// decideHere lets this process decide by the store. It returns the store's loop.
-func (n *Node) decideHere(c *control) (run func(context.Context), err error) {
-	cfg := n.cfg.ACL
+// decideHere lets this process decide by the store. It returns the loops.
+func (n *Node) decideHere(c *control) (run []func(context.Context), err error) {
+	cfg, primary := n.cfg.ACL, n.cfg.ACL.follows(n.cfg.Self.Datacenter)
 	o := access.Options{
-		KV: n.store.kv, Datacenter: n.cfg.Self.Datacenter, Node: n.cfg.Self.Name, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL,
+		KV: n.store.kv, Datacenter: n.cfg.Self.Datacenter, Node: n.cfg.Self.Name, InitialManagement: cfg.InitialManagement, MinTTL: cfg.MinTokenTTL, Primary: primary, CopyTokens: cfg.CopyTokens,
 		Defaults: cfg.Defaults, Hide: cfg.Hide, Log: n.log, Verifiers: map[string]access.Verifier{"jwt": jwt.New(), "kubernetes": kubernetes.New()},
 	}
 	if dir := n.cfg.DataDir; dir != "" {
@@ -100,7 +107,17 @@ func (n *Node) decideHere(c *control) (run func(context.Context), err error) {
 		return nil, err
 	}
 	c.gate = access.NewGate(c.store, c.tokens)
-	return c.store.Run, nil
+	if run = append(run, c.store.Run); primary != "" {
+		run = append(run, n.replicate(c, primary))
+	}
+	if primary != "" && !cfg.CopyTokens {
+		c.far = remote.NewFar(c.store, remote.Config{
+			Node: n.cfg.Self.Name, Ask: n.askPrimaryTokens, Tokens: c.tokens, Down: cmp.Or(cfg.Down, remote.ExtendCache), Datacenter: n.cfg.Self.Datacenter, Log: n.log,
+		})
+		c.gate = c.far
+		run = append(run, c.far.Run)
+	}
+	return run, nil
 }
 
 // watchDecisions begins the dry run and the audit log, if they are configured.

@@ -82,7 +82,7 @@ func (n *Node) consulBackend() consul.Backend {
 	if c := n.control; c != nil {
 		b.Gate, b.Tokens = c.gate, ownTokens{c.tokens, n}
 		if c.store != nil {
-			b.ACL = c.store
+			b.ACL, b.Primary = c.store, n.primary()
 		}
 		if b.Forward != nil {
 			b.Forward = withToken{b.Forward, c.tokens}

@@ -16,6 +16,7 @@ import (
 	"github.com/skerryhq/skerry/cluster"
 	"github.com/skerryhq/skerry/cluster/frame"
 	"github.com/skerryhq/skerry/link"
+	"github.com/skerryhq/skerry/pki"
 	"github.com/skerryhq/skerry/registry"
 	"github.com/skerryhq/skerry/tongue/dns"
 )
@@ -98,10 +99,6 @@ const resolvePath = "/v1/skerry/link/resolve"
 
 // resolve answers an agent's question about tokens.
 func (n *Node) resolve(w http.ResponseWriter, r *http.Request) {
-	if n.control == nil {
-		http.Error(w, "this server does not control access: see acl.enabled", http.StatusNotImplemented)
-		return
-	}
 	if r.Method != http.MethodPost {
 		http.Error(w, "post a question", http.StatusMethodNotAllowed)
 		return
@@ -115,13 +112,44 @@ func (n *Node) resolve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a, err := remote.Resolve(n.control.store, q)
+	if peer, known := pki.Peer(r.TLS); known && n.fromFar(r) && (peer.Kind != pki.Server || peer.Datacenter != q.Datacenter) {
+		http.Error(w, "this is for the processes of the datacenter "+n.cfg.Self.Datacenter+", and for servers that ask for their own", http.StatusForbidden)
+		return
+	}
+	if n.control == nil {
+		http.Error(w, "this server does not control access: see acl.enabled", http.StatusNotImplemented)
+		return
+	}
+	a, err := n.resolved(r, q)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(a)
+}
+
+// resolveSoon bounds the wait for the newest tokens, for a question of another datacenter.
+const resolveSoon = 500 * time.Millisecond
+
+// resolved answers a question about tokens. Servers of another datacenter hear of a change at one server, and may ask another
+// one that is behind.
+func (n *Node) resolved(r *http.Request, q remote.Question) (remote.Answer, error) {
+	c := n.control
+	if q.Datacenter != "" && q.Datacenter != n.cfg.Self.Datacenter {
+		if primary := n.cfg.ACL.follows(n.cfg.Self.Datacenter); primary != "" {
+			return remote.Answer{}, fmt.Errorf("the primary datacenter is %s: see primary_datacenter", primary)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), resolveSoon)
+		defer cancel()
+		c.store.Sync(ctx) // without a majority the copy of this server counts
+		return remote.Resolve(c.store, q)
+	}
+	if c.far != nil {
+		c.far.Prepare(r.Context(), q.Tokens)
+		return remote.Resolve(c.far, q)
+	}
+	return remote.Resolve(c.store, q)
 }
 
 // askers answer the DNS questions that agents pass on, each as the holder of one token sees the catalog.

@@ -15,6 +15,12 @@ func (n *Node) registerMetrics() {
 		n.metrics.MustRegister(c.remote)
 	default:
 		n.metrics.MustRegister(c.store)
+		if c.replicator != nil {
+			n.metrics.MustRegister(c.replicator)
+		}
+		if c.far != nil {
+			n.metrics.MustRegister(c.far)
+		}
 	}
 	gauge("skerry_journal_bytes", "Size of the journal.", func() float64 { return float64(n.kept.ledger.Size()) })
 	gauge("skerry_journal_syncs_total", "Syncs of the journal since the start.", func() float64 { return float64(n.kept.ledger.Syncs()) })

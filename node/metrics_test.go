@@ -81,7 +81,8 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 	}
 	elsewhere := first(t)
 	elsewhere.Self.Datacenter, elsewhere.Cluster.JoinWAN = "dc2", another.Cluster.Join
-	running(t, elsewhere, nil)
+	elsewhere.ACL = ACL{Enabled: true, DryRun: true, Primary: "dc1"}
+	copies := running(t, elsewhere, nil)
 	if err := program.Await(time.Minute, func() error {
 		if all := one.far.Datacenters(); len(all) == 0 || all[0].Distance == 0 {
 			return fmt.Errorf("dc2 is not reached: %v", all)
@@ -93,7 +94,7 @@ func TestTheMetricsAreThoseOfTheDocument(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []*Node{s, one, attached} {
+	for _, n := range []*Node{s, one, attached, copies} {
 		families, err := n.metrics.Gather()
 		if err != nil {
 			t.Fatal(err)

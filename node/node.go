@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,24 +104,25 @@ type Node struct {
 	door    *door.Door
 	shown   *door.Shown
 
-	kept     kept
-	table    *catalog.Table
-	registry *registry.Registry
-	agents   []skerry.OwnerID // as they are on disk; of noteAgents
-	among    among
-	attached attached
-	far      *datacenters   // nil: this process is no server that others reach
-	listener *link.Listener // of ports.server; nil: none
-	creds    *credentials   // nil: connections with other processes are plain
-	shares   shares
-	served   served
-	store    store
-	control  *control // nil: access is not controlled
-	fronts   fronts
-	hub      *hub.Server
-	drains   *drains
-	passing  passing
-	began    time.Time
+	kept        kept
+	table       *catalog.Table
+	registry    *registry.Registry
+	agents      []skerry.OwnerID // as they are on disk; of noteAgents
+	among       among
+	attached    attached
+	far         *datacenters   // nil: this process is no server that others reach
+	listener    *link.Listener // of ports.server; nil: none
+	creds       *credentials   // nil: connections with other processes are plain
+	shares      shares
+	served      served
+	store       store
+	control     *control // nil: access is not controlled
+	fronts      fronts
+	hub         *hub.Server
+	drains      *drains
+	passing     passing
+	replicating atomic.Int64 // questions of other datacenters that wait
+	began       time.Time
 
 	starting context.Context // ends a wait of New
 	parts    []part

@@ -30,7 +30,7 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this port is for servers and agents: use that of the HTTP API", http.StatusForbidden)
 		return
 	}
-	if n.fromFar(r) && slices.Contains([]string{resolvePath, drainPath, copyPath, placePath}, r.URL.Path) {
+	if n.fromFar(r) && slices.Contains([]string{drainPath, copyPath, placePath}, r.URL.Path) {
 		http.Error(w, "this is for the processes of the datacenter "+n.cfg.Self.Datacenter, http.StatusForbidden)
 		return
 	}
@@ -52,6 +52,9 @@ func (n *Node) passedOn(w http.ResponseWriter, r *http.Request) {
 		return
 	case copyPath:
 		n.serveCopy(w, r)
+		return
+	case replicationPath:
+		n.serveReplication(w, r)
 		return
 	}
 	if r = n.asked(w, r); r != nil {

@@ -59,7 +59,7 @@ func nodeConfig(c *config.Config, stream *logstream.Stream, log *slog.Logger) (n
 		Consul:        consulConfig(c, advertise.String(), log),
 		DNS:           dnsConfig(c, log),
 		AllowedHosts:  c.HTTP.AllowedHosts, Profiles: c.EnableDebug,
-		ACL:    accessControl(&c.ACL),
+		ACL:    accessControl(c),
 		Guard:  catalog.Guard{Share: c.Guard.Share, Least: c.Guard.Least, Window: c.Guard.Window, Hold: c.Guard.Hold},
 		Leases: lease.Limits(c.Lease),
 		Shown:  door.MetricFilter{Rules: c.Telemetry.PrefixFilter, HideOthers: !c.Telemetry.FilterDefault},
@@ -178,7 +178,7 @@ func taggedAddresses(c *config.Config) map[string]string {
 
 func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.Config {
 	return consul.Config{
-		BindAddr: c.BindAddr, Dev: c.Dev,
+		Primary: c.PrimaryDatacenter, BindAddr: c.BindAddr, Dev: c.Dev,
 		JoinPorts: []string{strconv.Itoa(c.Ports.SerfLAN), strconv.Itoa(c.Ports.SerfWAN), strconv.Itoa(c.Ports.Server)},
 		Version:   versionString(), Revision: revision(), BuildDate: buildDate(), LegacyAPI: c.LegacyAPI,
 		DefaultWait: c.DefaultQueryTime, MaxWait: c.MaxQueryTime, Headers: c.HTTP.ResponseHeaders,
@@ -192,7 +192,8 @@ func consulConfig(c *config.Config, advertise string, log *slog.Logger) consul.C
 
 // accessControl translates the acl section. The cache times have no effect: servers decide from their
 // own copy of the store, and agents ask again when something changes.
-func accessControl(c *config.ACL) node.ACL {
+func accessControl(all *config.Config) node.ACL {
+	c := all.ACL
 	defaults := rules.Open
 	if c.DefaultPolicy == "deny" {
 		defaults = rules.Strict
@@ -207,7 +208,7 @@ func accessControl(c *config.ACL) node.ACL {
 	}
 	t := c.Tokens
 	return node.ACL{
-		Enabled: c.Enabled, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun, Down: remote.Down(c.DownPolicy),
+		Enabled: c.Enabled, Primary: all.PrimaryDatacenter, CopyTokens: c.EnableTokenReplication, Defaults: defaults, Hide: c.Preset == "strict", InitialManagement: t.InitialManagement, PersistTokens: c.EnableTokenPersistence, DryRun: c.DryRun, Down: remote.Down(c.DownPolicy),
 		Tokens: map[string]string{
 			access.DefaultToken: t.Default, access.AgentToken: t.Agent, access.RecoveryToken: t.AgentRecovery,
 			access.ReplicationToken: t.Replication, access.FileToken: t.ConfigFileRegistration, access.DNSToken: t.DNS,

@@ -76,7 +76,7 @@ http_config { use_cache = false, discovery_max_stale = "1s" }`)
 // Hiding is the preset's alone: a policy that denies answers as Consul's does.
 func TestStrictHides(t *testing.T) {
 	for preset, hides := range map[string]bool{"": false, "open": false, "read-open": false, "strict": true} {
-		if got := accessControl(&config.ACL{Enabled: true, DefaultPolicy: "deny", Preset: preset}); got.Hide != hides {
+		if got := accessControl(&config.Config{ACL: config.ACL{Enabled: true, DefaultPolicy: "deny", Preset: preset}}); got.Hide != hides {
 			t.Errorf("preset %q hides: %v", preset, got.Hide)
 		}
 	}

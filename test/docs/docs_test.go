@@ -55,6 +55,7 @@ var examples = map[string]func(*testing.T, block){
 	"README.md: import (":                             sdkOverview,
 	"CONTRIBUTING.md: make build        # bin/skerry": targets,
 	"doc/access.md: acl {":                            configuration,
+	"doc/access.md: datacenter         = \"dc2\"":     configuration,
 	"doc/access.md: skerry acl policy create -name web -rules 'service \"web\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }'": controlled,
 	"doc/cluster.md: skerry members":                                                                                                           whole,
 	"doc/cluster.md: skerry token create -server -uses 1 > join-token":                                                                         replaces,

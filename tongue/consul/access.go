@@ -18,15 +18,7 @@ func (q *request) identify() error {
 	if gate == nil {
 		return nil
 	}
-	if q.p.token == "" {
-		if h := q.r.Header["X-Consul-Token"]; len(h) > 0 {
-			q.p.token = h[0]
-		} else if h := q.r.Header["Authorization"]; len(h) > 0 {
-			if scheme, bearer, ok := strings.Cut(h[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
-				q.p.token = strings.TrimSpace(bearer)
-			}
-		}
-	}
+	q.takeToken()
 	if q.route.open {
 		return nil
 	}
@@ -42,6 +34,20 @@ func (q *request) identify() error {
 	}
 	q.who = who
 	return q.needed()
+}
+
+// takeToken takes the caller's token from the headers, unless the query has it.
+func (q *request) takeToken() {
+	if q.p.token != "" {
+		return
+	}
+	if h := q.r.Header["X-Consul-Token"]; len(h) > 0 {
+		q.p.token = h[0]
+	} else if h := q.r.Header["Authorization"]; len(h) > 0 {
+		if scheme, bearer, ok := strings.Cut(h[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+			q.p.token = strings.TrimSpace(bearer)
+		}
+	}
 }
 
 // needed checks the permission for the endpoint as a whole.

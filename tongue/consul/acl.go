@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/skerryhq/skerry"
 	"github.com/skerryhq/skerry/tongue/consul/wire"
@@ -176,21 +175,6 @@ func (g *jsonGrants) grants() skerry.Grants {
 	return out
 }
 
-func (q *request) aclReplication() error {
-	return q.json(struct {
-		Enabled              bool
-		Running              bool
-		SourceDatacenter     string
-		ReplicationType      string
-		ReplicatedIndex      uint64
-		ReplicatedRoleIndex  uint64
-		ReplicatedTokenIndex uint64
-		LastSuccess          time.Time
-		LastError            time.Time
-		LastErrorMessage     string
-	}{})
-}
-
 // aclAuthorize answers many questions at once for the caller's own token.
 func (q *request) aclAuthorize() error {
 	type question struct {
@@ -235,6 +219,9 @@ func (q *request) agentToken() error {
 }
 
 func (q *request) aclBootstrap() error {
+	if p := q.f.b.Primary; p != nil {
+		return serverError("ACL support disabled: the first token is made in the primary datacenter, " + p.Datacenter)
+	}
 	var body struct{ BootstrapSecret string }
 	if q.r.ContentLength != 0 {
 		if err := q.readJSON(&body); err != nil && !errors.Is(err, io.EOF) {

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -67,7 +68,7 @@ func (q *request) agentSelf() error {
 	}
 	return q.json(map[string]any{
 		"Config": map[string]any{
-			"Datacenter": q.f.b.Self.Datacenter, "PrimaryDatacenter": q.f.b.Self.Datacenter,
+			"Datacenter": q.f.b.Self.Datacenter, "PrimaryDatacenter": cmp.Or(q.f.cfg.Primary, q.f.b.Self.Datacenter),
 			"NodeName": q.f.b.Self.Name, "NodeID": q.f.b.Self.ID, "Server": q.f.b.Self.Server,
 			"Version": SpokenVersion, "Revision": q.f.cfg.Revision, "BuildDate": q.f.cfg.BuildDate,
 			"BindAddr": q.f.cfg.BindAddr, "SkerryVersion": q.f.cfg.Version,

@@ -44,6 +44,7 @@ type Backend struct {
 	Admission   skerry.Admission // nil: processes of the cluster have no certificates
 	Gate        skerry.Gate      // nil: access is not controlled
 	ACL         ACL              // nil: likewise
+	Primary     *Primary         // decides on policies, roles and tokens; nil: this datacenter does
 	Tokens      AgentTokens      // of this agent; nil: access is not controlled
 	Audit       skerry.AuditLog  // nil: no audit log
 	Events      Events
@@ -54,6 +55,14 @@ type Backend struct {
 	Gatherer    prometheus.Gatherer
 	Lot         skerry.Lot             // parks blocking queries; nil: they are not parked
 	Roots       func() (RootCA, error) // the certificate authority that mesh clients wait for
+}
+
+// Primary is another datacenter that decides on policies, roles, and the tokens that are not local.
+type Primary struct {
+	Datacenter string
+	Tokens     bool // this one has a copy of the tokens, and local tokens
+	// State describes the copy that this datacenter has.
+	State func() skerry.Replication
 }
 
 // Forwarder passes requests on to servers.

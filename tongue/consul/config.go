@@ -11,6 +11,7 @@ const SpokenVersion = "1.22.0"
 
 // Config configures a [Tongue]. Zero durations and sizes mean their defaults.
 type Config struct {
+	Primary      string // the datacenter that decides on policies and tokens; default the own one
 	BindAddr     string
 	JoinPorts    []string // ports at which this server counts as a member when it is asked to join itself
 	Dev          bool     // indents JSON always

@@ -18,7 +18,14 @@ import (
 // farAnswered has a server of another datacenter answer the request if it is for one. It returns false for a request that
 // is answered here: from then on q.f is the front of its datacenter.
 func (q *request) farAnswered() bool {
-	all := q.f.b.Datacenters
+	all, sent, away := q.f.b.Datacenters, q.p.dc, false
+	if p := q.f.b.Primary; p != nil && q.route.decided != nil && q.knows(q.p.dc) && q.route.decided(q) {
+		q.p.dc, away = p.Datacenter, true
+	}
+	if away && (all == nil || all.Forwarder(q.p.dc) == nil) {
+		q.fail(bare(errNoPath)) // whoever asks: the caller may be known there alone
+		return true
+	}
 	if all == nil || q.route.at != byDatacenter && q.route.at != byFollower {
 		return false
 	}
@@ -37,6 +44,9 @@ func (q *request) farAnswered() bool {
 	if to == nil {
 		return false // the request is refused where all are judged
 	}
+	if away && sent != "" { // the name of this one
+		q.setDatacenter(dc)
+	}
 	if a := q.passedOn(); a != nil && a.Body != nil {
 		q.rewind(a)
 	}
@@ -47,28 +57,40 @@ func (q *request) farAnswered() bool {
 	return true
 }
 
+// setDatacenter puts another datacenter into the query.
+func (q *request) setDatacenter(dc string) {
+	own, v := *q.r.URL, q.r.URL.Query()
+	v.Set("dc", dc)
+	own.RawQuery = v.Encode()
+	q.r = q.r.Clone(q.r.Context())
+	q.r.URL = &own
+}
+
 // named returns the datacenter that the body names, empty if it names none. A body that is not valid is refused where it is decoded.
 func (q *request) named() string {
-	if a := q.passedOn(); a != nil && a.Body != nil {
-		q.rewind(a)
-	}
-	var body farBody
-	data, err := wire.ReadAll(q.r.Body, q.r.ContentLength)
-	if err == nil {
-		q.budget().Decode(data, &body)
-	}
-	q.r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(data), failing{err}))
+	var body struct{ Datacenter string }
+	q.peek(&body)
 	return body.Datacenter
 }
 
-// farBody is any body with a datacenter.
-type farBody struct{ Datacenter string }
+// peek decodes some fields of the body, which can be read again.
+func (q *request) peek(fields any) error {
+	if a := q.passedOn(); a != nil && a.Body != nil {
+		q.rewind(a)
+	}
+	data, err := wire.ReadAll(q.r.Body, q.r.ContentLength)
+	q.r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(data), failing{err}))
+	if err == nil {
+		err = q.budget().Decode(data, &some{fields})
+	}
+	return err
+}
+
+// some decodes the fields that are looked for, and no others.
+type some struct{ fields any }
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (b *farBody) UnmarshalJSON(data []byte) error {
-	type plain farBody
-	return json.Unmarshal(data, (*plain)(b))
-}
+func (s *some) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, s.fields) }
 
 // failing is the end of a body whose reading failed, or ended if the error is nil.
 type failing struct{ err error }

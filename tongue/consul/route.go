@@ -25,9 +25,11 @@ type route struct {
 	moves       bool // a request that is no GET may change services, other than those of this agent
 	kind        kind
 
-	at   place // where it is answered
-	need need  // the permission for the endpoint as a whole; endpoints check more by the request's names
-	open bool  // it ignores the token
+	at place // where it is answered
+	// decided reports whether the primary datacenter answers a request, where that is another one; nil: none.
+	decided func(*request) bool
+	need    need // the permission for the endpoint as a whole; endpoints check more by the request's names
+	open    bool // it ignores the token
 	// discovery endpoints answer from the catalog: parked requests share answers, and the
 	// configuration may allow stale ones.
 	discovery bool
