@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/skerryhq/skerry/pki"
 )
 
 // configure changes keys of an agent's configuration; nil takes one out.
@@ -270,4 +272,60 @@ func TestAPlainClusterIsMovedToTLS(t *testing.T) {
 	all[0].run()
 	all[0].logs("a cluster does not go back to plain connections")
 	all[1].voters(3)
+}
+
+// The same with certificates of an operator's authority: the gauge of each server tells when nothing is plain any more.
+func TestAPlainClusterIsMovedToCertificatesOfAnOperator(t *testing.T) {
+	t.Parallel()
+	ca, err := pki.NewAuthority(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := operator{t, ca}
+	all, at := servers(t, 3)
+	web := joined(t, "web1", at)
+	web.register(`{"ID": "web-1", "Name": "web", "Port": 81}`)
+	for _, a := range all {
+		a.finds("web", "web-1")
+	}
+	every := append(slices.Clone(all), web)
+	stop := (&calls{t: t, at: every}).load("web")
+	again := func(a *agent, changes map[string]any) {
+		t.Helper()
+		a.configure(changes)
+		a.stop()
+		a.run()
+		if a == web {
+			a.attached()
+			return
+		}
+		a.leads()
+		a.ready(200, "true")
+		a.voters(3)
+	}
+	for n, a := range every {
+		name := pki.Name{Datacenter: "dc1", Kind: pki.Server, Node: fmt.Sprint("s", n+1)}
+		if a == web {
+			name = pki.Name{Datacenter: "dc1", Kind: pki.Agent, Node: "web1"}
+		}
+		again(a, map[string]any{"insecure_cluster": true, "tls": o.files(t.TempDir(), name, time.Hour)})
+	}
+	for _, a := range all {
+		awaitFor(t, 4*patience, "no node is plain", func() error {
+			if m := a.ok("GET", "/metrics", "").body; !strings.Contains(m, "\nskerry_move_plain_nodes 0\n") {
+				return fmt.Errorf("%s sees others", a.http)
+			}
+			return nil
+		})
+	}
+	for _, a := range every {
+		again(a, map[string]any{"insecure_cluster": nil})
+	}
+	stop()
+	for n, a := range all {
+		a.finds("web", "web-1")
+		if got := a.plainAt(); len(got) > 0 {
+			t.Errorf("s%d answers plain processes: %v", n+1, got)
+		}
+	}
 }
