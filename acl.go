@@ -145,7 +145,7 @@ type AuditLog interface {
 	Note(Act)
 }
 
-// Replication describes the copy of what the primary datacenter decides on: policies, roles and tokens.
+// Replication describes the copy of the policies, roles and tokens of the primary datacenter.
 type Replication struct {
 	Source  string // the primary datacenter
 	Running bool   // a server of this datacenter copies

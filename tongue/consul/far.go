@@ -23,7 +23,7 @@ func (q *request) farAnswered() bool {
 		q.p.dc, away = p.Datacenter, true
 	}
 	if away && (all == nil || all.Forwarder(q.p.dc) == nil) {
-		q.fail(bare(errNoPath)) // whoever asks: the caller may be known there alone
+		q.fail(bare(errNoPath)) // without a look at the token: the caller may be known there alone
 		return true
 	}
 	if all == nil || q.route.at != byDatacenter && q.route.at != byFollower {
