@@ -240,6 +240,28 @@ func (b *Bus) AddPeers(addrs ...string) {
 	}
 }
 
+// Rejoin ends all routes and makes them anew, so that the certificates of the other sides are judged again. Frames of the
+// meantime, about a second, are lost. It returns when routes are accepted, or after Close. With an outside NATS it does nothing.
+func (b *Bus) Rejoin() {
+	if b.embedded == nil {
+		return
+	}
+	for !b.over() {
+		err := b.embedded.again()
+		if err == nil {
+			return
+		}
+		b.log.Error("the bus does not accept routes of other servers; it is tried again", "error", err)
+		select {
+		case <-b.closing:
+		case <-time.After(rejoinPause):
+		}
+	}
+}
+
+// rejoinPause is the wait after routes could not be accepted again.
+const rejoinPause = time.Second
+
 // Addr is the host:port where routes are accepted; "" with an outside NATS.
 func (b *Bus) Addr() string {
 	if b.embedded == nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -28,7 +29,7 @@ const noClients = "65536"
 
 // embedded is the NATS server in this process.
 type embedded struct {
-	srv *server.Server
+	srv atomic.Pointer[server.Server] // another one after again
 	cfg Config
 	log *natsLog
 
@@ -36,6 +37,7 @@ type embedded struct {
 	front *front // before NATS; nil: NATS has the connections
 
 	mu      sync.Mutex
+	ended   bool
 	port    int               // that routes are accepted on; -1 before the start: any
 	asked   map[string]bool   // addresses of routes, from the configuration and AddPeers
 	learned map[string]string // the address that a server announced last, by its token
@@ -68,33 +70,53 @@ func startEmbedded(cfg Config, self subjects, life string) (*embedded, error) {
 		}
 		e.asked[addr] = true
 	}
-	if e.srv, err = server.NewServer(e.options()); err != nil {
-		return nil, err
-	}
-	e.srv.SetLoggerV2(e.log, cfg.Log.Enabled(ctx, levelDebug), false, false)
-	e.srv.Start()
-	err = e.listening()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err = e.start()
 	if err == nil && cfg.Mixed {
 		err = e.mix()
 	}
 	if err != nil {
-		e.close()
+		e.end()
 		return nil, err
 	}
 	return e, nil
 }
 
-// listening waits until routes are accepted.
+// start starts NATS, with mu held, and returns when routes are accepted.
+func (e *embedded) start() error {
+	srv, err := server.NewServer(e.options())
+	if err != nil {
+		return err
+	}
+	e.srv.Store(srv)
+	srv.SetLoggerV2(e.log, e.cfg.Log.Enabled(ctx, levelDebug), false, false)
+	srv.Start()
+	return e.listening()
+}
+
+// again ends NATS with all routes, and starts it anew at the same port.
+func (e *embedded) again() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return nil
+	}
+	e.stop()
+	return e.start()
+}
+
+// listening waits until routes are accepted, with mu held.
 func (e *embedded) listening() error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	late := time.NewTimer(startWithin)
 	defer late.Stop()
 	for {
-		if addr := e.srv.ClusterAddr(); addr != nil {
-			e.mu.Lock()
-			e.port = addr.Port
-			e.mu.Unlock()
+		if addr := e.srv.Load().ClusterAddr(); addr != nil {
+			if e.port != addr.Port { // else it is only read
+				e.port = addr.Port
+			}
 			return nil
 		}
 		select {
@@ -107,10 +129,8 @@ func (e *embedded) listening() error {
 	}
 }
 
-// mix puts the front before NATS, and lets NATS dial through it.
+// mix puts the front before NATS, with mu held, and lets NATS dial through it.
 func (e *embedded) mix() (err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.front, err = startFront(e.cfg.Listen, e.cfg.TLS, e.cfg.Log, net.JoinHostPort(loopback, strconv.Itoa(e.port))); err != nil {
 		return err
 	}
@@ -241,7 +261,7 @@ func (e *embedded) wanted() bool {
 	return len(e.asked) > 0 || len(e.learned) > 0
 }
 
-func (e *embedded) reload() error { return e.srv.ReloadOptions(e.options()) }
+func (e *embedded) reload() error { return e.srv.Load().ReloadOptions(e.options()) }
 
 // addr is the address that routes are accepted on.
 func (e *embedded) addr() string {
@@ -264,9 +284,24 @@ func (e *embedded) advertised() string {
 	return e.addr()
 }
 
+// stop ends NATS, if it runs.
+func (e *embedded) stop() {
+	if srv := e.srv.Load(); srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+}
+
 func (e *embedded) close() {
-	e.srv.Shutdown()
-	e.srv.WaitForShutdown()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.end()
+}
+
+// end is close with mu held.
+func (e *embedded) end() {
+	e.ended = true
+	e.stop()
 	if e.front != nil {
 		e.front.close()
 	}

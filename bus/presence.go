@@ -304,5 +304,5 @@ func (b *Bus) routes() int {
 	if b.embedded == nil {
 		return 0
 	}
-	return b.embedded.srv.NumRemotes()
+	return b.embedded.srv.Load().NumRemotes()
 }

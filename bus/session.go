@@ -78,7 +78,7 @@ func (b *Bus) connect() (*session, error) {
 func (b *Bus) options() []nats.Option {
 	if b.embedded != nil {
 		// A write within the process is slow only when the process gets no processor.
-		return []nats.Option{nats.InProcessServer(b.embedded.srv), nats.FlusherTimeout(time.Minute)}
+		return []nats.Option{nats.InProcessServer(b.embedded.srv.Load()), nats.FlusherTimeout(time.Minute)}
 	}
 	options := []nats.Option{nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut), nats.FlusherTimeout(writeDeadline)}
 	if b.cfg.User != "" {

@@ -68,7 +68,7 @@ func (c *credentials) admit(ctx context.Context) {
 	}
 	for gone := b.RevokedNodes(); ; { // the other servers took those out
 		changed := b.Watch()
-		gone = c.cut(b, gone)
+		gone = c.cut(ctx, b, gone)
 		select {
 		case <-ctx.Done():
 			b.Unwatch(changed)
@@ -97,7 +97,7 @@ func (c *credentials) handOver(ctx context.Context, b *book.Book) error {
 
 // cut closes the connections of processes whose keys are revoked, and takes their services out of the catalog. gone has the
 // nodes that are out already.
-func (c *credentials) cut(b *book.Book, gone []string) []string {
+func (c *credentials) cut(ctx context.Context, b *book.Book, gone []string) []string {
 	if l := c.n.listener; l != nil {
 		l.Cut(func(s tls.ConnectionState) bool {
 			return len(s.PeerCertificates) > 0 && c.revokedIn(s.PeerCertificates[0])
@@ -107,10 +107,24 @@ func (c *credentials) cut(b *book.Book, gone []string) []string {
 	for _, node := range all {
 		if !slices.Contains(gone, node) {
 			c.n.log.Warn("a node was revoked: its connections are closed, and its services are taken out", "node", node)
+			c.cutServer(ctx, node)
 			c.n.withdraw(node)
 		}
 	}
 	return all
+}
+
+// cutServer ends the connections of a server that was revoked at the quorum store and the bus, which stand as long as its member and
+// its routes do.
+func (c *credentials) cutServer(ctx context.Context, node string) {
+	n := c.n
+	if n.cfg.Role != PeerRole || node == n.cfg.Self.Name || !slices.ContainsFunc(n.otherServers(), func(m skerry.Member) bool { return m.Name == node }) {
+		return
+	}
+	if err := n.dropMember(ctx, node); err != nil {
+		n.log.Error("a server that was revoked has its place in the quorum store still: remove it with force-leave", "server", node, "error", err)
+	}
+	n.among.bus.Rejoin()
 }
 
 // admission implements [skerry.Admission] on servers.

@@ -190,14 +190,8 @@ func (s servers) RemoveServer(ctx context.Context, name string) error {
 	if at < 0 {
 		return &skerry.Error{Kind: skerry.NotFound, Subject: "server", ID: name, Message: fmt.Sprintf("no server has the name %q", name)}
 	}
-	ms, err := s.n.store.kv.Members()
-	if err != nil {
+	if err := s.n.dropMember(ctx, name); err != nil {
 		return err
-	}
-	if slices.ContainsFunc(ms.List(), func(m quorum.Member) bool { return m.Name == name }) {
-		if err := ms.Remove(ctx, name); err != nil {
-			return err
-		}
 	}
 	s.n.log.Warn("a server was removed from the quorum store", "server", name)
 	if members[at].Alive {
@@ -205,6 +199,15 @@ func (s servers) RemoveServer(ctx context.Context, name string) error {
 	}
 	s.n.withdraw(name)
 	return nil
+}
+
+// dropMember takes the member of a server out of the quorum store, if it has one.
+func (n *Node) dropMember(ctx context.Context, server string) error {
+	ms, err := n.store.kv.Members()
+	if err != nil || !slices.ContainsFunc(ms.List(), func(m quorum.Member) bool { return m.Name == server }) {
+		return err
+	}
+	return ms.Remove(ctx, server)
 }
 
 // leaveWithin bounds the leaving of this server, which ends whatever the others answer.
