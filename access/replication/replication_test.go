@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -382,10 +383,11 @@ func TestACopyInParts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		w.wire = &wire{to: w.one}
 		w.wire.most = func(q replication.Question) error {
-			if broken && q.After != "" {
+			if broken.Load() && q.After != "" {
 				return errors.New("connection reset")
 			}
 			return nil
@@ -397,7 +399,7 @@ func TestACopyInParts(t *testing.T) {
 			t.Errorf("%d policies of a copy that is not whole", len(all))
 		}
 		w.wire.set(func() {
-			broken = false
+			broken.Store(false)
 			w.wire.alter = func(q replication.Question, a *replication.Answer) { a.Whole = a.Whole && q.After == "" }
 		})
 		time.Sleep(10 * time.Second)

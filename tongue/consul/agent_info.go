@@ -86,13 +86,14 @@ func (q *request) agentMembers() error {
 	if segment := q.p.get("segment"); segment != "" && segment != allSegments {
 		return serverError("Network segments are not supported in this version of Consul")
 	}
+	wan := q.p.get("wan") != "" // a bare ?wan counts for nothing in Consul
 	var members []jsonMember
 	switch {
-	case q.p.has("wan") && q.f.b.Forward != nil: // an agent does not know them
+	case wan && q.f.b.Forward != nil: // an agent does not know them
 		clear(q.w.Header())
 		q.f.b.Forward.Forward(q.w, q.r, false)
 		return errAnswered
-	case q.p.has("wan"):
+	case wan:
 		members = q.membersWAN()
 	default:
 		for _, m := range q.f.b.Cluster.Members() {
