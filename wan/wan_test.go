@@ -34,7 +34,9 @@ var errCut = errors.New("no answer")
 func (w *world) add(ctx context.Context, wg *sync.WaitGroup, dc string, n int, join ...string) {
 	for i := range n {
 		s := Server{Name: fmt.Sprint("s", i+1), Datacenter: dc, Address: fmt.Sprintf("%s-%d:8300", dc, i+1)}
+		w.mu.Lock()
 		w.servers[dc] = append(w.servers[dc], s)
+		w.mu.Unlock()
 		w.start(ctx, wg, s, join...)
 	}
 }
