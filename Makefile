@@ -8,7 +8,7 @@ FUZZTIME    ?= 20s
 # Modules of their own, for what they depend on: see doc/adr/0017.
 MODULES = client/nacos contrib/gozero test/deploy test/sdk test/tools
 
-.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm datacenters upgrade-cluster packages drills fuzz bench bench-agents bench-cluster bench-sdk test-deploy
+.PHONY: build cross dist run demo test tools lint test-kill conformance-cluster conformance-agent bootstraps storm datacenters upgrade-cluster moves packages drills fuzz bench bench-agents bench-cluster bench-sdk test-deploy
 
 build:
 	$(GO) build -trimpath -o bin/skerry ./cmd/skerry
@@ -82,6 +82,10 @@ datacenters:
 upgrade-cluster: export STORM_UPGRADE_FROM ?= 54e33c3
 upgrade-cluster:
 	$(GO) test -count=1 -timeout 30m -v -run 'TestUpgrade$$' ./test/storm
+
+# Moves plain clusters to TLS, with join tokens and with certificates of an operator's authority. `make test` does the first.
+moves:
+	SKERRY_MOVES=all $(GO) test -count=1 -timeout 20m -v -run TestAPlainClusterIsMoved ./test/e2e
 
 # Builds a deb and an rpm for each of two architectures into dist.
 packages:

@@ -276,6 +276,9 @@ func TestAPlainClusterIsMovedToTLS(t *testing.T) {
 
 // The same with certificates of an operator's authority: the gauge of each server tells when nothing is plain any more.
 func TestAPlainClusterIsMovedToCertificatesOfAnOperator(t *testing.T) {
+	if os.Getenv("SKERRY_MOVES") != "all" {
+		t.Skip("it takes a minute: see make moves")
+	}
 	t.Parallel()
 	ca, err := pki.NewAuthority(time.Now())
 	if err != nil {
