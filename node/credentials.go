@@ -315,8 +315,9 @@ func (c *credentials) renew(ctx context.Context) error {
 		return c.join(ctx)
 	}
 	leaf := h.Leaf()
-	switch whole := leaf.NotAfter.Sub(leaf.NotBefore); {
-	case now().Before(leaf.NotBefore.Add(whole*2/3)) && c.trusts(h.Roots):
+	signed := pki.SignedAt(leaf)
+	switch {
+	case now().Before(signed.Add(leaf.NotAfter.Sub(signed)*2/3)) && c.trusts(h.Roots):
 		return nil
 	case now().Before(leaf.NotAfter) && leaf.NotAfter.Equal(h.Roots[0].NotAfter) && c.trusts(h.Roots):
 		return nil // none lasts longer than the authority

@@ -36,9 +36,18 @@ const (
 	AuthorityFor = 10 * 365 * 24 * time.Hour
 	// CertificateFor is how long the certificate of a process is valid, unless another time is set.
 	CertificateFor = 72 * time.Hour
-	// skew is how far the clock of another machine may be behind.
-	skew = 5 * time.Minute
+	// skew is how far the clock of another machine may be behind, and that of this one later: a process whose clock went back
+	// keeps its certificate.
+	skew = 24 * time.Hour
 )
+
+// SignedAt returns when an authority signed the certificate of a process.
+func SignedAt(leaf *x509.Certificate) time.Time {
+	if at := leaf.NotBefore.Add(skew); at.Before(leaf.NotAfter) {
+		return at
+	}
+	return leaf.NotBefore // of another authority, or of a release that allowed for less
+}
 
 // Pin is the SHA-256 of the certificate of an authority.
 type Pin [sha256.Size]byte

@@ -335,3 +335,36 @@ func TestAnAuthorityEnds(t *testing.T) {
 		t.Errorf("the one after it: %v; %v", dialed, listened)
 	}
 }
+
+// A process whose clock goes back by hours keeps its certificate, and others accept it.
+func TestAClockGoesBack(t *testing.T) {
+	at := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	a, err := pki.NewAuthority(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := pki.Request(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, valid := range []time.Duration{time.Minute, pki.CertificateFor} {
+		h, err := a.Sign(request, server, at, valid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf := h.Leaf()
+		if early := at.Add(-23 * time.Hour); early.Before(leaf.NotBefore) || early.Before(h.Roots[0].NotBefore) {
+			t.Errorf("a certificate of %v is valid from %v, its authority's from %v", valid, leaf.NotBefore, h.Roots[0].NotBefore)
+		}
+		if got := pki.SignedAt(leaf); !got.Equal(at) {
+			t.Errorf("a certificate of %v was signed at %v, and says %v", valid, at, got)
+		}
+	}
+	if old := (&x509.Certificate{NotBefore: at, NotAfter: at.Add(time.Hour)}); !pki.SignedAt(old).Equal(at) {
+		t.Errorf("a certificate of an earlier release was signed at %v", pki.SignedAt(old))
+	}
+}
