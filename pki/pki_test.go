@@ -1,6 +1,7 @@
 package pki_test
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -53,6 +54,18 @@ func issue(t *testing.T, a *pki.Authority, n pki.Name, c *clock, roots ...*x509.
 
 func held(t *testing.T, a *pki.Authority, n pki.Name, at time.Time) pki.Held {
 	t.Helper()
+	key, request := request(t)
+	h, err := a.Sign(request, n, at, pki.CertificateFor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Key = key
+	return h
+}
+
+// request returns a key, and the request for a certificate with it.
+func request(t *testing.T) (crypto.Signer, []byte) {
+	t.Helper()
 	key, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -61,12 +74,7 @@ func held(t *testing.T, a *pki.Authority, n pki.Name, at time.Time) pki.Held {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := a.Sign(request, n, at, pki.CertificateFor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Key = key
-	return h
+	return key, request
 }
 
 // meet connects two processes. The errors are those of the two sides.
@@ -315,14 +323,7 @@ func TestAnAuthorityEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.at = end
-	key, err := pki.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := pki.Request(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, request := request(t)
 	if _, err := a.Sign(request, agent, c.at, time.Hour); skerry.KindOf(err) != skerry.Unavailable || !strings.Contains(err.Error(), "skerry token create") {
 		t.Errorf("a certificate after the end: %v", err)
 	}
@@ -343,14 +344,7 @@ func TestAClockGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := pki.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := pki.Request(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, request := request(t)
 	for _, valid := range []time.Duration{time.Minute, pki.CertificateFor} {
 		h, err := a.Sign(request, server, at, valid)
 		if err != nil {

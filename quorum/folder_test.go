@@ -300,16 +300,22 @@ func TestTheLastChangesCount(t *testing.T) {
 	}
 }
 
-// Members with TLS accept each other. They accept no connection without the members' certificate.
-func TestMembersWithTLS(t *testing.T) {
-	t.Parallel()
+// peerFiles makes the certificate of members, and returns its files and the pair.
+func peerFiles(t *testing.T) (*PeerTLS, tls.Certificate) {
+	t.Helper()
 	dir := t.TempDir()
 	authority, own := testcert.Issue(t, dir, "peer")
 	ca := filepath.Join(dir, "ca.pem")
 	if err := os.WriteFile(ca, authority, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files := &PeerTLS{CAFile: ca, CertFile: filepath.Join(dir, "peer.pem"), KeyFile: filepath.Join(dir, "peer.key"), ServerName: "127.0.0.1"}
+	return &PeerTLS{CAFile: ca, CertFile: filepath.Join(dir, "peer.pem"), KeyFile: filepath.Join(dir, "peer.key"), ServerName: "127.0.0.1"}, own
+}
+
+// Members with TLS accept each other. They accept no connection without the members' certificate.
+func TestMembersWithTLS(t *testing.T) {
+	t.Parallel()
+	files, own := peerFiles(t)
 	configs := peersFor(t, 3)
 	for i := range configs {
 		p := configs[i].Peers

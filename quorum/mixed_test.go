@@ -3,26 +3,17 @@ package quorum
 import (
 	"crypto/tls"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/skerryhq/skerry"
-	"github.com/skerryhq/skerry/test/testcert"
 )
 
 // Members are moved to TLS one after another: each pair reaches each other at each stage, and nothing written is lost. A member does not go
 // back.
 func TestMembersMoveToTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	authority, own := testcert.Issue(t, dir, "peer")
-	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, authority, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	files := &PeerTLS{CAFile: ca, CertFile: filepath.Join(dir, "peer.pem"), KeyFile: filepath.Join(dir, "peer.key"), ServerName: "127.0.0.1"}
+	files, own := peerFiles(t)
 	configs := peersFor(t, 3)
 	stores := openAll(t, configs...)
 	written := 0

@@ -63,18 +63,13 @@ func scaling(each, scale float64) string {
 // versus measures one load on us and, where there is one, on a Consul; else the
 // reference, scaled to this machine before and after.
 func (s *suite) versus(bin, name string, load func(p *process) (bench.Result, error)) (ours bench.Result, peer reference, measured bool, err error) {
-	before, err := s.slower()
+	scale, err := s.scaled(func() (err error) {
+		ours, err = s.once(bin, load)
+		return err
+	})
 	if err != nil {
 		return ours, peer, false, err
 	}
-	if ours, err = s.once(bin, load); err != nil {
-		return ours, peer, false, err
-	}
-	after, err := s.slower()
-	if err != nil {
-		return ours, peer, false, err
-	}
-	scale := (before + after) / 2
 	peer = reference{references[name].perSecond / scale, references[name].cpu * scale}
 	if consul := os.Getenv("CONSUL_BIN"); consul != "" {
 		theirs, err := s.once(consul, load)
